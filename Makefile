@@ -1,0 +1,47 @@
+# `make demo` and `make test` are all a newcomer needs; both install what they need into .venv first.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench lock clean
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+help:  ## What can be made
+	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+# The tools the lock files were made for; anything else is refused with what to do.
+.venv/created:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "make: $(PYTHON) is not installed. Install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "make: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/created requirements.lock pyproject.toml
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/developer: .venv/installed requirements-dev.lock
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: .venv/installed  ## Signed traffic over HTTP into a fresh warehouse, and what the marts say of it
+	$(BIN)/python -m simulator.demo
+
+test: .venv/developer lint  ## Every test, `dbt build` included
+	$(BIN)/python -m pytest
+
+lint: .venv/developer  ## ruff, sqlfluff, dbt-bouncer
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: .venv/developer  ## The benchmarks (minutes); figures are recorded in benchmarks/README.md
+	$(BIN)/python -m benchmarks
+
+lock:  ## Resolve the dependencies again (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build --group dev --extra notebook -c requirements.lock -o requirements-dev.lock
+
+clean:  ## Remove what was made, never the data
+	rm -rf .venv target logs *.egg-info build
