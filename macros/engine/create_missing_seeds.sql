@@ -1,0 +1,20 @@
+{#- Creates the seeds' tables, empty, where `dbt seed` has not run yet, so that `dbt run` alone works on a fresh clone. -#}
+{% macro create_missing_seeds() %}
+    {{ return(adapter.dispatch('create_missing_seeds', 'flagsmith_warehouse')()) }}
+{% endmacro %}
+
+{% macro default__create_missing_seeds() %}
+    {{ return('') }}
+{% endmacro %}
+
+{% macro duckdb__create_missing_seeds() %}
+    {%- if execute -%}
+    {%- for seed in graph.nodes.values() if seed.resource_type == 'seed' and seed.package_name == 'flagsmith_warehouse'
+        and seed.unique_id not in selected_resources %}
+    create schema if not exists "{{ seed.database }}"."{{ seed.schema }}";
+    create table if not exists "{{ seed.database }}"."{{ seed.schema }}"."{{ seed.alias }}" (
+        {% for name, type in seed.config.column_types.items() %}"{{ name }}" {{ type }}{{ ', ' if not loop.last }}{% endfor %}
+    );
+    {%- endfor %}
+    {%- endif -%}
+{% endmacro %}

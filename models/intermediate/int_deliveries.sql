@@ -1,0 +1,87 @@
+{{ config(meta={'built_from': [
+    'stg_flagsmith__deliveries',
+    'stg_flagsmith__payloads',
+    'int_flag_set_elements',
+    'int_segment_set_elements',
+    'int_trait_set_elements',
+], 'declared': ['test_identities']}) }}
+
+with unreadable as (
+
+    -- Arrays with an element that lacks what makes it one: a flag without feature id or state, a segment without id or
+    -- membership, a trait without key.
+    select distinct flags_hash as set_hash, 'flag_without_id_or_state' as reason
+    from {{ ref('int_flag_set_elements') }}
+    where not is_readable
+
+    union all
+
+    select distinct segments_hash, 'segment_without_id_or_membership'
+    from {{ ref('int_segment_set_elements') }}
+    where not is_readable
+
+    union all
+
+    select distinct traits_hash, 'trait_without_key'
+    from {{ ref('int_trait_set_elements') }}
+    where not is_readable
+
+),
+
+payloads as (
+
+    select
+        payloads.*,
+        coalesce(payloads.quarantine_reason, flags.reason, segments.reason, traits.reason) as reason
+    from {{ ref('stg_flagsmith__payloads') }} as payloads
+    left join unreadable as flags on payloads.flags_hash = flags.set_hash
+    left join unreadable as segments on payloads.segments_hash = segments.set_hash
+    left join unreadable as traits on payloads.traits_hash = traits.set_hash
+
+),
+
+test_identities as (
+
+    select
+        nullif(environment, '') as environment,
+        identity
+    from {{ declared('test_identities') }}
+    where identity is not null
+
+)
+
+select
+    deliveries.delivery_id,
+
+    deliveries.environment,
+    case when payloads.reason is null then payloads.identity end as identity,
+    deliveries.payload_hash,
+    case when payloads.reason is null then payloads.flags_hash end as flags_hash,
+    case when payloads.reason is null then payloads.segments_hash end as segments_hash,
+    case when payloads.reason is null then payloads.traits_hash end as traits_hash,
+
+    case when payloads.reason is null then payloads.kind else 'quarantined' end as kind,
+    payloads.reason as quarantine_reason,
+    coalesce(
+        payloads.identity in (select identity from test_identities where environment is null)
+        or (deliveries.environment, payloads.identity) in (select environment, identity from test_identities),
+        false
+    ) as is_test_identity,
+    payloads.bytes,
+    deliveries._build_number,
+
+    deliveries.received_at,
+    deliveries.landed_at
+from {{ ref('stg_flagsmith__deliveries') }} as deliveries
+inner join payloads on deliveries.payload_hash = payloads.payload_hash
+{%- if builds_on_itself() %}
+where
+    deliveries._build_number > {{ built_up_to() }}
+    -- Where the deliveries were numbered anew (a rebuild of that model alone), most are known here.
+    and deliveries.delivery_id not in (
+        select delivery_id from {{ this }}
+        where delivery_id in (
+            select delivery_id from {{ ref('stg_flagsmith__deliveries') }} where _build_number > {{ built_up_to() }}
+        )
+    )
+{%- endif %}

@@ -1,0 +1,160 @@
+{{ config(
+    pre_hook="{{ find_changed_spells('itself') }}",
+    meta={
+        'built_from': ['int_deliveries'],
+        'replaces': 'target.environment = changed.environment and target.identity = changed.identity'
+            ' and target.valid_from >= changed.rebuilt_from',
+    },
+) }}
+
+with evaluations as (
+
+    select
+        deliveries.environment,
+        deliveries.identity,
+        deliveries.received_at,
+        deliveries.delivery_id,
+        deliveries.flags_hash,
+        deliveries.segments_hash,
+        deliveries.traits_hash
+    from {{ ref('int_deliveries') }} as deliveries
+    {%- if builds_on_itself() %}
+    inner join {{ changed() }} as changed
+        on
+            deliveries.environment = changed.environment
+            and deliveries.identity = changed.identity
+            and deliveries.received_at >= changed.rebuilt_from
+    {%- endif %}
+    where deliveries.kind = 'evaluation' and not deliveries.is_test_identity
+
+),
+
+crowded as (
+
+    -- Microseconds with more than one evaluation: few, so that only these need sorting below.
+    select received_at
+    from evaluations
+    group by received_at
+    having count(*) > 1
+
+),
+
+sightings as (
+
+    -- Of one identity's evaluations in the same microsecond only the one with the greatest delivery_id counts.
+    select * from evaluations
+    where received_at not in (select received_at from crowded)
+
+    union all
+
+    select * from evaluations
+    where received_at in (select received_at from crowded)
+    qualify row_number() over (
+        partition by environment, identity, received_at
+        order by delivery_id desc
+    ) = 1
+
+),
+
+compared as (
+
+    select
+        environment,
+        identity,
+        received_at,
+        flags_hash,
+        segments_hash,
+        traits_hash,
+        lag(received_at) over sightings_in_order is null
+        or flags_hash is distinct from lag(flags_hash) over sightings_in_order
+        or segments_hash is distinct from lag(segments_hash) over sightings_in_order
+        or traits_hash is distinct from lag(traits_hash) over sightings_in_order as is_beginning,
+        count(flags_hash) over sightings_in_order as flag_evaluations
+    from sightings
+    window sightings_in_order as (
+        partition by environment, identity
+        order by received_at
+        rows between unbounded preceding and current row
+    )
+
+),
+
+totals as (
+
+    select
+        environment,
+        identity,
+        count(flags_hash) as flag_evaluations
+    from sightings
+    group by all
+
+),
+
+beginnings as (
+
+    -- A spell begins where the state differs from the sighting before. Silence is not an exit: Flagsmith speaks only
+    -- when the identity is evaluated.
+    select
+        environment,
+        identity,
+        flags_hash,
+        segments_hash,
+        traits_hash,
+        flag_evaluations - case when flags_hash is null then 0 else 1 end as earlier_flag_evaluations,
+        received_at as valid_from
+    from compared
+    where is_beginning
+
+)
+{%- if builds_on_itself() %},
+
+untouched as (
+
+    -- The number of evaluations before the first spell that is rebuilt.
+    select
+        spells.environment,
+        spells.identity,
+        sum(spells.flag_evaluation_count) as flag_evaluations
+    from {{ this }} as spells
+    inner join {{ changed() }} as changed
+        on
+            spells.environment = changed.environment
+            and spells.identity = changed.identity
+            and spells.valid_from < changed.rebuilt_from
+    group by all
+
+)
+{%- endif %}
+
+select
+    beginnings.environment,
+    beginnings.identity,
+    beginnings.valid_from,
+
+    beginnings.flags_hash,
+    beginnings.segments_hash,
+    beginnings.traits_hash,
+
+    cast(
+        lead(beginnings.earlier_flag_evaluations, 1, totals.flag_evaluations) over spells_in_order
+        - beginnings.earlier_flag_evaluations
+        as bigint
+    ) as flag_evaluation_count,
+    cast(
+        beginnings.earlier_flag_evaluations
+        {%- if builds_on_itself() %} + coalesce(untouched.flag_evaluations, 0){% endif %}
+        as bigint
+    ) as earlier_flag_evaluation_count,
+
+    lead(beginnings.valid_from) over spells_in_order as valid_to
+from beginnings
+inner join totals
+    on beginnings.environment = totals.environment and beginnings.identity = totals.identity
+{%- if builds_on_itself() %}
+left join untouched
+    on beginnings.environment = untouched.environment and beginnings.identity = untouched.identity
+{%- endif %}
+window spells_in_order as (
+    partition by beginnings.environment, beginnings.identity
+    order by beginnings.valid_from
+)

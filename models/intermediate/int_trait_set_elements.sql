@@ -1,0 +1,54 @@
+{{ config(meta={'built_from': ['stg_flagsmith__payloads']}) }}
+
+with arrays as (
+
+    -- Each distinct traits array is unnested once; equal hashes are equal texts, so any one will do.
+    select
+        traits_hash,
+        any_value(traits) as traits
+    from {{ ref('stg_flagsmith__payloads') }}
+    where
+        traits_hash is not null
+        {%- if builds_on_itself() %}
+        and traits_hash not in (select traits_hash from {{ this }})
+        {%- endif %}
+    group by traits_hash
+
+),
+
+elements as (
+
+    select
+        traits_hash,
+        {{ json_elements('traits', {'trait_key': 'VARCHAR', 'trait_value': 'JSON', 'transient': 'BOOLEAN'}) }}
+    from arrays
+
+),
+
+typed as (
+
+    select
+        traits_hash,
+        element.trait_key as trait_key,
+        coalesce(element.transient, false) as is_transient,
+        element.trait_value as trait_value,
+        {{ value_type('element.trait_value') }} as value_type,
+        {{ value_text('element.trait_value') }} as value_text
+    from elements
+    qualify row_number() over (partition by traits_hash, element.trait_key order by position desc) = 1
+
+)
+
+select
+    traits_hash,
+    trait_key,
+    {{ content_hash("concat_ws('|', value_type, is_transient, coalesce(value_text, ''))") }} as state_hash,
+    trait_key is not null as is_readable,
+
+    value_text,
+    case when value_type in ('integer', 'float') then {{ finite_number('value_text') }} end as value_number,
+    case when value_type = 'boolean' then value_text = 'true' end as value_boolean,
+    value_type,
+    trait_value,
+    is_transient
+from typed

@@ -1,0 +1,27 @@
+{{ config(
+    pre_hook="{{ find_changed_periods('hour') }}",
+    meta={
+        'built_from': ['int_deliveries'],
+        'replaces': 'target.environment = changed.environment and target.hour = changed.hour',
+    },
+) }}
+
+select
+    deliveries.environment,
+    date_trunc('hour', deliveries.received_at) as hour,
+    deliveries.kind,
+
+    count(*) as deliveries,
+    cast(sum(deliveries.bytes) as bigint) as bytes,
+    count(distinct deliveries.payload_hash) as distinct_payloads,
+    count(distinct deliveries.identity) as identities,
+    count(*) filter (where deliveries.is_test_identity) as test_deliveries,
+    max(epoch(deliveries.landed_at) - epoch(deliveries.received_at)) as max_landing_delay_seconds
+from {{ ref('int_deliveries') }} as deliveries
+{%- if builds_on_itself() %}
+inner join {{ changed() }} as changed
+    on
+        deliveries.environment = changed.environment
+        and date_trunc('hour', deliveries.received_at) = changed.hour
+{%- endif %}
+group by deliveries.environment, date_trunc('hour', deliveries.received_at), deliveries.kind

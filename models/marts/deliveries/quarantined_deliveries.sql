@@ -1,0 +1,35 @@
+{{ config(meta={'built_from': ['int_deliveries']}) }}
+
+with quarantined as (
+
+    select
+        delivery_id,
+        environment,
+        payload_hash,
+        quarantine_reason,
+        received_at
+    from {{ ref('int_deliveries') }}
+    where
+        kind = 'quarantined'
+        {%- if builds_on_itself() %}
+        and _build_number > {{ built_up_to() }}
+        {%- endif %}
+
+),
+
+bodies as (
+
+    {{ landed_bodies('(select payload_hash, min(delivery_id) as delivery_id from quarantined group by payload_hash)') }}
+
+)
+
+select
+    quarantined.delivery_id,
+
+    quarantined.environment,
+    quarantined.quarantine_reason as reason,
+    left(bodies.body, 200) as body_excerpt,
+
+    quarantined.received_at
+from quarantined
+inner join bodies on quarantined.payload_hash = bodies.payload_hash

@@ -1,0 +1,96 @@
+{{ config(materialized='table') }}
+
+with exposures as (
+
+    select * from {{ ref('fct_flag_exposures') }}
+
+),
+
+environments as (
+
+    select
+        environment,
+        max(received_at) as last_received_at
+    from {{ ref('int_deliveries') }}
+    group by environment
+
+),
+
+initial_values as (
+
+    -- Read with the set of flags of an exposure, since only these carry the feature's initial value.
+    select
+        feature_id,
+        value,
+        default_value
+    from {{ ref('int_flag_set_elements') }}
+    where is_multivariate and percentage_allocation is not null and value = default_value
+    group by all
+
+),
+
+ambiguous as (
+
+    -- Where the value cannot tell which option it was: it is falsy, so that Flagsmith sends no percentage with it; or
+    -- it has an option's percentage and is the control's value too. (That two options share a value does not show.)
+    select distinct
+        exposures.environment,
+        exposures.feature_id,
+        exposures.variation
+    from exposures
+    left join initial_values
+        on exposures.feature_id = initial_values.feature_id and exposures.value = initial_values.value
+    where
+        exposures.is_multivariate
+        and exposures.enabled
+        and exposures.assignment_reason <> 'identity_override'
+        and (
+            (exposures.value_type in ('string', 'integer', 'boolean') and exposures.value in ('', '0', 'false') and exposures.percentage_allocation is null)
+            or (initial_values.value is not null and exposures.percentage_allocation is not null)
+        )
+
+),
+
+ambiguous_variations as (
+
+    select
+        environment,
+        feature_id,
+        list(variation order by variation) as ambiguous_variations
+    from ambiguous
+    group by all
+
+)
+
+select
+    exposures.environment,
+    exposures.feature_id,
+
+    max_by(exposures.feature_name, {'at': exposures.last_exposed_at, 'delivery_id': exposures.last_delivery_id}) as name,
+    case
+        when max_by(exposures.is_multivariate, {'at': exposures.last_exposed_at, 'delivery_id': exposures.last_delivery_id})
+            then 'MULTIVARIATE'
+        else 'STANDARD'
+    end as type,
+    max_by(
+        case when exposures.is_multivariate and exposures.enabled then coalesce(exposures.value, 'on') else exposures.variation end,
+        {'at': exposures.last_exposed_at, 'delivery_id': exposures.last_delivery_id}
+    ) filter (
+        where exposures.assignment_reason = 'environment_default'
+        and (not exposures.is_multivariate or exposures.variation in ('control', 'off'))
+    ) as current_default,
+    list(distinct exposures.variation order by exposures.variation) as variations,
+    coalesce(any_value(ambiguous_variations.ambiguous_variations), []) as ambiguous_variations,
+    count(distinct exposures.identity) as identities,
+    count(distinct exposures.variation) filter (
+        where exposures.last_exposed_at
+        >= environments.last_received_at - cast({{ var('stale_flag_days') }} as integer) * interval 1 day
+    ) = 1 as is_stale,
+
+    min(exposures.first_exposed_at) as first_seen_at,
+    max(exposures.last_exposed_at) as last_seen_at
+from exposures
+inner join environments on exposures.environment = environments.environment
+left join ambiguous_variations
+    on exposures.environment = ambiguous_variations.environment and exposures.feature_id = ambiguous_variations.feature_id
+group by exposures.environment, exposures.feature_id

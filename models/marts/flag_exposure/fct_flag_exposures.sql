@@ -1,0 +1,148 @@
+{{ config(
+    pre_hook="{{ find_changed_identities() }}",
+    meta={
+        'built_from': ['int_deliveries', 'int_flag_set_elements'],
+        'replaces': 'target.environment = changed.environment and target.identity = changed.identity',
+    },
+) }}
+
+with set_sightings as (
+
+    -- How often, first and last an identity was given a set of flags: few rows, whatever the number of evaluations.
+    select
+        environment,
+        identity,
+        flags_hash,
+        count(*) as exposure_count,
+        min(received_at) as first_exposed_at,
+        max({'at': received_at, 'delivery_id': delivery_id}) as last_exposure
+    from {{ ref('int_deliveries') }}
+    where
+        kind = 'evaluation'
+        and not is_test_identity
+        and flags_hash is not null
+        {%- if builds_on_itself() %}
+        and _build_number > {{ built_up_to() }}
+        {%- endif %}
+    group by environment, identity, flags_hash
+
+),
+
+flag_sightings as (
+
+    -- On hashes; what they stand for is joined last.
+    select
+        sets.environment,
+        sets.identity,
+        elements.exposure_hash,
+        any_value(elements.feature_id) as feature_id,
+        sum(sets.exposure_count) as exposure_count,
+        min(sets.first_exposed_at) as first_exposed_at,
+        max(sets.last_exposure) as last_exposure,
+        max_by(sets.flags_hash, sets.last_exposure) as flags_hash
+    from set_sightings as sets
+    inner join {{ ref('int_flag_set_elements') }} as elements on sets.flags_hash = elements.flags_hash
+    group by sets.environment, sets.identity, elements.exposure_hash
+
+),
+
+exposures as (
+
+    select
+        sightings.environment,
+        sightings.identity,
+        sightings.feature_id,
+        elements.variation,
+        elements.enabled,
+        elements.assignment_reason,
+        elements.feature_name,
+        elements.is_multivariate,
+        elements.value,
+        elements.value_type,
+        elements.percentage_allocation,
+        sightings.exposure_count,
+        sightings.last_exposure.delivery_id as last_delivery_id,
+        sightings.first_exposed_at,
+        sightings.last_exposure.at as last_exposed_at
+    from flag_sightings as sightings
+    inner join {{ ref('int_flag_set_elements') }} as elements
+        on sightings.flags_hash = elements.flags_hash and sightings.feature_id = elements.feature_id
+
+)
+{%- if builds_on_itself() %},
+
+with_earlier as (
+
+    select * from exposures
+
+    union all by name
+
+    select known.*
+    from {{ this }} as known
+    inner join {{ changed() }} as changed
+        on known.environment = changed.environment and known.identity = changed.identity
+
+),
+
+merged as (
+
+    select
+        environment,
+        identity,
+        feature_id,
+        variation,
+        enabled,
+        assignment_reason,
+        max_by(
+            {
+                'feature_name': feature_name,
+                'is_multivariate': is_multivariate,
+                'value': value,
+                'value_type': value_type,
+                'percentage_allocation': percentage_allocation,
+                'delivery_id': last_delivery_id,
+            },
+            {'at': last_exposed_at, 'delivery_id': last_delivery_id}
+        ) as last,
+        sum(exposure_count) as exposure_count,
+        min(first_exposed_at) as first_exposed_at,
+        max(last_exposed_at) as last_exposed_at
+    from with_earlier
+    group by environment, identity, feature_id, variation, enabled, assignment_reason
+
+)
+{%- endif %}
+
+select
+    environment,
+    identity,
+    feature_id,
+    variation,
+    enabled,
+    assignment_reason,
+
+    {% if builds_on_itself() -%}
+    last.feature_name as feature_name,
+    last.is_multivariate as is_multivariate,
+    last.value as value,
+    last.value_type as value_type,
+    last.percentage_allocation as percentage_allocation,
+    cast(exposure_count as bigint) as exposure_count,
+    last.delivery_id as last_delivery_id,
+
+    first_exposed_at,
+    last_exposed_at
+from merged
+    {%- else -%}
+    feature_name,
+    is_multivariate,
+    value,
+    value_type,
+    percentage_allocation,
+    cast(exposure_count as bigint) as exposure_count,
+    last_delivery_id,
+
+    first_exposed_at,
+    last_exposed_at
+from exposures
+    {%- endif %}

@@ -1,0 +1,38 @@
+{{ config(
+    pre_hook="{{ find_changed_spells('segments_hash') }}",
+    meta={
+        'built_from': ['int_deliveries', 'int_state_spells', 'int_segment_set_elements'],
+        'replaces': 'target.environment = changed.environment and target.identity = changed.identity'
+            ' and (target.left_at > changed.rebuilt_from or target.left_at is null)',
+    },
+) }}
+
+-- depends_on: {{ ref('int_deliveries') }}
+
+with {{ element_spells(
+    'segments_hash', ref('int_segment_set_elements'), 'segment_id',
+    only='is_member', state='is_member', started='entered_at', ended='left_at'
+) }}
+
+select
+    spells.environment,
+    spells.identity,
+    spells.segment_id,
+
+    last.segment_name,
+
+    -- Leaving is stated by `member: false`; a segment that is gone from the payload has its own reason.
+    case
+        when spells.ended_at is null then null
+        when stated.segment_id is not null then 'stated'
+        else 'absent'
+    end as left_reason,
+    spells.ended_at is null as is_current,
+
+    spells.happened_at as entered_at,
+    spells.ended_at as left_at
+from element_spells as spells
+inner join {{ ref('int_segment_set_elements') }} as last
+    on spells.last_hash = last.segments_hash and spells.segment_id = last.segment_id
+left join {{ ref('int_segment_set_elements') }} as stated
+    on spells.end_hash = stated.segments_hash and spells.segment_id = stated.segment_id

@@ -1,0 +1,117 @@
+{{ config(
+    pre_hook="{{ find_changed_identities() }}",
+    meta={
+        'built_from': ['int_deliveries', 'int_state_spells', 'int_segment_set_elements', 'int_trait_set_elements'],
+        'vars': ['transient_traits_in_dim_identities'],
+        'replaces': 'target.environment = changed.environment and target.identity = changed.identity',
+    },
+) }}
+
+with evaluations as (
+
+    select
+        environment,
+        identity,
+        count(*) as evaluation_count,
+        min(received_at) as first_seen_at,
+        max(received_at) as last_seen_at
+    from {{ ref('int_deliveries') }}
+    where
+        kind = 'evaluation'
+        and not is_test_identity
+        {%- if builds_on_itself() %}
+        and _build_number > {{ built_up_to() }}
+        {%- endif %}
+    group by all
+    {%- if builds_on_itself() %}
+
+    union all
+
+    select
+        known.environment,
+        known.identity,
+        known.evaluation_count,
+        known.first_seen_at,
+        known.last_seen_at
+    from {{ this }} as known
+    inner join {{ changed() }} as changed
+        on known.environment = changed.environment and known.identity = changed.identity
+    {%- endif %}
+
+),
+
+identities as (
+
+    select
+        environment,
+        identity,
+        cast(sum(evaluation_count) as bigint) as evaluation_count,
+        min(first_seen_at) as first_seen_at,
+        max(last_seen_at) as last_seen_at
+    from evaluations
+    group by all
+
+),
+
+current_sets as (
+
+    -- The last that was said of each: an evaluation without traits or segments says nothing of them.
+    select
+        spells.environment,
+        spells.identity,
+        max_by(spells.traits_hash, spells.valid_from) filter (where spells.traits_hash is not null) as traits_hash,
+        max_by(spells.segments_hash, spells.valid_from) filter (where spells.segments_hash is not null) as segments_hash
+    from {{ ref('int_state_spells') }} as spells
+    {%- if builds_on_itself() %}
+    inner join {{ changed() }} as changed
+        on spells.environment = changed.environment and spells.identity = changed.identity
+    {%- endif %}
+    group by all
+
+),
+
+traits as (
+
+    select
+        traits_hash,
+        '{' || string_agg(
+            {{ json_quoted('trait_key') }} || ': ' || coalesce(cast(trait_value as varchar), 'null'), ', ' order by trait_key
+        ) || '}' as traits,
+        count(*) as trait_count
+    from {{ ref('int_trait_set_elements') }}
+    where
+        traits_hash in (select traits_hash from current_sets)
+        {%- if not var('transient_traits_in_dim_identities') %}
+        and not is_transient
+        {%- endif %}
+    group by traits_hash
+
+),
+
+segments as (
+
+    select
+        segments_hash,
+        count(*) as segment_count
+    from {{ ref('int_segment_set_elements') }}
+    where is_member and segments_hash in (select segments_hash from current_sets)
+    group by segments_hash
+
+)
+
+select
+    identities.environment,
+    identities.identity,
+
+    cast(coalesce(traits.traits, '{}') as json) as traits,
+    coalesce(traits.trait_count, 0) as trait_count,
+    coalesce(segments.segment_count, 0) as segment_count,
+    identities.evaluation_count,
+
+    identities.first_seen_at,
+    identities.last_seen_at
+from identities
+left join current_sets
+    on identities.environment = current_sets.environment and identities.identity = current_sets.identity
+left join traits on current_sets.traits_hash = traits.traits_hash
+left join segments on current_sets.segments_hash = segments.segments_hash

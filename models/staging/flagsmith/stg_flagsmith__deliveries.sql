@@ -1,0 +1,65 @@
+with landed as (
+
+    select
+        delivery_id,
+        environment,
+        payload_hash,
+        is_verified,
+        received_at,
+        landed_at
+    from {{ source('landing', 'webhooks') }}
+    {%- if builds_on_itself() %}
+    -- Batches of the landing of which not every row is known here. Counting by landed_at reads one column and trusts
+    -- no clock: a batch with an older landed_at, or a row added to a known batch, is found all the same.
+    where landed_at in (
+        select batches.landed_at
+        from (select landed_at, count(*) as deliveries from {{ source('landing', 'webhooks') }} group by landed_at) as batches
+        left join (select landed_at, count(*) as deliveries from {{ this }} group by landed_at) as known
+            on batches.landed_at = known.landed_at
+        where batches.deliveries is distinct from known.deliveries
+    )
+    {%- endif %}
+
+),
+
+repeated as (
+
+    -- Landed twice: rare, so that only these need sorting.
+    select delivery_id
+    from landed
+    group by delivery_id
+    having count(*) > 1
+
+),
+
+deliveries as (
+
+    select * from landed
+    where delivery_id not in (select delivery_id from repeated)
+
+    union all
+
+    select * from landed
+    where delivery_id in (select delivery_id from repeated)
+    qualify row_number() over (
+        partition by delivery_id
+        order by landed_at, received_at, environment, payload_hash
+    ) = 1
+
+)
+
+select
+    delivery_id,
+    environment,
+    payload_hash,
+    is_verified,
+    cast({{ next_build_number() }} as bigint) as _build_number,
+    received_at,
+    landed_at
+from deliveries
+{%- if builds_on_itself() %}
+where delivery_id not in (
+    select delivery_id from {{ this }}
+    where delivery_id in (select delivery_id from landed)
+)
+{%- endif %}

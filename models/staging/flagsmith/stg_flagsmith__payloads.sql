@@ -1,0 +1,103 @@
+{{ config(meta={'built_from': ['stg_flagsmith__deliveries']}) }}
+
+with fresh as (
+
+    -- Flagsmith repeats itself byte for byte: each distinct body is read once, by one delivery that carried it.
+    select
+        payload_hash,
+        min(delivery_id) as delivery_id
+    from {{ ref('stg_flagsmith__deliveries') }}
+    {%- if builds_on_itself() %}
+    where
+        _build_number > {{ built_up_to() }}
+        and payload_hash not in (select payload_hash from {{ this }})
+    {%- endif %}
+    group by payload_hash
+
+),
+
+bodies as (
+
+    {{ landed_bodies('fresh') }}
+
+),
+
+parts as (
+
+    select
+        payload_hash,
+        _delivery_id,
+        body_encoding,
+        case when body_encoding = 'utf-8' then strlen(body) else octet_length(from_base64(body)) end as bytes,
+        case when body_encoding = 'utf-8' then
+            {{ json_parts('body', ['$.identity', '$.flags', '$.segments', '$.traits', '$.event_type', '$.data']) }}
+        end as part
+    from bodies
+
+),
+
+named as (
+
+    select
+        payload_hash,
+        _delivery_id,
+        body_encoding,
+        bytes,
+        part is not null as is_json,
+        cast(part[1] as varchar) as identity,
+        cast(part[2] as varchar) as flags,
+        cast(part[3] as varchar) as segments,
+        cast(part[4] as varchar) as traits,
+        cast(part[5] as varchar) as event_type,
+        cast(part[6] as varchar) as data
+    from parts
+
+),
+
+judged as (
+
+    -- By shape alone: an evaluation has an identity and says something of it; the environment and the audit-log
+    -- webhook have event_type and data. A key that is missing or null says nothing, and is no fault.
+    select
+        *,
+        case
+            when body_encoding <> 'utf-8' then 'not_utf8'
+            when not is_json then 'not_json'
+            when coalesce(flags, segments, traits) is null and event_type like '"%' and data is not null then null
+            when coalesce(flags, segments, traits) is null then 'unknown_shape'
+            when identity not like '"%' or identity is null then 'identity_not_a_string'
+            when flags not like '[%' and flags <> 'null' then 'flags_not_an_array'
+            when segments not like '[%' and segments <> 'null' then 'segments_not_an_array'
+            when traits not like '[%' and traits <> 'null' then 'traits_not_an_array'
+        end as quarantine_reason
+    from named
+
+)
+
+select
+    payload_hash,
+
+    case
+        when quarantine_reason is not null then 'quarantined'
+        when coalesce(flags, segments, traits) is not null then 'evaluation'
+        when event_type = '"AUDIT_LOG_CREATED"' then 'audit_log'
+        else 'flag_change'
+    end as kind,
+    quarantine_reason,
+
+    case when quarantine_reason is null then {{ json_text('cast(identity as json)') }} end as identity,
+    case when quarantine_reason is null and flags like '[%' then {{ content_hash('flags') }} end as flags_hash,
+    case when quarantine_reason is null and segments like '[%' then {{ content_hash('segments') }} end as segments_hash,
+    case when quarantine_reason is null and traits like '[%' then {{ content_hash('traits') }} end as traits_hash,
+
+    case when quarantine_reason is null and segments like '[%' then segments end as segments,
+    case when quarantine_reason is null and traits like '[%' then traits end as traits,
+    case
+        when quarantine_reason is null and coalesce(flags, segments, traits) is null
+            then {{ json_text('cast(event_type as json)') }}
+    end as event_type,
+    case when quarantine_reason is null and coalesce(flags, segments, traits) is null then data end as change,
+
+    cast(bytes as bigint) as bytes,
+    _delivery_id
+from judged
