@@ -1,0 +1,63 @@
+"""A warehouse of its own for a test: land rows, run dbt in this process, read marts."""
+
+import contextlib
+import io
+import os
+from pathlib import Path
+
+import duckdb
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.cli.main import dbtRunner
+
+from .reference import Landed
+
+PROJECT = Path(__file__).parents[2]
+LANDING = """
+create schema if not exists landing;
+create table if not exists landing.webhooks (
+    delivery_id varchar not null, environment varchar not null, received_at timestamp not null,
+    landed_at timestamp not null, payload_hash varchar not null, is_verified boolean not null,
+    body_encoding varchar not null, body varchar not null using compression zstd
+)
+"""
+
+
+class Warehouse:
+    """A DuckDB file in `directory` and the dbt project on it."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.path = directory / "warehouse.duckdb"
+
+    def land(self, rows: list[Landed]) -> None:
+        with duckdb.connect(self.path) as connection:
+            connection.execute(LANDING)
+            if rows:
+                connection.executemany("insert into landing.webhooks values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def dbt(self, *arguments: str) -> list:
+        """Run a dbt command; raise AssertionError with its log where it fails; return its results."""
+        os.environ["FLAGSMITH_WAREHOUSE_DIR"] = str(self.directory)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            result = dbtRunner().invoke(
+                [
+                    *arguments,
+                    *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
+                    *("--target-path", str(self.directory / "target"), "--log-path", str(self.directory / "logs")),
+                    *("--no-use-colors", "--no-send-anonymous-usage-stats"),
+                ]
+            )
+        DuckDBConnectionManager.close_all_connections()
+        assert result.success, printed.getvalue() + str(result.exception or "")
+        return list(result.result or [])
+
+    def query(self, sql: str, *parameters) -> list[dict]:
+        with duckdb.connect(self.path, read_only=True) as connection:
+            connection.execute("set timezone = 'UTC'")
+            cursor = connection.execute(sql, list(parameters))
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def mart(self, name: str, schema: str = "marts") -> list[dict]:
+        return self.query(f"select * from {schema}.{name}")  # noqa: S608  # a name from this file
