@@ -29,20 +29,9 @@ arrays as (
     -- text first. Inside a JSON string the quotes would be escaped, so nothing else can match.
     select
         fresh.flags_hash,
-        replace(
-            cast(json_extract(bodies.body, '$.flags') as varchar),
-            '"percentage_allocation":null', '"percentage_allocation":"null"'
-        ) as flags
-    from bodies
-    inner join fresh on bodies.payload_hash = fresh.payload_hash
-
-),
-
-elements as (
-
-    select
-        flags_hash,
-        {{ json_elements('flags', {
+        {{ json_array(
+            "replace(" ~ json_parts('bodies.body', ['$.flags']) ~ "[1], "
+            ~ "'\"percentage_allocation\":null', '\"percentage_allocation\":\"null\"')", {
             'enabled': 'BOOLEAN',
             'feature': {
                 'id': 'BIGINT',
@@ -55,7 +44,17 @@ elements as (
             'feature_state_value': 'JSON',
             'identity': 'JSON',
             'percentage_allocation': 'JSON',
-        }) }}
+        }) }} as flags
+    from bodies
+    inner join fresh on bodies.payload_hash = fresh.payload_hash
+
+),
+
+elements as (
+
+    select
+        flags_hash,
+        {{ unnest_list('flags') }}
     from arrays
 
 ),
@@ -84,22 +83,36 @@ typed as (
 
 ),
 
+superseded as (
+
+    -- A feature is in the array once. Should one ever be there twice, the last counts.
+    select
+        flags_hash,
+        feature_id,
+        max(position) as last_position
+    from typed
+    group by flags_hash, feature_id
+    having count(*) > 1
+
+),
+
 with_variation as (
 
     select
-        *,
+        typed.*,
         {{ variation() }} as variation
     from typed
-    -- A feature is in the array once. Should one ever be there twice, the last counts.
-    qualify row_number() over (partition by flags_hash, feature_id order by position desc) = 1
+    left join superseded
+        on typed.flags_hash = superseded.flags_hash and typed.feature_id is not distinct from superseded.feature_id
+    where superseded.last_position is null or typed.position = superseded.last_position
 
 )
 
 select
     flags_hash,
     feature_id,
-    {{ content_hash("concat_ws('|', enabled, value_type, coalesce(value, ''), assignment_reason, variation)") }} as state_hash,
-    {{ content_hash("concat_ws('|', feature_id, enabled, assignment_reason, variation)") }} as exposure_hash,
+    {{ stable_hash("concat_ws('|', enabled, value_type, coalesce(value, ''), assignment_reason, variation)") }} as state_hash,
+    {{ stable_hash("concat_ws('|', feature_id, enabled, assignment_reason, variation)") }} as exposure_hash,
     feature_id is not null and enabled is not null as is_readable,
 
     feature_name,

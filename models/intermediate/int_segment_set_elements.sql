@@ -5,7 +5,7 @@ with arrays as (
     -- Each distinct segments array is unnested once; equal hashes are equal texts, so any one will do.
     select
         segments_hash,
-        any_value(segments) as segments
+        {{ json_array('any_value(segments)', {'id': 'BIGINT', 'name': 'VARCHAR', 'member': 'BOOLEAN'}) }} as segments
     from {{ ref('stg_flagsmith__payloads') }}
     where
         segments_hash is not null
@@ -20,7 +20,7 @@ elements as (
 
     select
         segments_hash,
-        {{ json_elements('segments', {'id': 'BIGINT', 'name': 'VARCHAR', 'member': 'BOOLEAN'}) }}
+        {{ unnest_list('segments') }}
     from arrays
 
 )

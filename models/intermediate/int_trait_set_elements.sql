@@ -5,7 +5,7 @@ with arrays as (
     -- Each distinct traits array is unnested once; equal hashes are equal texts, so any one will do.
     select
         traits_hash,
-        any_value(traits) as traits
+        {{ json_array('any_value(traits)', {'trait_key': 'VARCHAR', 'trait_value': 'JSON', 'transient': 'BOOLEAN'}) }} as traits
     from {{ ref('stg_flagsmith__payloads') }}
     where
         traits_hash is not null
@@ -20,7 +20,7 @@ elements as (
 
     select
         traits_hash,
-        {{ json_elements('traits', {'trait_key': 'VARCHAR', 'trait_value': 'JSON', 'transient': 'BOOLEAN'}) }}
+        {{ unnest_list('traits') }}
     from arrays
 
 ),
@@ -42,7 +42,7 @@ typed as (
 select
     traits_hash,
     trait_key,
-    {{ content_hash("concat_ws('|', value_type, is_transient, coalesce(value_text, ''))") }} as state_hash,
+    {{ stable_hash("concat_ws('|', value_type, is_transient, coalesce(value_text, ''))") }} as state_hash,
     trait_key is not null as is_readable,
 
     value_text,

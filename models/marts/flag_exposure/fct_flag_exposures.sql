@@ -15,7 +15,7 @@ with set_sightings as (
         flags_hash,
         count(*) as exposure_count,
         min(received_at) as first_exposed_at,
-        max({'at': received_at, 'delivery_id': delivery_id}) as last_exposure
+        max({'received_at': received_at, 'delivery_id': delivery_id}) as last_exposure
     from {{ ref('int_deliveries') }}
     where
         kind = 'evaluation'
@@ -25,6 +25,16 @@ with set_sightings as (
         and _build_number > {{ built_up_to() }}
         {%- endif %}
     group by environment, identity, flags_hash
+
+),
+
+ranked as (
+
+    -- The order of last sightings as one number: comparing pairs in the aggregation below took three times as long.
+    select
+        *,
+        row_number() over (order by last_exposure) as recency
+    from set_sightings
 
 ),
 
@@ -38,9 +48,8 @@ flag_sightings as (
         any_value(elements.feature_id) as feature_id,
         sum(sets.exposure_count) as exposure_count,
         min(sets.first_exposed_at) as first_exposed_at,
-        max(sets.last_exposure) as last_exposure,
-        max_by(sets.flags_hash, sets.last_exposure) as flags_hash
-    from set_sightings as sets
+        max(sets.recency) as recency
+    from ranked as sets
     inner join {{ ref('int_flag_set_elements') }} as elements on sets.flags_hash = elements.flags_hash
     group by sets.environment, sets.identity, elements.exposure_hash
 
@@ -61,12 +70,13 @@ exposures as (
         elements.value_type,
         elements.percentage_allocation,
         sightings.exposure_count,
-        sightings.last_exposure.delivery_id as last_delivery_id,
+        last.last_exposure.delivery_id as last_delivery_id,
         sightings.first_exposed_at,
-        sightings.last_exposure.at as last_exposed_at
+        last.last_exposure.received_at as last_exposed_at
     from flag_sightings as sightings
+    inner join ranked as last on sightings.recency = last.recency
     inner join {{ ref('int_flag_set_elements') }} as elements
-        on sightings.flags_hash = elements.flags_hash and sightings.feature_id = elements.feature_id
+        on last.flags_hash = elements.flags_hash and sightings.feature_id = elements.feature_id
 
 )
 {%- if builds_on_itself() %},

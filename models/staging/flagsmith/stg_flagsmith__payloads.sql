@@ -29,9 +29,7 @@ parts as (
         _delivery_id,
         body_encoding,
         case when body_encoding = 'utf-8' then strlen(body) else octet_length(from_base64(body)) end as bytes,
-        case when body_encoding = 'utf-8' then
-            {{ json_parts('body', ['$.identity', '$.flags', '$.segments', '$.traits', '$.event_type', '$.data']) }}
-        end as part
+        {{ json_parts('body', ['$.identity', '$.flags', '$.segments', '$.traits', '$.event_type', '$.data']) }} as part
     from bodies
 
 ),
