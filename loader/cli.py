@@ -1,0 +1,113 @@
+"""The commands: `flagsmith-warehouse --help`. Each imports what it needs when it is called."""
+
+import contextlib
+import importlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import click
+
+from loader import LoaderError, lock
+from loader import settings as settings_module
+from loader.settings import Settings
+
+
+class Commands(click.Group):
+    """The commands below, and those that live in a package of their own."""
+
+    elsewhere = {"simulate": "simulator.cli:simulate"}  # noqa: RUF012 -- never changed
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), *self.elsewhere])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.elsewhere:
+            return super().get_command(context, name)
+        module, command = self.elsewhere[name].split(":")
+        try:
+            return getattr(importlib.import_module(module), command)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            return None
+
+    def invoke(self, context: click.Context) -> object:
+        """Say what went wrong in a line, without a traceback, where we know what it was."""
+        try:
+            return super().invoke(context)
+        except (LoaderError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Commands)
+def main() -> None:
+    """Flagsmith's webhooks in your own warehouse: received, kept safe, landed, built into marts."""
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="The port.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Web processes.")
+def serve(host: str, port: int, workers: int) -> None:
+    """Receive webhooks at http://HOST:PORT/webhooks/ENVIRONMENT until told to stop."""
+    from loader import serve
+
+    serve.serve(host, port, workers)
+
+
+@main.command()
+def land() -> None:
+    """Move what the inbox holds into the warehouse."""
+    settings = settings_module.read()
+    with lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say):
+        click.echo(_land(settings))
+
+
+@main.command()
+def refresh() -> None:
+    """Land, then build the marts. For cron: leaves at once while another refresh is at work."""
+    from loader.refresh import build
+
+    started = time.monotonic()
+    settings = settings_module.read()
+    with contextlib.ExitStack() as locks:
+        try:
+            locks.enter_context(lock.hold(settings.refresh_lock, timeout_seconds=0))
+        except lock.StillHeld:
+            click.echo("Another refresh is at work; this one leaves everything to it.")
+            return
+        locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say))
+        landed = _land(settings)
+        built = build(settings)
+        click.echo(f"{landed} Built: {built}. {time.monotonic() - started:.1f} s in all.")
+
+
+def _land(settings: Settings) -> str:
+    """Land with a progress bar where there is a terminal; what was done, as a line."""
+    from loader.landing import land
+
+    started = time.monotonic()
+    with _progress(settings) as on_batch:
+        landed = land(settings, on_batch, _say)
+    seconds = time.monotonic() - started
+    return f"Landed {landed.deliveries:,} deliveries, {landed.bytes / 1e6:,.1f} MB, in {seconds:.1f} s."
+
+
+@contextlib.contextmanager
+def _progress(settings: Settings) -> Iterator[Callable[[int], None]]:
+    if not sys.stdout.isatty():
+        yield lambda deliveries: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from loader.inbox import backlog
+
+    depth, _ = backlog(settings.inbox_dir)
+    with Progress("Landing", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True) as bar:
+        task = bar.add_task("Landing", total=depth)
+        yield lambda deliveries: bar.advance(task, deliveries)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,209 @@
+"""From the inbox to `landing.webhooks`: every delivery once, wherever this is killed.
+
+Each batch is one transaction of the warehouse, and with it goes how far the inbox file has been read. Then
+the rows are deleted from the inbox. Killed between the two, the next run sees that they have been landed.
+"""
+
+import base64
+import contextlib
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from loader import LoaderError, inbox, lock
+from loader.settings import Settings
+
+# landing.webhooks is the same as in macros/engine/create_landing.sql; a test holds the two together.
+TABLES = """
+create schema if not exists landing;
+create table if not exists landing.webhooks (
+    delivery_id varchar not null,
+    environment varchar not null,
+    received_at timestamp not null,
+    landed_at timestamp not null,
+    payload_hash varchar not null,
+    is_verified boolean not null,
+    body_encoding varchar not null,
+    body varchar not null using compression zstd
+);
+create table if not exists landing.inbox_progress (inbox_file varchar not null, last_row_id bigint not null);
+"""
+UNREAD = """
+select row_id, delivery_id, environment, received_at, is_verified, body
+from deliveries where row_id between ? and ? order by row_id
+"""
+BATCH_BYTES = 64 * 2**20
+MEMORY_LIMIT = "512MB"
+EPOCH = datetime(1970, 1, 1)
+
+
+class LandingError(LoaderError):
+    """The landing is not complete. What has not been landed is still in the inbox."""
+
+
+@dataclass
+class Landed:
+    """What a run has done: deliveries, and the bytes of their bodies."""
+
+    deliveries: int = 0
+    bytes: int = 0
+
+
+def land(
+    settings: Settings,
+    on_batch: Callable[[int], None] = lambda deliveries: None,
+    on_wait: Callable[[str], None] = lambda text: None,
+) -> Landed:
+    """Move what is committed in the inbox into the warehouse; create the warehouse if there is none.
+
+    `on_batch` is told how many deliveries each batch had. A file that cannot be read holds up no other.
+    """
+    try:
+        with open_warehouse(settings, on_wait) as warehouse:
+            run = _Run(warehouse, on_batch)
+            for path in inbox.files(settings.inbox_dir):
+                run.land_file(path)
+            warehouse.execute("checkpoint")
+    except duckdb.Error as error:
+        raise LandingError(
+            f"Landing into {settings.warehouse_file} stopped: {error}. What has not been landed is still in "
+            f"{settings.inbox_dir}; run `flagsmith-warehouse land` again when the cause is gone."
+        ) from error
+    if run.unreadable:
+        raise LandingError("\n".join(run.unreadable))
+    return run.landed
+
+
+@contextlib.contextmanager
+def open_warehouse(settings: Settings, on_wait: Callable[[str], None]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The warehouse, with the landing in it, once no other process has it open. Raises lock.StillHeld."""
+    settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
+    opened: list[duckdb.DuckDBPyConnection] = []
+
+    def is_open() -> bool:
+        try:
+            opened.append(duckdb.connect(settings.warehouse_file, config={"memory_limit": MEMORY_LIMIT}))
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+        return bool(opened)
+
+    why_not = f"{settings.warehouse_file} is open in another process (dbt, a notebook, a database client)"
+    lock.wait_until(is_open, why_not, settings.lock_timeout_seconds, on_wait)
+    with contextlib.closing(opened[0]) as warehouse:
+        warehouse.execute(TABLES)
+        yield warehouse
+
+
+class _Run:
+    """What a run knows from one batch to the next."""
+
+    def __init__(self, warehouse: duckdb.DuckDBPyConnection, on_batch: Callable[[int], None]):
+        self.warehouse = warehouse
+        self.on_batch = on_batch
+        self.landed = Landed()
+        self.unreadable: list[str] = []
+        self.last_landed_at = self._value("select max(landed_at) from landing.webhooks") or EPOCH
+
+    def land_file(self, path: Path) -> None:
+        """Land all that is committed now. If the worker is dead, nothing will be added: remove the file.
+
+        A file that cannot be read holds up no other.
+        """
+        with lock.try_hold(inbox.lock_of(path)) as worker_is_dead:
+            try:
+                with inbox.connect(path) as source:
+                    if source:
+                        self.land_deliveries(source, path.name)
+            except sqlite3.Error as error:
+                self.unreadable.append(f"The inbox file {path} cannot be read: {error}.")
+                return
+            if worker_is_dead:
+                self.warehouse.execute("delete from landing.inbox_progress where inbox_file = ?", [path.name])
+                inbox.remove(path)
+
+    def land_deliveries(self, source: sqlite3.Connection, name: str) -> None:
+        """Batch by batch up to the last delivery there is now, however fast new ones arrive."""
+        last = source.execute("select max(row_id) from deliveries").fetchone()[0] or 0
+        done = (
+            self._value("select max(last_row_id) from landing.inbox_progress where inbox_file = ?", name) or 0
+        )
+        while True:
+            source.execute("delete from deliveries where row_id <= ?", [done])
+            if done >= last:
+                return
+            done = self.land_batch(source, name, done + 1, last)
+
+    def land_batch(self, source: sqlite3.Connection, name: str, first: int, last: int) -> int:
+        """One transaction: a bounded number of deliveries, and the row id of the last, which is returned."""
+        batch = _Batch(source.execute(UNREAD, [first, last]), self.next_landed_at())
+        with _transaction(self.warehouse):
+            with self.warehouse.appender("landing.webhooks") as appender:
+                appender.append_rows(batch)
+            self.warehouse.execute("delete from landing.inbox_progress where inbox_file = ?", [name])
+            self.warehouse.execute(
+                "insert into landing.inbox_progress values (?, ?)", [name, batch.last_row_id]
+            )
+        self.landed.deliveries += batch.deliveries
+        self.landed.bytes += batch.bytes
+        self.on_batch(batch.deliveries)
+        return batch.last_row_id
+
+    def next_landed_at(self) -> datetime:
+        """Now, but later than every batch before: models ask for what is new, and clocks are set back."""
+        now = datetime.now(UTC).replace(tzinfo=None)
+        self.last_landed_at = max(now, self.last_landed_at + timedelta(microseconds=1))
+        return self.last_landed_at
+
+    def _value(self, query: str, *parameters):
+        return self.warehouse.execute(query, parameters).fetchone()[0]
+
+
+class _Batch:
+    """Rows for the landing, read as they are taken, so that no more of them than one is held here."""
+
+    def __init__(self, deliveries: sqlite3.Cursor, landed_at: datetime):
+        self._source = deliveries
+        self._landed_at = landed_at
+        self.deliveries = self.bytes = self.last_row_id = 0
+
+    def __iter__(self) -> Iterator[tuple]:
+        for row_id, delivery_id, environment, received_at, is_verified, body in self._source:
+            yield (
+                delivery_id,
+                environment,
+                EPOCH + timedelta(microseconds=received_at),
+                self._landed_at,
+                hashlib.sha256(body).hexdigest(),
+                bool(is_verified),
+                *as_text(body),
+            )
+            self.last_row_id = row_id
+            self.deliveries += 1
+            self.bytes += len(body)
+            if self.bytes >= BATCH_BYTES:
+                return
+
+
+def as_text(body: bytes) -> tuple[str, str]:
+    """The encoding and the text of a body: `utf-8`, or `base64` for bytes that are not UTF-8."""
+    try:
+        return "utf-8", body.decode()
+    except UnicodeDecodeError:
+        return "base64", base64.b64encode(body).decode()
+
+
+@contextlib.contextmanager
+def _transaction(warehouse: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    warehouse.begin()
+    try:
+        yield
+    except BaseException:
+        warehouse.rollback()
+        raise
+    warehouse.commit()

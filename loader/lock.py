@@ -1,0 +1,77 @@
+"""Who is using it? A lock is a file that a process holds; the system lets go of it when the process dies."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from loader import LoaderError
+
+
+class StillHeld(LoaderError):
+    """Somebody else held the lock for longer than we were willing to wait."""
+
+
+def create_held(path: Path) -> int:
+    """Create the lock file `path` and hold it; nobody ever sees it free.
+
+    The result is a file descriptor: the lock goes when it is closed, at the latest when the process dies.
+    """
+    hidden = path.with_name(f".{path.name}")
+    descriptor = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+    _take(descriptor)
+    hidden.rename(path)
+    return descriptor
+
+
+@contextlib.contextmanager
+def try_hold(path: Path) -> Iterator[bool]:
+    """Hold the lock if it is free, and say whether it was. A lock file that does not exist is not free."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield _take(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def hold(
+    path: Path, timeout_seconds: float, on_wait: Callable[[str], None] = lambda text: None
+) -> Iterator[None]:
+    """Hold the lock, created if need be. Raises StillHeld when others have held it for `timeout_seconds`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        wait_until(lambda: _take(descriptor), f"{path} is held by another process", timeout_seconds, on_wait)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def wait_until(
+    is_done: Callable[[], bool], why_not: str, timeout_seconds: float, on_wait: Callable[[str], None]
+) -> None:
+    """Ask `is_done` until it is. Says once that we wait, and for what; raises StillHeld at the end of it."""
+    deadline = time.monotonic() + timeout_seconds
+    said = False
+    while not is_done():
+        if time.monotonic() >= deadline:
+            raise StillHeld(f"Gave up after {timeout_seconds:g} s: {why_not}. Try again when it has ended.")
+        if not said:
+            on_wait(f"Waiting up to {timeout_seconds:g} s: {why_not}.")
+            said = True
+        time.sleep(0.05)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""What the web workers count, right over all of them (Prometheus, several processes).
+
+`serve` names the folder that the workers share; it must do so before this module is imported. Without it, as
+under `flask run`, the figures are those of the one process.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import REGISTRY, Collector
+
+from loader import inbox
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+RECEIVED = Counter("flagsmith_webhooks_received", "Webhooks received, whatever the answer")
+ACCEPTED = Counter(
+    "flagsmith_webhooks_accepted",
+    "Webhooks on disk and answered with 2xx, by the position of the secret that matched (none: unsigned)",
+    ["environment", "secret"],
+)
+ACCEPTED_BYTES = Counter("flagsmith_webhooks_accepted_bytes", "Bytes of the bodies of accepted webhooks")
+REFUSED = Counter("flagsmith_webhooks_refused", "Webhooks not accepted, by reason", ["reason"])
+COMMIT_SECONDS = Histogram(
+    "flagsmith_inbox_commit_seconds",
+    "Seconds that a commit to the inbox took, disk included",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+
+
+class InboxCollector(Collector):
+    """Depth and age of the inbox over the files of all workers, the dead ones' too, read when asked."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        depth, oldest = inbox.backlog(self.folder)
+        age = time.time() - oldest / 1e6 if oldest else 0
+        yield GaugeMetricFamily("flagsmith_inbox_depth", "Webhooks that wait to be landed", depth)
+        yield GaugeMetricFamily("flagsmith_inbox_age_seconds", "Age of the oldest webhook that waits", age)
+
+
+def render(inbox_folder: Path) -> bytes:
+    """All of it in the Prometheus text format."""
+    registry = CollectorRegistry()
+    if SHARED_FOLDER in os.environ:
+        MultiProcessCollector(registry)
+    else:
+        registry.register(REGISTRY)
+    registry.register(InboxCollector(inbox_folder))
+    return generate_latest(registry)

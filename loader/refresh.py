@@ -1,0 +1,31 @@
+"""Land what the inbox holds, then build the marts: one after the other, and never two refreshes at once."""
+
+import os
+from collections import Counter
+
+from loader import LoaderError
+from loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
+
+
+class BuildError(LoaderError):
+    """dbt has not built everything. What it has built stays; the next refresh tries again."""
+
+
+def build(settings: Settings) -> str:
+    """Run `dbt build` on the warehouse of `settings`; the answer counts the results. Raises BuildError.
+
+    Unit tests are left to `make test`: they say something about the models and nothing about the data.
+    """
+    from dbt.cli.main import dbtRunner
+
+    os.environ[WAREHOUSE_DIR.name] = str(settings.warehouse_dir)
+    folder = str(PROJECT_FOLDER)
+    arguments = ["--exclude-resource-type", "unit_test", "--project-dir", folder, "--profiles-dir", folder]
+    outcome = dbtRunner().invoke(["build", *arguments])
+    if outcome.exception:
+        raise BuildError(f"dbt stopped: {outcome.exception}")
+    counts = Counter(str(result.status) for result in outcome.result or [])
+    summary = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing to build"
+    if not outcome.success:
+        raise BuildError(f"dbt build failed ({summary}); what failed is above, and in logs/dbt.log.")
+    return summary

@@ -1,0 +1,195 @@
+"""What can be set, all of it here: name, default, one sentence. Everything comes from the environment."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loader import LoaderError
+from loader.log import LOG
+
+PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable: its `name`, its `default` as text ('' = none) and what it is for."""
+
+    name: str
+    default: str
+    sentence: str
+
+
+SECRETS = Setting(
+    "FLAGSMITH_WEBHOOK_SECRETS",
+    "",
+    'The secrets of each environment as JSON, `{"production": ["new", "old"]}`; any of them is accepted.',
+)
+SECRETS_DIR = Setting(
+    "FLAGSMITH_WEBHOOK_SECRETS_DIR",
+    "",
+    "A directory with one file per environment, named like it, one secret a line; adds to the former.",
+)
+UNSIGNED_ENVIRONMENTS = Setting(
+    "FLAGSMITH_UNSIGNED_ENVIRONMENTS",
+    "[]",
+    'The environments that may send webhooks without a signature, as JSON, `["development"]`.',
+)
+WAREHOUSE_DIR = Setting(
+    "FLAGSMITH_WAREHOUSE_DIR",
+    "data",
+    "Where the inbox and the DuckDB files live; a relative path starts at the folder of dbt_project.yml.",
+)
+MAX_BODY_BYTES = Setting(
+    "FLAGSMITH_MAX_BODY_BYTES",
+    "10485760",
+    "The largest body that is accepted; a larger one is answered with 413.",
+)
+LOCK_TIMEOUT_SECONDS = Setting(
+    "FLAGSMITH_LOCK_TIMEOUT_SECONDS",
+    "300",
+    "How long a command waits for a warehouse that another process is using.",
+)
+SETTINGS = (SECRETS, SECRETS_DIR, UNSIGNED_ENVIRONMENTS, WAREHOUSE_DIR, MAX_BODY_BYTES, LOCK_TIMEOUT_SECONDS)
+
+
+class SettingsError(LoaderError):
+    """A setting that cannot be used. The message says which, why, and what to write instead."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings, read and checked. `secrets` maps an environment to its secrets, newest first."""
+
+    secrets: Mapping[str, tuple[bytes, ...]]
+    unsigned_environments: frozenset[str]
+    warehouse_dir: Path
+    max_body_bytes: int
+    lock_timeout_seconds: float
+
+    @property
+    def inbox_dir(self) -> Path:
+        return self.warehouse_dir / "inbox"
+
+    @property
+    def warehouse_lock(self) -> Path:
+        return self.warehouse_dir / "warehouse.lock"
+
+    @property
+    def refresh_lock(self) -> Path:
+        return self.warehouse_dir / "refresh.lock"
+
+    @property
+    def warehouse_file(self) -> Path:
+        return self.warehouse_dir / "warehouse.duckdb"
+
+    @property
+    def environments(self) -> frozenset[str]:
+        """The environments that may send: those with a secret and those that need none."""
+        return self.unsigned_environments | set(self.secrets)
+
+
+def read(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in `environ`. Raises SettingsError for the first that cannot be used."""
+
+    def text(setting: Setting) -> str:
+        return environ.get(setting.name) or setting.default
+
+    return Settings(
+        secrets=_secrets(text(SECRETS), text(SECRETS_DIR)),
+        unsigned_environments=_unsigned_environments(text(UNSIGNED_ENVIRONMENTS)),
+        warehouse_dir=_in_project(text(WAREHOUSE_DIR)),
+        max_body_bytes=int(_positive(MAX_BODY_BYTES, text(MAX_BODY_BYTES))),
+        lock_timeout_seconds=_positive(LOCK_TIMEOUT_SECONDS, text(LOCK_TIMEOUT_SECONDS)),
+    )
+
+
+def require_environments(settings: Settings) -> None:
+    """Raise SettingsError if no environment is known; warn of those that anybody can write to."""
+    if not settings.environments:
+        raise SettingsError(
+            f"No secret is set, so no webhook could be told from a forged one. Set {SECRETS.name}: "
+            f'{SECRETS.name}=\'{{"production": ["the secret of the webhook in Flagsmith"]}}\''
+        )
+    for environment in sorted(settings.unsigned_environments):
+        LOG.warning(
+            "Anybody who knows the address can write to this environment: unsigned webhooks are accepted",
+            extra={"fields": {"environment": environment}},
+        )
+
+
+def table() -> str:
+    """The settings as the Markdown table of the README, a line a setting."""
+    lines = ["| setting | default | what it is |", "|---|---|---|"]
+    lines += [f"| `{s.name}` | {f'`{s.default}`' if s.default else ''} | {s.sentence} |" for s in SETTINGS]
+    return "\n".join(lines) + "\n"
+
+
+def _secrets(text: str, folder: str) -> dict[str, tuple[bytes, ...]]:
+    secrets: dict[str, list[str]] = {}
+    for source in (_secrets_in_json(text), _secrets_in_files(folder)):
+        for environment, found in source.items():
+            secrets.setdefault(environment, []).extend(found)
+    return {environment: tuple(s.encode() for s in found) for environment, found in secrets.items()}
+
+
+def _secrets_in_json(text: str) -> dict[str, list[str]]:
+    try:
+        secrets = json.loads(text or "{}")
+    except ValueError:
+        secrets = None
+    if not isinstance(secrets, dict) or not all(map(_is_list_of_texts, secrets.values())):
+        raise SettingsError(
+            f'{SECRETS.name} is not of the form {{"production": ["secret"]}}: '
+            "JSON, and for each environment a list of secrets, none of them empty."
+        )
+    return secrets
+
+
+def _secrets_in_files(folder: str) -> dict[str, list[str]]:
+    if not folder:
+        return {}
+    try:
+        files = [file for file in _in_project(folder).iterdir() if file.is_file() and file.name[0] != "."]
+        secrets = {file.name: file.read_text("utf-8").rstrip("\n").split("\n") for file in files}
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{SECRETS_DIR.name}: {folder} cannot be read ({error}).") from None
+    for environment, found in secrets.items():
+        if not _is_list_of_texts(found):
+            raise SettingsError(
+                f"{SECRETS_DIR.name}: {folder}/{environment} must hold one secret a line and no empty lines."
+            )
+    return secrets
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) and text for text in value)
+
+
+def _unsigned_environments(text: str) -> frozenset[str]:
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if names != [] and not _is_list_of_texts(names):
+        raise SettingsError(
+            f'{UNSIGNED_ENVIRONMENTS.name}={text} is not a JSON list of environments like ["development"].'
+        )
+    return frozenset(names)
+
+
+def _in_project(path: str) -> Path:
+    return PROJECT_FOLDER / Path(path).expanduser()
+
+
+def _positive(setting: Setting, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
+        raise SettingsError(
+            f"{setting.name}={text} is not a number above 0; the default is {setting.default}."
+        )
+    return number
