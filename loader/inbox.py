@@ -6,7 +6,6 @@ what is committed here into the warehouse, while the workers go on writing.
 
 import contextlib
 import os
-import queue
 import sqlite3
 import threading
 import time
@@ -37,9 +36,7 @@ create table if not exists deliveries (
     body blob not null
 )
 """
-INSERT = """
-insert into deliveries (delivery_id, received_at, environment, is_verified, body) values (?, ?, ?, ?, ?)
-"""
+INSERT = "insert into deliveries (delivery_id, received_at, environment, is_verified, body) values "
 FIRST = "select row_id, received_at from deliveries order by row_id limit 1"
 # A file larger than this is left to `land`, which removes it; a new one is begun.
 LARGEST_FILE = 256 * 2**20
@@ -49,85 +46,82 @@ class InboxError(Exception):
     """What was to be kept is not on disk. Nothing of it is: the sender must send it again."""
 
 
-class _Request:
-    """A delivery that waits for the commit that holds it, or for the error that says that none does."""
+class _Batch:
+    """Deliveries that share a commit. `done` opens when it has succeeded, or failed with `error`."""
 
-    __slots__ = ("done", "error", "row")
-
-    def __init__(self, row: tuple | None):
-        self.row = row
+    def __init__(self):
+        self.rows: list[tuple] = []
         self.error: Exception | None = None
         self.done = threading.Lock()
         self.done.acquire()
 
 
 class Inbox:
-    """The inbox of this process. Any thread may call `put`; one thread writes, many deliveries to a commit.
+    """The inbox of this process. Any thread may call `put`; deliveries that come together share a commit.
 
-    `on_commit` is told the seconds that each commit took.
-    Killed at any moment: what `put` has returned for is on disk, what it has not may or may not be.
+    `on_commit` is told the seconds that each commit took. Killed at any moment: what `put` has returned for
+    is on disk, what it has not returned for may or may not be.
     """
 
     def __init__(self, folder: Path, on_commit: Callable[[float], None] = lambda seconds: None):
         self.folder = folder
         self._on_commit = on_commit
         self._identifiers = Identifiers()
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._file: InboxFile | None = None
-        self._writer = threading.Thread(target=self._write, name="inbox", daemon=True)
-        self._writer.start()
+        self._batch = _Batch()
+        self._batch_lock = threading.Lock()
+        self._commit_lock = threading.Lock()
 
     def put(self, environment: str, is_verified: bool, body: bytes) -> None:
         """Return when the delivery is on disk. Raises InboxError if it is not."""
-        self._wait_for(_Request((*self._identifiers.next(), environment, is_verified, body)))
+        row = (*self._identifiers.next(), environment, is_verified, body)
+        with self._batch_lock:
+            batch = self._batch
+            batch.rows.append(row)
+        if batch.rows[0] is row:
+            self._commit(batch)
+        self._wait_for(batch)
 
     def check(self) -> None:
         """Return when something has been written to disk. Raises InboxError if it cannot be."""
-        self._wait_for(_Request(None))
+        batch = _Batch()
+        self._commit(batch)
+        self._wait_for(batch)
 
     def close(self) -> None:
-        """Commit what is waiting, then close the file; `land` will empty and remove it."""
-        self._requests.put(None)
-        self._writer.join()
-
-    def _wait_for(self, request: _Request) -> None:
-        self._requests.put(request)
-        request.done.acquire()
-        if request.error:
-            raise InboxError(f"The inbox {self.folder} cannot be written: {request.error}") from request.error
-
-    def _write(self) -> None:
-        while batch := self._next_batch():
-            error = self._commit([request.row for request in batch if request.row])
-            for request in batch:
-                request.error = error
-                request.done.release()
-        self._give_up_file()
-
-    def _next_batch(self) -> list[_Request]:
-        """Everything that waits, at least one; nothing once the inbox is closed."""
-        batch = []
-        request = self._requests.get()
-        with contextlib.suppress(queue.Empty):
-            while request:
-                batch.append(request)
-                request = self._requests.get_nowait()
-            self._requests.put(None)  # closed: after this batch
-        return batch
-
-    def _commit(self, rows: list[tuple]) -> Exception | None:
-        """Write all rows or none. After an error a new file is begun: what the old one holds is committed."""
-        started = time.perf_counter()
-        try:
-            if self._file is None or not self._file.is_usable():
-                self._give_up_file()
-                self._file = InboxFile(self.folder)
-            self._file.append(rows)
-            self._on_commit(time.perf_counter() - started)
-        except Exception as error:
+        """Let go of the file; `land` will empty and remove it."""
+        with self._commit_lock:
             self._give_up_file()
-            return error
-        return None
+
+    def _wait_for(self, batch: _Batch) -> None:
+        batch.done.acquire()
+        batch.done.release()
+        if batch.error:
+            raise InboxError(f"The inbox {self.folder} cannot be written: {batch.error}") from batch.error
+
+    def _commit(self, batch: _Batch) -> None:
+        """The first of a batch waits for the commit before it; who comes meanwhile joins the batch.
+
+        All rows are written or none. After an error a new file is begun, and what the old one holds is
+        committed.
+        """
+        with self._commit_lock:
+            with self._batch_lock:
+                self._batch = _Batch()
+            try:
+                started = time.perf_counter()
+                self._usable_file().append(batch.rows)
+                self._on_commit(time.perf_counter() - started)
+            except BaseException as error:
+                batch.error = error
+                self._give_up_file()
+        batch.done.release()
+
+    def _usable_file(self) -> "InboxFile":
+        if self._file is None or not self._file.is_usable():
+            self._give_up_file()
+            self._file = InboxFile(self.folder)
+        return self._file
 
     def _give_up_file(self) -> None:
         if self._file:
@@ -155,11 +149,16 @@ class InboxFile:
             raise
 
     def append(self, rows: list[tuple]) -> None:
-        """All rows in one transaction, which is on disk when this returns; without rows, a write as well."""
-        with self._connection:
-            self._connection.execute("begin immediate")
+        """All rows or none, on disk when this returns. Without rows, something is written all the same.
+
+        One statement is one transaction, and one hand-over of Python's lock, where a statement a row would
+        wait for it as often as there are rows.
+        """
+        if rows:
+            places = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
+            self._connection.execute(INSERT + places, [value for row in rows for value in row])
+        else:
             self._connection.execute("pragma user_version = 1")
-            self._connection.executemany(INSERT, rows)
 
     def is_usable(self) -> bool:
         """False if somebody has removed the file (writing on would lose what comes), or if it is large."""

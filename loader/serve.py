@@ -1,10 +1,12 @@
 """The web server: Granian with several worker processes, each with an inbox file of its own."""
 
 import os
+import pkgutil
 import signal
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 
 from granian.constants import HTTPModes, Interfaces
 from granian.server import Server
@@ -14,40 +16,39 @@ from loader.settings import read, require_environments
 
 # Requests that a worker has in hand at once; each waits in a thread for the commit that holds it.
 THREADS = 64
+# Connections of a worker, idle ones included: a proxy keeps some open.
+CONNECTIONS = 1024
 # The longest that a worker may take to answer what it has received when it is told to stop.
 STOP_SECONDS = 2
 
 
-def serve(host: str, port: int, workers: int) -> None:
+def serve(host: str, port: int, workers: int, application: str = "loader.receive:create_app") -> None:
     """Serve until told to stop (SIGTERM, SIGINT): then answer what was received, and return.
 
     SIGHUP replaces the workers one by one by new ones that have read the secrets anew.
     """
     require_environments(read())
     with tempfile.TemporaryDirectory(prefix="flagsmith-warehouse-metrics-") as shared_folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared_folder
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared_folder  # before loader.metrics is imported
         Server(
-            "loader.serve:create_worker",
-            factory=True,
+            application,
             address=host,
             port=port,
             workers=workers,
             interface=Interfaces.WSGI,
             http=HTTPModes.http1,
             blocking_threads=THREADS,
-            backpressure=THREADS,
+            backpressure=CONNECTIONS,
             respawn_failed_workers=True,
             workers_kill_timeout=STOP_SECONDS,
             log_dictconfig=log.CONFIGURATION,
-        ).serve()
+        ).serve(target_loader=create_worker)
 
 
-def create_worker():
+def create_worker(application: str) -> Callable:
     """The application of one worker process, which ends when the server does, however that ended."""
-    from loader.receive import create_app
-
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    return create_app()
+    return pkgutil.resolve_name(application)()
 
 
 def _end_with(parent: int) -> None:

@@ -1,0 +1,1 @@
+"""What it costs: each module here is one part, with a function `main` that prints a Markdown table."""

@@ -1,0 +1,253 @@
+"""Durable webhooks a second, beside the same server that only verifies and beside a plain insert; and landing.
+
+The load comes from this machine too, and shares its cores: read the ratios, not the figures. Writes only to a
+temporary folder.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from loader.identifier import Identifiers
+
+CAPTURED = Path(__file__).parent.parent / "tests/fixtures/captured/flagsmith_2_265_0.ndjson"
+CONNECTIONS = 64
+ROUNDS = int(os.environ.get("BENCHMARK_ROUNDS", "3"))
+SECONDS = float(os.environ.get("BENCHMARK_SECONDS", "4"))
+SECRET = "benchmark"  # noqa: S105 -- of nothing
+DISTINCT_BODIES = 200
+LANDED_BODIES = 50_000
+PORT = 8971
+
+
+def main() -> None:
+    receive()
+    land()
+
+
+def receive() -> None:
+    """Rounds of each server in turn; medians over the rounds, ratios within a round."""
+    print(f"{CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS:g} s each, medians.\n")
+    print("| flags | KB | server | webhooks/s | of verify only | times the plain insert | p50 ms | p99 ms |")
+    print("|--:|--:|---|--:|--:|--:|--:|--:|")
+    for flags in (20, 50, 200):
+        requests = [request(body) for body in bodies(flags, DISTINCT_BODIES)]
+        rounds = [{name: measure(name, requests) for name in SERVERS} for _ in range(ROUNDS)]
+        size = len(requests[0]) / 1000
+        for name in SERVERS:
+            rate, p50, p99 = (statistics.median(one[name][i] for one in rounds) for i in range(3))
+            of_verify, of_insert = (
+                statistics.median(one[name][0] / one[other][0] for one in rounds)
+                for other in ("verify only", "plain insert")
+            )
+            print(
+                f"| {flags} | {size:.1f} | {name} | {rate:,.0f} | {of_verify:.2f} | {of_insert:.1f} "
+                f"| {p50:.1f} | {p99:.1f} |",
+                flush=True,
+            )
+    print()
+
+
+def bodies(flags: int, count: int) -> list[bytes]:
+    """Bodies spelt like Flagsmith's, each of another identity, made of captured flags."""
+    captured = [json.loads(line)["body"] for line in CAPTURED.read_text().splitlines()]
+    whole = next(body for text in captured if (body := json.loads(text)).get("traits"))
+    some = whole["flags"]
+    whole["flags"] = [{**some[i % len(some)], "id": i} for i in range(flags)]
+    return [json.dumps({**whole, "identity": identity(i)}, sort_keys=True).encode() for i in range(count)]
+
+
+def identity(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def request(body: bytes) -> bytes:
+    """A signed webhook as it goes over the wire."""
+    signature = hmac.digest(SECRET.encode(), body, "sha256").hex()
+    head = (
+        f"POST /webhooks/production HTTP/1.1\r\nHost: localhost:{PORT}\r\nContent-Type: application/json\r\n"
+        f"X-Flagsmith-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def measure(name: str, requests: list[bytes]) -> tuple[float, float, float]:
+    """Webhooks a second, and the 50th and 99th percentile of the answer's time in milliseconds."""
+    with server(SERVERS[name]):
+        asyncio.run(load(requests, 0.5))
+        started = time.perf_counter()
+        times = asyncio.run(load(requests, SECONDS))
+        seconds = time.perf_counter() - started
+    percentiles = statistics.quantiles(times, n=100)
+    return len(times) / seconds, percentiles[49] * 1000, percentiles[98] * 1000
+
+
+async def load(requests: list[bytes], seconds: float) -> list[float]:
+    """Keep every connection busy for that long; the time of each answer. Any answer but 204 is an error."""
+    loop = asyncio.get_running_loop()
+    deadline = time.perf_counter() + seconds
+    times: list[float] = []
+    pending = []
+    for number in range(CONNECTIONS):
+        sender = Sender(
+            requests[number % len(requests) :] + requests[: number % len(requests)], deadline, times
+        )
+        await loop.create_connection(lambda sender=sender: sender, "127.0.0.1", PORT)
+        pending.append(sender.done)
+    await asyncio.gather(*pending)
+    return times
+
+
+class Sender(asyncio.Protocol):
+    """One connection: a request, its answer, the next request."""
+
+    def __init__(self, requests: list[bytes], deadline: float, times: list[float]):
+        self.requests, self.deadline, self.times = requests, deadline, times
+        self.number = 0
+        self.done = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.send()
+
+    def send(self) -> None:
+        self.sent_at = time.perf_counter()
+        self.transport.write(self.requests[self.number % len(self.requests)])
+        self.number += 1
+
+    def data_received(self, data: bytes) -> None:
+        now = time.perf_counter()
+        if not data.startswith(b"HTTP/1.1 204"):
+            self.done.set_exception(RuntimeError(f"Not accepted: {data[:200]!r}"))
+            return
+        self.times.append(now - self.sent_at)
+        if now < self.deadline:
+            self.send()
+        else:
+            self.done.set_result(None)
+            self.transport.close()
+
+
+@contextmanager
+def server(command: list[str]) -> Iterator[Path]:
+    """A server in a process of its own, with a warehouse folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=".") as folder:
+        environ = {
+            **os.environ,
+            "FLAGSMITH_WAREHOUSE_DIR": str(Path(folder).resolve()),
+            "FLAGSMITH_WEBHOOK_SECRETS": json.dumps({"production": [SECRET]}),
+        }
+        process = subprocess.Popen([sys.executable, *command], env=environ, stderr=subprocess.DEVNULL)
+        try:
+            wait_for_port()
+            yield Path(folder)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def wait_for_port() -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", PORT)).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+    raise TimeoutError(f"No server came up at port {PORT}.")
+
+
+def serve_this(factory: str, workers: int) -> list[str]:
+    """The command that serves a function of this module as `flagsmith-warehouse serve` does its own."""
+    call = f"from loader.serve import serve; serve('127.0.0.1', {PORT}, {workers}, 'benchmarks.loader:{factory}')"
+    return ["-c", call]
+
+
+SERVERS = {
+    "durable": ["-c", "from loader.cli import main; main()", "serve", "--port", str(PORT)],
+    "verify only": serve_this("verify_only", 2),
+    "plain insert": serve_this("plain_insert", 1),
+}
+
+
+def verify_only():
+    """The loader's application with an inbox that forgets."""
+    from loader.receive import create_app
+
+    class Forget:
+        def put(self, environment: str, is_verified: bool, body: bytes) -> None:
+            pass
+
+    return create_app(inbox=Forget())
+
+
+def plain_insert():
+    """What one would write first: a Flask view that verifies, and inserts into DuckDB. One process: DuckDB
+    gives its file to no second one."""
+    import duckdb
+    from flask import Flask
+    from flask import request as current
+
+    from loader.settings import read
+    from loader.signature import verify
+
+    settings = read()
+    warehouse = duckdb.connect(settings.warehouse_dir / "plain.duckdb")
+    warehouse.execute("create table webhooks (received_at timestamp, environment varchar, body varchar)")
+    app = Flask("plain")
+
+    @app.post("/webhooks/<environment>")
+    def webhook(environment: str):
+        body = current.get_data()
+        verify(body, current.headers.get("X-Flagsmith-Signature"), settings.secrets[environment])
+        with warehouse.cursor() as cursor:
+            cursor.execute(
+                "insert into webhooks values (now()::timestamp, ?, ?)", [environment, body.decode()]
+            )
+        return "", 204
+
+    return app
+
+
+def land() -> None:
+    """From inbox to committed and checkpointed landing; 8 KB bodies, every identity another."""
+    from loader.inbox import InboxFile
+    from loader.landing import land
+    from loader.settings import read
+
+    rates, ratios = [], []
+    rows = [("", 0, "production", 1, body) for body in bodies(20, LANDED_BODIES)]
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory(prefix="benchmark-", dir=".") as folder:
+            settings = read({"FLAGSMITH_WAREHOUSE_DIR": str(Path(folder).resolve())})
+            settings.inbox_dir.mkdir()
+            fill(InboxFile(settings.inbox_dir), rows)
+            started = time.perf_counter()
+            landed = land(settings)
+            rates.append(landed.deliveries / (time.perf_counter() - started))
+            ratios.append(landed.bytes / settings.warehouse_file.stat().st_size)
+    print(
+        f"Landing {LANDED_BODIES:,} bodies of {landed.bytes / landed.deliveries / 1000:.1f} KB, {ROUNDS} rounds.\n"
+    )
+    print("| bodies/s | raw bytes / bytes on disk |\n|--:|--:|")
+    print(f"| {statistics.median(rates):,.0f} | {statistics.median(ratios):.0f} |\n")
+
+
+def fill(file, rows: list[tuple]) -> None:
+    """An inbox file of a worker that has died."""
+    identifiers = Identifiers()
+    for start in range(0, len(rows), 1000):
+        file.append([(*identifiers.next(), *row[2:]) for row in rows[start : start + 1000]])
+    file.close()
