@@ -1,13 +1,16 @@
 """A warehouse of its own for a test: land rows, run dbt in this process, read marts."""
 
 import contextlib
+import functools
 import io
 import os
+import tempfile
 from pathlib import Path
 
 import duckdb
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
 
 from .reference import Landed
 
@@ -20,6 +23,21 @@ create table if not exists landing.webhooks (
     body_encoding varchar not null, body varchar not null using compression zstd
 )
 """
+
+
+@functools.cache
+def _manifest() -> Manifest:
+    result = dbtRunner().invoke(["parse", *_paths(Path(tempfile.mkdtemp()))])
+    assert result.success, result.exception
+    return result.result
+
+
+def _paths(directory: Path) -> list[str]:
+    return [
+        *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
+        *("--target-path", str(directory / "target"), "--log-path", str(directory / "logs")),
+        *("--no-use-colors", "--no-send-anonymous-usage-stats", "--quiet"),
+    ]
 
 
 class Warehouse:
@@ -36,17 +54,15 @@ class Warehouse:
                 connection.executemany("insert into landing.webhooks values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def dbt(self, *arguments: str) -> list:
-        """Run a dbt command; raise AssertionError with its log where it fails; return its results."""
+        """Run a dbt command; raise AssertionError with its log where it fails; return its results.
+
+        The project is parsed once for all warehouses, unless the arguments bring vars.
+        """
         os.environ["FLAGSMITH_WAREHOUSE_DIR"] = str(self.directory)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            result = dbtRunner().invoke(
-                [
-                    *arguments,
-                    *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
-                    *("--target-path", str(self.directory / "target"), "--log-path", str(self.directory / "logs")),
-                    *("--no-use-colors", "--no-send-anonymous-usage-stats"),
-                ]
+            result = dbtRunner(None if "--vars" in arguments else _manifest()).invoke(
+                [*arguments, *_paths(self.directory)]
             )
         DuckDBConnectionManager.close_all_connections()
         assert result.success, printed.getvalue() + str(result.exception or "")

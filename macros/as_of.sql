@@ -1,0 +1,17 @@
+{#- Point in time. Joins to each row of `moments` (a relation with environment, identity and `at`, a timestamp in UTC) the
+    spells of `spells` (fct_identity_traits, fct_segment_memberships, fct_flag_assignments, …) that held at that moment:
+    spells are half-open, so that there is at most one per key.
+    Yields a select of all columns of `moments` (as m) and of `spells` but environment and identity.
+    begins, ends: the spell's columns for its beginning and end. -#}
+{% macro as_of(moments, spells, at='at', begins='valid_from', ends='valid_to') %}
+select
+    m.*,
+    s.* exclude (environment, identity)
+from {{ moments }} as m
+inner join {{ spells }} as s
+    on
+        m.environment = s.environment
+        and m.identity = s.identity
+        and m.{{ at }} >= s.{{ begins }}
+        and (m.{{ at }} < s.{{ ends }} or s.{{ ends }} is null)
+{% endmacro %}

@@ -1,0 +1,24 @@
+{#- Table functions for whoever opens the warehouse with any client, beside the marts they read:
+    from marts.traits_as_of(timestamp '2026-05-03'), marts.segments_as_of(…), marts.flags_as_of(…): one row per
+    environment, identity and trait, segment (of which it was a member) or flag at that moment, UTC. -#}
+{% macro create_as_of_functions() %}{{ return(adapter.dispatch('create_as_of_functions', 'flagsmith_warehouse')()) }}{% endmacro %}
+
+{% macro default__create_as_of_functions() %}{{ return('') }}{% endmacro %}
+
+{% macro duckdb__create_as_of_functions() %}
+    {%- if execute -%}
+    {%- for function, mart, begins, ends in [
+        ('traits_as_of', 'fct_identity_traits', 'valid_from', 'valid_to'),
+        ('segments_as_of', 'fct_segment_memberships', 'entered_at', 'left_at'),
+        ('flags_as_of', 'fct_flag_assignments', 'valid_from', 'valid_to'),
+    ] %}
+    {%- set node = graph.nodes.get('model.flagsmith_warehouse.' ~ mart) %}
+    {%- set relation = adapter.get_relation(database=node.database, schema=node.schema, identifier=node.alias) if node %}
+    {%- if relation %}
+    create or replace macro {{ relation.without_identifier() }}.{{ function }}(moment) as table
+        select * from {{ relation }}
+        where {{ begins }} <= moment and ({{ ends }} > moment or {{ ends }} is null);
+    {%- endif %}
+    {%- endfor %}
+    {%- endif -%}
+{% endmacro %}
