@@ -1,4 +1,4 @@
-"""Which identity falls into which share: Flagsmith's md5 rule (checked against captured answers in the tests)."""
+"""Which identity falls into which share: Flagsmith's md5 rule (tests hold it to captured answers)."""
 
 from collections.abc import Sequence
 from hashlib import md5
@@ -18,7 +18,7 @@ def _bucket(text: str) -> float:
 
 
 def choose(weights: Sequence[float], bucket: float) -> int | None:
-    """Return the position of the option that holds the bucket, in the order of option ids; None is control."""
+    """Return the place of the option that holds the bucket, in the order of option ids; None is control."""
     limit = 0.0
     for position, weight in enumerate(weights):
         limit += weight

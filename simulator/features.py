@@ -13,7 +13,7 @@ VALUE_TYPES = {str: "string", int: "integer", bool: "boolean", float: "float", t
 
 
 def text_of(value: object) -> str | None:
-    """Return a value as DESIGN's variations name it: strings as they are, integers in decimal, `true`/`false`."""
+    """Return a value as variations are named: strings as they are, integers in decimal, `true`/`false`."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return None if value is None else str(value)
@@ -31,9 +31,9 @@ class Option:
 class Setting:
     """What one layer says of a feature: the environment default, a segment override or an identity override.
 
-    `id` is Flagsmith's feature state, which also decides the bucket; `weights` are percentages, in the order of
-    the feature's options. `segment` and `feature_segment` are set for a segment override, `identity` (Flagsmith's
-    integer) for an identity override.
+    `id` is Flagsmith's feature state, which also decides the bucket; `weights` are percentages, in the order
+    of the feature's options. `segment` and `feature_segment` are set for a segment override, `identity`
+    (Flagsmith's integer) for an identity override.
     """
 
     id: int
@@ -70,6 +70,13 @@ class Feature:
     @property
     def type(self) -> str:
         return "MULTIVARIATE" if self.options else "STANDARD"
+
+    @property
+    def layers(self) -> "dict[tuple[int, str | None], Setting]":
+        """Every setting by (segment or 0, identifier or None)."""
+        segments = {(one.segment, None): one for one in self.segment_overrides}
+        identities = {(0, name): one for name, one in self.identity_overrides.items()}
+        return {(0, None): self.default, **segments, **identities}
 
     def evaluate(self, identity: str, environment_key: str, members: Collection[int]) -> "Flag":
         """Return the flag that Flagsmith gives this identity, who is in the segments `members` (ids)."""
@@ -140,12 +147,12 @@ class Flag:
 
     @property
     def has_percentage(self) -> bool:
-        """Whether the body carries `percentage_allocation` at all: Flagsmith leaves it out for null, "", 0, false."""
+        """Whether the body carries `percentage_allocation`: not for null, "", 0 and false."""
         return bool(self.value)
 
     @cached_property
     def percentage_allocation(self) -> float | None:
-        """The weight of the first option with this value; None where there is none, or the key is left out."""
+        """The weight of the first option with this value; None where there is none or the key is left out."""
         for option, weight in zip(self.feature.options, self.setting.weights, strict=False):
             if self.has_percentage and (type(option.value), option.value) == (type(self.value), self.value):
                 return weight

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
 import duckdb
 
-from simulator.world import Delivery
+from simulator.messages import Delivery
 
 LANDING = """
 create schema if not exists landing;
@@ -24,61 +25,53 @@ create table if not exists landing.webhooks (
 )
 """
 _EPOCH = datetime(1970, 1, 1)
-_MILLISECOND = timedelta(milliseconds=1)
+_BODIES_PER_COMMIT = 5_000
 
 
-def delivery_id(received_at: datetime, number: int) -> str:
-    """Return a UUIDv7: the time in milliseconds, then the number where random bits would be (< 2**62)."""
-    stamp = (received_at - _EPOCH) // _MILLISECOND
-    digits = f"{stamp:012x}7000{0x8000000000000000 + number:016x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+def append(warehouse: Path | str, deliveries: Iterable[Delivery], landed_at: datetime | None = None) -> int:
+    """Append deliveries to `landing.webhooks` of a DuckDB file (made where missing), and return how many.
+
+    To cut a world into batches, take from one iterator: `append(file, islice(stream, 1_000), landed_at)`.
+    A commit every 5,000 bodies keeps memory bounded. Raises duckdb.Error where another process has the file.
+    """
+    source, count = rows(deliveries, landed_at), 0
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute(LANDING)
+        appender = connection.appender("landing.webhooks")
+        while batch := list(islice(source, _BODIES_PER_COMMIT)):
+            appender.append_rows(batch)
+            appender.flush()
+            count += len(batch)
+    return count
 
 
-def rows(
-    deliveries: Iterable[Delivery], landed_at: datetime | None = None, first_number: int = 0
-) -> Iterator[tuple]:
-    """Yield rows of `landing.webhooks`. `landed_at` (naive UTC) is one second after receipt where none is given."""
-    hashes: dict[bytes, str] = {}
-    for number, delivery in enumerate(deliveries, start=first_number):
-        body = delivery.body
-        if body not in hashes:
-            if len(hashes) > 10_000:
-                hashes.clear()
-            hashes[body] = hashlib.sha256(body).hexdigest()
-        received_at = delivery.received_at
+def rows(deliveries: Iterable[Delivery], landed_at: datetime | None = None) -> Iterator[tuple]:
+    """Yield rows of `landing.webhooks`. `landed_at` (naive UTC) is by default one second after receipt."""
+    hash_of = lru_cache(10_000)(_sha256)
+    for delivery in deliveries:
+        received_at, body = delivery.received_at, delivery.body
+        payload_hash = hash_of(body)
+        identifier = _delivery_id(delivery.environment, received_at, payload_hash)
         landed = landed_at or received_at + timedelta(seconds=1)
-        identifier = delivery_id(received_at, number)
         yield (
             identifier,
             delivery.environment,
             received_at,
             landed,
-            hashes[body],
+            payload_hash,
             True,
             "utf-8",
             body.decode(),
         )
 
 
-def append(
-    warehouse: Path | str,
-    deliveries: Iterable[Delivery],
-    landed_at: datetime | None = None,
-    first_number: int = 0,
-) -> int:
-    """Append deliveries to `landing.webhooks` of a DuckDB file (made where missing), and return how many.
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
-    One transaction, memory bounded by 5,000 bodies. Delivery ids count from `first_number`: give the number of
-    deliveries appended before when a world is cut into batches. duckdb.Error where the file is open elsewhere.
-    """
-    with duckdb.connect(str(warehouse)) as connection:
-        connection.execute(LANDING)
-        connection.execute("begin")
-        appender, count = connection.appender("landing.webhooks"), 0
-        source = rows(deliveries, landed_at, first_number)
-        while batch := list(islice(source, 5_000)):
-            appender.append_rows(batch)
-            appender.flush()
-            count += len(batch)
-        connection.execute("commit")
-    return count
+
+def _delivery_id(environment: str, received_at: datetime, payload_hash: str) -> str:
+    """Return a UUIDv7 that follows from the delivery: it is the same however a world is cut into batches."""
+    milliseconds, rest = divmod(received_at - _EPOCH, timedelta(milliseconds=1))
+    digest = _sha256(f"{environment} {received_at} {payload_hash}".encode())
+    time = f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{rest.microseconds:03x}"
+    return f"{time}-8{digest[:3]}-{digest[3:15]}"

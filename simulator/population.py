@@ -1,7 +1,7 @@
 """Identities, the traits they have and change, and when they call.
 
-An identity comes for a *visit*: `calls_per_state` calls within minutes, all with the same stored traits. Before each
-later visit its traits change (at least `visits`, which counts them), so that it walks in and out of segments.
+An identity comes for a *visit*: `calls_per_state` calls within minutes, all with the same stored traits.
+Before each later visit traits change (at least `visits`, which counts them): it enters and leaves segments.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LONGEST_GAP = 60.0  # seconds between two calls of a visit, where the time span
 
 
 def environment_key(dice: Dice) -> str:
-    """Return a client-side key as Flagsmith makes them: 22 letters and digits, with which it computes buckets."""
+    """Return a client-side key as Flagsmith makes them: 22 letters and digits; buckets depend on it."""
     return "".join(dice.pick(_KEY_LETTERS) for _ in range(22))
 
 
@@ -69,7 +69,7 @@ def first_traits(number: int, dice: Dice) -> Traits:
 
 
 def change_traits(traits: Traits, dice: Dice) -> Traits:
-    """Return the traits at the next visit: one more visit, and now and then a move, an upgrade, a deletion."""
+    """Return the traits at the next visit: one visit more, now and then a move, an upgrade, a deletion."""
     changed = {**traits, "visits": traits["visits"] + 1}
     if dice.chance(0.10):
         changed["plan"] = dice.pick(_PLANS)
@@ -88,7 +88,7 @@ def change_traits(traits: Traits, dice: Dice) -> Traits:
 
 @dataclass(eq=False)
 class Visit:
-    """A row of calls of one identity with the same stored traits. `kept`: what was evaluated for it so far."""
+    """Calls of one identity with the same stored traits. `kept`: what was evaluated for it so far."""
 
     number: int
     identity: str
@@ -153,7 +153,7 @@ def _transient_traits(share: float, at: int, dice: Dice) -> tuple[tuple[str, Tra
 
 
 def _visits(parameters: Parameters, deliveries: int, active: set[int], dice: Dice) -> Iterator[Visit]:
-    """Yield visits in time order: identities arrive over the first four fifths, in between known ones come back."""
+    """Yield visits in time order: identities arrive over four fifths of them, in between others come back."""
     count = -(-deliveries // parameters.calls_per_state)
     traits: list[Traits] = []
     for place in range(count):
@@ -169,7 +169,7 @@ def _visits(parameters: Parameters, deliveries: int, active: set[int], dice: Dic
 
 
 def _who(known: int, due: int, total: int, active: set[int], dice: Dice) -> int:
-    """Return the number of who comes next: the next newcomer when one is due, else one who is not here now."""
+    """Return the number of who comes next: a newcomer when one is due, else one who is not here now."""
     if known < due:
         return known
     favourite = int(dice.random() ** 2 * known)

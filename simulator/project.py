@@ -1,12 +1,13 @@
 """The simulated Flagsmith project: features of every kind, segments with rules, and what is changed in them.
 
-One environment of it, as a Flagsmith server holds it: ids begin at 1 on every server, so that two environments of
-two servers have the same integers.
+One environment of it, as a Flagsmith server holds it: ids begin at 1 on every server, so that two
+environments of two servers have the same integers.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from simulator.dice import Dice
 from simulator.features import Feature, Option, Setting, Value, text_of
@@ -114,7 +115,7 @@ def plans(count: int, dice: Dice) -> Iterator[Plan]:
 def build(
     plan: Plan, feature_id: int, created_at: datetime, overridden: dict[str, int], option_id: int
 ) -> Feature:
-    """Set a feature up. `overridden`: the identities (and Flagsmith's integers for them) with an own value."""
+    """Set a feature up. `overridden`: identities with an own value, and Flagsmith's integers for them."""
     options = tuple(Option(option_id + place, value) for place, (value, _) in enumerate(plan.options))
     default = Setting(
         id=2 * feature_id - 1,
@@ -156,7 +157,7 @@ def without_segment_override(feature: Feature) -> Feature:
 
 
 def with_identity_overrides(feature: Feature, identities: dict[str, int]) -> Feature:
-    """Give each identity (name → Flagsmith's integer) its own value: the first variant, or the word `special`."""
+    """Give identities (name → Flagsmith's integer) an own value: the first variant, or the word `special`."""
     value = feature.options[0].value if feature.options else "special"
     weights = (100.0,) + (0.0,) * (len(feature.options) - 1) if feature.options else ()
     overrides = {
@@ -168,7 +169,7 @@ def with_identity_overrides(feature: Feature, identities: dict[str, int]) -> Fea
 
 @dataclass(frozen=True)
 class Edit:
-    """A change that somebody makes at a share of the time span; `make` gives None where the feature is deleted."""
+    """What somebody does at a share of the time span: `make` gives the feature anew, or None to delete it."""
 
     share: float
     feature_name: str
@@ -180,41 +181,74 @@ EDITS = (
     Edit(0.30, "page_size", lambda feature, _: with_segment_override(feature, 11, value=100)),
     Edit(0.45, "checkout_button", lambda feature, _: with_default(feature, weights=NEW_WEIGHTS)),
     Edit(0.50, "dark_mode", lambda feature, _: with_default(feature, enabled=False)),
-    Edit(0.55, "cookie_banner", with_identity_overrides),
+    Edit(0.55, "cookie_banner", lambda feature, people: with_identity_overrides(feature, people)),
     Edit(0.60, "dark_mode", lambda feature, _: with_default(feature, enabled=True)),
     Edit(0.70, "cookie_banner", lambda feature, _: with_identity_overrides(feature, {})),
     Edit(0.75, "legacy_menu", lambda feature, _: None),
     Edit(0.85, "page_size", lambda feature, _: without_segment_override(feature)),
 )
-# A feature that is added late: it appears in everybody's flags at this share of the time span.
+# A feature that is added while traffic runs: from then on it is in everybody's flags.
 LATE_PLAN, LATE_SHARE = Plan("assistant", "v1", description="Added while traffic runs"), 0.65
+
+Features = dict[str, Feature]
+
+
+def versions(
+    first: Features, starts_at: datetime, span: timedelta, overridden: dict[str, int]
+) -> list[tuple[datetime, Features]]:
+    """Return from when on there were which features (by name), in time order; the first counts from ever."""
+    history = [(starts_at, first)]
+    late_at = starts_at + LATE_SHARE * span
+    late = build(LATE_PLAN, len(first) + 1, late_at, {}, option_id=0)
+    for edit in sorted([*EDITS, Edit(LATE_SHARE, late.name, lambda feature, _: feature)], key=_share):
+        before = {late.name: late, **history[-1][1]}.get(edit.feature_name)
+        if before is not None:
+            after = edit.make(before, overridden)
+            history.append((starts_at + edit.share * span, _put(history[-1][1], before, after)))
+    return history
+
+
+def _share(edit: Edit) -> float:
+    return edit.share
+
+
+def _put(features: Features, before: Feature, after: Feature | None) -> Features:
+    others = {name: feature for name, feature in features.items() if name != before.name}
+    both = [*others.values(), *([] if after is None else [after])]
+    return {feature.name: feature for feature in sorted(both, key=lambda feature: feature.id)}
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a feature as it was made: `before` None = added, `after` None = deleted."""
+    """One change of one layer of a feature: `before` None = it is new, `after` None = it was deleted.
+
+    `identity` is the identifier where the layer is an identity override.
+    """
 
     changed_at: datetime
-    before: Feature | None
-    after: Feature | None
+    feature: Feature
+    before: Setting | None
+    after: Setting | None
+    identity: str | None = None
     changed_by: str = "admin@example.com"
 
     @property
-    def feature(self) -> Feature:
-        return self.after or self.before
+    def event_type(self) -> str:
+        return "FLAG_DELETED" if self.after is None else "FLAG_UPDATED"
 
 
-def changes(
-    features: list[Feature], starts_at: datetime, span: timedelta, overridden: dict[str, int]
-) -> list[Change]:
-    """Return the changes to the features that exist, in time order, each following from the one before."""
-    current = {feature.name: feature for feature in features}
-    made = []
-    for edit in EDITS:
-        if (before := current.get(edit.feature_name)) is not None:
-            after = edit.make(before, overridden)
-            made.append(Change(starts_at + edit.share * span, before, after))
-            current[edit.feature_name] = after
-    added_at = starts_at + LATE_SHARE * span
-    late = build(LATE_PLAN, len(features) + 1, added_at, {}, option_id=0)
-    return sorted([*made, Change(added_at, None, late)], key=lambda change: change.changed_at)
+def changes(history: list[tuple[datetime, Features]]) -> Iterator[Change]:
+    """Yield what differs from version to version, layer by layer; a deleted feature is one change."""
+    for (_, before), (changed_at, after) in pairwise(history):
+        for name in sorted(before.keys() | after.keys()):
+            yield from _changes_of_feature(changed_at, before.get(name), after.get(name))
+
+
+def _changes_of_feature(at: datetime, before: Feature | None, after: Feature | None) -> Iterator[Change]:
+    if before is None or after is None:
+        yield Change(at, after or before, before and before.default, after and after.default)
+        return
+    old, new = before.layers, after.layers
+    for layer in {**old, **new}:
+        if old.get(layer) != new.get(layer):
+            yield Change(at, after, old.get(layer), new.get(layer), layer[1])

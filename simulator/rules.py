@@ -9,7 +9,7 @@ Traits = Mapping[str, object]
 
 
 def is_member(segment: dict, environment_key: str, identity: str, traits: Traits) -> bool:
-    """Say whether an identity with these traits is in the segment (`{"id", "name", "rules"}`, Flagsmith's format).
+    """Say whether an identity with these traits is in a segment (`id`, `name`, `rules`: Flagsmith's format).
 
     Raises ValueError for an operator that the simulator does not know.
     """

@@ -6,7 +6,7 @@ import json
 
 
 def serialise(document: object) -> str:
-    """Write JSON as Flagsmith does: sorted keys, `", "` and `": "`, ASCII escapes, floats in Python's spelling."""
+    """Write JSON as Flagsmith does: sorted keys, `", "` and `": "`, ASCII escapes, Python's floats."""
     return json.dumps(document, sort_keys=True)
 
 

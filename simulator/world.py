@@ -1,18 +1,16 @@
-"""The simulated world: identities with traits, in one or more environments, and all that Flagsmith sends of them."""
+"""The simulated world: identities in one or more environments, and all that Flagsmith sends of them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from heapq import merge
-from typing import NamedTuple
 
 from simulator import population, project
 from simulator.dice import Dice
 from simulator.features import Feature, Flag
-from simulator.project import SEGMENTS, Change
+from simulator.messages import Delivery, Evaluation, FlagChange, State, Trait
+from simulator.project import SEGMENTS
 from simulator.rules import is_member
-from simulator.wire import serialise
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Parameters:
     deliveries: evaluations in all, over all environments (webhooks about changes come on top).
     identities: per environment; at most deliveries / calls_per_state / environments.
     features: how many flags a body has (370 bytes each; one is added and one deleted while traffic runs).
-    calls_per_state: how many calls in a row of one identity have byte-identical bodies, before a trait changes.
+    calls_per_state: how many calls in a row of one identity have byte-identical bodies until a trait changes.
     volatile: share of identities with a trait that changes at every call (1.0: no two bodies are alike).
     transient: share of calls that send a trait which Flagsmith does not store.
     is_changing: whether weights, values and overrides are changed while traffic runs.
@@ -46,126 +44,19 @@ class Parameters:
             raise ValueError(
                 "Deliveries, identities, features, calls per state and days must all be positive"
             )
-        if self.identities > self.sessions_per_environment:
+        if self.identities > self.visits:
             raise ValueError(
-                f"{self.identities} identities cannot all be seen in {self.sessions_per_environment} visits per "
-                "environment (deliveries / calls per state / environments): ask for fewer identities or more deliveries"
+                f"{self.identities} identities cannot all be seen in {self.visits} visits per environment "
+                "(deliveries / calls per state / environments): ask for fewer identities or more deliveries"
             )
 
     @property
-    def sessions_per_environment(self) -> int:
+    def visits(self) -> int:
         return max(1, self.deliveries // self.calls_per_state // len(self.environments))
 
     @property
     def span(self) -> timedelta:
         return timedelta(days=self.days)
-
-
-class Trait(NamedTuple):
-    """A trait as evaluated; `id` is None for one that was only sent along (transient)."""
-
-    id: int | None
-    key: str
-    value: str | int | float | bool | None
-    is_transient: bool
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """What Flagsmith says of an identity until something changes: one body. `members`: segment id → member."""
-
-    identity: str
-    flags: tuple[Flag, ...]
-    members: dict[int, bool]
-    traits: tuple[Trait, ...]
-
-    @cached_property
-    def body(self) -> bytes:
-        flags = ", ".join(flag.text for flag in self.flags)
-        segments = ", ".join(
-            _SEGMENT_TEXTS[identifier, member] for identifier, member in self.members.items()
-        )
-        traits = serialise(
-            [
-                {"id": one.id, "trait_key": one.key, "trait_value": one.value, "transient": one.is_transient}
-                for one in self.traits
-            ]
-        )
-        identity = serialise(self.identity)
-        text = f'{{"flags": [{flags}], "identity": {identity}, "segments": [{segments}], "traits": {traits}}}'
-        return text.encode("ascii")
-
-
-_SEGMENT_TEXTS = {
-    (segment["id"], member): serialise({"id": segment["id"], "member": member, "name": segment["name"]})
-    for segment in SEGMENTS
-    for member in (True, False)
-}
-
-
-class Evaluation(NamedTuple):
-    """One call of an identity, as intended. `received_at` is naive UTC."""
-
-    received_at: datetime
-    environment: str
-    state: State
-
-    @property
-    def body(self) -> bytes:
-        return self.state.body
-
-
-class FlagChange(NamedTuple):
-    """A webhook about a change of a feature, as intended."""
-
-    received_at: datetime
-    environment: str
-    change: Change
-    environment_id: int
-
-    @property
-    def body(self) -> bytes:
-        return serialise(self.document).encode("ascii")
-
-    @property
-    def event_type(self) -> str:
-        return "FLAG_DELETED" if self.change.after is None else "FLAG_UPDATED"
-
-    @property
-    def document(self) -> dict:
-        states = {"new_state": self._state(self.change.after)}
-        if self.change.before is not None:
-            states["previous_state"] = self._state(self.change.before)
-        about = {
-            "changed_by": self.change.changed_by,
-            "timestamp": f"{self.change.changed_at:%Y-%m-%dT%H:%M:%S.%fZ}",
-        }
-        return {"data": {**about, **states}, "event_type": self.event_type}
-
-    def _state(self, feature: Feature | None) -> dict | None:
-        if feature is None:
-            return None
-        weights = [
-            {
-                "id": option.id,
-                "multivariate_feature_option": {"id": option.id, "value": option.value},
-                "percentage_allocation": weight,
-            }
-            for option, weight in zip(feature.options, feature.default.weights, strict=True)
-        ]
-        return {
-            "enabled": feature.default.enabled,
-            "environment": {"id": self.environment_id, "name": self.environment},
-            "feature": {**feature.document, "project": {"id": 1, "name": "Simulated project"}},
-            "feature_segment": None,
-            "feature_state_value": feature.default.value,
-            "identity": None,
-            "identity_identifier": None,
-            "multivariate_feature_state_values": weights,
-        }
-
-
-Delivery = Evaluation | FlagChange
 
 
 class Environment:
@@ -175,53 +66,40 @@ class Environment:
         self.name = name
         self.parameters = parameters
         self.deliveries = deliveries
-        self.dice_seed = f"{parameters.seed} {name}"
-        self.key = population.environment_key(Dice(f"{self.dice_seed} key"))
-        self.features = self._first_features()
-        self.changes = self._changes() if parameters.is_changing else []
+        self.key = population.environment_key(self._dice("key"))
+        first = {feature.name: feature for feature in self._first_features()}
+        span = parameters.span
+        self.versions = [(parameters.starts_at, first)]
+        if parameters.is_changing:
+            self.versions = project.versions(first, parameters.starts_at, span, self._overridden())
 
-    @cached_property
-    def overridden(self) -> dict[str, int]:
-        """The identities (name → Flagsmith's integer) that somebody gave own values: every hundredth."""
-        numbers = range(0, self.parameters.identities, 100)
+    def _dice(self, purpose: str) -> Dice:
+        return Dice(f"{self.parameters.seed} {self.name} {purpose}")
+
+    def _overridden(self) -> dict[str, int]:
+        """The identities (name → Flagsmith's integer) that are given own values: every 50th, at most 20."""
+        numbers = range(0, self.parameters.identities, 50)[:20]
         return {population.identifier(number): number + 1 for number in numbers}
 
-    def _first_features(self) -> list[Feature]:
-        plans = list(project.plans(self.parameters.features, Dice(f"{self.dice_seed} features")))
-        first_created_at = self.parameters.starts_at - timedelta(days=30)
-        features, option_id = [], 1
+    def _first_features(self) -> Iterator[Feature]:
+        created_at = self.parameters.starts_at - timedelta(days=30)
+        option_id = 1
+        plans = project.plans(self.parameters.features, self._dice("features"))
         for number, plan in enumerate(plans, start=1):
-            created_at = first_created_at + timedelta(seconds=number, microseconds=number * 784_107)
-            features.append(project.build(plan, number, created_at, self.overridden, option_id))
+            created_at += timedelta(microseconds=784_107)
+            yield project.build(plan, number, created_at, self._overridden(), option_id)
             option_id += len(plan.options)
-        return features
-
-    def _changes(self) -> list[Change]:
-        return project.changes(
-            self.features, self.parameters.starts_at, self.parameters.span, self.overridden
-        )
-
-    @cached_property
-    def versions(self) -> list[tuple[datetime, tuple[Feature, ...]]]:
-        """From when on the environment had which features; the first from the beginning of time."""
-        current = {feature.id: feature for feature in self.features}
-        versions = [(datetime.min, tuple(self.features))]
-        for change in self.changes:
-            current = {**current, change.feature.id: change.after}
-            features = tuple(feature for _, feature in sorted(current.items()) if feature is not None)
-            versions.append((change.changed_at, features))
-        return versions
 
     def flag_changes(self) -> Iterator[FlagChange]:
         """Yield the webhooks about changes, sent a moment after each change was made."""
-        for change in self.changes:
-            yield FlagChange(change.changed_at + timedelta(milliseconds=250), self.name, change, 1)
+        for change in project.changes(self.versions):
+            yield FlagChange(change.changed_at + timedelta(milliseconds=250), self.name, change)
 
     def evaluations(self) -> Iterator[Evaluation]:
         """Yield the calls of all identities, in time order."""
         upcoming = iter([*(starts_at for starts_at, _ in self.versions), datetime.max])
         version, next_change_at = -1, next(upcoming)
-        for call in population.calls(self.parameters, self.deliveries, Dice(f"{self.dice_seed} traffic")):
+        for call in population.calls(self.parameters, self.deliveries, self._dice("traffic")):
             while call.at >= next_change_at:
                 version, next_change_at = version + 1, next(upcoming)
             yield Evaluation(call.at, self.name, self._state(call, version))
@@ -254,7 +132,9 @@ class Environment:
 
     def _flags(self, identity: str, version: int, members: dict[int, bool]) -> tuple[Flag, ...]:
         inside = [segment for segment, member in members.items() if member]
-        return tuple(feature.evaluate(identity, self.key, inside) for feature in self.versions[version][1])
+        return tuple(
+            feature.evaluate(identity, self.key, inside) for feature in self.versions[version][1].values()
+        )
 
 
 def _traits(
