@@ -35,7 +35,7 @@ def append(warehouse: Path | str, deliveries: Iterable[Delivery], landed_at: dat
     A commit every 5,000 bodies keeps memory bounded. Raises duckdb.Error where another process has the file.
     """
     source, count = rows(deliveries, landed_at), 0
-    with duckdb.connect(str(warehouse)) as connection:
+    with duckdb.connect(str(warehouse), config={"memory_limit": "1GiB"}) as connection:
         connection.execute(LANDING)
         appender = connection.appender("landing.webhooks")
         while batch := list(islice(source, _BODIES_PER_COMMIT)):
@@ -47,7 +47,7 @@ def append(warehouse: Path | str, deliveries: Iterable[Delivery], landed_at: dat
 
 def rows(deliveries: Iterable[Delivery], landed_at: datetime | None = None) -> Iterator[tuple]:
     """Yield rows of `landing.webhooks`. `landed_at` (naive UTC) is by default one second after receipt."""
-    hash_of = lru_cache(10_000)(_sha256)
+    hash_of = lru_cache(1_000)(_sha256)
     for delivery in deliveries:
         received_at, body = delivery.received_at, delivery.body
         payload_hash = hash_of(body)
