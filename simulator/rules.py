@@ -47,8 +47,10 @@ def _as_type_of(value: object, text: str) -> object:
     return type(value)(text)
 
 
-def _semantic(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.removesuffix(":semver").split("."))
+def _semantic(version: str) -> tuple[list[int], bool, str]:
+    """Return what versions are ordered by: the numbers, then a pre-release before the release."""
+    numbers, _, pre_release = version.removesuffix(":semver").partition("-")
+    return [int(number) for number in numbers.split(".")], not pre_release, pre_release
 
 
 def _compare(test: Callable[[object, object], bool]) -> Callable[[object, str], bool]:
