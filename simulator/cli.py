@@ -131,7 +131,7 @@ def _secrets(world: World) -> dict[str, str]:
 
 def _send(world: World, receiver: Receiver, rate: float | None, concurrency: int) -> None:
     fates: Counter[Fate] = Counter()
-    with progress("Sending", world.parameters.deliveries) as advance:
+    with progress("Sending", world.count) as advance:
 
         def count(outcome: Outcome) -> None:
             fates[outcome.fate] += 1

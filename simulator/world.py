@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from heapq import merge
 
 from simulator import population, project
@@ -162,6 +163,11 @@ class World:
             )
             for place, name in enumerate(self.parameters.environments)
         ]
+
+    @cached_property
+    def count(self) -> int:
+        """How many deliveries there are: evaluations, and webhooks about changes."""
+        return self.parameters.deliveries + sum(1 for _ in self.flag_changes())
 
     def evaluations(self) -> Iterator[Evaluation]:
         """Yield every call of every identity as intended, in time order."""
