@@ -93,7 +93,6 @@ class Visit:
     number: int
     identity: str
     traits: Traits
-    starts_at: int
     is_volatile: bool
     kept: dict = field(default_factory=dict)
 
@@ -113,17 +112,18 @@ def calls(parameters: Parameters, deliveries: int, dice: Dice) -> Iterator[Call]
     Keeps the visits that are going on and the traits of each identity in memory, never the calls.
     """
     gap = _mean_gap(parameters, deliveries)
+    roster = _Roster(parameters, -(-deliveries // parameters.calls_per_state), dice)
     going_on: list[tuple[int, int, int, Visit]] = []
-    active: set[int] = set()
-    for visit in _visits(parameters, deliveries, active, dice):
-        while going_on and going_on[0][0] < visit.starts_at:
-            yield _next_call(going_on, active, gap, parameters, dice)
+    for place in range(roster.visits):
+        starts_at = roster.starts_at(place)
+        while going_on and going_on[0][0] < starts_at:
+            yield _next_call(going_on, roster.active, gap, parameters, dice)
+        visit = roster.next_visit(place)
         remaining = min(parameters.calls_per_state, deliveries)
         deliveries -= remaining
-        active.add(visit.number)
-        heappush(going_on, (visit.starts_at, visit.number, remaining, visit))
+        heappush(going_on, (starts_at, visit.number, remaining, visit))
     while going_on:
-        yield _next_call(going_on, active, gap, parameters, dice)
+        yield _next_call(going_on, roster.active, gap, parameters, dice)
 
 
 def _mean_gap(parameters: Parameters, deliveries: int) -> float:
@@ -152,35 +152,41 @@ def _transient_traits(share: float, at: int, dice: Dice) -> tuple[tuple[str, Tra
     return (session, ("country", "FR")) if dice.chance(0.3) else (session,)
 
 
-def _visits(parameters: Parameters, deliveries: int, active: set[int], dice: Dice) -> Iterator[Visit]:
-    """Yield visits in time order: identities arrive over four fifths of them, in between others come back."""
-    count = -(-deliveries // parameters.calls_per_state)
-    traits: list[Traits] = []
-    for place in range(count):
-        due = min(parameters.identities, 1 + place * parameters.identities * 5 // (count * 4))
-        number = _who(len(traits), due, parameters.identities, active, dice)
-        if number == len(traits):
-            traits.append(first_traits(number, dice))
+class _Roster:
+    """Who visits when: identities arrive over four fifths of the visits, in between others come back."""
+
+    def __init__(self, parameters: Parameters, visits: int, dice: Dice) -> None:
+        self.parameters = parameters
+        self.visits = visits
+        self.dice = dice
+        self.traits: list[Traits] = []
+        self.active: set[int] = set()
+
+    def starts_at(self, place: int) -> int:
+        """Return when a visit begins, in microseconds since 1970: half a step or more after the last one."""
+        since = self.parameters.starts_at - datetime(1970, 1, 1)
+        share = (place + self.dice.random() / 2) / self.visits
+        return int((since + share * self.parameters.span) / timedelta(microseconds=1))
+
+    def next_visit(self, place: int) -> Visit:
+        number = self._who(place)
+        if number == len(self.traits):
+            self.traits.append(first_traits(number, self.dice))
         else:
-            traits[number] = change_traits(traits[number], dice)
-        starts_at = _microseconds(parameters, (place + dice.random() / 2) / count)
-        is_volatile = number < parameters.volatile * parameters.identities
-        yield Visit(number, identifier(number), traits[number], starts_at, is_volatile)
+            self.traits[number] = change_traits(self.traits[number], self.dice)
+        self.active.add(number)
+        is_volatile = number < self.parameters.volatile * self.parameters.identities
+        return Visit(number, identifier(number), self.traits[number], is_volatile)
 
-
-def _who(known: int, due: int, total: int, active: set[int], dice: Dice) -> int:
-    """Return the number of who comes next: a newcomer when one is due, else one who is not here now."""
-    if known < due:
-        return known
-    favourite = int(dice.random() ** 2 * known)
-    for step in range(known):
-        if (number := (favourite + step) % known) not in active:
-            return number
-    if known < total:
-        return known
-    raise ValueError("Everybody is visiting at once: give the world more days or more identities")
-
-
-def _microseconds(parameters: Parameters, share: float) -> int:
-    since = parameters.starts_at - datetime(1970, 1, 1)
-    return int((since + share * parameters.span) / timedelta(microseconds=1))
+    def _who(self, place: int) -> int:
+        """Return the number of who comes: a newcomer when one is due, else one who is not here now."""
+        known, total = len(self.traits), self.parameters.identities
+        if known < min(total, 1 + place * total * 5 // (self.visits * 4)):
+            return known
+        favourite = int(self.dice.random() ** 2 * known)
+        for step in range(known):
+            if (number := (favourite + step) % known) not in self.active:
+                return number
+        if known < total:
+            return known
+        raise ValueError("Everybody is visiting at once: give the world more days or more identities")

@@ -1,5 +1,6 @@
 """The command writes files, counts, and says what is wrong."""
 
+import io
 import json
 import socket
 
@@ -8,7 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from simulator.cli import simulate
+from simulator.conversions import conversions, write
+from simulator.example import MONTH
 from simulator.wire import sign
+from simulator.world import World
 
 from .captured import REQUESTS
 from .test_sender import receiver_that
@@ -80,3 +84,11 @@ def test_simulate__impossible_world__says_what_to_change(arguments, message):
     answer = run(*arguments)
     assert answer.exit_code == 2
     assert message in " ".join(answer.output.split())
+
+
+def test_simulate__as_documented_for_the_seed__writes_the_example_month(tmp_path):
+    arguments = ["--environment", "example", "--deliveries", "20000", "--identities", "2000", "--conversions"]
+    assert run(*arguments, str(tmp_path / "events.csv")).exit_code == 0
+    expected = io.StringIO()
+    write(conversions(World(MONTH)), expected)
+    assert (tmp_path / "events.csv").read_text(encoding="utf-8") == expected.getvalue()
