@@ -1,0 +1,1 @@
+"""A Flagsmith-like sender with known truth, for the demo, the tests and the benchmarks."""

@@ -1,0 +1,41 @@
+"""Deliveries as lines of JSON, in the shape in which Flagsmith's own requests were captured."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+
+from simulator.messages import Delivery
+from simulator.wire import sign
+
+Secrets = Mapping[str, str]
+
+
+def headers(body: bytes, secret: str) -> dict[str, str]:
+    """Return the headers that Flagsmith sends with a body; without a secret there is no signature."""
+    signature = {"X-Flagsmith-Signature": sign(body, secret)} if secret else {}
+    return {
+        "User-Agent": "flagsmith-warehouse-simulator",
+        "Accept": "*/*",
+        "content-type": "application/json",
+        **signature,
+        "Content-Length": str(len(body)),
+    }
+
+
+def path(environment: str) -> str:
+    """Return the path of the webhook of an environment."""
+    return f"/webhooks/{environment}"
+
+
+def lines(deliveries: Iterable[Delivery], secrets: Secrets) -> Iterator[str]:
+    """Yield a line of JSON a delivery: received_at, method, path, headers, body, secret ("" = unsigned)."""
+    for delivery in deliveries:
+        secret = secrets.get(delivery.environment, "")
+        captured = {
+            "received_at": f"{delivery.received_at:%Y-%m-%dT%H:%M:%S.%f}Z",
+            "method": "POST",
+            "path": path(delivery.environment),
+            "headers": headers(delivery.body, secret),
+            "body": delivery.body.decode("ascii"),
+            "secret": secret,
+        }
+        yield json.dumps(captured) + "\n"

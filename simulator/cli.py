@@ -1,0 +1,167 @@
+"""The command `flagsmith-warehouse simulate`."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from simulator import capture, conversions, landing
+from simulator.sender import Fate, Outcome, Receiver, send
+from simulator.world import Parameters, World
+
+DEFAULTS = Parameters()
+COUNT = click.IntRange(min=1)
+SHARE = click.FloatRange(0, 1)
+
+
+@click.command()
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The loader to send to.")
+@click.option(
+    "--to",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file instead: a DuckDB landing if it ends in .duckdb, else a line of JSON a request.",
+)
+@click.option(
+    "--conversions",
+    "conversions_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the outcomes of this world (CSV, true lifts in simulator/conversions.py) and send nothing.",
+)
+@click.option(
+    "--deliveries", type=COUNT, default=DEFAULTS.deliveries, show_default=True, help="How many calls."
+)
+@click.option(
+    "--identities",
+    type=COUNT,
+    default=DEFAULTS.identities,
+    show_default=True,
+    help="How many per environment.",
+)
+@click.option("--features", type=COUNT, default=DEFAULTS.features, show_default=True, help="Flags in a body.")
+@click.option(
+    "--calls-per-state",
+    type=COUNT,
+    default=DEFAULTS.calls_per_state,
+    show_default=True,
+    help="Calls in a row of one identity with the same body.",
+)
+@click.option(
+    "--environment",
+    "environments",
+    multiple=True,
+    default=DEFAULTS.environments,
+    show_default=True,
+    help="Repeat for several; their integer ids overlap, as those of two servers.",
+)
+@click.option(
+    "--volatile",
+    type=SHARE,
+    default=DEFAULTS.volatile,
+    show_default=True,
+    help="Share of identities with a trait that changes at every call.",
+)
+@click.option(
+    "--transient",
+    type=SHARE,
+    default=DEFAULTS.transient,
+    show_default=True,
+    help="Share of calls that send a trait which is not stored.",
+)
+@click.option("--steady", is_flag=True, help="Nobody changes a weight, a value or an override meanwhile.")
+@click.option(
+    "--days", default=DEFAULTS.days, show_default=True, help="Simulated time, where times are written."
+)
+@click.option("--seed", default=DEFAULTS.seed, show_default=True, help="The same seed gives the same bytes.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Deliveries a second at most.")
+@click.option(
+    "--concurrency", type=COUNT, default=16, show_default=True, help="Deliveries under way at a time."
+)
+def simulate(
+    url: str,
+    file: Path | None,
+    conversions_file: Path | None,
+    rate: float | None,
+    concurrency: int,
+    steady: bool,
+    **parameters: object,
+) -> None:
+    """Send what Flagsmith would send: signed webhooks of a made-up project, the same for the same seed.
+
+    Each is signed with the newest secret of its environment, from the settings of `serve`; an environment
+    without a secret sends unsigned. Ends with an error if a delivery was not delivered.
+    """
+    world = _world(is_changing=not steady, **parameters)
+    if conversions_file is not None:
+        with conversions_file.open("w", encoding="utf-8", newline="") as stream:
+            conversions.write(conversions.conversions(world), stream)
+    elif file is None:
+        _send(world, Receiver(url, _secrets(world)), rate, concurrency)
+    elif file.suffix == ".duckdb":
+        click.echo(
+            f"Appended {landing.append(file, world.deliveries()):,} deliveries to landing.webhooks in {file}."
+        )
+    else:
+        with file.open("w", encoding="ascii") as stream:
+            stream.writelines(capture.lines(world.deliveries(), _secrets(world)))
+
+
+def _world(**parameters: object) -> World:
+    try:
+        return World(Parameters(**parameters))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _secrets(world: World) -> dict[str, str]:
+    from loader import settings
+
+    known = settings.read().secrets
+    names = world.parameters.environments
+    unsigned = [name for name in names if name not in known]
+    if unsigned:
+        click.echo(
+            f"No secret for {', '.join(unsigned)} in {settings.SECRETS.name}: sent unsigned.", err=True
+        )
+    return {name: known[name][0].decode() for name in names if name in known}
+
+
+def _send(world: World, receiver: Receiver, rate: float | None, concurrency: int) -> None:
+    fates: Counter[Fate] = Counter()
+    with progress("Sending", world.count) as advance:
+
+        def count(outcome: Outcome) -> None:
+            fates[outcome.fate] += 1
+            advance()
+
+        send(world.deliveries(), receiver, count, rate, concurrency)
+    click.echo(summary(fates))
+    if fates.total() > fates[Fate.DELIVERED]:
+        raise click.ClickException(f"{receiver.url} did not take everything: see its log, and `/readyz`.")
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar on a terminal, nothing elsewhere. Gives a function that advances it by one."""
+    if not sys.stdout.isatty():
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+def summary(fates: Counter[Fate]) -> str:
+    """Return the closing line. What Flagsmith takes for delivered but is lost all the same is named last."""
+    line = f"{fates[Fate.DELIVERED]:,} delivered, {fates[Fate.LOST]:,} lost, {fates[Fate.REFUSED]:,} refused"
+    if fates[Fate.REDIRECTED]:
+        line += (
+            f", {fates[Fate.REDIRECTED]:,} redirected (Flagsmith follows no redirect: these are lost as well)"
+        )
+    return line + "."

@@ -1,0 +1,267 @@
+"""`make demo`: signed traffic over HTTP into a fresh warehouse, a crash on the way, and what the marts say.
+
+Everything happens in `data/demo`, which is made anew each time; your own warehouse (`data`) is not touched.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+
+from simulator import capture, landing, report
+from simulator.cli import progress, summary
+from simulator.example import MONTH
+from simulator.sender import Fate, Outcome, Receiver, send
+from simulator.wire import sign
+from simulator.world import Parameters, World
+
+PROJECT = Path(__file__).resolve().parent.parent
+COMMAND = Path(sys.executable).parent / "flagsmith-warehouse"
+LIVE = Parameters(deliveries=3_000, identities=300, calls_per_state=4, environments=("production",), seed=2)
+DELIVERIES_PER_SECOND = 600
+READY_WITHIN_SECONDS = 20
+
+WHERE_NEXT = """
+[bold]Where next[/]
+Ask the warehouse yourself, in [bold].venv/bin/python[/]:
+  import duckdb; demo = duckdb.connect("{folder}/warehouse.duckdb", read_only=True)
+  demo.sql("from marts.fct_flag_assignments where not is_current limit 10")
+  demo.sql("select table_name, comment from duckdb_tables() where schema_name = 'marts'")
+Send more: start the loader in one terminal, the other two commands in a second one, all with
+  export FLAGSMITH_WAREHOUSE_DIR={folder}
+  export FLAGSMITH_WEBHOOK_SECRETS='{secrets}'
+  .venv/bin/flagsmith-warehouse serve
+  .venv/bin/flagsmith-warehouse simulate --seed 3
+  .venv/bin/flagsmith-warehouse refresh
+Then point your Flagsmith at it: README.md says how. [bold]make test[/] runs every test.
+"""
+
+console = Console(highlight=False)
+
+
+class DemoError(Exception):
+    """The demo cannot go on. The message says what happened, and where to read more."""
+
+
+@dataclass
+class Server:
+    """`flagsmith-warehouse serve` as a process of its own, with two workers."""
+
+    port: int
+    environ: dict[str, str]
+    log: Path
+    process: subprocess.Popen | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it is ready. Raises DemoError if it ends, or is not ready in time."""
+        command = [COMMAND, "serve", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "2"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: S603  # our own command
+                command, env=self.environ, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + READY_WITHIN_SECONDS
+        while not self._is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise DemoError(f"The loader did not start. What it said is in {self.log}.")
+            time.sleep(0.05)
+
+    def _is_ready(self) -> bool:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=1)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def kill(self) -> None:
+        """SIGKILL, all workers with it: nobody can tidy up."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+@dataclass
+class Sent:
+    """What was sent and how it was answered. `acknowledged` counts bodies by their hash."""
+
+    fates: Counter[Fate] = field(default_factory=Counter)
+    acknowledged: Counter[str] = field(default_factory=Counter)
+    unanswered_attempts: int = 0
+
+    def note(self, outcome: Outcome) -> None:
+        self.fates[outcome.fate] += 1
+        self.unanswered_attempts += outcome.statuses.count(None)
+        if outcome.fate is Fate.DELIVERED:
+            self.acknowledge(outcome.delivery.body)
+
+    def acknowledge(self, body: bytes) -> None:
+        self.acknowledged[sha256(body).hexdigest()] += 1
+
+
+class Demo:
+    """The demo in a folder of its own, which is emptied first. `run` goes through it step by step."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.warehouse = folder / "warehouse.duckdb"
+        self.server_log = folder / "serve.log"
+        self.refresh_log = folder / "refresh.log"
+        self.secret = secrets.token_hex(16)
+        self.sent = Sent()
+
+    def run(self) -> None:
+        """Raises DemoError if a step fails, or if anything that was acknowledged is missing at the end."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self.land_the_month()
+        with self.server() as server:
+            receiver = Receiver(server.url, {"production": self.secret})
+            self.send(server, receiver)
+            self.send_what_is_wrong(receiver)
+            self.refresh(server.environ)
+        self.account(self.landed())
+        report.show(console, self.warehouse)
+
+    def land_the_month(self) -> None:
+        _say(
+            "A month of webhooks cannot arrive in a minute, for their only clock is the receipt.\n"
+            "  So a simulated month is landed directly, as the environment [bold]example[/]."
+        )
+        count = landing.append(self.warehouse, World(MONTH).deliveries())
+        console.print(f"  {count:,} deliveries landed in {_short(self.warehouse)}.")
+
+    @contextmanager
+    def server(self) -> Iterator[Server]:
+        """Run the loader on a free port, with a secret that nobody else knows."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        own = {
+            "FLAGSMITH_WAREHOUSE_DIR": str(self.folder),
+            "FLAGSMITH_WEBHOOK_SECRETS": json.dumps({"production": [self.secret]}),
+            "FLAGSMITH_WEBHOOK_SECRETS_DIR": "",
+        }
+        server = Server(port, {**os.environ, **own}, self.server_log)
+        _say("The environment [bold]production[/] is live: the loader starts, with a new secret.")
+        try:
+            server.start()
+            console.print(f"  It listens at {server.url}/webhooks/production.")
+            yield server
+        finally:
+            server.stop()
+
+    def send(self, server: Server, receiver: Receiver) -> None:
+        """Send live traffic; half-way the server is killed and started again while more keeps coming."""
+        _say("Signed deliveries over HTTP, as Flagsmith sends them; half-way, the server is killed.")
+        world = World(LIVE)
+        with progress("  Sending", world.count) as advance:
+
+            def note(outcome: Outcome) -> None:
+                self.sent.note(outcome)
+                advance()
+                if self.sent.fates.total() == world.count // 2:
+                    server.kill()
+                    server.start()
+
+            send(world.deliveries(), receiver, note, rate=DELIVERIES_PER_SECOND)
+        console.print(f"  {summary(self.sent.fates)}")
+        if lost := self.sent.fates.total() - self.sent.fates[Fate.DELIVERED]:
+            console.print(f"  ({lost} found nobody listening three times; Flagsmith gives up after that.)")
+
+    def send_what_is_wrong(self, receiver: Receiver) -> None:
+        """Send what must be refused, and what must be kept though nobody can read it."""
+        _say("Two requests that are not right:")
+        genuine = next(World(LIVE).deliveries()).body
+        tampered = genuine.replace(b"true", b"trUe", 1)
+        signed = {**capture.headers(tampered, ""), "X-Flagsmith-Signature": sign(genuine, self.secret)}
+        refusal = receiver.post("production", tampered, signed)
+        console.print(f"  One byte changed under a genuine signature: refused with {refusal}.")
+        unreadable = b"signed, but no JSON"
+        answer = receiver.post("production", unreadable)
+        console.print(f"  Signed, but no JSON: taken with {answer}, to be quarantined and counted.")
+        if (refusal, answer) != (401, 204):
+            raise DemoError(f"The loader should have answered 401 and 204; see {self.server_log}.")
+        self.sent.acknowledge(unreadable)
+
+    def refresh(self, environ: dict[str, str]) -> None:
+        _say("`flagsmith-warehouse refresh` lands it and builds the marts; the loader goes on.")
+        with console.status("  dbt is building the marts"), self.refresh_log.open("wb") as log:
+            done = subprocess.run([COMMAND, "refresh"], env=environ, stdout=log, stderr=log)  # noqa: S603  # ours
+        said = self.refresh_log.read_text(encoding="utf-8").splitlines()
+        if done.returncode != 0:
+            last = "\n".join(said[-15:])
+            raise DemoError(f"`refresh` failed; all that it said is in {self.refresh_log}. Its end:\n{last}")
+        console.print(f"  {said[-1]}", soft_wrap=True)
+
+    def landed(self) -> Counter[str]:
+        """Return how often each body was landed in the live environment, by hash."""
+        counts = (
+            "select payload_hash, count(*) from landing.webhooks where environment = 'production' group by 1"
+        )
+        with duckdb.connect(str(self.warehouse), read_only=True) as warehouse:
+            return Counter(dict(warehouse.sql(counts).fetchall()))
+
+    def account(self, landed: Counter[str]) -> None:
+        """Hold what was acknowledged against what has landed. Raises DemoError if anything is missing."""
+        _say("Is anything lost that was acknowledged?")
+        acknowledged = self.sent.acknowledged
+        missing = (acknowledged - landed).total()
+        extra = (landed - acknowledged).total()
+        console.print(f"  {acknowledged.total():,} were acknowledged; {missing} of them are missing.")
+        if extra:
+            console.print(f"  {extra} more are there: stored when the kill cut their answers off.")
+        if missing or extra > self.sent.unanswered_attempts:
+            raise DemoError(
+                "The landing should hold all that was acknowledged, and at most "
+                f"{self.sent.unanswered_attempts} more; see {self.server_log} and {self.refresh_log}."
+            )
+
+
+def _say(step: str) -> None:
+    console.print(f"\n[bold cyan]▸[/] {step}")
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
+
+
+def main() -> None:
+    """Run the demo in data/demo; exit code 1 if it fails."""
+    started = time.monotonic()
+    demo = Demo(PROJECT / "data" / "demo")
+    try:
+        demo.run()
+    except DemoError as error:
+        console.print(f"\n[bold red]The demo stopped.[/] {error}", soft_wrap=True)
+        sys.exit(1)
+    setting = json.dumps({"production": [demo.secret]})
+    console.print(WHERE_NEXT.format(folder=_short(demo.folder), secrets=setting), soft_wrap=True)
+    console.print(f"Done in {time.monotonic() - started:.0f} s.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Identities, the traits they have and change, and when they call.
+
+An identity comes for a *visit*: `calls_per_state` calls within minutes, all with the same stored traits.
+Before each later visit traits change (at least `visits`, which counts them): it enters and leaves segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulator.dice import Dice
+
+if TYPE_CHECKING:
+    from simulator.world import Parameters
+
+TraitValue = str | int | float | bool | None
+Traits = dict[str, TraitValue]
+
+_KEY_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
+_COUNTRIES = ("FR", "DE", "US", "Österreich")
+_PLANS = ("free", "pro", "enterprise")
+_VERSIONS = ("1.2.3", "1.2.4", "1.3.0", "1.10.0")
+_SCORES = (12.0, 0.1, -0.0, 1e-07, 1e20, 3.5)
+_STORED = "country age plan beta app_version uid visits score nick email referrer tags note debt last_seen"
+_TRAIT_KEYS = {key: place for place, key in enumerate(_STORED.split())}
+_LONGEST_GAP = 60.0  # seconds between two calls of a visit, where the time span allows it
+
+
+def environment_key(dice: Dice) -> str:
+    """Return a client-side key as Flagsmith makes them: 22 letters and digits; buckets depend on it."""
+    return "".join(dice.pick(_KEY_LETTERS) for _ in range(22))
+
+
+def identifier(number: int) -> str:
+    """Return the name of an identity; some are not ASCII, as real ones are not."""
+    return f"zoé-{number}" if number % 50 == 49 else f"user_{number}"
+
+
+def trait_id(number: int, key: str) -> int:
+    """Return Flagsmith's integer for a stored trait: one for an identity and a key."""
+    return 1 + number * len(_TRAIT_KEYS) + _TRAIT_KEYS[key]
+
+
+def first_traits(number: int, dice: Dice) -> Traits:
+    """Return what is stored of an identity at its first call: every type that Flagsmith has."""
+    traits: Traits = {
+        "country": dice.pick(_COUNTRIES),
+        "age": dice.whole(18, 65),
+        "plan": dice.pick(_PLANS),
+        "beta": dice.chance(0.3),
+        "app_version": dice.pick(_VERSIONS),
+        "uid": number,
+        "visits": 1,
+    }
+    optional: Traits = {
+        "score": dice.pick(_SCORES),
+        "nick": "Zoé ☃ 𝄞",
+        "email": f"user{number}@corp.example",
+        "referrer": None,
+        "tags": "[1, 'a']",
+        "note": "",
+        "debt": -5,
+    }
+    return traits | {key: value for key, value in optional.items() if dice.chance(0.3)}
+
+
+def change_traits(traits: Traits, dice: Dice) -> Traits:
+    """Return the traits at the next visit: one visit more, now and then a move, an upgrade, a deletion."""
+    changed = {**traits, "visits": traits["visits"] + 1}
+    if dice.chance(0.10):
+        changed["plan"] = dice.pick(_PLANS)
+    if dice.chance(0.05):
+        changed["country"] = dice.pick(_COUNTRIES)
+    if dice.chance(0.05):
+        changed["beta"] = not traits["beta"]
+    if dice.chance(0.10):
+        changed["app_version"] = dice.pick(_VERSIONS)
+    if dice.chance(0.10):
+        changed["age"] = traits["age"] + 1
+    if dice.chance(0.05) and changed.pop("nick", None) is None:
+        changed["nick"] = "René ☃"
+    return changed
+
+
+@dataclass(eq=False)
+class Visit:
+    """Calls of one identity with the same stored traits. `kept`: what was evaluated for it so far."""
+
+    number: int
+    identity: str
+    traits: Traits
+    is_volatile: bool
+    kept: dict = field(default_factory=dict)
+
+
+class Call(NamedTuple):
+    """One call: `updates` are stored with it, `sent` are transient traits."""
+
+    at: datetime
+    visit: Visit
+    updates: tuple[tuple[str, TraitValue], ...]
+    sent: tuple[tuple[str, TraitValue], ...]
+
+
+def calls(parameters: Parameters, deliveries: int, dice: Dice) -> Iterator[Call]:
+    """Yield the calls of one environment in time order, no two at the same microsecond for one identity.
+
+    Keeps the visits that are going on and the traits of each identity in memory, never the calls.
+    """
+    gap = _mean_gap(parameters, deliveries)
+    roster = _Roster(parameters, -(-deliveries // parameters.calls_per_state), dice)
+    going_on: list[tuple[int, int, int, Visit]] = []
+    for place in range(roster.visits):
+        starts_at = roster.starts_at(place)
+        while going_on and going_on[0][0] < starts_at:
+            yield _next_call(going_on, roster.active, gap, parameters, dice)
+        visit = roster.next_visit(place)
+        remaining = min(parameters.calls_per_state, deliveries)
+        deliveries -= remaining
+        heappush(going_on, (starts_at, visit.number, remaining, visit))
+    while going_on:
+        yield _next_call(going_on, roster.active, gap, parameters, dice)
+
+
+def _mean_gap(parameters: Parameters, deliveries: int) -> float:
+    """Seconds between calls, such that at most about half of the identities are visiting at a time."""
+    room = parameters.span.total_seconds() * parameters.identities / deliveries
+    return min(_LONGEST_GAP, room) / 4
+
+
+def _next_call(going_on: list, active: set[int], gap: float, parameters: Parameters, dice: Dice) -> Call:
+    at, number, remaining, visit = heappop(going_on)
+    if remaining > 1:
+        pause = 1 + int((0.1 + 1.8 * dice.random()) * gap * 1_000_000)
+        heappush(going_on, (at + pause, number, remaining - 1, visit))
+    else:
+        active.discard(number)
+    moment = datetime(1970, 1, 1) + timedelta(microseconds=at)
+    updates = (("last_seen", at),) if visit.is_volatile else ()
+    return Call(moment, visit, updates, _transient_traits(parameters.transient, at, dice))
+
+
+def _transient_traits(share: float, at: int, dice: Dice) -> tuple[tuple[str, TraitValue], ...]:
+    """A session, and sometimes a country that contradicts the stored one, as Flagsmith allows."""
+    if not dice.chance(share):
+        return ()
+    session = ("tmp_session", f"s-{at}")
+    return (session, ("country", "FR")) if dice.chance(0.3) else (session,)
+
+
+class _Roster:
+    """Who visits when: identities arrive over four fifths of the visits, in between others come back."""
+
+    def __init__(self, parameters: Parameters, visits: int, dice: Dice) -> None:
+        self.parameters = parameters
+        self.visits = visits
+        self.dice = dice
+        self.traits: list[Traits] = []
+        self.active: set[int] = set()
+
+    def starts_at(self, place: int) -> int:
+        """Return when a visit begins, in microseconds since 1970: half a step or more after the last one."""
+        since = self.parameters.starts_at - datetime(1970, 1, 1)
+        share = (place + self.dice.random() / 2) / self.visits
+        return int((since + share * self.parameters.span) / timedelta(microseconds=1))
+
+    def next_visit(self, place: int) -> Visit:
+        number = self._who(place)
+        if number == len(self.traits):
+            self.traits.append(first_traits(number, self.dice))
+        else:
+            self.traits[number] = change_traits(self.traits[number], self.dice)
+        self.active.add(number)
+        is_volatile = number < self.parameters.volatile * self.parameters.identities
+        return Visit(number, identifier(number), self.traits[number], is_volatile)
+
+    def _who(self, place: int) -> int:
+        """Return the number of who comes: a newcomer when one is due, else one who is not here now."""
+        known, total = len(self.traits), self.parameters.identities
+        if known < min(total, 1 + place * total * 5 // (self.visits * 4)):
+            return known
+        favourite = int(self.dice.random() ** 2 * known)
+        for step in range(known):
+            if (number := (favourite + step) % known) not in self.active:
+                return number
+        if known < total:
+            return known
+        raise ValueError("Everybody is visiting at once: give the world more days or more identities")

@@ -1,0 +1,115 @@
+"""What the marts say, as a few tables on the terminal. A mart that is not there (yet) is left out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+EXPERIMENT_COLUMNS = (
+    *(
+        "population",
+        "variation",
+        "identities",
+        "mean",
+        "relative_lift",
+        "p_value",
+        "chance_to_win",
+        "verdict",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, the mart that answers it, and how it is asked."""
+
+    text: str
+    mart: str
+    sql: str
+
+
+QUESTIONS = (
+    Question(
+        "What has been received?",
+        "fct_deliveries_hourly",
+        """select environment, kind, sum(deliveries)::bigint as deliveries, round(sum(bytes) / 1e6, 1) as "MB"
+           from marts.fct_deliveries_hourly group by all order by all""",
+    ),
+    Question(
+        "Who got which checkout button? (weights are changed mid-way)",
+        "fct_flag_exposures",
+        """select environment, variation, count(distinct identity) as identities,
+               sum(exposure_count)::bigint as evaluations,
+               strftime(min(first_exposed_at), '%d %b %H:%M') as "first exposed"
+           from marts.fct_flag_exposures where feature_name = 'checkout_button'
+           group by all order by all""",
+    ),
+    Question(
+        "What changed for one identity, and why?",
+        "fct_flag_assignments",
+        """select feature_name as flag, variation, change_reason as why,
+               strftime(valid_from, '%d %b') as "from", strftime(valid_to, '%d %b') as "to"
+           from marts.fct_flag_assignments
+           where environment = 'example' and identity = (
+               select identity from marts.fct_flag_assignments
+               where environment = 'example'
+                   and change_reason in ('weights_changed', 'segment_override_added')
+               group by all order by count(*) desc, identity limit 1
+           )
+           qualify count(*) over (partition by feature_id) > 1
+           order by feature_name, valid_from limit 12""",
+    ),
+    Question(
+        "Who enters and leaves segments?",
+        "fct_segment_memberships",
+        """select segment_name as segment, count(*) as entered, count(*) filter (not is_current) as "left",
+               count(*) filter (is_current) as "members now"
+           from marts.fct_segment_memberships where environment = 'example'
+           group by all order by "left" desc, segment limit 5""",
+    ),
+    Question(
+        "Does the button sell better? (true lifts: variant_a 0.05, b 0.40, c -0.10)",
+        "fct_experiment_results",
+        f"""select columns('^({"|".join(EXPERIMENT_COLUMNS)})$') from marts.fct_experiment_results
+           where metric_key like '%purchase%' order by all limit 8""",  # noqa: S608  # names from this file
+    ),
+    Question(
+        "What could not be read?",
+        "quarantined_deliveries",
+        """select environment, reason, count(*) as deliveries, min(body_excerpt) as "for example"
+           from marts.quarantined_deliveries group by all order by all""",
+    ),
+)
+
+
+def show(console: Console, warehouse: Path) -> None:
+    """Print the answers of the warehouse (a DuckDB file), each as a table; without rows there is none."""
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        existing = connection.sql(
+            "select table_name from information_schema.tables where table_schema = 'marts'"
+        )
+        marts = {name for (name,) in existing.fetchall()}
+        for question in QUESTIONS:
+            if question.mart in marts and len(relation := connection.sql(question.sql)):
+                console.print(_table(relation, question))
+
+
+def _table(relation: duckdb.DuckDBPyRelation, question: Question) -> Table:
+    title = f"\n{question.text}\n[dim]marts.{question.mart}[/]"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column, kind in zip(relation.columns, relation.types, strict=True):
+        table.add_column(column, justify="left" if str(kind) in ("VARCHAR", "BOOLEAN") else "right")
+    for row in relation.fetchall():
+        table.add_row(*map(_cell, row))
+    return table
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.3g}" if abs(value) < 1 else f"{value:,.1f}"
+    return "" if value is None else escape(str(value))

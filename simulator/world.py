@@ -1,0 +1,186 @@
+"""The simulated world: identities in one or more environments, and all that Flagsmith sends of them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from heapq import merge
+
+from simulator import population, project
+from simulator.dice import Dice
+from simulator.features import Feature, Flag
+from simulator.messages import Delivery, Evaluation, FlagChange, State, Trait
+from simulator.project import SEGMENTS
+from simulator.rules import is_member
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a world is made of; equal parameters make equal bytes.
+
+    deliveries: evaluations in all, over all environments (webhooks about changes come on top).
+    identities: per environment; at most deliveries / calls_per_state / environments.
+    features: how many flags a body has (370 bytes each; one is added and one deleted while traffic runs).
+    calls_per_state: how many calls in a row of one identity have byte-identical bodies until a trait changes.
+    volatile: share of identities with a trait that changes at every call (1.0: no two bodies are alike).
+    transient: share of calls that send a trait which Flagsmith does not store.
+    is_changing: whether weights, values and overrides are changed while traffic runs.
+    starts_at: naive UTC; days: how long.
+    """
+
+    deliveries: int = 10_000
+    identities: int = 500
+    features: int = 22
+    calls_per_state: int = 5
+    environments: tuple[str, ...] = ("production",)
+    volatile: float = 0.0
+    transient: float = 0.02
+    is_changing: bool = True
+    starts_at: datetime = datetime(2026, 9, 1)
+    days: float = 28.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.deliveries, self.identities, self.features, self.calls_per_state) < 1 or self.days <= 0:
+            raise ValueError(
+                "Deliveries, identities, features, calls per state and days must all be positive"
+            )
+        if self.identities > self.visits:
+            raise ValueError(
+                f"{self.identities} identities cannot all be seen in {self.visits} visits per environment "
+                "(deliveries / calls per state / environments): ask for fewer identities or more deliveries"
+            )
+
+    @property
+    def visits(self) -> int:
+        return max(1, self.deliveries // self.calls_per_state // len(self.environments))
+
+    @property
+    def span(self) -> timedelta:
+        return timedelta(days=self.days)
+
+
+class Environment:
+    """One environment of the world: its features over time, its identities, its traffic."""
+
+    def __init__(self, name: str, parameters: Parameters, deliveries: int) -> None:
+        self.name = name
+        self.parameters = parameters
+        self.deliveries = deliveries
+        self.key = population.environment_key(self._dice("key"))
+        first = {feature.name: feature for feature in self._first_features()}
+        span = parameters.span
+        self.versions = [(parameters.starts_at, first)]
+        if parameters.is_changing:
+            self.versions = project.versions(first, parameters.starts_at, span, self._overridden())
+
+    def _dice(self, purpose: str) -> Dice:
+        return Dice(f"{self.parameters.seed} {self.name} {purpose}")
+
+    def _overridden(self) -> dict[str, int]:
+        """The identities (name → Flagsmith's integer) that are given own values: every 50th, at most 20."""
+        numbers = range(0, self.parameters.identities, 50)[:20]
+        return {population.identifier(number): number + 1 for number in numbers}
+
+    def _first_features(self) -> Iterator[Feature]:
+        created_at = self.parameters.starts_at - timedelta(days=30)
+        option_id = 1
+        plans = project.plans(self.parameters.features, self._dice("features"))
+        for number, plan in enumerate(plans, start=1):
+            created_at += timedelta(microseconds=784_107)
+            yield project.build(plan, number, created_at, self._overridden(), option_id)
+            option_id += len(plan.options)
+
+    def flag_changes(self) -> Iterator[FlagChange]:
+        """Yield the webhooks about changes, sent a moment after each change was made."""
+        for change in project.changes(self.versions):
+            yield FlagChange(change.changed_at + timedelta(milliseconds=250), self.name, change)
+
+    def evaluations(self) -> Iterator[Evaluation]:
+        """Yield the calls of all identities, in time order."""
+        upcoming = iter([*(starts_at for starts_at, _ in self.versions), datetime.max])
+        version, next_change_at = -1, next(upcoming)
+        for call in population.calls(self.parameters, self.deliveries, self._dice("traffic")):
+            while call.at >= next_change_at:
+                version, next_change_at = version + 1, next(upcoming)
+            yield Evaluation(call.at, self.name, self._state(call, version))
+
+    def _state(self, call: population.Call, version: int) -> State:
+        """Return the state of a visit: the same object as long as nothing that it depends on changes."""
+        key = (version, call.updates, call.sent)
+        kept = call.visit.kept
+        if kept.get("key") != key:
+            kept["key"], kept["state"] = key, self._new_state(call, version)
+        return kept["state"]
+
+    def _new_state(self, call: population.Call, version: int) -> State:
+        visit, sent = call.visit, dict(call.sent)
+        members = self._kept(visit, "members", lambda: self._members(visit.identity, visit.traits))
+        if sent:
+            flags = self._flags(visit.identity, version, self._members(visit.identity, visit.traits | sent))
+        else:
+            flags = self._kept(visit, version, lambda: self._flags(visit.identity, version, members))
+        return State(visit.identity, flags, members, _traits(visit, dict(call.updates), sent))
+
+    @staticmethod
+    def _kept(visit: population.Visit, key: object, make: Callable[[], object]) -> object:
+        if key not in visit.kept:
+            visit.kept[key] = make()
+        return visit.kept[key]
+
+    def _members(self, identity: str, traits: population.Traits) -> dict[int, bool]:
+        return {segment["id"]: is_member(segment, self.key, identity, traits) for segment in SEGMENTS}
+
+    def _flags(self, identity: str, version: int, members: dict[int, bool]) -> tuple[Flag, ...]:
+        inside = [segment for segment, member in members.items() if member]
+        return tuple(
+            feature.evaluate(identity, self.key, inside) for feature in self.versions[version][1].values()
+        )
+
+
+def _traits(
+    visit: population.Visit, updates: population.Traits, sent: population.Traits
+) -> tuple[Trait, ...]:
+    """Return the stored traits and then the transient ones, which hide stored ones of the same name."""
+    stored = visit.traits | updates
+    rows = [Trait(population.trait_id(visit.number, key), key, value, False) for key, value in stored.items()]
+    kept = [row for row in rows if row.key not in sent]
+    return (*kept, *(Trait(None, key, value, True) for key, value in sent.items()))
+
+
+class World:
+    """All environments of a set of parameters. Each call begins the same story anew, from the same seed."""
+
+    def __init__(self, parameters: Parameters | None = None) -> None:
+        self.parameters = parameters or Parameters()
+        count = len(self.parameters.environments)
+        self.environments = [
+            Environment(
+                name,
+                self.parameters,
+                self.parameters.deliveries * (place + 1) // count
+                - self.parameters.deliveries * place // count,
+            )
+            for place, name in enumerate(self.parameters.environments)
+        ]
+
+    @cached_property
+    def count(self) -> int:
+        """How many deliveries there are: evaluations, and webhooks about changes."""
+        return self.parameters.deliveries + sum(1 for _ in self.flag_changes())
+
+    def evaluations(self) -> Iterator[Evaluation]:
+        """Yield every call of every identity as intended, in time order."""
+        return merge(*(one.evaluations() for one in self.environments), key=_received_at)
+
+    def flag_changes(self) -> Iterator[FlagChange]:
+        """Yield every webhook about a change as intended, in time order."""
+        return merge(*(one.flag_changes() for one in self.environments), key=_received_at)
+
+    def deliveries(self) -> Iterator[Delivery]:
+        """Yield everything that Flagsmith sends, in time order; `.body` holds the bytes."""
+        return merge(self.evaluations(), self.flag_changes(), key=_received_at)
+
+
+def _received_at(delivery: Delivery) -> datetime:
+    return delivery.received_at

@@ -1,0 +1,82 @@
+"""The demo shows what happened, and stops where something is wrong."""
+
+import io
+from collections import Counter
+
+import duckdb
+import pytest
+from rich.console import Console
+
+from simulator import demo, report
+from simulator.demo import Demo, DemoError, Sent
+from simulator.sender import Fate, Outcome
+from simulator.world import Parameters, World
+
+DELIVERY = next(World(Parameters(deliveries=20, identities=2)).deliveries())
+
+
+def outcome(fate: Fate, *statuses: int | None) -> Outcome:
+    return Outcome(DELIVERY, fate, len(statuses), statuses)
+
+
+def demo_that_sent(*outcomes: Outcome) -> Demo:
+    one = Demo(demo.PROJECT / "data" / "never-made")
+    for each in outcomes:
+        one.sent.note(each)
+    return one
+
+
+def test_account__acknowledged_but_not_landed__stops_the_demo():
+    with pytest.raises(DemoError, match="all that was acknowledged"):
+        demo_that_sent(outcome(Fate.DELIVERED, 204)).account(Counter())
+
+
+def test_account__landed_twice_though_sent_once__stops_the_demo():
+    one = demo_that_sent(outcome(Fate.DELIVERED, 204))
+    with pytest.raises(DemoError, match="at most 0 more"):
+        one.account(Counter({key: 2 for key in one.sent.acknowledged}))
+
+
+def test_account__stored_but_the_answer_was_cut_off__is_no_fault():
+    one = demo_that_sent(outcome(Fate.DELIVERED, None, 204))
+    one.account(Counter({key: 2 for key in one.sent.acknowledged}))
+
+
+def test_sent__lost_and_refused__are_not_taken_for_acknowledged():
+    sent = Sent()
+    sent.note(outcome(Fate.LOST, None, None, None))
+    sent.note(outcome(Fate.REFUSED, 401, 401, 401))
+    assert (sent.acknowledged.total(), sent.unanswered_attempts) == (0, 3)
+
+
+def shown(warehouse) -> str:
+    text = io.StringIO()
+    report.show(Console(file=text, width=100), warehouse)
+    return text.getvalue()
+
+
+def test_report__only_some_marts_exist__answers_what_they_can(tmp_path):
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+        warehouse.execute("create schema marts")
+        warehouse.execute(
+            "create table marts.quarantined_deliveries as select 'production' as environment, "
+            "'not_json' as reason, '[bold]no[/] markup' as body_excerpt"
+        )
+    text = shown(tmp_path / "warehouse.duckdb")
+    assert "[bold]no[/] markup" in text
+    assert [question.text in text for question in report.QUESTIONS].count(True) == 1
+
+
+def test_demo__the_whole__loses_nothing_and_answers_its_questions(tmp_path, monkeypatch):
+    text = io.StringIO()
+    monkeypatch.setattr(demo, "console", Console(file=text, width=120, highlight=False))
+    monkeypatch.setattr(
+        demo, "MONTH", Parameters(deliveries=2_000, identities=200, environments=("example",))
+    )
+    one = Demo(tmp_path / "demo")
+    one.run()
+    said = text.getvalue()
+    assert "refused with 401" in said and "taken with 204" in said and "0 of them are missing" in said
+    assert one.sent.unanswered_attempts > 0, "the kill came when nothing was under way"
+    answered = {question.mart for question in report.QUESTIONS if question.text in said}
+    assert answered >= {question.mart for question in report.QUESTIONS} - {"fct_experiment_results"}
