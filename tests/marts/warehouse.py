@@ -36,7 +36,7 @@ def _paths(directory: Path) -> list[str]:
     return [
         *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
         *("--target-path", str(directory / "target"), "--log-path", str(directory / "logs")),
-        *("--no-use-colors", "--no-send-anonymous-usage-stats", "--quiet"),
+        *("--no-use-colors", "--log-level-file", "none", "--quiet"),
     ]
 
 
