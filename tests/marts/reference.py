@@ -187,7 +187,6 @@ class Warehouse:
         for person in self.evaluations:
             current: dict[int, dict] = {}
             seen: set[int] = set()
-            last: dict[int, dict] = {}
             previous: dict[int, dict] = {}
             for at, body in self.sightings(person, "flags"):
                 states = flag_states(body)
@@ -216,8 +215,6 @@ class Warehouse:
                     spell["evaluation_count"] += 1
                     seen.add(feature_id)
                 previous = states
-                last = states
-            assert last is previous
         for spell in spells:
             spell["is_current"] = spell["valid_to"] is None
         return spells
