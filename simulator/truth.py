@@ -102,7 +102,7 @@ def _flag_state(flag: Flag) -> Hashable:
 
 
 def _trait_state(trait: Trait) -> Hashable:
-    return type(trait.value), repr(trait.value), trait.is_transient
+    return repr(trait.value), trait.is_transient
 
 
 @dataclass

@@ -1,5 +1,9 @@
 """Our buckets are Flagsmith's: what it answered to captured identities is computed again."""
 
+from hashlib import md5
+
+from flag_engine.utils.hashing import get_hashed_percentage_for_object_ids
+
 from simulator.bucketing import choose, percentage
 
 from .captured import PROJECT, evaluations
@@ -52,3 +56,23 @@ def test_choose__bucket_on_a_limit__belongs_to_the_next_option():
         None,
         None,
     ]
+
+
+def test_percentage__many_identities__are_what_flagsmiths_own_engine_computes():
+    identities = [f"user_{number}" for number in range(20_000)]
+    ours = [percentage(7, "key", identity) for identity in identities]
+    assert ours == [get_hashed_percentage_for_object_ids(["7", f"key_{identity}"]) for identity in identities]
+    assert max(ours) < 100
+
+
+def test_percentage__first_hash_at_exactly_100__is_hashed_again():
+    assert _hash_of("1,key_user_9815") == 9_998
+    assert (
+        percentage(1, "key", "user_9815")
+        == get_hashed_percentage_for_object_ids(["1", "key_user_9815"])
+        < 100
+    )
+
+
+def _hash_of(text: str) -> int:
+    return int(md5(text.encode(), usedforsecurity=False).hexdigest(), 16) % 9_999

@@ -43,6 +43,13 @@ def test_append__delivery_ids__are_distinct_uuids_in_the_order_of_receipt(whole)
     assert [row[2] for row in whole] == sorted(row[2] for row in whole)
 
 
+def test_rows__two_deliveries_in_a_millisecond__have_ids_in_their_order():
+    one = next(WORLD.evaluations())
+    moments = [datetime(2026, 9, 1, microsecond=microsecond) for microsecond in range(200)]
+    identifiers = [row[0] for row in landing.rows(one._replace(received_at=moment) for moment in moments)]
+    assert identifiers == sorted(set(identifiers))
+
+
 def test_append__in_batches__lands_the_same_but_for_landed_at(whole, tmp_path):
     stream, moments = WORLD.deliveries(), [datetime(2026, 10, day) for day in range(1, 30)]
     for landed_at in moments:

@@ -35,6 +35,8 @@ def segment(operator: str, value: str) -> dict:
         ("NOT_EQUAL", "1", 2, True),
         ("GREATER_THAN", "1.9.0:semver", "1.10.0", True),
         ("GREATER_THAN", "1.9.0:semver", "no version", False),
+        ("GREATER_THAN", "2.0.0:semver", "2.0.0-beta", False),
+        ("GREATER_THAN", "2.0.0-beta:semver", "2.0.0", True),
         ("GREATER_THAN_INCLUSIVE", "5", 5, True),
         ("LESS_THAN", "5", 5, False),
         ("LESS_THAN_INCLUSIVE", "5", 5.0, True),

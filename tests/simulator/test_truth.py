@@ -124,6 +124,20 @@ def test_truth__ambiguous_feature__keeps_the_arm_that_was_drawn():
     assert (drawn, shown) == ({None, 0, 1}, {"same", "other"})
 
 
+def test_world__checkout_button__has_the_weights_from_before_and_after_the_change():
+    shown = [
+        (flag.variation, flag.percentage_allocation, one.received_at)
+        for one in evaluations()
+        for flag in one.state.flags
+        if flag.feature.name == "checkout_button"
+    ]
+    changed_at = PARAMETERS.starts_at + 0.45 * PARAMETERS.span
+    before = {(variation, weight) for variation, weight, at in shown if at < changed_at}
+    after = {(variation, weight) for variation, weight, at in shown if at >= changed_at}
+    assert before == {("variant_a", 30.0), ("variant_b", 30.0), ("variant_c", 10.0), ("control", None)}
+    assert after == {("variant_a", 10.0), ("variant_b", 50.0), ("variant_c", 10.0), ("control", None)}
+
+
 def test_world__rollout_experiment__splits_only_inside_the_segment_override():
     seen = {
         (flag.assignment_reason, flag.variation)

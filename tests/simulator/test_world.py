@@ -24,7 +24,7 @@ def fingerprint(parameters: Parameters = SMALL) -> str:
 
 def test_world__any_python__gives_the_bytes_that_it_always_gave():
     # Changed on purpose? Then write the new one here, and make seeds/example_conversion_events.csv anew.
-    assert fingerprint() == "c4d7822506883b9525df75207d1e1c182dd82ffc275a5af09daadf1b185fa0ff"
+    assert fingerprint() == "22d12c7249a4ed00930c2d2b039949bb8975bae5804b3488e29f133722d3f801"
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "4711"])
@@ -59,10 +59,17 @@ def test_world__one_identity__never_calls_twice_in_a_microsecond():
     assert set(calls.values()) == {1}
 
 
-@pytest.mark.parametrize("calls_per_state", [1, 4, 10])
-def test_world__calls_per_state__is_how_often_a_body_is_repeated(calls_per_state):
+@pytest.mark.parametrize(
+    ("calls_per_state", "identities", "days"), [(1, 20, 28), (4, 20, 28), (10, 1, 1), (10, 3, 0.01)]
+)
+def test_world__calls_per_state__is_how_often_a_body_is_repeated(calls_per_state, identities, days):
     parameters = Parameters(
-        deliveries=3_000, identities=20, calls_per_state=calls_per_state, transient=0, is_changing=False
+        deliveries=3_000,
+        identities=identities,
+        calls_per_state=calls_per_state,
+        days=days,
+        transient=0,
+        is_changing=False,
     )
     latest: dict[str, bytes] = {}
     states = 0
@@ -70,7 +77,7 @@ def test_world__calls_per_state__is_how_often_a_body_is_repeated(calls_per_state
         states += latest.get(one.state.identity) != one.body
         latest[one.state.identity] = one.body
     assert states == 3_000 // calls_per_state
-    assert len(latest) == 20
+    assert len(latest) == identities
 
 
 def test_world__volatile_traits__leave_no_two_bodies_alike():
@@ -98,9 +105,3 @@ def test_world__features__are_as_many_as_asked_for(features):
 def test_parameters__more_identities_than_visits__are_refused():
     with pytest.raises(ValueError, match="100 identities cannot all be seen in 20 visits"):
         Parameters(deliveries=100, identities=100, calls_per_state=5)
-
-
-@pytest.mark.parametrize("identities", [1, 2, 3])
-def test_world__few_identities__are_never_all_here_at_once(identities):
-    parameters = Parameters(deliveries=2_000, identities=identities, days=0.01)
-    assert len(list(World(parameters).evaluations())) == 2_000
