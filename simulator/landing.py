@@ -9,21 +9,9 @@ from pathlib import Path
 
 import duckdb
 
+from loader.landing import TABLES
 from simulator.messages import Delivery
 
-LANDING = """
-create schema if not exists landing;
-create table if not exists landing.webhooks (
-    delivery_id varchar not null,
-    environment varchar not null,
-    received_at timestamp not null,
-    landed_at timestamp not null,
-    payload_hash varchar not null,
-    is_verified boolean not null,
-    body_encoding varchar not null,
-    body varchar not null using compression zstd
-)
-"""
 _EPOCH = datetime(1970, 1, 1)
 _BODIES_PER_COMMIT = 5_000
 
@@ -36,7 +24,7 @@ def append(warehouse: Path | str, deliveries: Iterable[Delivery], landed_at: dat
     """
     source, count = rows(deliveries, landed_at), 0
     with duckdb.connect(str(warehouse), config={"memory_limit": "1GiB"}) as connection:
-        connection.execute(LANDING)
+        connection.execute(TABLES)
         appender = connection.appender("landing.webhooks")
         while batch := list(islice(source, _BODIES_PER_COMMIT)):
             appender.append_rows(batch)

@@ -55,9 +55,9 @@ QUESTIONS = (
            from marts.fct_flag_assignments
            where environment = 'example' and identity = (
                select identity from marts.fct_flag_assignments
-               where environment = 'example'
-                   and change_reason in ('weights_changed', 'segment_override_added')
-               group by all order by count(*) desc, identity limit 1
+               where environment = 'example' and change_reason <> 'first_seen'
+               group by identity having count(*) <= 6
+               order by count(distinct change_reason) desc, identity limit 1
            )
            qualify count(*) over (partition by feature_id) > 1
            order by feature_name, valid_from limit 12""",

@@ -12,6 +12,8 @@ from simulator.demo import Demo, DemoError, Sent
 from simulator.sender import Fate, Outcome
 from simulator.world import Parameters, World
 
+from .test_truth import MARTS, comparable, expected
+
 DELIVERY = next(World(Parameters(deliveries=20, identities=2)).deliveries())
 
 
@@ -67,12 +69,11 @@ def test_report__only_some_marts_exist__answers_what_they_can(tmp_path):
     assert [question.text in text for question in report.QUESTIONS].count(True) == 1
 
 
-def test_demo__the_whole__loses_nothing_and_answers_its_questions(tmp_path, monkeypatch):
+def test_demo__the_whole__loses_nothing_and_its_marts_are_what_was_intended(tmp_path, monkeypatch):
     text = io.StringIO()
     monkeypatch.setattr(demo, "console", Console(file=text, width=120, highlight=False))
-    monkeypatch.setattr(
-        demo, "MONTH", Parameters(deliveries=2_000, identities=200, environments=("example",))
-    )
+    month = Parameters(deliveries=2_000, identities=200, environments=("example",), transient=0.1)
+    monkeypatch.setattr(demo, "MONTH", month)
     one = Demo(tmp_path / "demo")
     one.run()
     said = text.getvalue()
@@ -80,3 +81,13 @@ def test_demo__the_whole__loses_nothing_and_answers_its_questions(tmp_path, monk
     assert one.sent.unanswered_attempts > 0, "the kill came when nothing was under way"
     answered = {question.mart for question in report.QUESTIONS if question.text in said}
     assert answered >= {question.mart for question in report.QUESTIONS} - {"fct_experiment_results"}
+    evaluations = list(World(month).evaluations())
+    for mart, intended, columns in MARTS:
+        rows = rows_of(one.warehouse, f"select * from marts.{mart} where environment = 'example'")  # noqa: S608
+        assert comparable(rows, columns) == expected(intended(evaluations), columns), mart
+
+
+def rows_of(warehouse, query: str) -> list[dict]:
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        relation = connection.sql(query)
+        return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]

@@ -1,7 +1,6 @@
 """Deliveries that are appended straight to the landing look as if the loader had landed them."""
 
 import hashlib
-import re
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -14,7 +13,6 @@ from simulator import landing
 from simulator.world import Parameters, World
 
 WORLD = World(Parameters(deliveries=600, identities=30, transient=0.1, volatile=0.2))
-MACRO = Path(__file__).parents[2] / "macros" / "engine" / "create_landing.sql"
 
 
 def landed(warehouse: Path) -> list[tuple]:
@@ -57,11 +55,3 @@ def test_append__in_batches__lands_the_same_but_for_landed_at(whole, tmp_path):
     batched = landed(tmp_path / "warehouse.duckdb")
     assert [row[:3] + row[4:] for row in batched] == [row[:3] + row[4:] for row in whole]
     assert {row[3] for row in batched} == set(moments[: -(-len(whole) // 50)])
-
-
-def test_landing_table__columns__are_those_of_the_macro():
-    def columns(sql: str) -> list[str]:
-        return re.findall(r"^ +(\w+ (?:varchar|timestamp|boolean) .*?),?$", sql, re.MULTILINE)
-
-    assert len(columns(landing.LANDING)) == 8
-    assert columns(landing.LANDING) == columns(MACRO.read_text(encoding="utf-8"))

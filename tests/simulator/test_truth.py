@@ -52,6 +52,10 @@ def text(value: object) -> str | None:
     return None if value is None else json.dumps(value) if isinstance(value, bool) else str(value)
 
 
+def expected(intended: list[dict], columns: tuple[str, ...]) -> Counter:
+    return comparable([{**row, "value": text(row.get("value"))} for row in intended], columns)
+
+
 def comparable(mart_rows: list[dict], columns: tuple[str, ...]) -> Counter:
     """The rows as a bag, values as text: -0.0 and 0.0, True and 1 stay apart."""
     return Counter(tuple(repr(row[column]) for column in columns) for row in mart_rows)
@@ -72,24 +76,21 @@ MEMBERSHIP_COLUMNS = (
 )
 
 
-@pytest.mark.parametrize(
-    ("mart", "intended", "columns"),
-    [
-        ("fct_flag_exposures", truth.flag_exposures, EXPOSURE_COLUMNS),
-        ("fct_flag_assignments", truth.flag_assignments, ASSIGNMENT_COLUMNS),
-        ("fct_segment_memberships", truth.segment_memberships, MEMBERSHIP_COLUMNS),
-    ],
+TRAIT_COLUMNS = (
+    *("environment", "identity", "trait_key", "value_type", "is_transient"),
+    *("valid_from", "valid_to", "is_current"),
 )
+MARTS = [
+    ("fct_identity_traits", truth.identity_traits, TRAIT_COLUMNS),
+    ("fct_flag_exposures", truth.flag_exposures, EXPOSURE_COLUMNS),
+    ("fct_flag_assignments", truth.flag_assignments, ASSIGNMENT_COLUMNS),
+    ("fct_segment_memberships", truth.segment_memberships, MEMBERSHIP_COLUMNS),
+]
+
+
+@pytest.mark.parametrize(("mart", "intended", "columns"), MARTS)
 def test_truth__marts_from_the_bodies__equal_what_was_intended(mart, intended, columns):
-    ours = [{**row, "value": text(row.get("value"))} for row in intended(evaluations())]
-    assert comparable(ours, columns) == comparable(getattr(marts(), mart)(), columns)
-
-
-def test_truth__traits_from_the_bodies__equal_what_was_intended():
-    columns = ("environment", "identity", "trait_key", "valid_from", "valid_to", "is_current")
-    columns = (*columns, "value_type", "is_transient")
-    ours = truth.identity_traits(evaluations())
-    assert comparable(ours, columns) == comparable(marts().fct_identity_traits(), columns)
+    assert expected(intended(evaluations()), columns) == comparable(getattr(marts(), mart)(), columns)
 
 
 def test_truth__the_world__holds_every_kind_of_change():
