@@ -35,7 +35,7 @@ class Effect:
     lifts: Mapping[str, float] = field(
         default_factory=lambda: {"variant_a": 0.05, "variant_b": 0.40, "variant_c": -0.10}
     )
-    rate: float = 0.2
+    rate: float = 0.3
     window: timedelta = timedelta(days=7)
 
     def purchase_probability(self, variation: str) -> float:
