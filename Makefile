@@ -35,6 +35,10 @@ test: .venv/developer lint  ## Every test, `dbt build` included
 lint: .venv/developer  ## ruff, sqlfluff, dbt-bouncer
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@mkdir -p target/lint
+	FLAGSMITH_WAREHOUSE_DIR=target/lint $(BIN)/dbt --quiet compile --target-path target/lint/target --log-path target/lint
+	find target/lint/target/compiled/flagsmith_warehouse/models -name '*.sql' -not -path '*.yml/*' -exec $(BIN)/sqlfluff lint --config .sqlfluff --disable-progress-bar {} +
+	$(BIN)/dbt-bouncer run
 
 bench: .venv/developer  ## The benchmarks (minutes); figures are recorded in benchmarks/README.md
 	$(BIN)/python -m benchmarks

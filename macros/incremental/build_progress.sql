@@ -31,9 +31,10 @@
     where older.model = newer.model and older.recorded_at < newer.recorded_at
 {% endmacro %}
 
-{#- The one value of a query; `otherwise` while parsing. -#}
+{#- The one value of a query; `otherwise` while parsing, and where nothing is built (`dbt compile` and `dbt docs
+    generate` work before the first run, and show the models as they are built from nothing). -#}
 {% macro scalar(query, otherwise) %}
-    {%- if not execute -%}{{ return(otherwise) }}{%- endif -%}
+    {%- if not execute or flags.WHICH in ['compile', 'generate'] -%}{{ return(otherwise) }}{%- endif -%}
     {{ return(run_query(query).columns[0].values()[0]) }}
 {% endmacro %}
 

@@ -83,21 +83,21 @@ differences as (
         true as is_start
     from pairs
     inner join present as element on pairs.set_hash = element.{{ said }}
-    left join present as before
-        on pairs.before_hash = before.{{ said }} and element.{{ key }} = before.{{ key }}
-    where element.{{ state }} is distinct from before.{{ state }}
+    left join present as earlier
+        on pairs.before_hash = earlier.{{ said }} and element.{{ key }} = earlier.{{ key }}
+    where element.{{ state }} is distinct from earlier.{{ state }}
 
     union all
 
     select
         pairs.before_hash,
         pairs.set_hash,
-        before.{{ key }},
+        earlier.{{ key }},
         false as is_start
     from pairs
-    inner join present as before on pairs.before_hash = before.{{ said }}
+    inner join present as earlier on pairs.before_hash = earlier.{{ said }}
     left join present as element
-        on pairs.set_hash = element.{{ said }} and element.{{ key }} = before.{{ key }}
+        on pairs.set_hash = element.{{ said }} and element.{{ key }} = earlier.{{ key }}
     where element.{{ key }} is null
 
 ),

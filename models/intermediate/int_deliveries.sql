@@ -16,13 +16,13 @@ with unreadable as (
 
     union all
 
-    select distinct segments_hash, 'segment_without_id_or_membership'
+    select distinct segments_hash as set_hash, 'segment_without_id_or_membership' as reason
     from {{ ref('int_segment_set_elements') }}
     where not is_readable
 
     union all
 
-    select distinct traits_hash, 'trait_without_key'
+    select distinct traits_hash as set_hash, 'trait_without_key' as reason
     from {{ ref('int_trait_set_elements') }}
     where not is_readable
 

@@ -65,10 +65,13 @@ compared as (
         flags_hash,
         segments_hash,
         traits_hash,
-        lag(received_at) over sightings_in_order is null
-        or flags_hash is distinct from lag(flags_hash) over sightings_in_order
-        or segments_hash is distinct from lag(segments_hash) over sightings_in_order
-        or traits_hash is distinct from lag(traits_hash) over sightings_in_order as is_beginning,
+        case
+            when lag(received_at) over sightings_in_order is null then true
+            when flags_hash is distinct from lag(flags_hash) over sightings_in_order then true
+            when segments_hash is distinct from lag(segments_hash) over sightings_in_order then true
+            when traits_hash is distinct from lag(traits_hash) over sightings_in_order then true
+            else false
+        end as is_beginning,
         count(flags_hash) over sightings_in_order as flag_evaluations
     from sightings
     window sightings_in_order as (

@@ -46,7 +46,10 @@ class History:
     def __init__(self, seed: int):
         self.random = random.Random(seed)  # noqa: S311  # repeatable, not secret
         self.moments = [
-            BEGINNING + timedelta(days=self.random.randrange(40), microseconds=self.random.randrange(5) * 43_200_000_000)
+            BEGINNING
+            + timedelta(
+                days=self.random.randrange(40), microseconds=self.random.randrange(5) * 43_200_000_000
+            )
             for _ in range(25)
         ]
         self.flag_sets = [self._flags() for _ in range(6)]
@@ -79,7 +82,11 @@ class History:
         if self.random.random() < 0.08:
             return self.random.choice(NOT_EVALUATIONS)
         body = {"identity": self.random.choice(IDENTITIES), "unknown": [1]}
-        for key, sets in (("flags", self.flag_sets), ("segments", self.segment_sets), ("traits", self.trait_sets)):
+        for key, sets in (
+            ("flags", self.flag_sets),
+            ("segments", self.segment_sets),
+            ("traits", self.trait_sets),
+        ):
             draw = self.random.random()
             if draw < 0.9:
                 body[key] = self.random.choice(sets)
@@ -120,7 +127,11 @@ class History:
 
     def _segments(self) -> list[dict]:
         return [
-            {"id": number, "name": self.random.choice(["s", f"segment {number}"]), "member": self.random.random() < 0.5}
+            {
+                "id": number,
+                "name": self.random.choice(["s", f"segment {number}"]),
+                "member": self.random.random() < 0.5,
+            }
             for number in self.random.sample(range(1, 6), self.random.randrange(0, 5))
         ]
 

@@ -49,7 +49,11 @@ def judge(row: Landed) -> tuple[str, str | None, dict]:
             return "quarantined", f"{key}_not_an_array", {}
     readable = (
         ("flags", "flag_without_id_or_state", lambda flag: _is(flag, "enabled", bool) and _feature_id(flag)),
-        ("segments", "segment_without_id_or_membership", lambda s: _is(s, "id", int) and _is(s, "member", bool)),
+        (
+            "segments",
+            "segment_without_id_or_membership",
+            lambda s: _is(s, "id", int) and _is(s, "member", bool),
+        ),
         ("traits", "trait_without_key", lambda trait: _is(trait, "trait_key", str)),
     )
     for key, reason, is_readable in readable:
@@ -151,7 +155,10 @@ class Warehouse:
         self.evaluations: dict[tuple[str, str], list[tuple[Landed, dict]]] = defaultdict(list)
         for row in self.rows:
             kind, _, body = self.judged[row.delivery_id]
-            if kind == "evaluation" and not {(None, body["identity"]), (row.environment, body["identity"])} & test_identities:
+            if (
+                kind == "evaluation"
+                and not {(None, body["identity"]), (row.environment, body["identity"])} & test_identities
+            ):
                 self.evaluations[row.environment, body["identity"]].append((row, body))
 
     def sightings(self, person: tuple[str, str], said: str) -> list[tuple[datetime, dict]]:
@@ -168,7 +175,14 @@ class Warehouse:
                 if body.get("flags") is None:
                     continue
                 for feature_id, state in flag_states(body).items():
-                    key = (environment, identity, feature_id, state["variation"], state["enabled"], state["assignment_reason"])
+                    key = (
+                        environment,
+                        identity,
+                        feature_id,
+                        state["variation"],
+                        state["enabled"],
+                        state["assignment_reason"],
+                    )
                     known = exposures.get(key)
                     exposures[key] = {
                         "environment": environment,
@@ -227,12 +241,22 @@ class Warehouse:
                 if body.get("flags") is None:
                     continue
                 for feature_id, state in flag_states(body).items():
-                    key = (environment, feature_id, state["variation"], state["enabled"], state["assignment_reason"])
+                    key = (
+                        environment,
+                        feature_id,
+                        state["variation"],
+                        state["enabled"],
+                        state["assignment_reason"],
+                    )
                     day = row.received_at.date()
-                    entry = days.setdefault((*key, day), {"people": set(), "new": set(), "evaluations": 0, "last": ()})
+                    entry = days.setdefault(
+                        (*key, day), {"people": set(), "new": set(), "evaluations": 0, "last": ()}
+                    )
                     entry["people"].add(identity)
                     entry["evaluations"] += 1
-                    entry["last"] = max(entry["last"], (row.received_at, row.delivery_id, state["feature_name"]))
+                    entry["last"] = max(
+                        entry["last"], (row.received_at, row.delivery_id, state["feature_name"])
+                    )
                     if first_days.setdefault((*key, identity), day) == day:
                         entry["new"].add(identity)
         return [
@@ -333,7 +357,10 @@ class Warehouse:
                         "segment_id": segment_id,
                         "day": day,
                         "segment_name": name,
-                        "members": sum(s["entered_at"] < end and (s["left_at"] is None or s["left_at"] >= end) for s in spells),
+                        "members": sum(
+                            s["entered_at"] < end and (s["left_at"] is None or s["left_at"] >= end)
+                            for s in spells
+                        ),
                         "entered": sum(s["entered_at"].date() == day for s in spells),
                         "left": sum(s["left_at"] is not None and s["left_at"].date() == day for s in spells),
                     }
@@ -384,7 +411,8 @@ class Warehouse:
                     "type": "MULTIVARIATE" if last["is_multivariate"] else "STANDARD",
                     "variations": sorted({e["variation"] for e in exposures}),
                     "identities": len({e["identity"] for e in exposures}),
-                    "is_stale": len({e["variation"] for e in exposures if e["last_exposed_at"] >= since}) == 1,
+                    "is_stale": len({e["variation"] for e in exposures if e["last_exposed_at"] >= since})
+                    == 1,
                     "first_seen_at": min(e["first_exposed_at"] for e in exposures),
                     "last_seen_at": max(e["last_exposed_at"] for e in exposures),
                 }
@@ -424,9 +452,23 @@ class Warehouse:
 
 
 MARTS = {
-    "fct_flag_exposures": ("environment", "identity", "feature_id", "variation", "enabled", "assignment_reason"),
+    "fct_flag_exposures": (
+        "environment",
+        "identity",
+        "feature_id",
+        "variation",
+        "enabled",
+        "assignment_reason",
+    ),
     "fct_flag_assignments": ("environment", "identity", "feature_id", "valid_from"),
-    "fct_flag_exposures_daily": ("environment", "feature_id", "variation", "enabled", "assignment_reason", "day"),
+    "fct_flag_exposures_daily": (
+        "environment",
+        "feature_id",
+        "variation",
+        "enabled",
+        "assignment_reason",
+        "day",
+    ),
     "dim_flags": ("environment", "feature_id"),
     "fct_segment_memberships": ("environment", "identity", "segment_id", "entered_at"),
     "fct_segment_sizes_daily": ("environment", "segment_id", "day"),

@@ -16,7 +16,14 @@ NOON = datetime(2026, 5, 1, 12)
 
 def flag(feature_id=1, value=None, enabled=True, kind="STANDARD", name="f", **further) -> dict:
     feature = {"id": feature_id, "name": name, "type": kind, "initial_value": None, "default_enabled": True}
-    return {"enabled": enabled, "feature": feature, "feature_state_value": value, "feature_segment": None, "identity": None, **further}
+    return {
+        "enabled": enabled,
+        "feature": feature,
+        "feature_state_value": value,
+        "feature_segment": None,
+        "identity": None,
+        **further,
+    }
 
 
 def evaluation(flags=(), segments=(), traits=(), identity="ann") -> dict:
@@ -83,7 +90,10 @@ UNREADABLE = {
     "no identity": ('{"flags": []}', "identity_not_a_string"),
     "flags an object": ('{"identity": "ann", "flags": {}}', "flags_not_an_array"),
     "flags of numbers": ('{"identity": "ann", "flags": [1]}', "flag_without_id_or_state"),
-    "segment without member": ('{"identity": "ann", "segments": [{"id": 1}]}', "segment_without_id_or_membership"),
+    "segment without member": (
+        '{"identity": "ann", "segments": [{"id": 1}]}',
+        "segment_without_id_or_membership",
+    ),
     "trait without key": ('{"identity": "ann", "traits": [{"trait_value": 1}]}', "trait_without_key"),
     "deep": ("[" * 400 + "]" * 400, "unknown_shape"),
 }
@@ -145,14 +155,20 @@ def test_cases__all_of_them__equal_plain_python(built):
     """But for the two numbers for which Python's json has no exact word; these are asserted below."""
     warehouse, rows = built
     beyond = ("readable: NaN", "readable: 1e999")
-    assert_marts_equal(warehouse, Reference([row for row in rows if row.environment not in beyond]), without=beyond)
+    assert_marts_equal(
+        warehouse, Reference([row for row in rows if row.environment not in beyond]), without=beyond
+    )
 
 
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_variation__each_line_of_its_definition(built, name):
     _, variation, value_type, reason = VARIATIONS[name]
-    rows = built[0].query("select * from marts.fct_flag_exposures where environment = ?", f"variation: {name}")
-    assert [(row["variation"], row["value_type"], row["assignment_reason"]) for row in rows] == [(variation, value_type, reason)]
+    rows = built[0].query(
+        "select * from marts.fct_flag_exposures where environment = ?", f"variation: {name}"
+    )
+    assert [(row["variation"], row["value_type"], row["assignment_reason"]) for row in rows] == [
+        (variation, value_type, reason)
+    ]
 
 
 @pytest.mark.parametrize("name", TRAITS)
@@ -164,7 +180,9 @@ def test_trait__each_type__is_told_apart(built, name):
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_unreadable_body__is_quarantined_with_its_reason(built, name):
-    rows = built[0].query("select * from marts.quarantined_deliveries where environment = ?", f"unreadable: {name}")
+    rows = built[0].query(
+        "select * from marts.quarantined_deliveries where environment = ?", f"unreadable: {name}"
+    )
     body, reason = UNREADABLE[name]
     assert [(row["reason"], row["body_excerpt"]) for row in rows] == [(reason, body[:200])]
 
@@ -181,12 +199,18 @@ def test_readable_body__however_odd__is_an_evaluation(built, name):
 
 def test_number_beyond_a_double__keeps_its_text_and_has_no_number(built):
     rows = built[0].query("select * from marts.fct_identity_traits where environment = 'readable: 1e999'")
-    assert [(row["value_text"], row["value_number"], row["value_type"]) for row in rows] == [("1e999", None, "float")]
+    assert [(row["value_text"], row["value_number"], row["value_type"]) for row in rows] == [
+        ("1e999", None, "float")
+    ]
 
 
 def reasons(built, environment: str) -> list[tuple]:
-    rows = built[0].query("select * from marts.fct_flag_assignments where environment = ? order by valid_from", environment)
-    return [(row["variation"], row["change_reason"], row["evaluation_count"], row["feature_name"]) for row in rows]
+    rows = built[0].query(
+        "select * from marts.fct_flag_assignments where environment = ? order by valid_from", environment
+    )
+    return [
+        (row["variation"], row["change_reason"], row["evaluation_count"], row["feature_name"]) for row in rows
+    ]
 
 
 @pytest.mark.parametrize(
@@ -219,11 +243,16 @@ def test_segments__absence_and_statement_end_a_membership_with_their_own_reason(
     rows = built[0].query("select * from marts.fct_segment_memberships order by entered_at")
     ends = {e: [(r["entered_at"].hour, r["left_at"] and r["left_at"].hour, r["left_reason"]) for r in rows if r["environment"] == e]
             for e in ("segment gone", "segment left")}  # fmt: skip
-    assert ends == {"segment gone": [(12, 13, "absent")], "segment left": [(12, 13, "stated"), (14, None, None)]}
+    assert ends == {
+        "segment gone": [(12, 13, "absent")],
+        "segment left": [(12, 13, "stated"), (14, None, None)],
+    }
 
 
 def test_traits__type_changes__begin_spells(built):
-    rows = built[0].query("select value_type from marts.fct_identity_traits where environment = 'trait changes type' order by valid_from")
+    rows = built[0].query(
+        "select value_type from marts.fct_identity_traits where environment = 'trait changes type' order by valid_from"
+    )
     assert [row["value_type"] for row in rows] == ["integer", "string", "float", "boolean", "null"]
 
 

@@ -108,7 +108,16 @@ def test_marts__built_in_steps__every_model_equals_a_full_refresh(warehouse, tmp
 def test_marts__build_killed_at_any_moment__next_build_is_right(warehouse, captured):
     """Given dbt killed with SIGKILL again and again; when a build ends at last; then nothing is lost or doubled."""
     chance = random.Random(11)  # noqa: S311
-    command = [sys.executable, "-m", "dbt.cli.main", "run", "--project-dir", PROJECT, "--profiles-dir", PROJECT]
+    command = [
+        sys.executable,
+        "-m",
+        "dbt.cli.main",
+        "run",
+        "--project-dir",
+        PROJECT,
+        "--profiles-dir",
+        PROJECT,
+    ]
     environment = {
         **os.environ,
         "FLAGSMITH_WAREHOUSE_DIR": str(warehouse.directory),

@@ -17,9 +17,19 @@ with quarantined as (
 
 ),
 
+distinct_payloads as (
+
+    select
+        payload_hash,
+        min(delivery_id) as delivery_id
+    from quarantined
+    group by payload_hash
+
+),
+
 bodies as (
 
-    {{ landed_bodies('(select payload_hash, min(delivery_id) as delivery_id from quarantined group by payload_hash)') }}
+    {{ landed_bodies('distinct_payloads') }}
 
 )
 

@@ -20,23 +20,23 @@ reasons as (
         changes.began_hash,
         changes.feature_id,
         case
-            when before.assignment_reason <> 'identity_override' and after.assignment_reason = 'identity_override'
+            when earlier.assignment_reason <> 'identity_override' and later.assignment_reason = 'identity_override'
                 then 'identity_override_added'
-            when before.assignment_reason = 'identity_override' and after.assignment_reason <> 'identity_override'
+            when earlier.assignment_reason = 'identity_override' and later.assignment_reason <> 'identity_override'
                 then 'identity_override_removed'
-            when before.assignment_reason <> 'segment_override' and after.assignment_reason = 'segment_override'
+            when earlier.assignment_reason <> 'segment_override' and later.assignment_reason = 'segment_override'
                 then 'segment_override_added'
-            when before.assignment_reason = 'segment_override' and after.assignment_reason <> 'segment_override'
+            when earlier.assignment_reason = 'segment_override' and later.assignment_reason <> 'segment_override'
                 then 'segment_override_removed'
-            when before.enabled <> after.enabled then 'toggled'
-            when before.percentage_allocation is distinct from after.percentage_allocation then 'weights_changed'
+            when earlier.enabled <> later.enabled then 'toggled'
+            when earlier.percentage_allocation is distinct from later.percentage_allocation then 'weights_changed'
             else 'value_changed'
         end as change_reason
     from (select distinct before_hash, began_hash, feature_id from element_spells) as changes
-    inner join {{ ref('int_flag_set_elements') }} as before
-        on changes.before_hash = before.flags_hash and changes.feature_id = before.feature_id
-    inner join {{ ref('int_flag_set_elements') }} as after
-        on changes.began_hash = after.flags_hash and changes.feature_id = after.feature_id
+    inner join {{ ref('int_flag_set_elements') }} as earlier
+        on changes.before_hash = earlier.flags_hash and changes.feature_id = earlier.feature_id
+    inner join {{ ref('int_flag_set_elements') }} as later
+        on changes.began_hash = later.flags_hash and changes.feature_id = later.feature_id
 
 )
 
