@@ -81,6 +81,24 @@
     {{ return(latest_progress('fingerprint', this.identifier, '') == fingerprint()) }}
 {% endmacro %}
 
+{#- The number of the build up to which all that the model in hand is built from has come. -#}
+{% macro sources_built_up_to() %}
+    {%- if not execute -%}{{ return(0) }}{%- endif -%}
+    {%- set progress = [] -%}
+    {%- for source in config.get('meta', {}).get('built_from', []) -%}
+        {%- do progress.append(latest_progress('build_number', source, 0) | int) -%}
+    {%- endfor -%}
+    {{ return(progress | min) }}
+{% endmacro %}
+
+{#- Condition: the delivery is one that the model in hand takes in now. It is new to the model, and not newer than what
+    all models it is built from have taken in: a model that adds to what it has must not meet a delivery twice. -#}
+{% macro is_to_be_taken_in(alias=none) -%}
+    {%- set number = (alias ~ '.' if alias else '') ~ '_build_number' -%}
+    {{ number }} <= {{ sources_built_up_to() }}
+    {%- if builds_on_itself() %} and {{ number }} > {{ built_up_to() }}{% endif %}
+{%- endmacro %}
+
 {#- Post-hook of every incremental model: how far it has come. -#}
 {% macro record_progress() %}
     {%- if execute and config.get('materialized') == 'incremental' -%}
@@ -89,7 +107,7 @@
     select
         '{{ this.identifier }}',
         {% if sources -%}
-        least({% for source in sources %}{{ latest_progress('build_number', source, 0) }}{{ ', ' if not loop.last }}{% endfor %}),
+        {{ sources_built_up_to() }},
         {%- else -%}
         (select coalesce(max(_build_number), 0) from {{ this }}),
         {%- endif %}

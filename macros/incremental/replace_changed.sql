@@ -27,7 +27,7 @@
     create or replace temporary table {{ changed() }} as
     select environment, identity, min(received_at) as changed_from
     from {{ ref('int_deliveries') }}
-    where _build_number > {{ built_up_to() }} and kind = 'evaluation' and not is_test_identity
+    where {{ is_to_be_taken_in() }} and kind = 'evaluation' and not is_test_identity
     group by all
     {%- endif %}
 {% endmacro %}
@@ -47,7 +47,7 @@
     from (
         select environment, identity, min(received_at) as changed_from
         from {{ ref('int_deliveries') }}
-        where _build_number > {{ built_up_to() }} and kind = 'evaluation' and not is_test_identity
+        where {{ is_to_be_taken_in() }} and kind = 'evaluation' and not is_test_identity
         group by all
     ) as fresh
     left join {{ this if said == 'itself' else ref('int_state_spells') }} as spells
@@ -70,14 +70,14 @@
     {% if period == 'hour' -%}
     select distinct environment, date_trunc('hour', received_at) as hour
     from {{ ref('int_deliveries') }}
-    where _build_number > {{ built_up_to() }}
+    where {{ is_to_be_taken_in() }}
     {%- else -%}
     select distinct deliveries.environment, cast(deliveries.received_at as date) as day
     from {{ ref('int_deliveries') }} as deliveries
     inner join (
         select environment, identity, min(received_at) as changed_from
         from {{ ref('int_deliveries') }}
-        where _build_number > {{ built_up_to() }} and kind = 'evaluation' and not is_test_identity
+        where {{ is_to_be_taken_in() }} and kind = 'evaluation' and not is_test_identity
         group by all
     ) as fresh
         on

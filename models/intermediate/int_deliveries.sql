@@ -74,14 +74,14 @@ select
     deliveries.landed_at
 from {{ ref('stg_flagsmith__deliveries') }} as deliveries
 inner join payloads on deliveries.payload_hash = payloads.payload_hash
-{%- if builds_on_itself() %}
 where
-    deliveries._build_number > {{ built_up_to() }}
+    {{ is_to_be_taken_in('deliveries') }}
+    {%- if builds_on_itself() %}
     -- Where the deliveries were numbered anew (a rebuild of that model alone), most are known here.
     and deliveries.delivery_id not in (
         select delivery_id from {{ this }}
         where delivery_id in (
-            select delivery_id from {{ ref('stg_flagsmith__deliveries') }} where _build_number > {{ built_up_to() }}
+            select delivery_id from {{ ref('stg_flagsmith__deliveries') }} where {{ is_to_be_taken_in() }}
         )
     )
 {%- endif %}

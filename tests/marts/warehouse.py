@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-from dbt.cli.main import dbtRunner
+from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 
 from .reference import Landed
@@ -25,19 +25,28 @@ create table if not exists landing.webhooks (
 """
 
 
-@functools.cache
-def _manifest() -> Manifest:
-    result = dbtRunner().invoke(["parse", *_paths(Path(tempfile.mkdtemp()))])
-    assert result.success, result.exception
-    return result.result
-
-
-def _paths(directory: Path) -> list[str]:
+def paths(target: Path, project: Path = PROJECT) -> list[str]:
+    """Arguments that keep what dbt writes in `target`."""
     return [
-        *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
-        *("--target-path", str(directory / "target"), "--log-path", str(directory / "logs")),
+        *("--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target)),
         *("--no-use-colors", "--log-level-file", "none", "--quiet"),
     ]
+
+
+def quiet_dbt(runner: dbtRunner, arguments: list[str]) -> dbtRunnerResult:
+    """Run a dbt command in this process and let go of the warehouse. Raises AssertionError with its log where it fails."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        result = runner.invoke(arguments)
+    if DuckDBConnectionManager._ENV is not None:
+        DuckDBConnectionManager.close_all_connections()
+    assert result.success, printed.getvalue() + str(result.exception or "")
+    return result
+
+
+@functools.cache
+def _manifest() -> Manifest:
+    return quiet_dbt(dbtRunner(), ["parse", *paths(Path(tempfile.mkdtemp()))]).result
 
 
 class Warehouse:
@@ -53,20 +62,14 @@ class Warehouse:
             if rows:
                 connection.executemany("insert into landing.webhooks values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def dbt(self, *arguments: str) -> list:
+    def dbt(self, *arguments: str):
         """Run a dbt command; raise AssertionError with its log where it fails; return its results.
 
         The project is parsed once for all warehouses, unless the arguments bring vars.
         """
         os.environ["FLAGSMITH_WAREHOUSE_DIR"] = str(self.directory)
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            result = dbtRunner(None if "--vars" in arguments else _manifest()).invoke(
-                [*arguments, *_paths(self.directory)]
-            )
-        DuckDBConnectionManager.close_all_connections()
-        assert result.success, printed.getvalue() + str(result.exception or "")
-        return list(result.result or [])
+        runner = dbtRunner(None if "--vars" in arguments else _manifest())
+        return quiet_dbt(runner, [*arguments, *paths(self.directory / "target")]).result
 
     def query(self, sql: str, *parameters) -> list[dict]:
         with duckdb.connect(self.path, read_only=True) as connection:

@@ -11,9 +11,7 @@ with quarantined as (
     from {{ ref('int_deliveries') }}
     where
         kind = 'quarantined'
-        {%- if builds_on_itself() %}
-        and _build_number > {{ built_up_to() }}
-        {%- endif %}
+        and {{ is_to_be_taken_in() }}
 
 ),
 

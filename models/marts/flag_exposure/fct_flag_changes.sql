@@ -16,9 +16,7 @@ with changes as (
     inner join {{ ref('stg_flagsmith__payloads') }} as payloads on deliveries.payload_hash = payloads.payload_hash
     where
         deliveries.kind in ('flag_change', 'audit_log')
-        {%- if builds_on_itself() %}
-        and deliveries._build_number > {{ built_up_to() }}
-        {%- endif %}
+        and {{ is_to_be_taken_in('deliveries') }}
 
 ),
 

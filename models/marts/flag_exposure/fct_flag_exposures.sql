@@ -21,9 +21,7 @@ with set_sightings as (
         kind = 'evaluation'
         and not is_test_identity
         and flags_hash is not null
-        {%- if builds_on_itself() %}
-        and _build_number > {{ built_up_to() }}
-        {%- endif %}
+        and {{ is_to_be_taken_in() }}
     group by environment, identity, flags_hash
 
 ),

@@ -19,9 +19,7 @@ with evaluations as (
     where
         kind = 'evaluation'
         and not is_test_identity
-        {%- if builds_on_itself() %}
-        and _build_number > {{ built_up_to() }}
-        {%- endif %}
+        and {{ is_to_be_taken_in() }}
     group by all
     {%- if builds_on_itself() %}
 

@@ -1,0 +1,220 @@
+"""The dbt project as a whole: on a fresh clone, as a package, its declarations and its documentation."""
+
+import csv
+import json
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from dbt.cli.main import dbtRunner
+
+from .compare import assert_marts_equal
+from .conftest import landed
+from .reference import Warehouse as Reference
+from .warehouse import PROJECT, Warehouse, paths, quiet_dbt
+
+NOON = datetime(2026, 5, 1, 12)
+
+
+def body(identity: str, plan: str = "free", member: bool = True, value: str = "a") -> str:
+    feature = {
+        "id": 1,
+        "name": "button",
+        "type": "MULTIVARIATE",
+        "initial_value": "c",
+        "default_enabled": True,
+    }
+    flag = {"enabled": True, "feature": feature, "feature_state_value": value, "percentage_allocation": 50.0}
+    return json.dumps(
+        {
+            "flags": [{**flag, "feature_segment": None, "identity": None}],
+            "identity": identity,
+            "segments": [{"id": 1, "name": "paying", "member": member}],
+            "traits": [{"id": 1, "trait_key": "plan", "trait_value": plan, "transient": False}],
+        },
+        sort_keys=True,
+    )
+
+
+def hourly(*bodies: str) -> list:
+    return [landed(text, NOON + timedelta(hours=n), f"{n:04d}") for n, text in enumerate(bodies)]
+
+
+def test_run__without_seed_or_landing__makes_empty_marts(warehouse):
+    """Given a fresh clone; when only `dbt run`; then there is an empty landing and empty marts, and no main schema's table."""
+    warehouse.dbt("run")
+    assert warehouse.query("select count(*) as n from landing.webhooks") == [{"n": 0}]
+    assert warehouse.mart("fct_flag_exposures") == []
+    schemas = {
+        row["schema_name"] for row in warehouse.query("select distinct schema_name from duckdb_tables()")
+    }
+    assert schemas == {"landing", "seeds", "staging", "intermediate", "marts"}
+    warehouse.dbt("build")
+
+
+def test_columns__every_one__is_described_in_the_database(warehouse):
+    """Given a build; then every mart and each of its columns carries its description for any client to show."""
+    warehouse.dbt("run")
+    silent = warehouse.query(
+        "select table_name, column_name from duckdb_columns() where schema_name = 'marts' and comment is null"
+        " union all select table_name, null from duckdb_tables() where schema_name = 'marts' and comment is null"
+    )
+    assert silent == []
+
+
+def test_docs__generate__knows_every_column(warehouse):
+    """Given a build; when the documentation is generated; then no column is missing or undescribed."""
+    warehouse.dbt("run")
+    warehouse.dbt("docs", "generate")
+    catalog = json.loads((warehouse.directory / "target" / "catalog.json").read_text())
+    manifest = json.loads((warehouse.directory / "target" / "manifest.json").read_text())
+    for identifier, table in catalog["nodes"].items():
+        described = {
+            name for name, column in manifest["nodes"][identifier]["columns"].items() if column["description"]
+        }
+        assert set(table["columns"]) == described, identifier
+    undescribed = [
+        macro["name"]
+        for macro in manifest["macros"].values()
+        if macro["package_name"] == "flagsmith_warehouse"
+        and not (PROJECT / macro["original_file_path"]).read_text().lstrip().startswith("{#-")
+    ]
+    assert undescribed == []
+
+
+def test_test_identities__listed_later__leave_the_marts_and_come_back(warehouse):
+    """Given built marts; when an identity is listed, and later not; then it leaves every mart, and is back: no full refresh."""
+    rows = hourly(body("ann"), body("robot"), body("robot", "pro"))
+    warehouse.land(rows)
+    warehouse.dbt("run")
+    assert_marts_equal(warehouse, Reference(rows))
+
+    def declare(*identities: tuple) -> None:
+        with duckdb.connect(warehouse.path) as connection:
+            connection.execute("delete from seeds.test_identities")
+            for row in identities:
+                connection.execute("insert into seeds.test_identities values (?, ?)", row)
+
+    declare(("production", "robot"), (None, "robot"), ("staging", "ann"))
+    warehouse.dbt("run")
+    assert_marts_equal(warehouse, Reference(rows, frozenset({("production", "robot"), ("staging", "ann")})))
+    counted = warehouse.query(
+        "select sum(deliveries) as all, sum(test_deliveries) as tests from marts.fct_deliveries_hourly"
+    )
+    assert counted == [{"all": 3, "tests": 2}]
+
+    declare()
+    warehouse.dbt("run")
+    assert_marts_equal(warehouse, Reference(rows))
+
+
+def test_identity_map__names_the_user_in_the_connectors(warehouse):
+    warehouse.land(hourly(body("ann"), body("bob", value="b"), body("bob")))
+    warehouse.dbt("run")
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("insert into seeds.identity_map values ('ann', 'user-1')")
+    assignments = warehouse.query(
+        "select user_id, experiment_id, variation_id from marts.growthbook_assignments order by timestamp"
+    )
+    assert [tuple(row.values()) for row in assignments] == [
+        ("user-1", "button", "a"),
+        ("bob", "button", "b"),
+        ("bob", "button", "a"),
+    ]
+    events = warehouse.query("select * from marts.flagsmith_events order by timestamp")
+    assert list(events[0]) == [
+        "environment_key", "event", "feature_name", "timestamp", "collected_at", "identifier", "value", "traits",
+        "metadata", "sdk_language", "sdk_version",
+    ]  # fmt: skip
+    assert [(row["identifier"], json.loads(row["traits"])) for row in events][0] == (
+        "user-1",
+        {"plan": "free"},
+    )
+
+
+def test_as_of__gives_what_held_at_that_moment(warehouse):
+    """Given a plan that changes at 13:00; then 12:59 has the old one, 13:00 the new one, 11:59 none."""
+    warehouse.land(hourly(body("ann"), body("ann", "pro", member=False)))
+    warehouse.dbt("run")
+
+    def plan(time: str) -> list:
+        return [
+            row["value_text"]
+            for row in warehouse.query(f"from marts.traits_as_of(timestamp '2026-05-01 {time}')")
+        ]
+
+    assert [plan(time) for time in ("11:59", "12:00", "12:59:59", "13:00")] == [
+        [],
+        ["free"],
+        ["free"],
+        ["pro"],
+    ]
+    segments = "select count(*) as n from marts.segments_as_of(timestamp '2026-05-01 {}')"
+    assert [warehouse.query(segments.format(time))[0]["n"] for time in ("12:30", "13:00")] == [1, 0]
+
+
+def test_announced_change__stands_beside_the_assignment_it_explains(warehouse):
+    """Given a FLAG_UPDATED between two evaluations; then the new assignment names who made it, and the first names nobody."""
+    data = {
+        "changed_by": "eve@example.com",
+        "new_state": {"enabled": True, "feature": {"id": 1, "name": "button"}, "feature_state_value": "b"},
+        "timestamp": "2026-05-01T12:40:00.000000Z",
+    }
+    change = json.dumps({"data": data, "event_type": "FLAG_UPDATED"})
+    warehouse.land(hourly(body("ann"), change, body("ann", value="b")))
+    warehouse.dbt("run")
+    rows = warehouse.mart("fct_explained_assignments")
+    assert [(row["variation"], row["changed_by"], row["changed_at"]) for row in rows] == [
+        ("b", "eve@example.com", datetime(2026, 5, 1, 12, 40))
+    ]
+
+
+def test_relative_directory__called_from_elsewhere__is_meant_from_the_project(monkeypatch, tmp_path):
+    """Given cron's working directory; when dbt runs; then a relative directory lies beside dbt_project.yml, not there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", "no/such/folder")
+    with pytest.raises(AssertionError, match=str(PROJECT / "no/such/folder")):
+        quiet_dbt(dbtRunner(), ["run", *paths(tmp_path / "target")])
+
+
+@pytest.fixture
+def host(tmp_path) -> Path:
+    """Another dbt project that installs this one as a package; its landing has a name of its own."""
+    project = tmp_path / "host"
+    shutil.copytree(Path(__file__).parents[1] / "fixtures" / "host_project", project)
+    (project / "packages.yml").write_text(f"packages:\n  - local: {PROJECT}\n")
+    return project
+
+
+def test_package__in_a_host_project__reads_its_landing_and_follows_its_schemas(host, monkeypatch):
+    """Given a host with its own landing, vars and declarations; when it builds; then the marts are in its schemas."""
+    monkeypatch.chdir(host)
+    with duckdb.connect("host.duckdb") as connection:
+        connection.execute("create schema raw")
+        columns = (
+            "delivery_id, environment, received_at, landed_at, payload_hash, is_verified, body_encoding, body"
+        )
+        connection.execute(
+            "create table raw.flagsmith as select * from (values (null::varchar, null::varchar, null::timestamp,"
+            f" null::timestamp, null::varchar, null::boolean, null::varchar, null::varchar)) as t({columns}) limit 0"
+        )
+        rows = hourly(body("ann"), body("robot"))
+        connection.executemany("insert into raw.flagsmith values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    quiet_dbt(dbtRunner(), ["deps", "--project-dir", str(host), "--profiles-dir", str(host), "--quiet"])
+    for command in ("seed", "run"):
+        quiet_dbt(dbtRunner(), [command, *paths(host / "target", project=host)])
+    with duckdb.connect(host / "host.duckdb") as connection:
+        exposures = connection.execute(
+            "select identity, variation from analytics_marts.fct_flag_exposures"
+        ).fetchall()
+        own = connection.execute("select * from analytics.exposed_people").fetchall()
+    assert exposures == [("ann", "a")]
+    assert own == [("ann",)]
+
+
+def test_seeds__shipped__are_declarations_that_say_nothing_yet():
+    for name in ("test_identities", "identity_map"):
+        with (PROJECT / "seeds" / f"{name}.csv").open() as file:
+            assert len(list(csv.reader(file))) == 1
