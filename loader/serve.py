@@ -37,6 +37,7 @@ def serve(host: str, port: int, workers: int, application: str = "loader.receive
             workers=workers,
             interface=Interfaces.WSGI,
             http=HTTPModes.http1,
+            websockets=False,
             blocking_threads=THREADS,
             backpressure=CONNECTIONS,
             respawn_failed_workers=True,
