@@ -35,13 +35,20 @@ class Answer:
 def command(environ: dict[str, str], *arguments: str, **options) -> subprocess.CompletedProcess:
     """Run a command of ours to its end."""
     return subprocess.run(
-        [*COMMAND, *arguments], env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, **options
+        [*COMMAND, *arguments],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
     )
 
 
 def landed(environ: dict[str, str], columns: str = "environment, body") -> list[tuple]:
     """What is in the landing, in the order of receipt."""
-    with duckdb.connect(Path(environ["FLAGSMITH_WAREHOUSE_DIR"]) / "warehouse.duckdb", read_only=True) as warehouse:
+    with duckdb.connect(
+        Path(environ["FLAGSMITH_WAREHOUSE_DIR"]) / "warehouse.duckdb", read_only=True
+    ) as warehouse:
         return warehouse.execute(f"select {columns} from landing.webhooks order by delivery_id").fetchall()
 
 
@@ -102,7 +109,9 @@ class Server:
 
     def post(self, body: bytes, environment: str = "production", headers: dict | None = None) -> Answer:
         """A webhook, signed unless `headers` says otherwise."""
-        return self.request("POST", f"/webhooks/{environment}", body, sign(body) if headers is None else headers)
+        return self.request(
+            "POST", f"/webhooks/{environment}", body, sign(body) if headers is None else headers
+        )
 
     def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = {}) -> Answer:  # noqa: B006
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)

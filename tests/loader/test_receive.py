@@ -134,8 +134,10 @@ def test_webhook__inbox_cannot_be_written__503_as_json(settings):
         def put(self, *_):
             raise InboxError("The inbox is full.")
 
-    answer = create_app(settings, Broken(settings.inbox_dir)).test_client().post(
-        "/webhooks/production", data=BODY, headers=sign(BODY)
+    answer = (
+        create_app(settings, Broken(settings.inbox_dir))
+        .test_client()
+        .post("/webhooks/production", data=BODY, headers=sign(BODY))
     )
     assert (answer.status_code, answer.json["message"]) == (503, "The inbox is full.")
 

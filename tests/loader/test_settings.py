@@ -45,7 +45,15 @@ def test_secrets__in_json_and_in_files__all_of_them_in_order(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["hunter2", '["hunter2"]', '{"production": "hunter2"}', '{"production": []}', '{"production": [""]}', '{"a": [1]}', "nul"]
+    [
+        "hunter2",
+        '["hunter2"]',
+        '{"production": "hunter2"}',
+        '{"production": []}',
+        '{"production": [""]}',
+        '{"a": [1]}',
+        "nul",
+    ]
     + ['{"a": ["\\ud800"]}'],
 )
 def test_secrets__not_usable__refused_without_repeating_them(text):
@@ -61,7 +69,9 @@ def test_secrets__file_with_an_empty_line__refused_by_name(tmp_path, content):
         read({"FLAGSMITH_WEBHOOK_SECRETS_DIR": str(tmp_path)})
 
 
-@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir() or (path / "a").write_bytes(b"\xff")])
+@pytest.mark.parametrize(
+    "make", [lambda path: None, lambda path: path.mkdir() or (path / "a").write_bytes(b"\xff")]
+)
 def test_secrets__folder_that_cannot_be_read__refused_by_name(tmp_path, make):
     make(tmp_path / "secrets")
     with pytest.raises(SettingsError, match="FLAGSMITH_WEBHOOK_SECRETS_DIR"):
@@ -95,4 +105,6 @@ def test_table__every_setting__has_a_line():
     lines = settings.table().splitlines()
     named = {name for name in dir(settings) if isinstance(getattr(settings, name), settings.Setting)}
     assert len(lines) == 2 + len(named) == 2 + len(settings.SETTINGS)
-    assert all(f"`{setting.name}`" in line for setting, line in zip(settings.SETTINGS, lines[2:], strict=True))
+    assert all(
+        f"`{setting.name}`" in line for setting, line in zip(settings.SETTINGS, lines[2:], strict=True)
+    )
