@@ -5,12 +5,16 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from loader import LoaderError, lock
 from loader import settings as settings_module
 from loader.settings import Settings
+
+if TYPE_CHECKING:
+    from loader.landing import Landed
 
 
 class Commands(click.Group):
@@ -61,7 +65,8 @@ def land() -> None:
     """Move what the inbox holds into the warehouse."""
     settings = settings_module.read()
     with lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say):
-        click.echo(_land(settings))
+        landed = _land(settings)
+    _fail_if_unreadable(landed)
 
 
 @main.command()
@@ -80,18 +85,26 @@ def refresh() -> None:
         locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say))
         landed = _land(settings)
         built = build(settings)
-        click.echo(f"{landed} Built: {built}. {time.monotonic() - started:.1f} s in all.")
+    _fail_if_unreadable(landed)
+    seconds = time.monotonic() - started
+    click.echo(f"Refreshed in {seconds:.1f} s: {landed.deliveries:,} deliveries landed; {built}.")
 
 
-def _land(settings: Settings) -> str:
-    """Land with a progress bar where there is a terminal; what was done, as a line."""
+def _land(settings: Settings) -> "Landed":
+    """Land with a progress bar where there is a terminal, and say what was done in a line."""
     from loader.landing import land
 
     started = time.monotonic()
     with _progress(settings) as on_batch:
         landed = land(settings, on_batch, _say)
     seconds = time.monotonic() - started
-    return f"Landed {landed.deliveries:,} deliveries, {landed.bytes / 1e6:,.1f} MB, in {seconds:.1f} s."
+    click.echo(f"Landed {landed.deliveries:,} deliveries, {landed.bytes / 1e6:,.1f} MB, in {seconds:.1f} s.")
+    return landed
+
+
+def _fail_if_unreadable(landed: "Landed") -> None:
+    if landed.unreadable:
+        raise LoaderError("\n".join(landed.unreadable))
 
 
 @contextlib.contextmanager

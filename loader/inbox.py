@@ -182,7 +182,7 @@ def lock_of(path: Path) -> Path:
 
 def remove(path: Path) -> None:
     """Remove an inbox file and what belongs to it, the lock last: until then nobody else takes it up."""
-    for suffix in (".sqlite", ".sqlite-wal", ".sqlite-shm", ".lock"):
+    for suffix in (".sqlite", ".sqlite-wal", ".sqlite-shm", ".landed", ".lock"):
         path.with_suffix(suffix).unlink(missing_ok=True)
 
 
@@ -196,22 +196,30 @@ def _make_folder(folder: Path) -> None:
     os.close(descriptor)
 
 
+def mark_landed(path: Path) -> None:
+    """From here on there is nothing to land in `path`, whatever happens before it is removed."""
+    if path.exists():
+        path.rename(path.with_suffix(".landed"))
+
+
 def files(folder: Path) -> list[Path]:
-    """The inbox files, the oldest first: those of living workers, and those that dead ones left."""
-    return sorted(
-        {path.with_suffix(".sqlite") for path in folder.glob("*.*") if path.suffix in (".sqlite", ".lock")}
-    )
+    """The inbox files, the oldest first: those of living workers, and what dead ones left."""
+    suffixes = (".sqlite", ".landed", ".lock")
+    return sorted({path.with_suffix(".sqlite") for path in folder.glob("[!.]*") if path.suffix in suffixes})
 
 
 @contextlib.contextmanager
-def connect(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """A connection to the inbox file `path`, or None if it has no deliveries table (yet)."""
+def connect(path: Path, alone: bool = False) -> Iterator[sqlite3.Connection | None]:
+    """A connection to the inbox file `path`, or None if it has no deliveries in it and never had.
+
+    `alone`: nobody else may open it meanwhile. It can then be read on a disk that is full.
+    """
     if not path.exists():
         yield None
         return
     connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10)
     with contextlib.closing(connection):
-        connection.execute("pragma synchronous = full")
+        connection.execute(f"pragma locking_mode = {'exclusive' if alone else 'normal'}")
         tables = connection.execute("select name from sqlite_master where name = 'deliveries'").fetchall()
         yield connection if tables else None
 

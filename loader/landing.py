@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -48,10 +48,11 @@ class LandingError(LoaderError):
 
 @dataclass
 class Landed:
-    """What a run has done: deliveries, and the bytes of their bodies."""
+    """What a run has done: deliveries, the bytes of their bodies, and what could not be read."""
 
     deliveries: int = 0
     bytes: int = 0
+    unreadable: list[str] = field(default_factory=list)
 
 
 def land(
@@ -74,8 +75,6 @@ def land(
             f"Landing into {settings.warehouse_file} stopped: {error}. What has not been landed is still in "
             f"{settings.inbox_dir}; run `flagsmith-warehouse land` again when the cause is gone."
         ) from error
-    if run.unreadable:
-        raise LandingError("\n".join(run.unreadable))
     return run.landed
 
 
@@ -107,34 +106,41 @@ class _Run:
         self.warehouse = warehouse
         self.on_batch = on_batch
         self.landed = Landed()
-        self.unreadable: list[str] = []
         self.last_landed_at = self._value("select max(landed_at) from landing.webhooks") or EPOCH
 
     def land_file(self, path: Path) -> None:
-        """Land all that is committed now. If the worker is dead, nothing will be added: remove the file.
+        """Land what is committed now. If its worker is dead nothing will be added, and the file is removed.
 
         A file that cannot be read holds up no other.
         """
         with lock.try_hold(inbox.lock_of(path)) as worker_is_dead:
             try:
-                with inbox.connect(path) as source:
+                with inbox.connect(path, alone=worker_is_dead) as source:
                     if source:
-                        self.land_deliveries(source, path.name)
+                        self.land_deliveries(source, path.name, keep=worker_is_dead)
             except sqlite3.Error as error:
-                self.unreadable.append(f"The inbox file {path} cannot be read: {error}.")
+                self.landed.unreadable.append(
+                    f"{path} cannot be read any further ({error}); what could be read has been landed. "
+                    f"See what `sqlite3 {path} .recover` still finds, then remove the file."
+                )
                 return
             if worker_is_dead:
+                inbox.mark_landed(path)
                 self.warehouse.execute("delete from landing.inbox_progress where inbox_file = ?", [path.name])
                 inbox.remove(path)
 
-    def land_deliveries(self, source: sqlite3.Connection, name: str) -> None:
-        """Batch by batch up to the last delivery there is now, however fast new ones arrive."""
+    def land_deliveries(self, source: sqlite3.Connection, name: str, keep: bool) -> None:
+        """Batch by batch up to the last delivery there is now, however fast new ones arrive.
+
+        `keep`: do not delete what has been landed; the file will be removed as a whole.
+        """
         last = source.execute("select max(row_id) from deliveries").fetchone()[0] or 0
         done = (
             self._value("select max(last_row_id) from landing.inbox_progress where inbox_file = ?", name) or 0
         )
         while True:
-            source.execute("delete from deliveries where row_id <= ?", [done])
+            if not keep:
+                source.execute("delete from deliveries where row_id <= ?", [done])
             if done >= last:
                 return
             done = self.land_batch(source, name, done + 1, last)
@@ -145,6 +151,8 @@ class _Run:
         with _transaction(self.warehouse):
             with self.warehouse.appender("landing.webhooks") as appender:
                 appender.append_rows(batch)
+            if not batch.deliveries:
+                raise batch.error
             self.warehouse.execute("delete from landing.inbox_progress where inbox_file = ?", [name])
             self.warehouse.execute(
                 "insert into landing.inbox_progress values (?, ?)", [name, batch.last_row_id]
@@ -170,24 +178,34 @@ class _Batch:
     def __init__(self, deliveries: sqlite3.Cursor, landed_at: datetime):
         self._source = deliveries
         self._landed_at = landed_at
-        self.deliveries = self.bytes = self.last_row_id = 0
+        self.deliveries = self.bytes = 0
+        self.last_row_id: int | None = None
+        self.error: sqlite3.Error | None = None
 
     def __iter__(self) -> Iterator[tuple]:
-        for row_id, delivery_id, environment, received_at, is_verified, body in self._source:
-            yield (
-                delivery_id,
-                environment,
-                EPOCH + timedelta(microseconds=received_at),
-                self._landed_at,
-                hashlib.sha256(body).hexdigest(),
-                bool(is_verified),
-                *as_text(body),
-            )
-            self.last_row_id = row_id
-            self.deliveries += 1
-            self.bytes += len(body)
-            if self.bytes >= BATCH_BYTES:
-                return
+        try:
+            for row_id, *delivery, body in self._source:
+                yield self._landing_row(*delivery, body)
+                self.last_row_id = row_id
+                self.deliveries += 1
+                self.bytes += len(body)
+                if self.bytes >= BATCH_BYTES:
+                    return
+        except sqlite3.Error as error:  # a damaged file: what came before the damage is landed
+            self.error = error
+
+    def _landing_row(
+        self, delivery_id: str, environment: str, received_at: int, is_verified: int, body: bytes
+    ) -> tuple:
+        return (
+            delivery_id,
+            environment,
+            EPOCH + timedelta(microseconds=received_at),
+            self._landed_at,
+            hashlib.sha256(body).hexdigest(),
+            bool(is_verified),
+            *as_text(body),
+        )
 
 
 def as_text(body: bytes) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """The web server: Granian with several worker processes, each with an inbox file of its own."""
 
+import logging.config
 import os
 import pkgutil
 import signal
@@ -27,6 +28,7 @@ def serve(host: str, port: int, workers: int, application: str = "loader.receive
 
     SIGHUP replaces the workers one by one by new ones that have read the secrets anew.
     """
+    logging.config.dictConfig(log.CONFIGURATION)
     require_environments(read())
     with tempfile.TemporaryDirectory(prefix="flagsmith-warehouse-metrics-") as shared_folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared_folder  # before loader.metrics is imported
@@ -37,6 +39,7 @@ def serve(host: str, port: int, workers: int, application: str = "loader.receive
             workers=workers,
             interface=Interfaces.WSGI,
             http=HTTPModes.http1,
+            websockets=False,
             blocking_threads=THREADS,
             backpressure=CONNECTIONS,
             respawn_failed_workers=True,

@@ -137,6 +137,7 @@ def _secrets(text: str, folder: str) -> dict[str, tuple[bytes, ...]]:
 def _secrets_in_json(text: str) -> dict[str, list[str]]:
     try:
         secrets = json.loads(text or "{}")
+        json.dumps(secrets, ensure_ascii=False).encode()  # half a character cannot be signed with
     except ValueError:
         secrets = None
     if not isinstance(secrets, dict) or not all(map(_is_list_of_texts, secrets.values())):

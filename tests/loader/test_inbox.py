@@ -1,0 +1,267 @@
+"""What `put` has returned for is on disk, in one commit for many; what cannot be written is refused, whole."""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from loader import inbox, landing, lock
+from loader.identifier import Identifiers
+from loader.inbox import Inbox, InboxError
+from tests.loader.server import landed
+
+
+@pytest.fixture
+def box(settings):
+    opened = Inbox(settings.inbox_dir)
+    yield opened
+    opened.close()
+
+
+def put_at_once(box: Inbox, count: int) -> list[Exception]:
+    """That many threads put a delivery each, at the same time; the errors."""
+    errors = []
+
+    def put(number: int) -> None:
+        try:
+            box.put("production", True, str(number).encode())
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    return errors
+
+
+def hold_up(box: Inbox, monkeypatch) -> tuple[threading.Event, list[int]]:
+    """Commits wait until the event is set; the sizes of the commits."""
+    go_on, sizes = threading.Event(), []
+    append = inbox.InboxFile.append
+    monkeypatch.setattr(
+        inbox.InboxFile,
+        "append",
+        lambda file, rows: (sizes.append(len(rows)), go_on.wait(20), append(file, rows)),
+    )
+    return go_on, sizes
+
+
+def test_put__returned__is_committed(box, settings):
+    box.put("production", True, b"body")
+    [path] = inbox.files(settings.inbox_dir)
+    with sqlite3.connect(path) as other:
+        rows = other.execute("select environment, is_verified, body from deliveries").fetchall()
+    other.close()
+    assert rows == [("production", 1, b"body")]
+
+
+def test_put__many_while_one_commits__share_the_next_commit(box, settings, monkeypatch):
+    go_on, sizes = hold_up(box, monkeypatch)
+    threading.Timer(1, go_on.set).start()
+    assert put_at_once(box, 20) == []
+    assert sum(sizes) == 20
+    assert len(sizes) == 2
+    assert inbox.backlog(settings.inbox_dir)[0] == 20
+
+
+def test_put__commit_fails__all_that_share_it_are_told_and_none_is_kept(box, settings, monkeypatch):
+    go_on = threading.Event()
+
+    def fail(file, rows):
+        go_on.wait(20)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(inbox.InboxFile, "append", fail)
+    threading.Timer(0.5, go_on.set).start()
+    errors = put_at_once(box, 10)
+    assert len(errors) == 10
+    assert all(isinstance(error, InboxError) and "disk is full" in str(error) for error in errors)
+    monkeypatch.undo()
+    box.put("production", True, b"after")
+    assert inbox.backlog(settings.inbox_dir)[0] == 1
+
+
+FILL_A_SMALL_DISK = """
+import os, resource, signal, sys
+from pathlib import Path
+from loader import inbox
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+box = inbox.Inbox(Path(sys.argv[1]))
+box.put("production", True, b"before")
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+for number in range(3):
+    try:
+        box.put("production", True, os.urandom(1_000_000))
+        print("kept")
+    except inbox.InboxError as error:
+        print("refused:", error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+box.put("production", True, b"after")
+"""
+
+
+def test_put__no_more_room__refused_whole_and_goes_on_when_there_is_room(settings, environ):
+    out = subprocess.run(
+        [sys.executable, "-c", FILL_A_SMALL_DISK, str(settings.inbox_dir)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert out.returncode == 0, out.stderr
+    assert [line.split(":")[0] for line in out.stdout.splitlines()] == ["refused"] * 3
+    assert str(settings.inbox_dir) in out.stdout
+    landing.land(settings)
+    assert landed(environ, "body") == [("before",), ("after",)]
+    assert inbox.files(settings.inbox_dir) == []
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a small disk"
+)
+def test_put__disk_is_full__refused_whole_and_goes_on_when_there_is_room(settings, environ):
+    settings.inbox_dir.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(settings.inbox_dir)])
+    if mounted.returncode:
+        pytest.skip("no mounting in this container")
+    box = Inbox(settings.inbox_dir)
+    try:
+        accepted = 0
+        with pytest.raises(InboxError, match="full"):
+            for accepted in range(1000):
+                box.put("production", True, os.urandom(50_000))
+        with pytest.raises(InboxError):
+            box.put("production", True, os.urandom(50_000))
+        assert inbox.backlog(settings.inbox_dir)[0] == accepted
+        landing.land(settings)
+        box.put("production", True, b"after")
+        box.close()
+        landing.land(settings)
+        assert len(landed(environ)) == accepted + 1
+    finally:
+        box.close()
+        subprocess.run(["umount", str(settings.inbox_dir)], check=True)
+
+
+def test_put__folder_cannot_be_made__refused_until_it_can(settings):
+    settings.warehouse_dir.write_text("a file where a folder is needed")
+    box = Inbox(settings.inbox_dir)
+    with pytest.raises(InboxError):
+        box.put("production", True, b"")
+    settings.warehouse_dir.unlink()
+    box.put("production", True, b"")
+    box.close()
+    assert inbox.backlog(settings.inbox_dir)[0] == 1
+
+
+def test_put__file_removed_under_us__goes_to_a_new_one(box, settings):
+    box.put("production", True, b"lost by whoever removed it")
+    shutil.rmtree(settings.inbox_dir)
+    box.put("production", True, b"kept")
+    assert inbox.backlog(settings.inbox_dir)[0] == 1
+
+
+def test_put__file_has_become_large__begins_a_new_one(box, settings, monkeypatch):
+    monkeypatch.setattr(inbox, "LARGEST_FILE", 100_000)
+    for _ in range(3):
+        box.put("production", True, b"x" * 40_000_000)
+    assert len(inbox.files(settings.inbox_dir)) > 1
+    assert landing.land(settings).deliveries == 3
+    assert len(inbox.files(settings.inbox_dir)) == 1
+
+
+def test_file__its_worker_lives__others_cannot_take_its_lock(box, settings):
+    box.put("production", True, b"")
+    [path] = inbox.files(settings.inbox_dir)
+    with lock.try_hold(inbox.lock_of(path)) as is_free:
+        assert not is_free
+    box.close()
+    with lock.try_hold(inbox.lock_of(path)) as is_free:
+        assert is_free
+
+
+def test_pragmas__in_force__a_commit_waits_for_the_disk(settings):
+    settings.inbox_dir.mkdir(parents=True)
+    file = inbox.InboxFile(settings.inbox_dir)
+
+    def pragma(name: str):
+        return file._connection.execute(f"pragma {name}").fetchone()[0]
+
+    assert (pragma("journal_mode"), pragma("synchronous")) == ("wal", 2)
+    assert (pragma("fullfsync"), pragma("checkpoint_fullfsync")) == (1, 1)
+    file.close()
+
+
+COMMIT_ONE_BY_ONE = """
+import sys
+from pathlib import Path
+from loader.inbox import Inbox
+box = Inbox(Path(sys.argv[1]))
+for number in range(50):
+    box.put("production", True, b"x" * 1000)
+"""
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed, so nobody counts the fsyncs")
+def test_put__fifty_commits__at_least_fifty_syncs_of_the_log(settings, tmp_path):
+    trace = tmp_path / "trace"
+    strace = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync", "-o", str(trace)]
+    python = [sys.executable, "-c", COMMIT_ONE_BY_ONE, str(settings.inbox_dir)]
+    traced = subprocess.run([*strace, *python], capture_output=True, text=True, timeout=60)
+    if "PTRACE" in traced.stderr:
+        pytest.skip("tracing is not allowed here")
+    assert traced.returncode == 0, traced.stderr
+    calls = trace.read_text()
+    assert len(re.findall(r"sync\(\d+<[^>]*-wal>\)\s+= 0", calls)) >= 50
+    assert re.search(rf"sync\(\d+<{settings.inbox_dir}>\)\s+= 0", calls), (
+        "the name of the file is not on disk"
+    )
+    assert re.search(rf"sync\(\d+<{settings.warehouse_dir}>\)\s+= 0", calls), "the name of the folder is not"
+
+
+def test_backlog__landed_in_part__counts_the_rest_and_knows_its_age(box, settings):
+    for body in (b"1", b"2", b"3"):
+        box.put("production", True, body)
+    [path] = inbox.files(settings.inbox_dir)
+    with sqlite3.connect(path) as other:
+        other.execute("delete from deliveries where row_id = 1")
+        [(second,)] = other.execute("select received_at from deliveries where row_id = 2")
+    other.close()
+    assert inbox.backlog(settings.inbox_dir) == (2, second)
+
+
+def test_backlog__nothing_there__nothing(settings):
+    assert inbox.backlog(settings.inbox_dir) == (0, None)
+
+
+def test_identifiers__clock_set_back_and_standing_still__ids_rise_and_are_uuid7():
+    times = iter([5_000_000_000_123_456_789, 5_000_000_000_123_456_789, 1, 1, 5_000_000_000_123_457_789])
+    identifiers = Identifiers(lambda: next(times))
+    ids = [identifiers.next() for _ in range(5)]
+    assert sorted(set(ids)) == ids
+    assert all(
+        re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", i)
+        for i, _ in ids
+    )
+    assert int(ids[0][0].replace("-", "")[:12], 16) == 5_000_000_000_123
+    assert ids[0][1] == 5_000_000_000_123_456
+
+
+def test_identifiers__many_threads__all_different():
+    identifiers, ids = Identifiers(), []
+    threads = [
+        threading.Thread(target=lambda: ids.extend(identifiers.next()[0] for _ in range(500)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(ids)) == 4000

@@ -1,0 +1,350 @@
+"""From the inbox to the landing: once each, in bounded batches, whatever happens in between."""
+
+import contextlib
+import itertools
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from loader import inbox, landing, lock
+from loader.inbox import Inbox
+from loader.settings import PROJECT_FOLDER, read
+from tests.loader.server import command, landed
+
+
+@pytest.fixture
+def box(settings):
+    opened = Inbox(settings.inbox_dir)
+    yield opened
+    opened.close()
+
+
+def fill(box: Inbox, count: int, start: int = 0) -> None:
+    for number in range(start, start + count):
+        box.put("production", True, f"body {number}".encode())
+
+
+def bodies(count: int) -> list[tuple[str]]:
+    return [(f"body {number}",) for number in range(count)]
+
+
+def progress(settings) -> list[tuple]:
+    with duckdb.connect(settings.warehouse_file) as warehouse:
+        return warehouse.execute("select last_row_id from landing.inbox_progress").fetchall()
+
+
+def test_land__nothing_ever_received__creates_an_empty_landing(settings, environ):
+    assert landing.land(settings) == landing.Landed()
+    assert landed(environ) == []
+
+
+def test_land__worker_lives__rows_leave_the_inbox_and_its_file_stays(box, settings, environ):
+    fill(box, 3)
+    assert landing.land(settings).deliveries == 3
+    assert landed(environ, "body") == bodies(3)
+    assert inbox.backlog(settings.inbox_dir) == (0, None)
+    assert len(inbox.files(settings.inbox_dir)) == 1
+    fill(box, 2, start=3)
+    assert landing.land(settings).deliveries == 2
+    assert landed(environ, "body") == bodies(5)
+
+
+def test_land__worker_has_died__file_and_progress_are_gone(box, settings, environ):
+    fill(box, 3)
+    box.close()
+    landing.land(settings)
+    assert landed(environ, "body") == bodies(3)
+    assert list(settings.inbox_dir.iterdir()) == []
+    assert progress(settings) == []
+
+
+def test_land__columns__as_the_contract_says(box, settings, environ):
+    before = datetime.now(UTC).replace(tzinfo=None)
+    box.put("ümwelt", False, b"\x00\xff")
+    landing.land(settings)
+    [(*texts, is_verified, received_at, landed_at)] = landed(
+        environ, "environment, payload_hash, body_encoding, body, is_verified, received_at, landed_at"
+    )
+    assert texts == [
+        "ümwelt",
+        "06eb7d6a69ee19e5fbdf749018d3d2abfa04bcbd1365db312eb86dc7169389b8",
+        "base64",
+        "AP8=",
+    ]
+    assert is_verified is False
+    assert before <= received_at <= landed_at
+
+
+@pytest.mark.parametrize("size", [1, 30, 10_000])
+def test_land__batches_of_any_size__all_of_it_once(box, settings, environ, monkeypatch, size):
+    monkeypatch.setattr(landing, "BATCH_BYTES", size)
+    fill(box, 20)
+    batches = []
+    landing.land(settings, on_batch=batches.append)
+    assert landed(environ, "body") == bodies(20)
+    assert sum(batches) == 20
+    assert len(batches) == {1: 20, 30: 4, 10_000: 1}[size]
+
+
+class Killed(BaseException):
+    """What a SIGKILL does, at a line of our choice."""
+
+
+class Fragile:
+    """The connections of a process that dies at its nth statement."""
+
+    countdown = 0
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def __getattr__(self, name):
+        if name in ("begin", "execute", "commit"):
+            Fragile.countdown -= 1
+            if Fragile.countdown == 0:
+                raise Killed
+        return getattr(self.connection, name)
+
+
+@pytest.mark.parametrize("worker_is_dead", [False, True])
+def test_land__killed_at_any_statement__next_run_lands_the_rest_once(
+    environ, tmp_path, monkeypatch, worker_is_dead
+):
+    monkeypatch.setattr(landing, "BATCH_BYTES", 20)
+    for stop_at in itertools.count(1):
+        folder = {**environ, "FLAGSMITH_WAREHOUSE_DIR": str(tmp_path / str(stop_at))}
+        settings = read(folder)
+        box = Inbox(settings.inbox_dir)
+        fill(box, 6)
+        if worker_is_dead:
+            box.close()
+        was_killed = land_and_be_killed(settings, stop_at)
+        landing.land(settings)
+        assert landed(folder, "body") == bodies(6)
+        assert inbox.backlog(settings.inbox_dir)[0] == 0
+        if worker_is_dead:
+            assert list(settings.inbox_dir.iterdir()) == []
+            assert progress(settings) == []
+        box.close()
+        if not was_killed:
+            break
+    assert stop_at > 15
+
+
+def land_and_be_killed(settings, stop_at: int) -> bool:
+    """Whether the run was killed: it was not if it has fewer statements than that."""
+    Fragile.countdown = stop_at
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (duckdb, sqlite3):
+            patch.setattr(
+                module, "connect", lambda *a, connect=module.connect, **k: Fragile(connect(*a, **k))
+            )
+        try:
+            landing.land(settings)
+        except Killed:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("left", ["landed", "lock"])
+def test_land__killed_while_removing_a_file__next_run_removes_the_rest(box, settings, environ, left):
+    fill(box, 1)
+    box.close()
+    [path] = inbox.files(settings.inbox_dir)
+    with sqlite3.connect(path) as other:
+        content = path.read_bytes()
+    other.close()
+    landing.land(settings)
+    if left == "landed":
+        path.with_suffix(".landed").write_bytes(content)
+    inbox.lock_of(path).write_bytes(b"")
+    landing.land(settings)
+    assert list(settings.inbox_dir.iterdir()) == []
+    assert landed(environ, "body") == bodies(1)
+
+
+def test_landed_at__clock_set_back__rises_with_every_batch(box, settings, environ, monkeypatch):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls.fixed
+
+    monkeypatch.setattr(landing, "datetime", Clock)
+    monkeypatch.setattr(landing, "BATCH_BYTES", 1)
+    for year in (2030, 2020):
+        Clock.fixed = datetime(year, 1, 1)
+        fill(box, 3)
+        landing.land(settings)
+    times = [time for (time,) in landed(environ, "landed_at")]
+    assert times == [datetime(2030, 1, 1) + timedelta(microseconds=n) for n in range(6)]
+
+
+def test_land__a_damaged_file__lands_what_can_be_read_and_the_other_files_and_fails(settings, environ):
+    boxes = [Inbox(settings.inbox_dir) for _ in range(2)]
+    for box in boxes:
+        for number in range(100):
+            box.put("production", True, f"{number}".encode() * 5000)
+        box.close()
+    damaged = inbox.files(settings.inbox_dir)[0]
+    content = bytearray(damaged.read_bytes())
+    half = len(content) // 2
+    content[half : half + 200_000] = b"\xff" * 200_000
+    damaged.write_bytes(content)
+    ran = command(environ, "land")
+    assert ran.returncode == 1
+    assert str(damaged) in ran.stderr and ".recover" in ran.stderr and "Traceback" not in ran.stderr
+    count = len(landed(environ))
+    assert 100 < count < 200
+    assert inbox.files(settings.inbox_dir) == [damaged]
+    assert command(environ, "land").returncode == 1
+    assert len(landed(environ)) == count
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database" * 100])
+def test_land__a_file_that_never_was_an_inbox__holds_up_no_other(box, settings, environ, content):
+    fill(box, 2)
+    (settings.inbox_dir / "0.sqlite").write_bytes(content)
+    assert bool(landing.land(settings).unreadable) == bool(content)
+    assert landed(environ, "body") == bodies(2)
+
+
+def test_land__large_backlog__memory_stays_bounded(settings, environ):
+    """200 MB of bodies that do not compress, in less than 400 MB more than an empty run takes."""
+    settings.inbox_dir.mkdir(parents=True)
+    file = inbox.InboxFile(settings.inbox_dir)
+    noise = [f"{number:x}" * 4 for number in range(0, 2**62, 2**62 // 20)]
+    for start in range(0, 20_000, 1000):
+        file.append(
+            [
+                (f"{n:036d}", 0, "production", 1, (str(n) + noise[n % 20] * 150).encode())
+                for n in range(start, start + 1000)
+            ]
+        )
+    file.close()
+    code = (
+        "import resource; from loader import landing, settings\n"
+        "landed = landing.land(settings.read())\n"
+        "print(landed.deliveries, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    shown = subprocess.check_output([sys.executable, "-c", code], env={**os.environ, **environ}, text=True)
+    deliveries, kilobytes = map(int, shown.split())
+    assert deliveries == 20_000
+    assert kilobytes < 700_000
+
+
+@contextlib.contextmanager
+def opened_elsewhere(settings, seconds: float):
+    """Another process that has the warehouse open for that long."""
+    code = (
+        "import duckdb, sys, time; warehouse = duckdb.connect(sys.argv[1]); print('open', flush=True); "
+        "time.sleep(float(sys.argv[2]))"
+    )
+    python = [sys.executable, "-c", code, str(settings.warehouse_file), str(seconds)]
+    with subprocess.Popen(python, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "open\n"
+        yield other
+
+
+def test_land__warehouse_open_elsewhere__waits_and_says_so(box, settings, environ):
+    fill(box, 1)
+    landing.land(settings)
+    with opened_elsewhere(settings, seconds=2):
+        fill(box, 1, start=1)
+        said = []
+        assert landing.land(settings, on_wait=said.append).deliveries == 1
+    assert len(said) == 1
+    assert str(settings.warehouse_file) in said[0]
+
+
+def test_land__warehouse_open_elsewhere_for_too_long__gives_up_and_loses_nothing(box, settings, environ):
+    fill(box, 1)
+    landing.land(settings)
+    fill(box, 1, start=1)
+    with opened_elsewhere(settings, seconds=60) as other:
+        ran = command({**environ, "FLAGSMITH_LOCK_TIMEOUT_SECONDS": "0.5"}, "land")
+        other.kill()
+    assert ran.returncode == 1
+    assert "Gave up after 0.5 s" in ran.stderr and "Traceback" not in ran.stderr
+    landing.land(settings)
+    assert landed(environ, "body") == bodies(2)
+
+
+def test_land__two_at_once__every_delivery_once(box, settings, environ):
+    fill(box, 200)
+    threads = [threading.Thread(target=command, args=(environ, "land")) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert landed(environ, "body") == bodies(200)
+
+
+def test_land__lock_held__waits_for_it(settings, environ):
+    with lock.hold(settings.warehouse_lock, 0):
+        ran = command({**environ, "FLAGSMITH_LOCK_TIMEOUT_SECONDS": "0.2"}, "land")
+    assert ran.returncode == 1
+    assert "warehouse.lock is held by another process" in ran.stderr
+
+
+def test_land__while_deliveries_keep_coming__ends(box, settings):
+    stop = threading.Event()
+
+    def keep_coming():
+        while not stop.is_set():
+            box.put("production", True, b"x" * 1000)
+
+    thread = threading.Thread(target=keep_coming)
+    thread.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+    landing.land(settings)
+    seconds = time.monotonic() - started
+    stop.set()
+    thread.join()
+    assert seconds < 10
+
+
+def described(file: Path) -> list[tuple]:
+    with duckdb.connect(file) as warehouse:
+        return warehouse.execute("describe landing.webhooks").fetchall()
+
+
+def test_create_landing__loader_and_dbt__make_the_same_table(settings, environ, tmp_path):
+    landing.land(settings)
+    folder = str(PROJECT_FOLDER)
+    dbt = [
+        str(Path(sys.executable).with_name("dbt")),
+        "--quiet",
+        "compile",
+        "--target-path",
+        str(tmp_path / "target"),
+    ]
+    inline = ["--inline", "{{ create_landing() }}", "--project-dir", folder, "--profiles-dir", folder]
+    sql = subprocess.check_output([*dbt, *inline], env={**os.environ, **environ}, text=True, timeout=120)
+    with duckdb.connect(tmp_path / "warehouse.duckdb") as warehouse:
+        warehouse.execute(sql)
+    assert described(tmp_path / "warehouse.duckdb") == described(settings.warehouse_file)
+    assert "body varchar not null using compression zstd" in sql
+    assert "body varchar not null using compression zstd" in landing.TABLES
+
+
+def test_landing__bodies_alike__take_a_small_part_of_their_size_on_disk(settings):
+    """A fiftieth at 50,000 (the benchmark says); of 10,000 the fixed costs are a larger part."""
+    from benchmarks.loader import bodies as like_flagsmith
+
+    settings.inbox_dir.mkdir(parents=True)
+    file = inbox.InboxFile(settings.inbox_dir)
+    rows = [(f"{n:036d}", 0, "production", 1, body) for n, body in enumerate(like_flagsmith(20, 10_000))]
+    for start in range(0, len(rows), 1000):
+        file.append(rows[start : start + 1000])
+    file.close()
+    result = landing.land(settings)
+    assert settings.warehouse_file.stat().st_size * 40 < result.bytes
