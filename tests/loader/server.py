@@ -113,7 +113,7 @@ class Server:
             "POST", f"/webhooks/{environment}", body, sign(body) if headers is None else headers
         )
 
-    def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = {}) -> Answer:  # noqa: B006
+    def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = {}) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
             connection.request(method, path, body, headers)

@@ -44,7 +44,7 @@ class History:
     """Draws deliveries from a seed; equal seeds draw equal deliveries."""
 
     def __init__(self, seed: int):
-        self.random = random.Random(seed)  # noqa: S311  # repeatable, not secret
+        self.random = random.Random(seed)  # repeatable, not secret
         self.moments = [
             BEGINNING
             + timedelta(

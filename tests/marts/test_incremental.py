@@ -96,7 +96,7 @@ def test_marts__built_in_steps__every_model_equals_a_full_refresh(warehouse, tmp
         warehouse.land(rows[start : start + 140])
         warehouse.dbt("run")
     shuffled = rows[:]
-    random.Random(3).shuffle(shuffled)  # noqa: S311
+    random.Random(3).shuffle(shuffled)
     at_once = Warehouse(tmp_path_factory.mktemp("at_once"))
     at_once.land(shuffled)
     at_once.dbt("run")
@@ -111,7 +111,7 @@ def test_marts__built_in_steps__every_model_equals_a_full_refresh(warehouse, tmp
 
 def test_marts__build_killed_at_any_moment__next_build_is_right(warehouse, captured):
     """Given dbt killed with SIGKILL again and again; when a build ends at last; then nothing is lost or doubled."""
-    chance = random.Random(11)  # noqa: S311
+    chance = random.Random(11)
     command = [
         sys.executable,
         "-m",

@@ -13,7 +13,7 @@ from dbt.cli.main import dbtRunner
 from .compare import assert_marts_equal
 from .conftest import landed
 from .reference import Warehouse as Reference
-from .warehouse import PROJECT, Warehouse, paths, quiet_dbt
+from .warehouse import PROJECT, paths, quiet_dbt
 
 NOON = datetime(2026, 5, 1, 12)
 
@@ -128,7 +128,7 @@ def test_identity_map__names_the_user_in_the_connectors(warehouse):
         "environment_key", "event", "feature_name", "timestamp", "collected_at", "identifier", "value", "traits",
         "metadata", "sdk_language", "sdk_version",
     ]  # fmt: skip
-    assert [(row["identifier"], json.loads(row["traits"])) for row in events][0] == (
+    assert next((row["identifier"], json.loads(row["traits"])) for row in events) == (
         "user-1",
         {"plan": "free"},
     )
@@ -193,12 +193,9 @@ def test_package__in_a_host_project__reads_its_landing_and_follows_its_schemas(h
     monkeypatch.chdir(host)
     with duckdb.connect("host.duckdb") as connection:
         connection.execute("create schema raw")
-        columns = (
-            "delivery_id, environment, received_at, landed_at, payload_hash, is_verified, body_encoding, body"
-        )
         connection.execute(
-            "create table raw.flagsmith as select * from (values (null::varchar, null::varchar, null::timestamp,"
-            f" null::timestamp, null::varchar, null::boolean, null::varchar, null::varchar)) as t({columns}) limit 0"
+            "create table raw.flagsmith (delivery_id varchar, environment varchar, received_at timestamp,"
+            " landed_at timestamp, payload_hash varchar, is_verified boolean, body_encoding varchar, body varchar)"
         )
         rows = hourly(body("ann"), body("robot"))
         connection.executemany("insert into raw.flagsmith values (?, ?, ?, ?, ?, ?, ?, ?)", rows)

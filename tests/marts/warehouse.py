@@ -79,4 +79,4 @@ class Warehouse:
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def mart(self, name: str, schema: str = "marts") -> list[dict]:
-        return self.query(f"select * from {schema}.{name}")  # noqa: S608  # a name from this file
+        return self.query(f"select * from {schema}.{name}")  # a name from this file

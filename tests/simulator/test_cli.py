@@ -32,7 +32,7 @@ def test_simulate__to_a_file__writes_lines_in_the_captured_shape(tmp_path):
     assert len(lines) > 60
     assert {tuple(line) for line in lines} == {tuple(request) for request in REQUESTS}
     for line in lines:
-        assert line["secret"] == "new"  # noqa: S105  # made up above
+        assert line["secret"] == "new"  # made up above
         assert line["headers"]["X-Flagsmith-Signature"] == sign(line["body"].encode(), "new")
         assert line["path"] == "/webhooks/production"
 

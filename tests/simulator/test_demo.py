@@ -83,7 +83,7 @@ def test_demo__the_whole__loses_nothing_and_its_marts_are_what_was_intended(tmp_
     assert answered >= {question.mart for question in report.QUESTIONS} - {"fct_experiment_results"}
     evaluations = list(World(month).evaluations())
     for mart, intended, columns in MARTS:
-        rows = rows_of(one.warehouse, f"select * from marts.{mart} where environment = 'example'")  # noqa: S608
+        rows = rows_of(one.warehouse, f"select * from marts.{mart} where environment = 'example'")
         assert comparable(rows, columns) == expected(intended(evaluations), columns), mart
 
 
