@@ -38,13 +38,28 @@
     {{ return(run_query(query).columns[0].values()[0]) }}
 {% endmacro %}
 
-{#- What the rows of the model in hand depend on besides the deliveries, as one hash: the version of the models'
-    logic, what the model itself says it depends on (`declared`, `vars`), and the fingerprints of the models it is
-    built from. Where it differs from the one the model was built with, the model rebuilds itself in full, without
-    anybody having to remember `--full-refresh`. -#}
-{% macro fingerprint() %}
+{#- What the progress table says of the model in hand, and of the models it is built from:
+      built_up_to          the number of the last build whose deliveries it has taken in; 0 for none
+      sources_built_up_to  the number up to which all that it is built from have come
+      fingerprint          what its rows depend on besides the deliveries, as one hash: the version of the models' logic,
+                           what it says it depends on (`declared`, `vars`), and the fingerprints of its sources
+      is_same              whether it was built with that fingerprint
+    Asked once per model, and kept with it (`model` lives as long as the model is worked on). -#}
+{% macro progress() %}
+    {%- if not execute or flags.WHICH in ['compile', 'generate'] -%}
+        {{ return({'built_up_to': 0, 'sources_built_up_to': 0, 'fingerprint': '', 'is_same': false}) }}
+    {%- endif -%}
+    {%- if 'progress' in model -%}{{ return(model['progress']) }}{%- endif -%}
     {%- set logic_version = '1' -%}
     {%- set meta = config.get('meta', {}) -%}
+    {%- set sources = meta.get('built_from', []) -%}
+    {%- set rows = run_query(
+        "select model, arg_max(build_number, recorded_at), arg_max(fingerprint, recorded_at) from " ~ build_progress()
+        ~ " where model in ('" ~ ([this.identifier] + sources) | join("', '") ~ "') group by model"
+    ) -%}
+    {%- set latest = {} -%}
+    {%- for row in rows -%}{%- do latest.update({row[0]: {'build_number': row[1] | int, 'fingerprint': row[2]}}) -%}{%- endfor -%}
+    {%- set nothing = {'build_number': 0, 'fingerprint': ''} -%}
     {%- set parts = [logic_version] -%}
     {%- for name in meta.get('vars', []) -%}
         {%- do parts.append(tojson(var(name, none))) -%}
@@ -55,47 +70,40 @@
             ~ declared(name) ~ " as declared", ''
         )) -%}
     {%- endfor -%}
-    {%- for source in meta.get('built_from', []) -%}
-        {%- do parts.append(latest_progress('fingerprint', source, '')) -%}
+    {%- set numbers = [] -%}
+    {%- for source in sources -%}
+        {%- do parts.append(latest.get(source, nothing).fingerprint) -%}
+        {%- do numbers.append(latest.get(source, nothing).build_number) -%}
     {%- endfor -%}
-    {{ return(local_md5(parts | join('|'))) }}
+    {%- set own = latest.get(this.identifier, nothing) -%}
+    {%- set fingerprint = local_md5(parts | join('|')) -%}
+    {%- do model.update({'progress': {
+        'built_up_to': own.build_number,
+        'sources_built_up_to': numbers | min if numbers else 0,
+        'fingerprint': fingerprint,
+        'is_same': own.fingerprint == fingerprint,
+    }}) -%}
+    {{ return(model['progress']) }}
 {% endmacro %}
 
-{#- A column of a model's latest row in the progress table. -#}
-{% macro latest_progress(column, model_name, otherwise) %}
-    {{ return(scalar(
-        "select coalesce(arg_max(" ~ column ~ ", recorded_at), " ~ ("''" if otherwise is string else otherwise) ~ ") from "
-        ~ build_progress() ~ " where model = '" ~ model_name ~ "'", otherwise
-    )) }}
+{#- True where the model in hand may take in only what is new: it exists, no full refresh was asked for, and it was
+    built with the fingerprint of today. Where it was not, it rebuilds itself in full, without anybody having to remember
+    `--full-refresh`. -#}
+{% macro builds_on_itself() %}
+    {%- if not execute or not is_incremental() -%}{{ return(false) }}{%- endif -%}
+    {{ return(progress().is_same) }}
 {% endmacro %}
 
 {#- The number of the last build whose deliveries the model in hand has taken in; 0 for none. -#}
 {% macro built_up_to() %}
-    {{ return(latest_progress('build_number', this.identifier, 0)) }}
-{% endmacro %}
-
-{#- True where the model in hand may take in only what is new: it exists, no full refresh was asked for, and it was
-    built with the fingerprint of today. -#}
-{% macro builds_on_itself() %}
-    {%- if not execute or not is_incremental() -%}{{ return(false) }}{%- endif -%}
-    {{ return(latest_progress('fingerprint', this.identifier, '') == fingerprint()) }}
-{% endmacro %}
-
-{#- The number of the build up to which all that the model in hand is built from has come. -#}
-{% macro sources_built_up_to() %}
-    {%- if not execute -%}{{ return(0) }}{%- endif -%}
-    {%- set progress = [] -%}
-    {%- for source in config.get('meta', {}).get('built_from', []) -%}
-        {%- do progress.append(latest_progress('build_number', source, 0) | int) -%}
-    {%- endfor -%}
-    {{ return(progress | min) }}
+    {{ return(progress().built_up_to) }}
 {% endmacro %}
 
 {#- Condition: the delivery is one that the model in hand takes in now. It is new to the model, and not newer than what
     all models it is built from have taken in: a model that adds to what it has must not meet a delivery twice. -#}
 {% macro is_to_be_taken_in(alias=none) -%}
     {%- set number = (alias ~ '.' if alias else '') ~ '_build_number' -%}
-    {{ number }} <= {{ sources_built_up_to() }}
+    {{ number }} <= {{ progress().sources_built_up_to }}
     {%- if builds_on_itself() %} and {{ number }} > {{ built_up_to() }}{% endif %}
 {%- endmacro %}
 
@@ -107,11 +115,11 @@
     select
         '{{ this.identifier }}',
         {% if sources -%}
-        {{ sources_built_up_to() }},
+        {{ progress().sources_built_up_to }},
         {%- else -%}
         (select coalesce(max(_build_number), 0) from {{ this }}),
         {%- endif %}
-        '{{ fingerprint() }}',
+        '{{ progress().fingerprint }}',
         cast(now() at time zone 'UTC' as timestamp)
     {%- endif -%}
 {% endmacro %}

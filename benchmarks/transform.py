@@ -1,0 +1,270 @@
+"""The models: from landed bodies to marts, beside the floor (one bare JSON pass over the same bodies), plain SQL and dlt.
+
+`python -m benchmarks transform` takes 100,000 deliveries (minutes); TRANSFORM_DELIVERIES=1000000 is the long run. Every
+figure is a ratio of two measured in one run. SQL time is the sum of the models' execution times of a run with one thread,
+less the same on a landing of one delivery (what dbt costs per model).
+"""
+
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+import duckdb
+
+from loader.settings import PROJECT_FOLDER
+from simulator.landing import append
+from simulator.world import Parameters, World
+
+DELIVERIES = int(os.environ.get("TRANSFORM_DELIVERIES", "100000"))
+INCREMENT = 10_000
+REPEATS = 3
+FLOOR = "select sum(json_array_length(body, '$.flags')) from landing.webhooks"
+
+# What a weekend script does: unnest every delivery, then group. Typed from_json, each table once: not a straw man.
+PLAIN_SQL = """
+create or replace table plain_bodies as
+select delivery_id, environment, received_at, from_json(body, '{"identity": "VARCHAR", "flags": [{"enabled": "BOOLEAN",
+    "feature": {"id": "BIGINT", "name": "VARCHAR", "type": "VARCHAR"}, "feature_segment": "JSON", "identity": "JSON",
+    "feature_state_value": "JSON", "percentage_allocation": "JSON"}], "segments": [{"id": "BIGINT", "name": "VARCHAR",
+    "member": "BOOLEAN"}], "traits": [{"trait_key": "VARCHAR", "trait_value": "JSON", "transient": "BOOLEAN"}]}') as body
+from landing.webhooks;
+create or replace table plain_flags as
+select environment, body.identity as identity, received_at, delivery_id, flag.feature.id as feature_id,
+    flag.feature.name as feature_name, flag.enabled as enabled, flag.feature_state_value as value,
+    flag.percentage_allocation as percentage,
+    case when flag.identity is not null then 'identity_override' when flag.feature_segment is not null then 'segment_override'
+        else 'environment_default' end as reason,
+    case when not flag.enabled then 'off' when flag.feature.type = 'MULTIVARIATE' and flag.percentage_allocation is null
+        then 'control' else coalesce(flag.feature_state_value ->> '$', 'on') end as variation
+from (select * exclude (body), body, unnest(body.flags) as flag from plain_bodies);
+create or replace table plain_exposures as
+select environment, identity, feature_id, variation, enabled, reason, count(*) as n, min(received_at) as first_at,
+    max(received_at) as last_at, max_by(value, received_at) as value
+from plain_flags group by all;
+create or replace table plain_daily as
+select environment, feature_id, variation, enabled, reason, cast(received_at as date) as day, count(*) as n,
+    count(distinct identity) as identities
+from plain_flags group by all;
+create or replace table plain_assignments as
+select environment, identity, feature_id, variation, reason, received_at as valid_from,
+    lead(received_at) over (partition by environment, identity, feature_id order by received_at) as valid_to
+from (
+    select * from plain_flags
+    qualify (variation, enabled, value, reason) is distinct from lag((variation, enabled, value, reason))
+        over (partition by environment, identity, feature_id order by received_at)
+);
+create or replace table plain_segments as
+select environment, identity, id, member, received_at as entered_at from (
+    select environment, body.identity as identity, received_at, unnest(body.segments, recursive := true) from plain_bodies
+) qualify member is distinct from lag(member) over (partition by environment, identity, id order by received_at);
+create or replace table plain_traits as
+select environment, identity, trait_key, trait_value, received_at as valid_from from (
+    select environment, body.identity as identity, received_at, unnest(body.traits, recursive := true) from plain_bodies
+) qualify trait_value is distinct from lag(trait_value) over (partition by environment, identity, trait_key order by received_at);
+"""
+
+DLT = """
+import json, sys, time
+import dlt, duckdb
+source, target = sys.argv[1:]
+connection = duckdb.connect(source, read_only=True)
+def bodies():
+    cursor = connection.execute("select delivery_id, received_at, body from landing.webhooks where body like '{{\\"flags%'")
+    while rows := cursor.fetchmany(2000):
+        yield [{"delivery_id": i, "received_at": at, **json.loads(body)} for i, at, body in rows]
+pipeline = dlt.pipeline("flagsmith", destination=dlt.destinations.duckdb(target), dataset_name="raw")
+pipeline.run(bodies(), table_name="evaluations", loader_file_format="parquet")
+"""
+
+
+class Project:
+    """The dbt project on a warehouse directory of its own, run as a process of its own."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.file = directory / "warehouse.duckdb"
+        self.environment = {
+            **os.environ,
+            "FLAGSMITH_WAREHOUSE_DIR": str(directory),
+            "DBT_TARGET_PATH": str(directory / "target"),
+            "DBT_LOG_PATH": str(directory / "logs"),
+        }
+
+    def dbt(self, *arguments: str) -> float:
+        """Run dbt; return its wall time in seconds. Raises CalledProcessError where it fails."""
+        start = time.perf_counter()
+        command = [Path(sys.executable).with_name("dbt"), "--quiet", *arguments]
+        where = ("--project-dir", str(PROJECT_FOLDER), "--profiles-dir", str(PROJECT_FOLDER))
+        subprocess.run([*command, *where], env=self.environment, check=True)
+        return time.perf_counter() - start
+
+    def sql_seconds(self) -> dict[str, float]:
+        """Execution time of each model of the last run, in seconds."""
+        results = json.loads((self.directory / "target" / "run_results.json").read_text())["results"]
+        return {
+            r["unique_id"].split(".")[-1]: r["execution_time"]
+            for r in results
+            if r["unique_id"].startswith("model.")
+        }
+
+    def run(self) -> float:
+        """Build with one thread and return the models' SQL time in seconds, dbt's cost per model included."""
+        self.dbt("run", "--threads", "1", *MODELS)
+        return sum(self.sql_seconds().values())
+
+
+# What the figures are about: the flag, segment and trait marts and all they are built from.
+MODELS = (
+    "--select",
+    *(
+        "+marts.flag_exposure",
+        "+marts.segment_membership",
+        "+fct_identity_traits",
+        "+dim_identities",
+        "+marts.deliveries",
+    ),
+)
+
+
+def floor(file: Path) -> float:
+    """Seconds of one bare pass of DuckDB's JSON reader over all landed bodies (median of REPEATS)."""
+    with duckdb.connect(file, read_only=True) as connection:
+        return statistics.median(_timed(connection, FLOOR) for _ in range(REPEATS))
+
+
+def _timed(connection: duckdb.DuckDBPyConnection, sql: str) -> float:
+    start = time.perf_counter()
+    connection.execute(sql).fetchall()
+    return time.perf_counter() - start
+
+
+def parameters(deliveries: int, volatile: float = 0.0) -> Parameters:
+    """Typical traffic: 20 flags, 10 calls per state, one population whatever the length of the history."""
+    identities = min(10_000, deliveries // 20)
+    return Parameters(
+        deliveries=deliveries, identities=identities, features=20, calls_per_state=10, volatile=volatile
+    )
+
+
+def landed(directory: Path, deliveries: int, volatile: float = 0.0) -> Project:
+    """A project whose landing holds a simulated world."""
+    directory.mkdir(parents=True)
+    project = Project(directory)
+    append(project.file, World(parameters(deliveries, volatile)).deliveries())
+    return project
+
+
+def fixed_cost(directory: Path) -> float:
+    """SQL time on a landing of one delivery: what the models cost however little there is to do."""
+    directory.mkdir(parents=True)
+    project = Project(directory)
+    append(project.file, islice(World(parameters(1_000)).deliveries(), 1))
+    project.dbt("seed")
+    return statistics.median(_fresh(project) for _ in range(REPEATS))
+
+
+def _fresh(project: Project) -> float:
+    project.dbt("run", "--threads", "1", "--full-refresh", *MODELS)
+    return sum(project.sql_seconds().values())
+
+
+def first_build(project: Project, fixed: float, name: str) -> float:
+    """Print the first build beside the floor; return its SQL time less the fixed cost, in seconds."""
+    project.dbt("seed")
+    times = [_fresh(project) - fixed for _ in range(REPEATS if DELIVERIES <= 200_000 else 1)]
+    seconds, bare = statistics.median(times), floor(project.file)
+    wall = project.dbt("build", "--full-refresh", "--exclude-resource-type", "unit_test")
+    print(
+        f"| {name} | {seconds:.2f} s | {bare:.2f} s | **{seconds / bare:.1f}** | {wall:.1f} s |", flush=True
+    )
+    return seconds
+
+
+def increment(directory: Path, history: int, full: float | None) -> float:
+    """Build 10,000 new deliveries on a history; return the SQL time in seconds, dbt's cost per model included."""
+    directory.mkdir(parents=True)
+    project = Project(directory)
+    stream = iter(World(parameters(history + 4 * INCREMENT)).deliveries())
+    append(project.file, islice(stream, history), datetime(2027, 1, 1))
+    project.dbt("seed")
+    project.run()
+    times = []
+    for number in range(REPEATS):
+        append(project.file, islice(stream, INCREMENT), datetime(2027, 1, 2 + number))
+        times.append(project.run())
+    return statistics.median(times)
+
+
+def peak_memory(project: Project) -> float:
+    """Greatest resident size of any child process so far, in GiB."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+
+
+def dlt_seconds(project: Project, directory: Path) -> float | None:
+    """Seconds from bodies to dlt's flat tables in DuckDB; None where dlt cannot be installed."""
+    venv = directory / "dlt"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    install = [venv / "bin" / "pip", "install", "--quiet", "dlt[duckdb,parquet]"]
+    if subprocess.run(install, check=False).returncode:
+        return None
+    (directory / "run_dlt.py").write_text(DLT.replace("{{", "{"))
+    start = time.perf_counter()
+    environment = {**os.environ, "DLT_DATA_DIR": str(directory), "RUNTIME__DLTHUB_TELEMETRY": "false"}
+    arguments = [project.file, directory / "dlt.duckdb"]
+    subprocess.run(
+        [venv / "bin" / "python", directory / "run_dlt.py", *arguments], check=True, env=environment
+    )
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print Markdown tables of all figures."""
+    scratch = Path(tempfile.mkdtemp())
+    try:
+        _main(scratch)
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _main(scratch: Path) -> None:
+    fixed = fixed_cost(scratch / "one")
+    print(
+        f"{os.cpu_count()} cores, DuckDB {duckdb.__version__}, {DELIVERIES:,} deliveries; fixed cost of the models {fixed:.2f} s.\n"
+    )
+    print("| first build | SQL time | floor | ratio | `dbt build` with tests, wall |\n|---|---|---|---|---|")
+    typical = landed(scratch / "typical", DELIVERIES)
+    seconds = first_build(typical, fixed, "typical: 10 calls per state")
+    memory = peak_memory(typical)
+    first_build(landed(scratch / "worst", DELIVERIES, volatile=1.0), fixed, "worst: every body distinct")
+    print(f"\nPeak memory of dbt in the typical build: {memory:.2f} GiB.")
+
+    small, large = (increment(scratch / f"increment_{n}", n, None) for n in (DELIVERIES // 10, DELIVERIES))
+    print(f"\n| increment of {INCREMENT:,} on a history of | SQL time, fixed cost included |\n|---|---|")
+    print(
+        f"| {DELIVERIES // 10:,} | {small:.2f} s |\n| {DELIVERIES:,} | {large:.2f} s ({large / small:.2f} times) |"
+    )
+    print(
+        f"\nIncrement beside the full build, both less the fixed cost: 1/{seconds / max(large - fixed, 0.01):.1f}."
+    )
+
+    with duckdb.connect(typical.file) as connection:
+        plain = statistics.median(_timed(connection, PLAIN_SQL) for _ in range(REPEATS))
+    print(
+        f"\nPlain SQL that unnests every delivery: {plain:.2f} s, {plain / seconds:.1f} times our SQL time."
+    )
+    if DELIVERIES <= 100_000:
+        flat = dlt_seconds(typical, scratch)
+        start = time.perf_counter()
+        typical.dbt("run", "--full-refresh", *MODELS)
+        ours = time.perf_counter() - start
+        said = f"{flat:.1f} s, {flat / ours:.1f} times our {ours:.1f} s" if flat else "could not be installed"
+        print(f"\ndlt into DuckDB, from bodies to flat tables: {said} (dbt's start-up included).")
