@@ -1,0 +1,18 @@
+{#- True where a text holds a match of the expression, which is a constant in the dialect of RE2. -#}
+{% macro regex_matches(text, pattern) %}{{ return(adapter.dispatch('regex_matches', 'flagsmith_warehouse')(text, pattern)) }}{% endmacro %}
+
+{% macro default__regex_matches(text, pattern) %}{{ refuse_engine('regex_matches', 'regex') }}{% endmacro %}
+
+{% macro duckdb__regex_matches(text, pattern) %}
+    {{ return('regexp_matches(' ~ text ~ ', ' ~ text_literal(pattern) ~ ')') }}
+{% endmacro %}
+
+
+{#- What a group of the expression's match holds; empty where nothing matches or the group takes no part. -#}
+{% macro regex_group(text, pattern, group) %}{{ return(adapter.dispatch('regex_group', 'flagsmith_warehouse')(text, pattern, group)) }}{% endmacro %}
+
+{% macro default__regex_group(text, pattern, group) %}{{ refuse_engine('regex_group', 'regex') }}{% endmacro %}
+
+{% macro duckdb__regex_group(text, pattern, group) %}
+    {{ return('regexp_extract(' ~ text ~ ', ' ~ text_literal(pattern) ~ ', ' ~ group ~ ')') }}
+{% endmacro %}

@@ -1,0 +1,68 @@
+{#- The five parts of a semantic version as regular expression groups: major, minor, patch, prerelease, build.
+    As Flagsmith's semver library reads it: all three numbers, no leading zeros, ASCII. -#}
+{% macro version_pattern() %}
+    {%- set identifier = '(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)' -%}
+    {%- set number = '(0|[1-9][0-9]*)' -%}
+    {{ return('^' ~ [number, number, number] | join('[.]') ~ '(?:-(' ~ identifier ~ '(?:[.]' ~ identifier
+        ~ ')*))?(?:[+]([0-9a-zA-Z-]+(?:[.][0-9a-zA-Z-]+)*))?$') }}
+{% endmacro %}
+
+
+{#- The parts of a version that is a constant, absent ones empty; null for what is none. -#}
+{% macro parse_version(text) %}
+    {%- set match = modules.re.fullmatch(flagsmith_warehouse.version_pattern(), text) -%}
+    {{ return(match.groups('') if match else none) }}
+{% endmacro %}
+
+
+{#- The columns `<value>_major` to `<value>_build` of a text, computed once for all conditions on versions; empty where
+    the part is absent or the text is no version. -#}
+{% macro version_columns(value, text) -%}
+    {%- for part in ['major', 'minor', 'patch', 'prerelease', 'build'] %}
+        {{ regex_group(text, flagsmith_warehouse.version_pattern(), loop.index) }} as {{ value }}_{{ part }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+
+{#- A text value against a version by semantic precedence: the numbers, then the prerelease (none is above any);
+    the build does not count. A text that is no version does not compare, whatever the sign. -#}
+{% macro version_comparison(value, sign, version) %}
+    {%- set parts = flagsmith_warehouse.parse_version(version) -%}
+    {%- set whens = [] -%}
+    {%- for part in ['major', 'minor', 'patch'] -%}
+        {%- set number = parts[loop.index0] -%}
+        {%- do whens.append('when ' ~ value ~ '_' ~ part ~ " <> '" ~ number ~ "' then "
+            ~ flagsmith_warehouse.digits_sign(value ~ '_' ~ part, number)) -%}
+    {%- endfor -%}
+    {%- do whens.append('when ' ~ value ~ "_prerelease = '" ~ parts[3] ~ "' then 0") -%}
+    {%- if parts[3] == '' -%}
+        {%- do whens.append('else -1') -%}
+    {%- else -%}
+        {%- do whens.append('when ' ~ value ~ "_prerelease = '' then 1") -%}
+        {%- for identifier in parts[3].split('.') -%}
+            {%- set part = text_part(value ~ '_prerelease', '.', loop.index) -%}
+            {%- do whens.append('when ' ~ part ~ " <> '" ~ identifier ~ "' then " ~ flagsmith_warehouse.identifier_sign(part, identifier)) -%}
+        {%- endfor -%}
+        {%- do whens.append('else 1') -%}
+    {%- endif -%}
+    {{ return(value ~ "_major <> '' and case " ~ whens | join(' ') ~ ' end ' ~ sign ~ ' 0') }}
+{% endmacro %}
+
+
+{#- -1 or 1: digits without leading zeros against others, exact at any length. -#}
+{% macro digits_sign(text, digits) %}
+    {%- set length = length_of(text) -%}
+    {{ return('case when ' ~ length ~ ' < ' ~ digits | length ~ ' or ' ~ length ~ ' = ' ~ digits | length ~ ' and ' ~ text ~ " < '"
+        ~ digits ~ "' then -1 else 1 end") }}
+{% endmacro %}
+
+
+{#- -1 or 1: a prerelease identifier against another one. Fewer come first, then numbers, then texts. -#}
+{% macro identifier_sign(text, identifier) %}
+    {%- set is_number = regex_matches(text, '^[0-9]+$') -%}
+    {%- if modules.re.fullmatch('[0-9]+', identifier) -%}
+        {{ return('case when ' ~ text ~ " = '' then -1 when " ~ is_number ~ ' then ' ~ flagsmith_warehouse.digits_sign(text, identifier)
+            ~ ' else 1 end') }}
+    {%- endif -%}
+    {{ return('case when ' ~ is_number ~ ' or ' ~ text ~ " < '" ~ identifier ~ "' then -1 else 1 end") }}
+{% endmacro %}

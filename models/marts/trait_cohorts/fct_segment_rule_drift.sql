@@ -1,0 +1,73 @@
+{{ config(materialized='table') }}
+
+with mirrors as (
+
+    select
+        cohort_key,
+        environment,
+        mirrors_segment_id,
+        mirrors_segment_name
+    from {{ ref('dim_cohorts') }}
+
+),
+
+stated as (
+
+    -- What Flagsmith said of the mirrored segments, delivery by delivery.
+    select
+        mirrors.cohort_key,
+        deliveries.environment,
+        deliveries.identity,
+        deliveries.received_at,
+        segments.segment_id,
+        segments.segment_name,
+        segments.is_member as is_stated
+    from {{ ref('int_deliveries') }} as deliveries
+    inner join {{ ref('int_segment_set_elements') }} as segments on deliveries.segments_hash = segments.segments_hash
+    inner join mirrors
+        on
+            (
+                mirrors.mirrors_segment_id = segments.segment_id
+                or mirrors.mirrors_segment_name = segments.segment_name
+            )
+            and coalesce(mirrors.environment, deliveries.environment) = deliveries.environment
+    where deliveries.kind = 'evaluation' and not deliveries.is_test_identity
+
+),
+
+compared as (
+
+    select
+        stated.*,
+        memberships.identity is not null as is_by_rule
+    from stated
+    left join {{ ref('fct_cohort_memberships') }} as memberships
+        on
+            stated.environment = memberships.environment
+            and stated.cohort_key = memberships.cohort_key
+            and stated.identity = memberships.identity
+            and stated.received_at >= memberships.entered_at
+            and (stated.received_at < memberships.left_at or memberships.left_at is null)
+
+)
+
+select
+    environment,
+    cohort_key,
+    segment_id,
+
+    max_by(segment_name, received_at) as segment_name,
+    count(*) as deliveries,
+    count(*) filter (where is_stated = is_by_rule) as agreements,
+    count(*) filter (where is_stated <> is_by_rule) as disagreements,
+    count(*) filter (where is_stated and not is_by_rule) as stated_only,
+    count(*) filter (where is_by_rule and not is_stated) as by_rule_only,
+    count(*) filter (where is_stated = is_by_rule) / cast(count(*) as double) as agreement,
+    count(distinct identity) filter (where is_stated <> is_by_rule) as disagreeing_identities,
+    min(identity) filter (where is_stated and not is_by_rule) as example_stated_only,
+    min(identity) filter (where is_by_rule and not is_stated) as example_by_rule_only,
+
+    min(received_at) filter (where is_stated <> is_by_rule) as first_disagreement_at,
+    max(received_at) filter (where is_stated <> is_by_rule) as last_disagreement_at
+from compared
+group by environment, cohort_key, segment_id
