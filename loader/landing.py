@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 
 from loader import LoaderError, inbox, lock
+from loader.filesystem import refuse_network
 from loader.settings import Settings
 
 # landing.webhooks is the same as in macros/engine/create_landing.sql; a test holds the two together.
@@ -81,6 +82,7 @@ def land(
 @contextlib.contextmanager
 def open_warehouse(settings: Settings, on_wait: Callable[[str], None]) -> Iterator[duckdb.DuckDBPyConnection]:
     """The warehouse, with the landing in it, once no other process has it open. Raises lock.StillHeld."""
+    refuse_network(settings.warehouse_dir)
     settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
     opened: list[duckdb.DuckDBPyConnection] = []
 

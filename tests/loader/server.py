@@ -18,7 +18,7 @@ import duckdb
 COMMAND = [str(Path(sys.executable).parent / "flagsmith-warehouse")]
 
 
-def sign(body: bytes, secret: str = "new secret") -> dict[str, str]:
+def sign(body: bytes, secret: str = "new secret") -> dict[str, str]:  # noqa: S107 -- of the tests
     """The header that Flagsmith would send."""
     return {"X-Flagsmith-Signature": hmac.new(secret.encode(), body, "sha256").hexdigest()}
 
@@ -49,7 +49,7 @@ def landed(environ: dict[str, str], columns: str = "environment, body") -> list[
     with duckdb.connect(
         Path(environ["FLAGSMITH_WAREHOUSE_DIR"]) / "warehouse.duckdb", read_only=True
     ) as warehouse:
-        return warehouse.execute(f"select {columns} from landing.webhooks order by delivery_id").fetchall()
+        return warehouse.execute(f"select {columns} from landing.webhooks order by delivery_id").fetchall()  # noqa: S608
 
 
 class Server:
@@ -113,7 +113,7 @@ class Server:
             "POST", f"/webhooks/{environment}", body, sign(body) if headers is None else headers
         )
 
-    def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = {}) -> Answer:  # noqa: B006
+    def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = {}) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
             connection.request(method, path, body, headers)
