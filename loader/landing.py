@@ -97,6 +97,7 @@ def open_warehouse(settings: Settings, on_wait: Callable[[str], None]) -> Iterat
     why_not = f"{settings.warehouse_file} is open in another process (dbt, a notebook, a database client)"
     lock.wait_until(is_open, why_not, settings.lock_timeout_seconds, on_wait)
     with contextlib.closing(opened[0]) as warehouse:
+        warehouse.execute("set enable_progress_bar = false")  # ours says more
         warehouse.execute(TABLES)
         yield warehouse
 
