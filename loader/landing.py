@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 
 from loader import LoaderError, inbox, lock
+from loader.filesystem import refuse_network
 from loader.settings import Settings
 
 # landing.webhooks is the same as in macros/engine/create_landing.sql; a test holds the two together.
@@ -81,6 +82,7 @@ def land(
 @contextlib.contextmanager
 def open_warehouse(settings: Settings, on_wait: Callable[[str], None]) -> Iterator[duckdb.DuckDBPyConnection]:
     """The warehouse, with the landing in it, once no other process has it open. Raises lock.StillHeld."""
+    refuse_network(settings.warehouse_dir)
     settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
     opened: list[duckdb.DuckDBPyConnection] = []
 
@@ -95,6 +97,7 @@ def open_warehouse(settings: Settings, on_wait: Callable[[str], None]) -> Iterat
     why_not = f"{settings.warehouse_file} is open in another process (dbt, a notebook, a database client)"
     lock.wait_until(is_open, why_not, settings.lock_timeout_seconds, on_wait)
     with contextlib.closing(opened[0]) as warehouse:
+        warehouse.execute("set enable_progress_bar = false")  # ours says more
         warehouse.execute(TABLES)
         yield warehouse
 

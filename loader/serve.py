@@ -13,6 +13,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server import Server
 
 from loader import log
+from loader.filesystem import refuse_network
 from loader.settings import read, require_environments
 
 # Requests that a worker has in hand at once; each waits in a thread for the commit that holds it.
@@ -29,7 +30,9 @@ def serve(host: str, port: int, workers: int, application: str = "loader.receive
     SIGHUP replaces the workers one by one by new ones that have read the secrets anew.
     """
     logging.config.dictConfig(log.CONFIGURATION)
-    require_environments(read())
+    settings = read()
+    require_environments(settings)
+    refuse_network(settings.warehouse_dir)
     with tempfile.TemporaryDirectory(prefix="flagsmith-warehouse-metrics-") as shared_folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared_folder  # before loader.metrics is imported
         Server(

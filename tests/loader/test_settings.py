@@ -53,8 +53,8 @@ def test_secrets__in_json_and_in_files__all_of_them_in_order(tmp_path):
         '{"production": [""]}',
         '{"a": [1]}',
         "nul",
-    ]
-    + ['{"a": ["\\ud800"]}'],
+        '{"a": ["\\ud800"]}',
+    ],
 )
 def test_secrets__not_usable__refused_without_repeating_them(text):
     with pytest.raises(SettingsError, match="FLAGSMITH_WEBHOOK_SECRETS") as refused:
@@ -92,7 +92,7 @@ def test_unsigned_environments__not_a_list__refused_by_name(text):
 
 
 def test_require_environments__no_secret__says_how_to_set_one():
-    with pytest.raises(SettingsError, match="""FLAGSMITH_WEBHOOK_SECRETS='{"production": """):
+    with pytest.raises(SettingsError, match=r"""FLAGSMITH_WEBHOOK_SECRETS='\{"production": """):
         require_environments(read({}))
 
 
