@@ -124,7 +124,7 @@ said as (
             epochs.experiment_key = minutes.experiment_key
             and epochs.valid_from <= minutes.first_at
             and (epochs.valid_to > minutes.first_at or epochs.valid_to is null)
-    group by all
+    group by epochs.experiment_key, epochs.epoch, minutes.variation, minutes.percentage_allocation
     qualify row_number() over (
         partition by epochs.experiment_key, epochs.epoch, minutes.variation
         order by sum(minutes.evaluations) desc, minutes.percentage_allocation

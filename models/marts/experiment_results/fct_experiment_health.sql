@@ -143,47 +143,42 @@ before_moments as (
     select
         last_day.experiment_key,
         last_day.metric_key,
+        last_day.variation,
+        experiments.control_variation,
         cast(last_day.identities as double) as n,
-        last_day.before_sum,
-        last_day.before_sum_squares
+        last_day.before_sum / nullif(last_day.identities, 0) as mean,
+        {{ sample_variance(
+            'last_day.before_sum', 'last_day.before_sum_squares', 'cast(last_day.identities as double)', 'false'
+        ) }} / nullif(last_day.identities, 0) as squared_error
     from last_day
+    inner join experiments on last_day.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_metrics') }} as metrics
         on last_day.experiment_key = metrics.experiment_key and last_day.metric_key = metrics.metric_key
     where metrics.before_days is not null and last_day.identities > 1
 
 ),
 
-before_variances as (
+before_differences as (
 
+    -- Welch's test of what was there before the experiment, for each variation against control.
     select
-        experiment_key,
-        metric_key,
-        count(*) - 1 as between_degrees,
-        sum(n) - count(*) as within_degrees,
-        sum(before_sum * before_sum / n) - pow(sum(before_sum), 2) / sum(n) as between_squares,
-        sum(before_sum_squares - before_sum * before_sum / n) as within_squares
-    from before_moments
-    group by experiment_key, metric_key
+        treatment.experiment_key,
+        treatment.metric_key,
+        -abs(treatment.mean - control.mean) / sqrt(treatment.squared_error + control.squared_error) as statistic,
+        pow(treatment.squared_error + control.squared_error, 2) / (
+            pow(treatment.squared_error, 2) / (treatment.n - 1) + pow(control.squared_error, 2) / (control.n - 1)
+        ) as degrees_of_freedom
+    from before_moments as treatment
+    inner join before_moments as control
+        on
+            treatment.experiment_key = control.experiment_key
+            and treatment.metric_key = control.metric_key
+            and control.variation = control.control_variation
+    where treatment.variation <> treatment.control_variation and treatment.squared_error + control.squared_error > 0
 
 ),
 
-before_ratios as (
-
-    -- One-way analysis of variance: its F as the share of the squares that lies between the variations.
-    select
-        *,
-        within_degrees / 2 as half_within,
-        between_degrees / 2 as half_between,
-        within_squares / (within_squares + greatest(between_squares, 0)) as share_within,
-        greatest(between_squares, 0) / (within_squares + greatest(between_squares, 0)) as share_between
-    from before_variances
-    where between_degrees > 0 and within_squares > 0
-
-),
-
-{{ incomplete_beta(
-    'before_ratios', 'share_within', 'share_between', 'half_within', 'half_between', 'p_value', 'before_tests'
-) }},
+{{ student_t_cdf('before_differences', 'statistic', 'degrees_of_freedom', 'one_sided_p_value', 'before_tests') }},
 
 outcomes as (
 
@@ -468,12 +463,12 @@ checks as (
         experiment_key,
         0,
         'before_imbalance',
-        least(1e0, min(p_value) * count(*)),
+        least(1e0, 2 * min(one_sided_p_value) * count(*)),
         {{ alarm_below }},
-        case when min(p_value) * count(*) < {{ alarm_below }} then 'warn' else 'ok' end,
+        case when 2 * min(one_sided_p_value) * count(*) < {{ alarm_below }} then 'warn' else 'ok' end,
         case
-            when min(p_value) * count(*) < {{ alarm_below }}
-                then 'The variations differed in ' || min_by(metric_key, p_value)
+            when 2 * min(one_sided_p_value) * count(*) < {{ alarm_below }}
+                then 'The variations differed in ' || min_by(metric_key, one_sided_p_value)
                     || ' before anybody was assigned: trust the adjusted columns (cuped_) rather than the others.'
             else 'The variations were alike before anybody was assigned.'
         end,

@@ -102,7 +102,7 @@ measured as (
             when decision_method = 'sequential' then decision_sequential_p_value
             else coalesce(p_value_holm, decision_p_value)
         end as decided_p_value,
-        decision_lift > 0 = not is_lower_better as is_better
+        (decision_lift > 0) = (not is_lower_better) as is_better
     from corrected
 
 ),

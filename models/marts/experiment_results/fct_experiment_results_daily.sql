@@ -137,7 +137,7 @@ select
         when flagsmith_status <> 'ok' then null
         when flagsmith_standard_error = 0 and flagsmith_lift = 0 then 0.5e0
         when flagsmith_standard_error = 0
-            then case when (flagsmith_lift > 0) = not is_lower_better then 1e0 else 0e0 end
+            then case when (flagsmith_lift > 0) = (not is_lower_better) then 1e0 else 0e0 end
         when is_lower_better then 1 - ({{ normal_cdf('flagsmith_z') }})
         else {{ normal_cdf('flagsmith_z') }}
     end as flagsmith_chance_to_win
