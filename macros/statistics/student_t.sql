@@ -68,6 +68,7 @@
     {{ name }}_0 as (
         select *,
             case
+                when {{ p }}one_sided is null or {{ p }}half is null then null
                 when {{ p }}from_tail > 1.5e0 then sqrt({{ p }}from_tail) else greatest({{ p }}from_normal, 1e-20)
             end as {{ p }}root_0
         from {{ name }}_normal
@@ -77,7 +78,12 @@
     {% endfor %}
     {{ name }} as (
         select *,
-            case when {{ probability }} < 0.5e0 then -1 when {{ probability }} = 0.5e0 then 0 else 1 end
+            case
+                when {{ p }}root_3 is null then null
+                when {{ probability }} < 0.5e0 then -1
+                when {{ probability }} = 0.5e0 then 0
+                else 1
+            end
                 * sqrt(2 * {{ p }}half * {{ flagsmith_warehouse.exp_minus_one('least(' ~ p ~ 'root_3 * ' ~ p ~ 'root_3, 7e2)') }})
                 as {{ into }}
         from {{ name }}_3

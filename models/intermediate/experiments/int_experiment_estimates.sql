@@ -196,7 +196,9 @@ judged as (
         case
             when control_n = 0 then 'no_control_identities'
             when n = 0 then 'no_identities'
-            when difference = 'relative' and (control_adjusted_mean = 0 or control_unadjusted_mean = 0)
+            when
+                (difference = 'relative' or (prior_type = 'relative' and prior_standard_deviation is not null))
+                and (control_adjusted_mean = 0 or control_unadjusted_mean = 0)
                 then 'control_mean_zero'
             when control_n <= 1 or n <= 1 then 'too_few_identities'
             when control_adjusted_variance <= 0 or adjusted_variance <= 0 then 'zero_variance'
@@ -226,7 +228,7 @@ lifts as (
         ) as degrees_of_freedom,
         (-2 * ln(alpha) + ln(-2 * ln(alpha) + 1)) / sequential_tuning as rho_squared
     from judged
-    where bayesian_status = 'ok'
+    where bayesian_status = 'ok'  -- where the frequentist test can be made, so can the Bayesian
 
 ),
 

@@ -1,0 +1,144 @@
+"""Experiments for tests: declarations and sufficient statistics into a warehouse, dbt run, results out."""
+
+from pathlib import Path
+
+import duckdb
+
+from tests.marts.warehouse import Warehouse
+
+SUMS = (
+    "outcome_sum",
+    "outcome_sum_squares",
+    "denominator_sum",
+    "denominator_sum_squares",
+    "outcome_denominator_products",
+    "before_sum",
+    "before_sum_squares",
+    "outcome_before_products",
+)
+EXPERIMENT = {
+    "environment": "varchar",
+    "feature_name": "varchar",
+    "control_variation": "varchar",
+    "started_at": "timestamp",
+    "ended_at": "timestamp",
+    "assignment_reason": "varchar",
+    "expected_weights": "varchar",
+    "activation_event": "varchar",
+    "alpha": "double",
+    "decision_method": "varchar",
+    "sequential_tuning": "double",
+    "power": "double",
+}
+METRIC = {
+    "event_name": "varchar",
+    "aggregation": "varchar",
+    "numerator_aggregation": "varchar",
+    "denominator_event_name": "varchar",
+    "denominator_aggregation": "varchar",
+    "direction": "varchar",
+    "conversion_window_hours": "double",
+    "winsorise_percentile": "double",
+    "minimum_sample": "bigint",
+    "before_days": "double",
+    "prior_mean": "double",
+    "prior_standard_deviation": "double",
+    "prior_type": "varchar",
+}
+LINK = {"metric_key": "varchar", "role": "varchar", "target_lift": "double"}
+TABLES = {
+    "experiments": {"experiment_key": "varchar"} | EXPERIMENT,
+    "metrics": {"metric_key": "varchar"} | METRIC,
+    "experiment_metrics": {"experiment_key": "varchar"} | LINK,
+    "conversion_events": {
+        "environment": "varchar",
+        "identity": "varchar",
+        "event_name": "varchar",
+        "occurred_at": "timestamp",
+        "value": "double",
+    },
+    "statistics": {
+        "experiment_key": "varchar",
+        "metric_key": "varchar",
+        "variation": "varchar",
+        "population": "varchar",
+        "day": "date",
+        "identities": "bigint",
+    }
+    | dict.fromkeys(SUMS, "double"),
+}
+DECLARED = {"experiments", "metrics", "experiment_metrics", "conversion_events"}
+
+
+def experiment(key: str, **settings) -> dict:
+    return {
+        "experiment_key": key,
+        "environment": "production",
+        "feature_name": "checkout",
+        "control_variation": "control",
+        "started_at": "2026-01-01",
+        "assignment_reason": "environment_default",
+        "expected_weights": "auto",
+    } | settings
+
+
+def metric(key: str, **settings) -> dict:
+    return {
+        "metric_key": key,
+        "event_name": key,
+        "aggregation": "occurrence",
+        "direction": "higher_is_better",
+    } | settings
+
+
+def link(experiment_key: str, metric_key: str, role: str = "primary", **settings) -> dict:
+    return {"experiment_key": experiment_key, "metric_key": metric_key, "role": role} | settings
+
+
+def arm(experiment_key: str, metric_key: str, variation: str, identities: int, **sums) -> dict:
+    return {
+        "experiment_key": experiment_key,
+        "metric_key": metric_key,
+        "variation": variation,
+        "population": "assigned",
+        "day": "2026-01-31",
+        "identities": identities,
+    } | {name: sums.get(name, 0) for name in SUMS}
+
+
+class ExperimentWarehouse(Warehouse):
+    """A warehouse whose declarations are tables beside it, named to dbt by vars."""
+
+    def __init__(self, directory: Path):
+        super().__init__(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        self.given = set()
+
+    def give(self, table: str, rows: list[dict]) -> None:
+        """Put rows (missing columns are null) into the table of that name, replacing what was there."""
+        columns = TABLES[table]
+        marks = ", ".join("?" * len(columns))
+        names = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        with duckdb.connect(self.path) as connection:
+            connection.execute("create schema if not exists given")
+            connection.execute(f"create or replace table given.{table} ({names})")
+            if rows:
+                values = [[row.get(name) for name in columns] for row in rows]
+                connection.executemany(f"insert into given.{table} values ({marks})", values)  # noqa: S608
+        self.given.add(table)
+
+    def variables(self) -> str:
+        names = {
+            ("experiment_statistics" if table == "statistics" else table): f"given.{table}"
+            for table in self.given
+        }
+        return "{" + ", ".join(f"{name}: {relation}" for name, relation in names.items()) + "}"
+
+    def dbt(self, *arguments: str) -> list:
+        """As the parent, without the log file: dbt never closes it, and pytest calls that a warning."""
+        return super().dbt(*arguments, "--log-level-file", "none")
+
+    def run(self, *arguments: str) -> list:
+        for table in DECLARED - self.given:
+            self.give(table, [])
+        return self.dbt(*(arguments or ("run",)), "--vars", self.variables())
