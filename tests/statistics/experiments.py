@@ -1,10 +1,21 @@
 """Experiments for tests: declarations and sufficient statistics into a warehouse, dbt run, results out."""
 
+import hashlib
+import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
-from tests.marts.warehouse import Warehouse
+from tests.marts.reference import Landed
+from tests.marts.warehouse import LANDING, Warehouse
+
+BEGIN = datetime(2026, 1, 1)
+REASONS = {
+    "environment_default": {},
+    "segment_override": {"feature_segment": 7},
+    "identity_override": {"identity": 9},
+}
 
 SUMS = (
     "outcome_sum",
@@ -106,6 +117,39 @@ def arm(experiment_key: str, metric_key: str, variation: str, identities: int, *
     } | {name: sums.get(name, 0) for name in SUMS}
 
 
+def at(hours: float) -> datetime:
+    """So many hours after the experiments of the tests began."""
+    return BEGIN + timedelta(hours=hours)
+
+
+def evaluation(identity: str, hours: float, variation: str = "control", weight: float | None = None, **flag):
+    """A landed evaluation of one multivariate feature; `weight` makes `variation` an option, none makes it control."""
+    state = {
+        "enabled": variation != "off",
+        "feature": {"id": 1, "name": flag.pop("feature", "checkout"), "type": "MULTIVARIATE"},
+        "feature_segment": None,
+        "identity": None,
+        "feature_state_value": variation,
+        "percentage_allocation": weight,
+    } | REASONS[flag.pop("reason", "environment_default")]
+    environment = flag.pop("environment", "production")
+    assert not flag, flag
+    body = json.dumps({"flags": [state], "identity": identity, "segments": [], "traits": []}, sort_keys=True)
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    delivery = hashlib.sha256(f"{environment} {hours} {body}".encode()).hexdigest()[:32]
+    return Landed(delivery, environment, at(hours), at(hours), digest, True, "utf-8", body)
+
+
+def event(identity: str, event_name: str, hours: float, value: float | None = None, environment=None) -> dict:
+    return {
+        "environment": environment,
+        "identity": identity,
+        "event_name": event_name,
+        "occurred_at": at(hours),
+        "value": value,
+    }
+
+
 class ExperimentWarehouse(Warehouse):
     """A warehouse whose declarations are tables beside it, named to dbt by vars."""
 
@@ -117,14 +161,13 @@ class ExperimentWarehouse(Warehouse):
     def give(self, table: str, rows: list[dict]) -> None:
         """Put rows (missing columns are null) into the table of that name, replacing what was there."""
         columns = TABLES[table]
-        marks = ", ".join("?" * len(columns))
+        marks = ", ".join(f"unnest(cast(? as {kind}[]))" for kind in columns.values())
         names = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         with duckdb.connect(self.path) as connection:
             connection.execute("create schema if not exists given")
             connection.execute(f"create or replace table given.{table} ({names})")
-            if rows:
-                values = [[row.get(name) for name in columns] for row in rows]
-                connection.executemany(f"insert into given.{table} values ({marks})", values)  # noqa: S608
+            values = [[row.get(name) for row in rows] for name in columns]
+            connection.execute(f"insert into given.{table} select {marks}", values)  # noqa: S608
         self.given.add(table)
 
     def variables(self) -> str:
@@ -133,6 +176,15 @@ class ExperimentWarehouse(Warehouse):
             for table in self.given
         }
         return "{" + ", ".join(f"{name}: {relation}" for name, relation in names.items()) + "}"
+
+    def land(self, rows: list[Landed]) -> None:
+        with duckdb.connect(self.path) as connection:
+            connection.execute(LANDING)
+            marks = ", ".join("unnest(?)" for _ in Landed._fields)
+            connection.execute(
+                f"insert into landing.webhooks select {marks}",  # noqa: S608
+                [list(column) for column in zip(*rows, strict=True)],
+            )
 
     def dbt(self, *arguments: str) -> list:
         """As the parent, without the log file: dbt never closes it, and pytest calls that a warning."""
