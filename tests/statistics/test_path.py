@@ -26,7 +26,7 @@ def patterns(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def values_with(arm: dict, other: str, products: str) -> tuple[np.ndarray, np.ndarray]:
-    """Outcomes and the values of the `other` part of n identities, whose sums are exactly those of the arm."""
+    """Outcomes and values of the `other` part, one an identity, whose sums are exactly the arm's."""
     size = arm["n"]
     u, w = patterns(size)
     mean = {part: arm.get(f"{part}_sum", 0) / size for part in ("outcome", other)}
@@ -112,7 +112,7 @@ def test_path__identities_with_the_sums_of_the_oracle__its_results(results, case
 
 @pytest.mark.parametrize("name", SAMPLE_RATIOS)
 def test_path__sample_ratio__that_of_gbstats(results, name):
-    """The expected weights are those that the webhooks carry (percentage_allocation), control having the rest."""
+    """Expected is what the webhooks carry (percentage_allocation); control has the rest."""
     ratio = results[0].query(
         "select * from marts.fct_experiment_health where check_name = 'sample_ratio' and epoch = 0"
         " and experiment_key = ?",
