@@ -129,7 +129,7 @@ def sample_ratios(directory: Path) -> None:
         "fair": ("auto", 3_000, 1_000, (0.5, 0.5)),
         "changed": ("auto", 1_000, 1_000, (0.5, 0.8)),
         "changed, naive": ("control=20;blue=80", 1_000, 1_000, (0.5, 0.8)),
-        "tenth lost": ("auto", 1_000, 8_000, (0.45 / 0.95, 0.45 / 0.95)),
+        "a tenth of blue lost": ("auto", 500, 14_000, (0.45 / 0.95, 0.45 / 0.95)),
     }
     keys = {world: [f"{world} {i}" for i in range(size)] for world, (_, size, _, _) in worlds.items()}
     warehouse.give(
@@ -153,7 +153,7 @@ def sample_ratios(directory: Path) -> None:
             " where check_name = 'sample_ratio' and epoch = 0 and regexp_full_match(experiment_key, ?)",
             world + " [0-9]+",
         )[0]
-        print(f"| {world}, {identities} identities | {number} | {row['share']:.1%} |")
+        print(f"| {world}, {identities} identities | {number} | {row['share']:.2%} |")
 
 
 def assign(connection, world: str, number: int, identities: int, shares: tuple[float, float]) -> None:
@@ -168,7 +168,7 @@ def assign(connection, world: str, number: int, identities: int, shares: tuple[f
     )
     if "naive" in world:
         return
-    intended = {1: 50, 2: 50 if world == "tenth lost" or world == "fair" else 80}
+    intended = {1: 50, 2: 50 if world in ("fair", "a tenth of blue lost") else 80}
     for epoch, weight in intended.items():
         connection.execute(
             "insert into intermediate.int_experiment_epochs by name"

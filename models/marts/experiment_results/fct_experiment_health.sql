@@ -187,11 +187,16 @@ outcomes as (
         experiments.experiment_key,
         count(*) as events,
         count(*) filter (where assignments.identity is null) as unassigned,
-        count(*) filter (where events.occurred_at < assignments.first_exposed_at) as before_exposure,
+        -- Where a metric asks for what was before, that is no surprise.
+        count(*) filter (
+            where events.occurred_at < assignments.first_exposed_at and needed.before_days is null
+        ) as before_exposure,
         max(events.occurred_at) as last_occurred_at
     from {{ conversion_events() }} as events
     inner join (
-        select distinct experiment_key, event_name from {{ ref('int_experiment_metrics') }}
+        select experiment_key, event_name, max(before_days) as before_days
+        from {{ ref('int_experiment_metrics') }}
+        group by experiment_key, event_name
     ) as needed on events.event_name = needed.event_name
     inner join experiments
         on

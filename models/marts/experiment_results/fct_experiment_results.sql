@@ -189,6 +189,10 @@ select
     mean,
     control_mean,
     cuped_theta,
+    -- How much the assigned are diluted by those who never met the feature.
+    cast(
+        max(identities) filter (where population = 'activated') over arm as double
+    ) / nullif(max(identities) filter (where population = 'assigned') over arm, 0) as activated_share,
 
     p_value_holm,
     p_value_benjamini_hochberg,
@@ -206,3 +210,4 @@ select
 
     day as last_day
 from verdicts
+window arm as (partition by experiment_key, metric_key, variation)
