@@ -126,7 +126,7 @@ def sample_ratios(directory: Path) -> None:
     """How often the sample ratio raises an alarm: fair, weights changed half-way, and with identities lost."""
     warehouse = ExperimentWarehouse(directory)
     worlds = {
-        "fair": ("auto", 3_000, 1_000, (0.5, 0.5)),
+        "fair": ("auto", 10_000, 500, (0.5, 0.5)),
         "changed": ("auto", 1_000, 1_000, (0.5, 0.8)),
         "changed, naive": ("control=20;blue=80", 1_000, 1_000, (0.5, 0.8)),
         "a tenth of blue lost": ("auto", 500, 14_000, (0.45 / 0.95, 0.45 / 0.95)),
@@ -138,7 +138,7 @@ def sample_ratios(directory: Path) -> None:
     )
     warehouse.run()
     with duckdb.connect(warehouse.path) as connection:
-        connection.execute("select setseed(0.5)")
+        connection.execute("set threads = 1; select setseed(0.5)")
         connection.execute("delete from marts.fct_experiment_assignments")
         connection.execute(
             "delete from intermediate.int_experiment_epochs where experiment_key not like '%naive%'"
@@ -149,8 +149,9 @@ def sample_ratios(directory: Path) -> None:
     print("\n| sample ratio | experiments | alarms |\n|---|---|---|")
     for world, (_, number, identities, _) in worlds.items():
         row = warehouse.query(
-            "select avg(cast(status = 'alarm' as integer)) as share from marts.fct_experiment_health"
-            " where check_name = 'sample_ratio' and epoch = 0 and regexp_full_match(experiment_key, ?)",
+            "select avg(cast(is_alarm as integer)) as share from (select experiment_key, bool_or(status = 'alarm')"
+            " as is_alarm from marts.fct_experiment_health where check_name = 'sample_ratio' group by all)"
+            " where regexp_full_match(experiment_key, ?)",
             world + " [0-9]+",
         )[0]
         print(f"| {world}, {identities} identities | {number} | {row['share']:.2%} |")
@@ -234,7 +235,7 @@ def timed(work) -> float:
 
 
 def fill(connection, identities: int, events: int, metrics: int) -> None:
-    connection.execute("select setseed(0.5)")
+    connection.execute("set threads = 1; select setseed(0.5)")
     connection.execute(
         "insert into marts.fct_experiment_assignments"
         " (experiment_key, identity, variation, epoch, is_quarantined, first_exposed_at)"

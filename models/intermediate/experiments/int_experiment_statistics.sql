@@ -1,6 +1,7 @@
 {{ config(materialized='table') }}
 
-{#- The sums of a metric, in the order they are computed below. -#}
+{#- What is added up for an identity, and the sums over identities made of it. -#}
+{%- set parts = ['outcome', 'outcome_values', 'denominator', 'before', 'before_values'] -%}
 {%- set sums = [
     'outcome_sum', 'outcome_sum_squares', 'denominator_sum', 'denominator_sum_squares',
     'outcome_denominator_products', 'before_sum', 'before_sum_squares', 'outcome_before_products',
@@ -25,10 +26,12 @@ with arms as (
 
 identities as (
 
+    -- Numbered, because millions of outcomes are put in order below: numbers sort several times faster than names.
     select
         experiment_key,
         identity,
         variation,
+        row_number() over () as identity_number,
         cast(first_exposed_at as date) as first_exposed_on,
         cast(activated_at as date) as activated_on
     from {{ ref('fct_experiment_assignments') }}
@@ -36,32 +39,52 @@ identities as (
 
 ),
 
+metrics as (
+
+    select *, row_number() over () as metric_number
+    from {{ ref('int_experiment_metrics') }}
+
+),
+
+numbered as (
+
+    -- Of what an identity did on a day, what its metric adds up: few columns, because each is summed in order below.
+    select
+        cast(identities.identity_number as integer) as identity_number,
+        cast(metrics.metric_number as integer) as metric_number,
+        outcomes.day,
+        {{ summand('metrics.aggregation', 'metrics.numerator_aggregation', 'outcomes.outcome') }} as outcome,
+        case when metrics.aggregation = 'mean' then outcomes.outcome_values else 0 end as outcome_values,
+        case
+            when metrics.aggregation <> 'ratio' then 0e0
+            when metrics.denominator_aggregation = 'count' then cast(outcomes.denominator_count as double)
+            else outcomes.denominator_sum
+        end as denominator,
+        {{ summand('metrics.aggregation', 'metrics.numerator_aggregation', 'outcomes.before') }} as before,
+        case when metrics.aggregation = 'mean' then outcomes.before_values else 0 end as before_values
+    from {{ ref('int_experiment_outcomes') }} as outcomes
+    inner join metrics
+        on outcomes.experiment_key = metrics.experiment_key and outcomes.metric_key = metrics.metric_key
+    inner join identities
+        on outcomes.experiment_key = identities.experiment_key and outcomes.identity = identities.identity
+
+),
+
 running as (
 
-    -- Each identity's outcomes up to and including each day on which it had any.
+    -- Each identity's sums up to and including each day on which it did anything.
     select
-        outcomes.experiment_key,
-        outcomes.metric_key,
-        outcomes.identity,
-        outcomes.day,
-        metrics.aggregation,
-        metrics.numerator_aggregation,
-        metrics.denominator_aggregation,
-        metrics.winsorise_percentile,
-        sum(outcomes.outcome_count) over up_to_the_day as outcome_count,
-        sum(outcomes.outcome_sum) over up_to_the_day as outcome_sum,
-        sum(outcomes.outcome_values) over up_to_the_day as outcome_values,
-        sum(outcomes.denominator_count) over up_to_the_day as denominator_count,
-        sum(outcomes.denominator_sum) over up_to_the_day as denominator_sum,
-        sum(outcomes.before_count) over up_to_the_day as before_count,
-        sum(outcomes.before_sum) over up_to_the_day as before_sum,
-        sum(outcomes.before_values) over up_to_the_day as before_values
-    from {{ ref('int_experiment_outcomes') }} as outcomes
-    inner join {{ ref('int_experiment_metrics') }} as metrics
-        on outcomes.experiment_key = metrics.experiment_key and outcomes.metric_key = metrics.metric_key
+        identity_number,
+        metric_number,
+        day
+        {%- for part in parts %},
+        {{ part }} as {{ part }}_of_day,
+        sum({{ part }}) over up_to_the_day as {{ part }}
+        {%- endfor %}
+    from numbered
     window up_to_the_day as (
-        partition by outcomes.experiment_key, outcomes.metric_key, outcomes.identity
-        order by outcomes.day
+        partition by identity_number, metric_number
+        order by day
         rows between unbounded preceding and current row
     )
 
@@ -69,27 +92,24 @@ running as (
 
 valued as (
 
+    -- What that makes of the identity, with the day and just before it.
     select
-        running.*,
-        case
-            when aggregation = 'occurrence' then case when outcome_count > 0 then 1e0 else 0e0 end
-            when aggregation = 'count' or (aggregation = 'ratio' and numerator_aggregation = 'count')
-                then cast(outcome_count as double)
-            when aggregation = 'mean' then coalesce(outcome_sum / nullif(outcome_values, 0), 0)
-            else outcome_sum
-        end as outcome,
-        case
-            when aggregation <> 'ratio' then 0e0
-            when denominator_aggregation = 'count' then cast(denominator_count as double)
-            else denominator_sum
-        end as denominator,
-        case
-            when aggregation = 'occurrence' then case when before_count > 0 then 1e0 else 0e0 end
-            when aggregation = 'count' then cast(before_count as double)
-            when aggregation = 'mean' then coalesce(before_sum / nullif(before_values, 0), 0)
-            else before_sum
-        end as before
+        running.identity_number,
+        running.metric_number,
+        running.day,
+        metrics.winsorise_percentile,
+        running.denominator,
+        running.denominator - running.denominator_of_day as denominator_until_then
+        {%- for part in ['outcome', 'before'] %},
+        {{ identity_value('metrics.aggregation', 'running.' ~ part, 'running.' ~ part ~ '_values') }} as {{ part }},
+        {{ identity_value(
+            'metrics.aggregation',
+            '(running.' ~ part ~ ' - running.' ~ part ~ '_of_day)',
+            '(running.' ~ part ~ '_values - running.' ~ part ~ '_values_of_day)'
+        ) }} as {{ part }}_until_then
+        {%- endfor %}
     from running
+    inner join metrics on running.metric_number = metrics.metric_number
 
 ),
 
@@ -98,71 +118,46 @@ caps as (
     -- The value that so many of the assigned identities do not exceed (nearest rank; no outcome counts as 0), now: the
     -- days of the past are capped by it too, so that the last day equals the total.
     select
-        ranked.experiment_key,
-        ranked.metric_key,
-        max(ranked.outcome) as cap
+        metric_number,
+        max(outcome) as cap
     from (
         select
-            valued.experiment_key,
-            valued.metric_key,
-            valued.outcome,
-            sizes.identities - ceil(valued.winsorise_percentile * sizes.identities) + 1 as wanted_rank,
-            row_number() over (
-                partition by valued.experiment_key, valued.metric_key order by valued.outcome desc
-            ) as descending_rank
+            latest.metric_number,
+            latest.outcome,
+            sizes.identities - ceil(latest.winsorise_percentile * sizes.identities) + 1 as wanted_rank,
+            row_number() over (partition by latest.metric_number order by latest.outcome desc) as descending_rank
         from (
-            select * from valued
+            select metric_number, winsorise_percentile, max_by(outcome, day) as outcome
+            from valued
             where winsorise_percentile is not null
-            qualify row_number() over (partition by experiment_key, metric_key, identity order by day desc) = 1
-        ) as valued
-        inner join identities
-            on valued.experiment_key = identities.experiment_key and valued.identity = identities.identity
+            group by metric_number, winsorise_percentile, identity_number
+        ) as latest
+        inner join metrics on latest.metric_number = metrics.metric_number
         inner join (
             select experiment_key, count(*) as identities from identities group by experiment_key
-        ) as sizes on valued.experiment_key = sizes.experiment_key
+        ) as sizes on metrics.experiment_key = sizes.experiment_key
     ) as ranked
-    where ranked.descending_rank = ranked.wanted_rank
-    group by ranked.experiment_key, ranked.metric_key
+    where descending_rank = wanted_rank
+    group by metric_number
 
 ),
 
 capped as (
 
     select
-        valued.experiment_key,
-        valued.metric_key,
-        valued.identity,
-        valued.day,
+        valued.identity_number,
+        valued.metric_number,
+        valued.day
+        {%- for column in ['outcome', 'outcome_until_then', 'before', 'before_until_then'] %},
         case
-            when valued.winsorise_percentile is null then valued.outcome
-            else least(valued.outcome, coalesce(caps.cap, 0e0))
-        end as outcome,
+            when valued.winsorise_percentile is null then valued.{{ column }}
+            else least(valued.{{ column }}, coalesce(caps.cap, 0e0))
+        end as {{ column }}
+        {%- endfor %},
         valued.denominator,
-        case
-            when valued.winsorise_percentile is null then valued.before
-            else least(valued.before, coalesce(caps.cap, 0e0))
-        end as before
+        valued.denominator_until_then
     from valued
-    left join caps on valued.experiment_key = caps.experiment_key and valued.metric_key = caps.metric_key
-
-),
-
-squared as (
-
-    select
-        experiment_key,
-        metric_key,
-        identity,
-        day,
-        outcome as outcome_sum,
-        outcome * outcome as outcome_sum_squares,
-        denominator as denominator_sum,
-        denominator * denominator as denominator_sum_squares,
-        outcome * denominator as outcome_denominator_products,
-        before as before_sum,
-        before * before as before_sum_squares,
-        outcome * before as outcome_before_products
-    from capped
+    left join caps on valued.metric_number = caps.metric_number
 
 ),
 
@@ -170,49 +165,44 @@ gained as (
 
     -- What each day added to the sums: they telescope, so adding up the days gives the sums of the whole.
     select
-        experiment_key,
-        metric_key,
-        identity,
-        day
-        {%- for sum in sums %},
-        {{ sum }} - lag({{ sum }}, 1, 0e0) over days_in_order as {{ sum }}
-        {%- endfor %}
-    from squared
-    window days_in_order as (partition by experiment_key, metric_key, identity order by day)
+        capped.metric_number,
+        identities.variation,
+        capped.day,
+        greatest(capped.day, identities.activated_on) as activated_day,
+        identities.activated_on is not null as is_activated,
+        sum(outcome - outcome_until_then) as outcome_sum,
+        sum(outcome * outcome - outcome_until_then * outcome_until_then) as outcome_sum_squares,
+        sum(denominator - denominator_until_then) as denominator_sum,
+        sum(denominator * denominator - denominator_until_then * denominator_until_then) as denominator_sum_squares,
+        sum(outcome * denominator - outcome_until_then * denominator_until_then) as outcome_denominator_products,
+        sum(before - before_until_then) as before_sum,
+        sum(before * before - before_until_then * before_until_then) as before_sum_squares,
+        sum(outcome * before - outcome_until_then * before_until_then) as outcome_before_products
+    from capped
+    inner join identities on capped.identity_number = identities.identity_number
+    group by
+        capped.metric_number, identities.variation, capped.day, greatest(capped.day, identities.activated_on),
+        identities.activated_on is not null
 
 ),
 
 gained_by_population as (
-
+    {% for population, day, condition in [('assigned', 'day', 'true'), ('activated', 'activated_day', 'is_activated')] %}
     select
-        gained.experiment_key,
-        gained.metric_key,
-        identities.variation,
-        'assigned' as population,
-        gained.day
+        metrics.experiment_key,
+        metrics.metric_key,
+        gained.variation,
+        '{{ population }}' as population,
+        gained.{{ day }} as day
         {%- for sum in sums %},
         sum(gained.{{ sum }}) as {{ sum }}
         {%- endfor %}
     from gained
-    inner join identities on gained.experiment_key = identities.experiment_key and gained.identity = identities.identity
-    group by all
-
-    union all
-
-    select
-        gained.experiment_key,
-        gained.metric_key,
-        identities.variation,
-        'activated' as population,
-        greatest(gained.day, identities.activated_on) as day
-        {%- for sum in sums %},
-        sum(gained.{{ sum }}) as {{ sum }}
-        {%- endfor %}
-    from gained
-    inner join identities on gained.experiment_key = identities.experiment_key and gained.identity = identities.identity
-    where identities.activated_on is not null
-    group by all
-
+    inner join metrics on gained.metric_number = metrics.metric_number
+    where {{ condition }}
+    group by metrics.experiment_key, metrics.metric_key, gained.variation, gained.{{ day }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 joined_by_population as (
@@ -258,7 +248,7 @@ spine as (
         arms.variation,
         populations.population,
         days.day
-    from {{ ref('int_experiment_metrics') }} as metrics
+    from metrics
     inner join arms on metrics.experiment_key = arms.experiment_key
     inner join populations on metrics.experiment_key = populations.experiment_key
     left join days on metrics.experiment_key = days.experiment_key

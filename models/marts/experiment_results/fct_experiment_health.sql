@@ -1,8 +1,7 @@
 {{ config(materialized='table') }}
 
-{#- Thresholds of p-values, Flagsmith's for the sample ratio, and of shares. -#}
+{#- Of p-values, Flagsmith's for the sample ratio: an alarm below, a warning below ten times as much. -#}
 {%- set alarm_below = '0.001e0' -%}
-{%- set warn_below = '0.01e0' -%}
 
 with experiments as (
 
@@ -198,7 +197,7 @@ outcomes as (
         from {{ ref('int_experiment_metrics') }}
         group by experiment_key, event_name
     ) as needed on events.event_name = needed.event_name
-    inner join experiments
+    inner join {{ ref('dim_experiments') }} as experiments
         on
             needed.experiment_key = experiments.experiment_key
             and events.occurred_at >= experiments.started_at
@@ -206,7 +205,7 @@ outcomes as (
             {%- if conversion_events_have_environment() %}
             and (events.environment = experiments.environment or events.environment is null)
             {%- endif %}
-    left join assignments
+    left join {{ ref('fct_experiment_assignments') }} as assignments
         on experiments.experiment_key = assignments.experiment_key and events.identity = assignments.identity
     group by experiments.experiment_key
 
@@ -278,32 +277,38 @@ checks as (
         epoch,
         check_name,
         p_value,
-        {{ alarm_below }},
+        alarm_below,
         case
             when not is_testable then 'ok'
-            when p_value < {{ alarm_below }} and check_name = 'sample_ratio' then 'alarm'
-            when p_value < {{ warn_below }} and check_name = 'sample_ratio' then 'warn'
-            when p_value < {{ alarm_below }} then 'warn'
+            when p_value < alarm_below and check_name = 'sample_ratio' then 'alarm'
+            when p_value < 10 * alarm_below and check_name = 'sample_ratio' then 'warn'
+            when p_value < alarm_below then 'warn'
             else 'ok'
         end,
         case
             when degrees_of_freedom < 1 then 'Only one variation has a weight: there is nothing to test.'
             when total < 100 then 'Fewer than 100 identities: too few to test.'
             when statistic is null then 'Nobody or everybody is concerned: there is nothing to test.'
-            when check_name = 'sample_ratio' and p_value < {{ warn_below }}
+            when check_name = 'sample_ratio' and p_value < 10 * alarm_below
                 then 'The variations do not have the shares they should have: some identities are lost or doubled on the '
                     || 'way. Find out which before you read the results.'
             when check_name = 'sample_ratio' then 'The variations have the shares they should have.'
-            when check_name = 'quarantined_balance' and p_value < {{ alarm_below }}
+            when check_name = 'quarantined_balance' and p_value < alarm_below
                 then 'One variation loses more identities to the quarantine than another: those who remain may differ.'
             when check_name = 'quarantined_balance' then 'The quarantine takes the same share of every variation.'
-            when p_value < {{ alarm_below }}
+            when p_value < alarm_below
                 then 'The variations activate different shares of their identities: compare the assigned, not the activated.'
             else 'Every variation activates the same share of its identities.'
         end,
         check_name = 'sample_ratio'
     from (
-        select *, degrees_of_freedom >= 1 and total >= 100 and statistic is not null as is_testable
+        -- However many the epochs, a fair experiment raises one alarm in a thousand among them, and one over all.
+        select
+            *,
+            degrees_of_freedom >= 1 and total >= 100 and statistic is not null as is_testable,
+            {{ alarm_below }} / case
+                when epoch > 0 then count(*) over (partition by experiment_key, check_name, epoch > 0) else 1
+            end as alarm_below
         from chi_square_tests
     ) as tests
 
@@ -397,60 +402,64 @@ checks as (
 
     union all
 
+    -- What the outcomes say, in one branch, so that they are read once.
     select
-        experiments.experiment_key,
+        experiment_key,
         0,
-        'outcomes_without_assignment',
-        coalesce(outcomes.unassigned / nullif(outcomes.events, 0), 0),
-        0.5e0,
+        check_name,
+        value,
         case
-            when coalesce(outcomes.events, 0) = 0 or outcomes.unassigned / outcomes.events > 0.5e0 then 'warn' else 'ok'
+            when check_name = 'data_freshness' then 24e0 when check_name = 'outcomes_before_exposure' then 0.2e0 else 0.5e0
         end,
         case
-            when coalesce(outcomes.events, 0) = 0
-                then 'No event of any of its metrics happened since it began: are the event names right?'
-            else cast(outcomes.unassigned as varchar) || ' of ' || cast(outcomes.events as varchar)
+            when check_name = 'data_freshness' and value > 72 then 'alarm'
+            when check_name = 'data_freshness' and value > 24 then 'warn'
+            when check_name = 'outcomes_before_exposure' and value > 0.2e0 then 'warn'
+            when check_name = 'outcomes_without_assignment' and (events = 0 or value > 0.5e0) then 'warn'
+            else 'ok'
+        end,
+        case
+            when check_name = 'data_freshness'
+                then 'Hours from the last outcome to the last webhook. Above 24 the outcomes are behind: load them before '
+                    || 'you decide.'
+            when check_name = 'outcomes_before_exposure'
+                then cast(before_exposure as varchar) || ' of ' || cast(events as varchar)
+                    || ' outcomes came before the identity''s first evaluation and are not counted. Many may mean that the '
+                    || 'flag is evaluated too late, or that a clock is wrong.'
+            when events = 0 then 'No event of any of its metrics happened since it began: are the event names right?'
+            else cast(unassigned as varchar) || ' of ' || cast(events as varchar)
                 || ' outcomes are of identities that were not assigned. Many may mean that the two sides name identities '
                 || 'differently.'
         end,
         false
-    from experiments
-    inner join totals on experiments.experiment_key = totals.experiment_key
-    left join outcomes on experiments.experiment_key = outcomes.experiment_key
-
-    union all
-
-    select
-        experiment_key,
-        0,
-        'outcomes_before_exposure',
-        before_exposure / events,
-        0.2e0,
-        case when before_exposure / events > 0.2e0 then 'warn' else 'ok' end,
-        cast(before_exposure as varchar) || ' of ' || cast(events as varchar)
-            || ' outcomes came before the identity''s first evaluation and are not counted. Many may mean that the flag is '
-            || 'evaluated too late, or that a clock is wrong.',
-        false
-    from outcomes
-
-    union all
-
-    select
-        experiments.experiment_key,
-        0,
-        'data_freshness',
-        {{ hours_between('outcomes.last_occurred_at', 'experiments.last_received_at') }},
-        24e0,
-        case
-            when {{ hours_between('outcomes.last_occurred_at', 'experiments.last_received_at') }} > 72 then 'alarm'
-            when {{ hours_between('outcomes.last_occurred_at', 'experiments.last_received_at') }} > 24 then 'warn'
-            else 'ok'
-        end,
-        'Hours from the last outcome to the last webhook. Above 24 the outcomes are behind: load them before you decide.',
-        false
-    from experiments
-    inner join outcomes on experiments.experiment_key = outcomes.experiment_key
-    where experiments.status = 'running'
+    from (
+        select
+            experiments.experiment_key,
+            names.check_name,
+            coalesce(outcomes.events, 0) as events,
+            coalesce(outcomes.unassigned, 0) as unassigned,
+            coalesce(outcomes.before_exposure, 0) as before_exposure,
+            case
+                when names.check_name = 'data_freshness'
+                    then {{ hours_between('outcomes.last_occurred_at', 'experiments.last_received_at') }}
+                when names.check_name = 'outcomes_before_exposure'
+                    then coalesce(outcomes.before_exposure / nullif(outcomes.events, 0), 0)
+                else coalesce(outcomes.unassigned / nullif(outcomes.events, 0), 0)
+            end as value
+        from experiments
+        inner join totals on experiments.experiment_key = totals.experiment_key
+        cross join (
+            select 'outcomes_without_assignment' as check_name
+            union all
+            select 'outcomes_before_exposure' as check_name
+            union all
+            select 'data_freshness' as check_name
+        ) as names
+        left join outcomes on experiments.experiment_key = outcomes.experiment_key
+        where
+            names.check_name = 'outcomes_without_assignment'
+            or (outcomes.events > 0 and (names.check_name = 'outcomes_before_exposure' or experiments.status = 'running'))
+    ) as findings
 
     union all
 
