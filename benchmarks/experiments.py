@@ -4,8 +4,8 @@
     python -m benchmarks.experiments truth        coverage, false alarms under peeking, sample ratios
     python -m benchmarks.experiments size         1,000,000 identities, 10 metrics, 10,000,000 events
 
-The truth feeds the sums (`var('experiment_statistics')`) or the assignments, and reads the marts: every figure
-is counted in fct_experiment_results_daily or fct_experiment_health.
+The truth feeds the sums (`var('experiment_statistics')`) or the assignments and reads the marts: every
+figure is counted in fct_experiment_results_daily or fct_experiment_health.
 """
 
 import resource
@@ -127,7 +127,7 @@ def sample_ratios(directory: Path) -> None:
     warehouse = ExperimentWarehouse(directory)
     worlds = {
         "fair": ("auto", 10_000, 500, (0.5, 0.5)),
-        "changed": ("auto", 1_000, 1_000, (0.5, 0.8)),
+        "changed": ("auto", 10_000, 500, (0.5, 0.8)),
         "changed, naive": ("control=20;blue=80", 1_000, 1_000, (0.5, 0.8)),
         "a tenth of blue lost": ("auto", 500, 14_000, (0.45 / 0.95, 0.45 / 0.95)),
     }
