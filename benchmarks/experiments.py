@@ -205,7 +205,7 @@ def size(directory: Path, identities: int = 1_000_000, events: int = 10_000_000,
     print(
         f"| plain group by: per identity first, as sums of squares need | {timed(lambda: group_by(warehouse, PER_IDENTITY)):.1f} |"
     )
-    print(f"| int_experiment_outcomes and all after it, with dbt | {whole:.1f} ({whole / plain:.1f} ×) |")
+    print(f"| int_experiment_outcomes and all after it, with dbt | {whole:.1f} ({whole / plain:.1f} times) |")
     print(f"| one more day into int_experiment_outcomes, with dbt | {again:.1f} |")
     print(f"\nGreatest memory of the process: {peak:.1f} GB")
 

@@ -42,7 +42,7 @@ def evaluate(sql: str, **columns) -> dict:
             "insert into inputs select unnest(?), " + ", ".join("unnest(?)" for _ in columns),
             [list(range(size)), *[np.asarray(values, float).tolist() for values in columns.values()]],
         )
-        answers = connection.execute(f"select * from ({sql}) as answers order by i").fetchnumpy()  # noqa: S608
+        answers = connection.execute(f"select * from ({sql}) as answers order by i").fetchnumpy()
     return {name: np.ma.filled(values.astype(float), np.nan) for name, values in answers.items()}
 
 

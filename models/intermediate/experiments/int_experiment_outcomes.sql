@@ -19,7 +19,13 @@ with needed as (
 
     union all
 
-    select experiment_key, metric_key, denominator_event_name, 'denominator', conversion_window_hours, null
+    select
+        experiment_key,
+        metric_key,
+        denominator_event_name as event_name,
+        'denominator' as part,
+        conversion_window_hours,
+        null as before_days
     from {{ ref('int_experiment_metrics') }}
     where denominator_event_name is not null
 
@@ -130,7 +136,14 @@ select
     null as metric_key,
     assigned.identity,
     assigned.first_exposed_on as day,
-    0, 0, 0, 0, 0, 0, 0, 0,
+    0 as outcome_count,
+    0 as outcome_sum,
+    0 as outcome_values,
+    0 as denominator_count,
+    0 as denominator_sum,
+    0 as before_count,
+    0 as before_sum,
+    0 as before_values,
     assigned.first_exposed_at,
     declarations.declared
 from assigned

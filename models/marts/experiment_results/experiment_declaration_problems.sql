@@ -130,15 +130,15 @@ all_problems as (
 
     union all
 
-    select 'experiments', experiment_key, null, problem from weight_problems
+    select 'experiments' as declared_in, experiment_key, null as metric_key, problem from weight_problems
 
     union all
 
-    select 'metrics', null, metric_key, problem from metric_problems
+    select 'metrics' as declared_in, null as experiment_key, metric_key, problem from metric_problems
 
     union all
 
-    select 'experiment_metrics', experiment_key, metric_key, problem from link_problems
+    select 'experiment_metrics' as declared_in, experiment_key, metric_key, problem from link_problems
 
 )
 

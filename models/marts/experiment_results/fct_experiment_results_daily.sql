@@ -86,8 +86,13 @@ flagsmith as (
 
     select
         *,
-        flagsmith_lift / nullif(flagsmith_standard_error, 0) as flagsmith_z
-    from compared
+        {{ normal_cdf('flagsmith_z') }} as chance_above
+    from (
+        select
+            *,
+            flagsmith_lift / nullif(flagsmith_standard_error, 0) as flagsmith_z
+        from compared
+    ) as scored
 
 )
 
@@ -138,8 +143,8 @@ select
         when flagsmith_standard_error = 0 and flagsmith_lift = 0 then 0.5e0
         when flagsmith_standard_error = 0
             then case when (flagsmith_lift > 0) = (not is_lower_better) then 1e0 else 0e0 end
-        when is_lower_better then 1 - ({{ normal_cdf('flagsmith_z') }})
-        else {{ normal_cdf('flagsmith_z') }}
+        when is_lower_better then 1 - chance_above
+        else chance_above
     end as flagsmith_chance_to_win
 from flagsmith
 left join wide
