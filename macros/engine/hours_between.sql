@@ -1,0 +1,10 @@
+{#- Hours, with fractions, from one timestamp to a later one. -#}
+{% macro hours_between(earlier, later) %}
+    {{ return(adapter.dispatch('hours_between', 'flagsmith_warehouse')(earlier, later)) }}
+{% endmacro %}
+
+{% macro default__hours_between(earlier, later) %}{{ refuse_engine('hours_between', 'hours_between') }}{% endmacro %}
+
+{% macro duckdb__hours_between(earlier, later) -%}
+    (epoch_us({{ later }}) - epoch_us({{ earlier }})) / 3.6e9
+{%- endmacro %}

@@ -1,0 +1,179 @@
+{{ config(materialized='table') }}
+
+{#- Seconds between the first and the last of Flagsmith's workers to learn of new weights. -#}
+{%- set spread = 60 -%}
+
+with minutes as (
+
+    -- What was said of a variation's weight, a minute at a time: few rows to put in order.
+    select
+        experiment_key,
+        variation,
+        percentage_allocation,
+        count(*) as evaluations,
+        min(received_at) as first_at,
+        max(received_at) as last_at
+    from {{ ref('int_experiment_evaluations') }}
+    where is_within_experiment and percentage_allocation is not null
+    group by experiment_key, variation, percentage_allocation, date_trunc('minute', received_at)
+
+),
+
+in_order as (
+
+    select
+        *,
+        lag(percentage_allocation) over weights_in_order as percentage_before,
+        lag(last_at) over weights_in_order as last_before_at
+    from minutes
+    window weights_in_order as (partition by experiment_key, variation order by first_at, last_at, percentage_allocation)
+
+),
+
+changes as (
+
+    -- A variation's weight changed somewhere between its last evaluation with the old and its first with the new one.
+    select distinct
+        experiment_key,
+        least(last_before_at, first_at) as after_at,
+        first_at as until_at
+    from in_order
+    where percentage_before <> percentage_allocation
+
+),
+
+narrow as (
+
+    -- A seldom seen variation brackets the moment widely; where another does so more narrowly, that one tells.
+    select wide.*
+    from changes as wide
+    where not exists (
+        select 1
+        from changes as narrower
+        where
+            wide.experiment_key = narrower.experiment_key
+            and wide.after_at <= narrower.after_at
+            and wide.until_at >= narrower.until_at
+            and (wide.after_at < narrower.after_at or wide.until_at > narrower.until_at)
+    )
+
+),
+
+reached as (
+
+    select
+        *,
+        max(until_at) over (
+            partition by experiment_key order by after_at, until_at
+            rows between unbounded preceding and 1 preceding
+        ) as reached_at
+    from narrow
+
+),
+
+grouped as (
+
+    -- Changes seen within a minute of each other are one change, learnt of by one worker after another.
+    select
+        *,
+        sum(case when after_at < {{ plus_hours('reached_at', (spread / 3600) ~ 'e0') }} then 0 else 1 end)
+            over (partition by experiment_key order by after_at, until_at) as change_number
+    from reached
+
+),
+
+beginnings as (
+
+    select experiment_key, started_at as valid_from
+    from {{ ref('dim_experiments') }}
+    where status <> 'invalid'
+
+    union
+
+    select grouped.experiment_key, min(grouped.until_at) as valid_from
+    from grouped
+    inner join {{ ref('dim_experiments') }} as experiments on grouped.experiment_key = experiments.experiment_key
+    where experiments.expected_weights = 'auto'
+    group by grouped.experiment_key, grouped.change_number
+
+),
+
+epochs as (
+
+    select
+        experiment_key,
+        cast(row_number() over epochs_in_order as integer) as epoch,
+        valid_from,
+        lead(valid_from) over epochs_in_order as valid_to
+    from beginnings
+    window epochs_in_order as (partition by experiment_key order by valid_from)
+
+),
+
+said as (
+
+    -- Of several weights said within an epoch, the one said most often.
+    select
+        epochs.experiment_key,
+        epochs.epoch,
+        minutes.variation,
+        minutes.percentage_allocation as weight
+    from epochs
+    inner join minutes
+        on
+            epochs.experiment_key = minutes.experiment_key
+            and epochs.valid_from <= minutes.first_at
+            and (epochs.valid_to > minutes.first_at or epochs.valid_to is null)
+    group by epochs.experiment_key, epochs.epoch, minutes.variation, minutes.percentage_allocation
+    qualify row_number() over (
+        partition by epochs.experiment_key, epochs.epoch, minutes.variation
+        order by sum(minutes.evaluations) desc, minutes.percentage_allocation
+    ) = 1
+
+),
+
+weight_parts as (
+
+    select experiment_key, {{ text_parts('expected_weights', ';') }} as part
+    from {{ ref('dim_experiments') }}
+    where expected_weights <> 'auto' and status <> 'invalid'
+
+),
+
+weights as (
+
+    -- Control carries no percentage: it has what the others leave.
+    select experiment_key, epoch, variation, weight from said
+
+    union all
+
+    select experiment_key, epoch, 'control' as variation, greatest(100 - sum(weight), 0) as weight
+    from said
+    group by experiment_key, epoch
+
+)
+
+select
+    epochs.experiment_key,
+    epochs.epoch,
+    weights.variation,
+    weights.weight,
+    epochs.valid_from,
+    epochs.valid_to
+from epochs
+inner join {{ ref('dim_experiments') }} as experiments on epochs.experiment_key = experiments.experiment_key
+left join weights
+    on epochs.experiment_key = weights.experiment_key and epochs.epoch = weights.epoch
+where experiments.expected_weights = 'auto'
+
+union all
+
+select
+    epochs.experiment_key,
+    epochs.epoch,
+    substr(part, 1, length(part) - strpos(reverse(part), '=')) as variation,
+    cast(substr(part, length(part) - strpos(reverse(part), '=') + 2) as double) as weight,
+    epochs.valid_from,
+    epochs.valid_to
+from epochs
+inner join weight_parts on epochs.experiment_key = weight_parts.experiment_key

@@ -1,0 +1,36 @@
+{{ config(materialized='table') }}
+
+-- What is computed: every experiment that is in order with every metric that is.
+select
+    links.experiment_key,
+    links.metric_key,
+
+    links.role,
+    cast(links.target_lift as double) as target_lift,
+    metrics.event_name,
+    metrics.aggregation,
+    coalesce(metrics.numerator_aggregation, 'count') as numerator_aggregation,
+    case when metrics.aggregation = 'ratio' then metrics.denominator_event_name end as denominator_event_name,
+    coalesce(metrics.denominator_aggregation, 'count') as denominator_aggregation,
+    metrics.direction = 'lower_is_better' as is_lower_better,
+    cast(metrics.conversion_window_hours as double) as conversion_window_hours,
+    cast(metrics.winsorise_percentile as double) as winsorise_percentile,
+    greatest(coalesce(metrics.minimum_sample, 0), 50) as minimum_sample,
+    cast(metrics.before_days as double) as before_days,
+    coalesce(cast(metrics.prior_mean as double), 0e0) as prior_mean,
+    cast(metrics.prior_standard_deviation as double) as prior_standard_deviation,
+    coalesce(metrics.prior_type, 'relative') as prior_type
+from {{ declared('experiment_metrics') }} as links
+inner join {{ declared('metrics') }} as metrics on links.metric_key = metrics.metric_key
+inner join {{ ref('dim_experiments') }} as experiments on links.experiment_key = experiments.experiment_key
+left join {{ ref('experiment_declaration_problems') }} as metric_problems
+    on metric_problems.declared_in = 'metrics' and links.metric_key = metric_problems.metric_key
+left join {{ ref('experiment_declaration_problems') }} as link_problems
+    on
+        link_problems.declared_in = 'experiment_metrics'
+        and links.experiment_key = link_problems.experiment_key
+        and links.metric_key = link_problems.metric_key
+where
+    experiments.status <> 'invalid'
+    and metric_problems.problem is null
+    and link_problems.problem is null
