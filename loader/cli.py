@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 class Commands(click.Group):
     """The commands below, and those that live in a package of their own."""
 
-    elsewhere = {"simulate": "simulator.cli:simulate"}  # noqa: RUF012 -- never changed
+    elsewhere = {  # noqa: RUF012 -- never changed
+        "publish": "loader.operate:publish",
+        "simulate": "simulator.cli:simulate",
+    }
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted([*super().list_commands(context), *self.elsewhere])
@@ -71,7 +74,8 @@ def land() -> None:
 
 @main.command()
 def refresh() -> None:
-    """Land, then build the marts. For cron: leaves at once while another refresh is at work."""
+    """Land, build the marts, publish them. For cron: leaves at once while another refresh is at work."""
+    from loader.publish import publish
     from loader.refresh import build
 
     started = time.monotonic()
@@ -85,9 +89,13 @@ def refresh() -> None:
         locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say))
         landed = _land(settings)
         built = build(settings)
+        published = publish(settings)
     _fail_if_unreadable(landed)
     seconds = time.monotonic() - started
-    click.echo(f"Refreshed in {seconds:.1f} s: {landed.deliveries:,} deliveries landed; {built}.")
+    click.echo(
+        f"Refreshed in {seconds:.1f} s: {landed.deliveries:,} deliveries landed; {built}; "
+        f"published {published}."
+    )
 
 
 def _land(settings: Settings) -> "Landed":
