@@ -5,7 +5,7 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 class Commands(click.Group):
     """The commands below, and those that live in a package of their own."""
 
-    elsewhere = {"simulate": "simulator.cli:simulate"}  # noqa: RUF012 -- never changed
+    elsewhere = {  # noqa: RUF012 -- never changed
+        "publish": "loader.operate:publish",
+        "simulate": "simulator.cli:simulate",
+    }
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted([*super().list_commands(context), *self.elsewhere])
@@ -61,17 +64,43 @@ def serve(host: str, port: int, workers: int) -> None:
 
 
 @main.command()
-def land() -> None:
-    """Move what the inbox holds into the warehouse."""
+@click.option(
+    "--from",
+    "captures",
+    metavar="FILE...",
+    multiple=True,
+    type=click.File("rb"),
+    help="Land captured webhooks too: one JSON object a line with received_at, path, headers, body "
+    "(- is standard input). Landed again, nothing is there twice.",
+)
+@click.option("--environment", metavar="NAME", help="Whose the captures are whose path names none.")
+@click.argument("more_captures", nargs=-1, type=click.File("rb"), metavar="")
+def land(
+    captures: tuple[BinaryIO, ...], environment: str | None, more_captures: tuple[BinaryIO, ...]
+) -> None:
+    """Move what the inbox holds into the warehouse, and captures from files."""
     settings = settings_module.read()
+    if not captures and (more_captures or environment):
+        raise click.UsageError("Name the files of captures: --from FILE...")
     with lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say):
         landed = _land(settings)
+        if captures:
+            landed.unreadable += _replay(settings, [*captures, *more_captures], environment).unreadable
     _fail_if_unreadable(landed)
+
+
+def _replay(settings: Settings, files: list[BinaryIO], environment: str | None) -> "Landed":
+    from loader.replay import replay
+
+    replayed = replay(settings, files, environment, on_wait=_say)
+    click.echo(f"Landed {replayed.deliveries:,} captures that were not there yet.")
+    return replayed
 
 
 @main.command()
 def refresh() -> None:
-    """Land, then build the marts. For cron: leaves at once while another refresh is at work."""
+    """Land, build the marts, publish them. For cron: leaves at once while another refresh is at work."""
+    from loader.publish import publish
     from loader.refresh import build
 
     started = time.monotonic()
@@ -85,9 +114,13 @@ def refresh() -> None:
         locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say))
         landed = _land(settings)
         built = build(settings)
+        published = publish(settings)
     _fail_if_unreadable(landed)
     seconds = time.monotonic() - started
-    click.echo(f"Refreshed in {seconds:.1f} s: {landed.deliveries:,} deliveries landed; {built}.")
+    click.echo(
+        f"Refreshed in {seconds:.1f} s: {landed.deliveries:,} deliveries landed; {built}; "
+        f"published {published}."
+    )
 
 
 def _land(settings: Settings) -> "Landed":

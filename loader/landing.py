@@ -67,7 +67,7 @@ def land(
     """
     try:
         with open_warehouse(settings, on_wait) as warehouse:
-            run = _Run(warehouse, on_batch)
+            run = Run(warehouse, on_batch)
             for path in inbox.files(settings.inbox_dir):
                 run.land_file(path)
             warehouse.execute("checkpoint")
@@ -102,8 +102,8 @@ def open_warehouse(settings: Settings, on_wait: Callable[[str], None]) -> Iterat
         yield warehouse
 
 
-class _Run:
-    """What a run knows from one batch to the next."""
+class Run:
+    """What a run knows from one batch to the next. Who lands from elsewhere than the inbox has one too."""
 
     def __init__(self, warehouse: duckdb.DuckDBPyConnection, on_batch: Callable[[int], None]):
         self.warehouse = warehouse
@@ -150,8 +150,8 @@ class _Run:
 
     def land_batch(self, source: sqlite3.Connection, name: str, first: int, last: int) -> int:
         """One transaction: a bounded number of deliveries, and the row id of the last, which is returned."""
-        batch = _Batch(source.execute(UNREAD, [first, last]), self.next_landed_at())
-        with _transaction(self.warehouse):
+        batch = Batch(source.execute(UNREAD, [first, last]), self.next_landed_at())
+        with transaction(self.warehouse):
             with self.warehouse.appender("landing.webhooks") as appender:
                 appender.append_rows(batch)
             if not batch.deliveries:
@@ -160,10 +160,14 @@ class _Run:
             self.warehouse.execute(
                 "insert into landing.inbox_progress values (?, ?)", [name, batch.last_row_id]
             )
-        self.landed.deliveries += batch.deliveries
-        self.landed.bytes += batch.bytes
-        self.on_batch(batch.deliveries)
+        self.count(batch.deliveries, batch.bytes)
         return batch.last_row_id
+
+    def count(self, deliveries: int, size: int) -> None:
+        """Note what a batch has landed, and tell whoever wants to know."""
+        self.landed.deliveries += deliveries
+        self.landed.bytes += size
+        self.on_batch(deliveries)
 
     def next_landed_at(self) -> datetime:
         """Now, but later than every batch before: models ask for what is new, and clocks are set back."""
@@ -175,10 +179,10 @@ class _Run:
         return self.warehouse.execute(query, parameters).fetchone()[0]
 
 
-class _Batch:
+class Batch:
     """Rows for the landing, read as they are taken, so that no more of them than one is held here."""
 
-    def __init__(self, deliveries: sqlite3.Cursor, landed_at: datetime):
+    def __init__(self, deliveries: Iterator[tuple], landed_at: datetime):
         self._source = deliveries
         self._landed_at = landed_at
         self.deliveries = self.bytes = 0
@@ -220,7 +224,7 @@ def as_text(body: bytes) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _transaction(warehouse: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def transaction(warehouse: duckdb.DuckDBPyConnection) -> Iterator[None]:
     warehouse.begin()
     try:
         yield

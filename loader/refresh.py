@@ -16,12 +16,16 @@ def build(settings: Settings) -> str:
 
     Unit tests are left to `make test`: they say something about the models and nothing about the data.
     """
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
     os.environ[WAREHOUSE_DIR.name] = str(settings.warehouse_dir)
     folder = str(PROJECT_FOLDER)
     arguments = ["--exclude-resource-type", "unit_test", "--project-dir", folder, "--profiles-dir", folder]
-    outcome = dbtRunner().invoke(["build", *arguments])
+    try:
+        outcome = dbtRunner().invoke(["build", *arguments])
+    finally:
+        DuckDBConnectionManager.close_all_connections()  # dbt keeps the warehouse open after a run
     if outcome.exception:
         raise BuildError(f"dbt stopped: {outcome.exception}")
     counts = Counter(str(result.status) for result in outcome.result or [])

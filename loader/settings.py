@@ -85,6 +85,10 @@ class Settings:
         return self.warehouse_dir / "warehouse.duckdb"
 
     @property
+    def published_file(self) -> Path:
+        return self.warehouse_dir / "published.duckdb"
+
+    @property
     def environments(self) -> frozenset[str]:
         """The environments that may send: those with a secret and those that need none."""
         return self.unsigned_environments | set(self.secrets)

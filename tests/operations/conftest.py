@@ -1,0 +1,97 @@
+"""A warehouse as `refresh` makes it, made once; every test that changes it gets a copy in a folder of its own."""
+
+import functools
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from click.testing import CliRunner, Result
+
+from loader import settings as settings_module
+from loader.cli import main
+from loader.inbox import Inbox
+
+SECRETS = {"production": ["new secret", "old-Sëcret-☃"], "staging": ["s"]}
+CAPTURED = Path(__file__).parents[1] / "fixtures" / "captured" / "flagsmith_2_265_0.ndjson"
+
+
+def environ_of(folder: Path) -> dict[str, str]:
+    """What a person would set, with the data in `folder`."""
+    return {
+        "FLAGSMITH_WEBHOOK_SECRETS": json.dumps(SECRETS),
+        "FLAGSMITH_WEBHOOK_SECRETS_DIR": "",
+        "FLAGSMITH_UNSIGNED_ENVIRONMENTS": "",
+        "FLAGSMITH_WAREHOUSE_DIR": str(folder),
+        "FLAGSMITH_LOCK_TIMEOUT_SECONDS": "30",
+    }
+
+
+def receive(settings: settings_module.Settings, *bodies: bytes, environment: str = "production") -> None:
+    """Webhooks as a web worker keeps them, which then dies."""
+    inbox = Inbox(settings.inbox_dir)
+    for body in bodies:
+        inbox.put(environment, True, body)
+    inbox.close()
+
+
+def bodies() -> list[bytes]:
+    """The bodies of the captured requests."""
+    return [json.loads(line)["body"].encode() for line in CAPTURED.read_text().splitlines()]
+
+
+@functools.cache
+def _manifest():
+    from dbt.cli.main import dbtRunner
+
+    folder = str(settings_module.PROJECT_FOLDER)
+    with tempfile.TemporaryDirectory() as target:
+        parsed = dbtRunner().invoke(
+            [
+                *("--quiet", "--log-level-file", "none", "parse", "--target-path", target),
+                *("--project-dir", folder, "--profiles-dir", folder),
+            ]
+        )
+    assert parsed.success, parsed.exception
+    return parsed.result
+
+
+def invoke(environ: dict[str, str], *arguments: str, **options) -> Result:
+    """A command in this process. The project is parsed once for all, which is half of what a build takes."""
+    from dbt.cli.main import dbtRunner
+
+    parsed = functools.partial(dbtRunner, _manifest()) if "refresh" in arguments else dbtRunner
+    quiet = {"DBT_LOG_LEVEL_FILE": "none"}  # dbt leaves its log open, and warnings are errors here
+    with mock.patch.dict(os.environ, {**environ, **quiet}), mock.patch("dbt.cli.main.dbtRunner", parsed):
+        return CliRunner().invoke(main, arguments, **options)
+
+
+@pytest.fixture
+def environ(tmp_path):
+    return environ_of(tmp_path / "data")
+
+
+@pytest.fixture
+def settings(environ):
+    return settings_module.read(environ)
+
+
+@pytest.fixture(scope="session")
+def refreshed(tmp_path_factory):
+    """The folder after one refresh of all captured requests. Not to be changed: see `warehouse`."""
+    folder = tmp_path_factory.mktemp("refreshed") / "data"
+    environ = environ_of(folder)
+    receive(settings_module.read(environ), *bodies(), b"this is no JSON")
+    ran = invoke(environ, "refresh")
+    assert ran.exit_code == 0, ran.output
+    return folder
+
+
+@pytest.fixture
+def warehouse(refreshed, settings):
+    """The settings of a refreshed folder of one's own."""
+    shutil.copytree(refreshed, settings.warehouse_dir)
+    return settings

@@ -1,0 +1,172 @@
+"""The published copy: readers keep what they opened, nobody waits, and nothing is ever half there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from loader import lock, publish
+from tests.loader.server import command
+from tests.operations.conftest import invoke, receive
+
+READER = """
+import sys, duckdb
+copy = duckdb.connect(sys.argv[1], read_only=True)
+for line in sys.stdin:
+    print(copy.execute("select sum(deliveries) from marts.fct_deliveries_hourly").fetchone()[0], flush=True)
+"""
+BODY = b'{"flags": [], "identity": "%d", "segments": [], "traits": []}'
+
+
+class Reader:
+    """A client in a process of its own that keeps the published file open."""
+
+    def __init__(self, path: Path):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", READER, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def deliveries(self) -> int:
+        self.process.stdin.write("\n")
+        return int(self.process.stdout.readline())
+
+
+def described(path: Path) -> tuple[dict, dict]:
+    """Rows and comments of what is in the marts, by name; the published file or the warehouse."""
+    with duckdb.connect(path, read_only=True) as connection:
+        tables = connection.execute(
+            "select table_name, comment from duckdb_tables() where schema_name in ('marts', 'seeds') union all "
+            "select view_name, comment from duckdb_views() where schema_name in ('marts', 'seeds')"
+        ).fetchall()
+        columns = connection.execute(
+            "select table_name, column_name, data_type, comment from duckdb_columns() "
+            "where schema_name in ('marts', 'seeds') order by all"
+        ).fetchall()
+    return dict(tables), columns
+
+
+def rows(path: Path, table: str) -> list[tuple]:
+    with duckdb.connect(path, read_only=True) as connection:
+        return connection.execute(f"from {table} order by all").fetchall()
+
+
+def test_publish__after_a_refresh__has_every_mart_with_its_rows_and_descriptions(warehouse):
+    names, columns = described(warehouse.published_file)
+    assert (names, columns) == described(warehouse.warehouse_file)
+    assert names["fct_flag_assignments"].startswith("One row per") and any(c[3] for c in columns)
+    for name in [name for name in names if name.startswith(("fct_", "dim_", "flagsmith_"))]:
+        table = f"marts.{name}"
+        assert rows(warehouse.published_file, table) == rows(warehouse.warehouse_file, table)
+    assert rows(warehouse.published_file, "marts.flagsmith_events")
+
+
+def test_publish__table_functions__work_in_the_copy_also_attached_under_another_name(warehouse, tmp_path):
+    moved = tmp_path / "elsewhere.duckdb"
+    moved.write_bytes(warehouse.published_file.read_bytes())
+    warehouse.warehouse_file.unlink()
+    for function in ("traits_as_of", "segments_as_of", "flags_as_of"):
+        assert rows(moved, f"marts.{function}(timestamp '2099-01-01')")
+
+
+def test_publish__no_bodies__the_landing_stays_in_the_warehouse(warehouse):
+    with duckdb.connect(warehouse.published_file, read_only=True) as connection:
+        schemas = connection.execute("select distinct schema_name from duckdb_tables()").fetchall()
+    assert {schema for (schema,) in schemas} <= set(publish.SCHEMAS)
+
+
+def test_refresh__a_reader_keeps_the_copy_open__three_refreshes_go_through_and_it_reads_what_it_opened(
+    warehouse, environ
+):
+    with Reader(warehouse.published_file) as reader:
+        before = reader.deliveries()
+        for number in range(1, 4):
+            receive(warehouse, BODY % number)
+            ran = invoke(environ, "refresh")
+            assert ran.exit_code == 0, ran.output
+            with Reader(warehouse.published_file) as newcomer:
+                assert newcomer.deliveries() == before + number
+            assert reader.deliveries() == before
+
+
+def test_refresh__the_build_fails__exits_non_zero_and_the_last_copy_stays(warehouse, environ):
+    before = warehouse.published_file.read_bytes()
+    with duckdb.connect(warehouse.warehouse_file) as connection:
+        connection.execute("alter table landing.webhooks rename column body to lost")
+    receive(warehouse, BODY % 1)
+    ran = invoke(environ, "refresh")
+    assert ran.exit_code == 1
+    assert "dbt build failed" in ran.stderr and "Traceback" not in ran.stderr
+    assert warehouse.published_file.read_bytes() == before
+
+
+def test_publish__disk_refuses_half_way__says_so_leaves_nothing_and_the_last_copy_stays(
+    warehouse, monkeypatch
+):
+    before = warehouse.published_file.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(publish, "_sync", full)
+    with pytest.raises(publish.PublishError, match=r"No space left on device.*The last published copy stays"):
+        publish.publish(warehouse)
+    assert warehouse.published_file.read_bytes() == before
+    assert [path.name for path in warehouse.warehouse_dir.glob("published*")] == ["published.duckdb"]
+
+
+def test_publish__killed_half_way_before__takes_no_notice_of_what_that_left(warehouse, environ):
+    unfinished = warehouse.published_file.with_suffix(".unfinished")
+    unfinished.write_bytes(b"half a file")
+    Path(f"{unfinished}.wal").write_bytes(b"half a log")
+    ran = command(environ, "publish")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(f"Published {warehouse.published_file}: ")
+    assert not unfinished.exists()
+    assert rows(warehouse.published_file, "marts.dim_flags")
+
+
+def test_publish__before_any_refresh__says_what_to_do(environ):
+    ran = command(environ, "publish")
+    assert ran.returncode == 1
+    assert "flagsmith-warehouse refresh" in ran.stderr and "Traceback" not in ran.stderr
+
+
+def test_publish__a_refresh_is_at_work__waits_and_then_gives_up(warehouse, environ):
+    with lock.hold(warehouse.refresh_lock, 0):
+        ran = command({**environ, "FLAGSMITH_LOCK_TIMEOUT_SECONDS": "0.2"}, "publish")
+    assert ran.returncode == 1
+    assert "Waiting up to 0.2 s" in ran.stderr and "Gave up" in ran.stderr
+
+
+def test_publish__a_client_of_duckdb_1__reads_tables_descriptions_and_functions(warehouse):
+    """FLAGSMITH_TEST_DUCKDB_1 names a Python that has duckdb 1.x: docs/operations.md says how to make one."""
+    python = os.environ.get("FLAGSMITH_TEST_DUCKDB_1")
+    if not python:
+        pytest.skip("FLAGSMITH_TEST_DUCKDB_1 names no Python with duckdb 1.x (see docs/operations.md)")
+    script = (
+        "import sys, duckdb; c = duckdb.connect(sys.argv[1], read_only=True); "
+        "assert duckdb.__version__.startswith('1.'), duckdb.__version__; "
+        "print(len(c.execute('from marts.fct_flag_assignments').fetchall()), "
+        "len(c.execute(\"from marts.flags_as_of(timestamp '2099-01-01')\").fetchall()), "
+        "c.execute(\"select comment from duckdb_tables() where table_name = 'dim_flags'\").fetchone()[0])"
+    )
+    ran = subprocess.run(
+        [python, "-c", script, str(warehouse.published_file)], capture_output=True, text=True, check=True
+    )
+    assignments = len(rows(warehouse.published_file, "marts.fct_flag_assignments"))
+    current = len(rows(warehouse.published_file, "marts.flags_as_of(timestamp '2099-01-01')"))
+    assert ran.stdout.startswith(f"{assignments} {current} One row per")
