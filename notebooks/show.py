@@ -22,6 +22,7 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 GREY = "#5f636e"
 FIRST = ("control", "off")
 NOTHING = "–"
+COUNTS = altair.Axis(format=",d", tickMinStep=1)
 CONFIG = {
     "background": "white",
     "font": "Helvetica, Arial, sans-serif",
@@ -215,7 +216,7 @@ def by_time(
     if frame.empty:
         return _nothing(title, scope)
     frame, scale = _coloured(frame, colour, values, order)
-    axis = altair.Axis(format="%") if as_shares else altair.Axis(format=",")
+    axis = altair.Axis(format="%") if as_shares else COUNTS
     chart = altair.Chart(_in_utc(frame, time)).mark_bar(stroke="white", strokeWidth=0.5)
     return _finished(
         chart.encode(
@@ -242,7 +243,7 @@ def lines(
     scope: Scope,
     order: Iterable[str] = (),
     time: str = "day",
-    number_format: str = ",",
+    number_format: str = ",d",
     band: tuple[str, str] | None = None,
 ) -> altair.Chart | Html:
     """Lines along time, apart by colour, dash and point; `band`: columns with the ends of an interval."""
@@ -285,7 +286,8 @@ def bars(
     frame = frame.assign(**{name: frame[name].map(labels(frame[name], 55))})
     names = list(dict.fromkeys(frame[name]))
     side = altair.Y(f"{name}:N", sort=names, title=None)
-    length = altair.X(f"sum({values}):Q", title=heading, axis=altair.Axis(format=",", tickMinStep=1))
+    room = altair.Scale(domain=[0, 1.08 * frame.groupby(name)[values].sum().max() or 1])
+    length = altair.X(f"sum({values}):Q", title=heading, axis=COUNTS, scale=room)
     if colour is None:
         chart = altair.Chart(frame).mark_bar(color=COLOURS[1]).encode(y=side, x=length)
     else:
@@ -405,9 +407,14 @@ def _time(time: str, scope: Scope, binned: bool = True) -> altair.X:
     scale = altair.Scale(type="utc", domain=ends)
     days = (scope.end - scope.start).days + 1
     pattern = "%H:%M" if time == "hour" and days == 1 else "%-d %b"
-    axis = altair.Axis(format=pattern, tickCount=min(days, 12) if days > 1 else 8, labelOverlap=True)
-    if time == "day" and days <= 12:
-        axis = altair.Axis(format=pattern, tickCount={"interval": "utcday", "step": 1})
+    ticks = {"interval": "utcday", "step": 1} if time == "day" and days <= 12 else min(days, 12)
+    if time == "hour" and days == 1:
+        ticks = 12
+    # A day's bar begins at its midnight: its label belongs below the middle.
+    middle = WIDTH / days / 2 if time == "day" and binned else 0
+    axis = altair.Axis(
+        format=pattern, tickCount=ticks, labelOverlap=True, grid=False, labelOffset=middle, tickOffset=middle
+    )
     title = f"{time} (UTC)"
     if not binned:
         return altair.X(f"{time}:T", scale=scale, axis=axis, title=title)
