@@ -413,7 +413,7 @@ def _time(time: str, scope: Scope, binned: bool = True) -> altair.X:
     # A day's bar begins at its midnight: its label belongs below the middle.
     middle = WIDTH / days / 2 if time == "day" and binned else 0
     axis = altair.Axis(
-        format=pattern, tickCount=ticks, labelOverlap=True, grid=False, labelOffset=middle, tickOffset=middle
+        format=pattern, tickCount=ticks, labelOverlap=True, grid=False, tickOffset=middle
     )
     title = f"{time} (UTC)"
     if not binned:
