@@ -127,16 +127,16 @@ def _(choices, chosen, end, environment, sizes, start):
     names = {key: label for label, key in choices.items()}
     (kind, key), label = chosen[0], names[chosen[0]]
     shown = sizes[(sizes.day.dt.date >= start) & (sizes.day.dt.date <= end)]
-    shown = shown.assign(label=[names[one] for one in zip(shown["kind"], shown["key"], strict=True)])
-    compared = shown[shown.label.isin([names[one] for one in chosen])]
-    flow = compared[compared.label == label].melt("day", ["entered", "left"], "movement", "identities")
+    shown = shown.assign(segment_or_cohort=[names[one] for one in zip(shown["kind"], shown["key"], strict=True)])
+    compared = shown[shown.segment_or_cohort.isin([names[one] for one in chosen])]
+    flow = compared[compared.segment_or_cohort == label].melt("day", ["entered", "left"], "movement", "identities")
     return compared, flow, key, kind, label, names, scope
 
 
 @app.cell
 def _(chosen, compared, names, scope):
     sizes_chart = show.lines(
-        compared, "members", "label",
+        compared, "members", "segment_or_cohort",
         title="Members at the end of each day", heading="identities", scope=scope,
         order=dict.fromkeys(names[one] for one in chosen),
     )
@@ -225,6 +225,7 @@ def _(environment, key, kind):
         select feature_name, variation, identities, share
         from marts.fct_cohort_flag_exposures
         where environment = $environment and cohort_key = $key
+        qualify count(*) over (partition by feature_id) > 1
         order by feature_name, identities desc, variation
         """,
         environment=environment,
@@ -252,10 +253,10 @@ def _(everything, kind, label, retention):
 def _(given, kind, label):
     show.table(
         given,
-        f"What {label} was given while a member",
+        f"What {label} was given while a member: the flags that do not give all of them the same",
         {"feature_name": "Flag", "variation": "Variation", "identities": "Identities", "share": "Share"},
         {"share": show.percent},
-        otherwise="Nobody in it was evaluated." if kind == "cohort" else "This is computed for cohorts: choose one above.",
+        otherwise="Every flag gave all of its members the same." if kind == "cohort" else "This is computed for cohorts: choose one above.",
     )
     return
 

@@ -82,6 +82,13 @@ def percent(share: float | None, signed: bool = False) -> str:
     return f"{100 * share:{'+' if signed else ''}.{digits}f} %".replace("-", "−")  # noqa: RUF001  # a minus
 
 
+def p_value(value: float | None) -> str:
+    """0.0004 → `< 0.001`; 0.0312 → `0.031`; null → `–`."""
+    if pandas.isna(value):
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def seconds(value: float | None) -> str:
     """75 → `1 min 15 s`; 7300 → `2 h 2 min`; 0.25 → `0.25 s`."""
     if pandas.isna(value):
@@ -136,6 +143,11 @@ def labels(texts: Iterable[str], most: int = 40) -> dict[str, str]:
         names = (label if place == 1 else f"{label} ({place})" for place in count(1))
         found[text] = next(name for name in names if name not in found.values())
     return found
+
+
+def stacked(*frames: pandas.DataFrame) -> pandas.DataFrame:
+    """One frame below the other, same columns."""
+    return pandas.concat(frames, ignore_index=True)
 
 
 def in_order(variations: Iterable[str]) -> list[str]:
@@ -245,8 +257,12 @@ def lines(
     time: str = "day",
     number_format: str = ",d",
     band: tuple[str, str] | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> altair.Chart | Html:
-    """Lines along time, apart by colour, dash and point; `band`: columns with the ends of an interval."""
+    """Lines along time, apart by colour, dash and point.
+
+    `band`: the columns with the ends of an interval; `limits`: draw no further down and up than this.
+    """
     frame = frame.dropna(subset=[values])
     if frame.empty:
         return _nothing(title, scope)
@@ -255,8 +271,9 @@ def lines(
     base = altair.Chart(_in_utc(frame, time)).encode(
         x=_time(time, scope, binned=False), color=altair.Color(f"{colour}:N", scale=scale)
     )
-    chart = base.mark_line(point={"size": 45}, strokeWidth=2).encode(
-        y=altair.Y(f"{values}:Q", title=heading, axis=altair.Axis(format=number_format)),
+    upright = altair.Scale(domain=limits) if limits else altair.Scale()
+    chart = base.mark_line(point={"size": 45}, strokeWidth=2, clip=True).encode(
+        y=altair.Y(f"{values}:Q", title=heading, axis=altair.Axis(format=number_format), scale=upright),
         color=altair.Color(f"{colour}:N", scale=scale, title=colour.replace("_", " ")),
         strokeDash=altair.StrokeDash(f"{colour}:N", scale=_scale(names, DASHES)),
         shape=altair.Shape(f"{colour}:N", scale=_scale(names, SHAPES)),
@@ -264,7 +281,8 @@ def lines(
     )
     if band is not None:
         low, high = band
-        area = base.mark_area(opacity=0.12).encode(y=altair.Y(f"{low}:Q", title=heading), y2=f"{high}:Q")
+        area = base.mark_area(opacity=0.15, clip=True)
+        area = area.encode(y=altair.Y(f"{low}:Q", title=heading, scale=upright), y2=f"{high}:Q")
         chart = area + chart
     return _finished(chart, title, scope)
 
@@ -326,12 +344,12 @@ def heat(
     colour = altair.Color(
         f"{values}:Q",
         title=headings[2],
-        scale=altair.Scale(domain=[0, most or 1], range=[COLOURS[-1], COLOURS[0]]),
+        scale=altair.Scale(domain=[0, most or 1], range=[COLOURS[-1], COLOURS[0]], interpolate="rgb"),
         legend=altair.Legend(format=number_format),
     )
     ink = altair.condition(altair.datum[values] > 0.45 * most, altair.value("white"), altair.value("black"))
     text = cells.mark_text(fontSize=12).encode(text=altair.Text(f"{values}:Q", format=number_format), color=ink)
-    height = max(60, 30 * frame[row].nunique())
+    height = max(150, 30 * frame[row].nunique())
     return _finished(cells.mark_rect(stroke="white").encode(color=colour) + text, title, scope, height=height)
 
 
