@@ -1,0 +1,246 @@
+import marimo
+
+app = marimo.App(width="full", app_title="Data health")
+
+with app.setup:
+    import marimo as mo
+
+    from notebooks import show
+    from notebooks.warehouse import ask, source
+
+    EVERYWHERE = "all environments"
+
+
+@app.cell
+def _():
+    read = source("fct_deliveries_hourly", "quarantined_deliveries", "dim_identities")
+    mo.stop(read.problem is not None, mo.md(read.problem or ""))
+    freshness = ask("""
+        with hours as (
+            select
+                environment,
+                sum(deliveries)::bigint as deliveries,
+                (sum(deliveries) filter (where kind = 'quarantined'))::bigint as quarantined,
+                sum(bytes) / 1e6 as megabytes,
+                max(hour) as last_hour,
+                max_by(max_landing_delay_seconds, hour) as last_delay_seconds
+            from marts.fct_deliveries_hourly
+            group by environment
+        ),
+        identities as (
+            select environment, count(*) as identities, max(last_seen_at) as last_evaluation_at
+            from marts.dim_identities
+            group by environment
+        )
+        select
+            hours.environment,
+            hours.deliveries,
+            coalesce(hours.quarantined, 0) as quarantined,
+            hours.megabytes,
+            coalesce(identities.identities, 0) as identities,
+            hours.last_hour,
+            identities.last_evaluation_at,
+            hours.last_delay_seconds
+        from hours
+        left join identities on hours.environment = identities.environment
+        order by hours.deliveries desc, hours.environment
+    """)
+    mo.stop(freshness.empty, show.note("No webhook has landed yet: the marts have no rows. Send webhooks, then refresh."))
+    return freshness, read
+
+
+@app.cell
+def _(read):
+    mo.md(f"""
+    # Data health
+
+    What arrived, how fresh it is, how much of it was new, and what could not be read. Read from `{read.path.name}`.
+    """)
+    return
+
+
+@app.cell
+def _(freshness):
+    show.table(
+        freshness,
+        "How fresh each environment is",
+        {
+            "environment": "Environment", "deliveries": "Deliveries", "quarantined": "Of them quarantined",
+            "megabytes": "Megabytes", "identities": "Identities", "last_hour": "Last hour with any (UTC)",
+            "last_evaluation_at": "Last evaluation (UTC)", "last_delay_seconds": "Receipt to landing, then at most",
+        },
+        {"last_delay_seconds": show.seconds},
+    )
+    return
+
+
+@app.cell
+def _(freshness):
+    environment_picker = mo.ui.dropdown([EVERYWHERE, *freshness.environment], EVERYWHERE, label="Environment")
+    environment_picker
+    return (environment_picker,)
+
+
+@app.cell
+def _(environment_picker):
+    environment = environment_picker.value
+    return (environment,)
+
+
+@app.cell
+def _(environment):
+    ends = ask(
+        """
+        select min(hour)::date as first, max(hour)::date as last
+        from marts.fct_deliveries_hourly
+        where environment = $environment or $environment = $everywhere
+        """,
+        environment=environment,
+        everywhere=EVERYWHERE,
+    ).iloc[0]
+    period_picker = mo.ui.date_range(ends["first"].date(), ends["last"].date(), label="Period (UTC)")
+    period_picker
+    return (period_picker,)
+
+
+@app.cell
+def _(period_picker):
+    start, end = period_picker.value
+    return end, start
+
+
+@app.cell
+def _(end, environment, start):
+    scope = show.Scope(environment, start, end)
+    asked = {"environment": environment, "everywhere": EVERYWHERE, "start": start, "end": end}
+    # Up to three days by the hour, longer ones by the day.
+    unit = "hour" if (end - start).days < 3 else "day"
+    traffic = ask(
+        f"""
+        select
+            date_trunc('{unit}', hour)::timestamp as {unit},
+            environment,
+            kind,
+            sum(deliveries)::bigint as deliveries,
+            sum(distinct_payloads)::bigint as states,
+            sum(test_deliveries)::bigint as test_deliveries,
+            max(deliveries) / 60 as busiest_per_minute,
+            max(max_landing_delay_seconds) as max_landing_delay_seconds
+        from marts.fct_deliveries_hourly
+        where
+            (environment = $environment or $environment = $everywhere)
+            and hour >= $start
+            and hour < $end + interval 1 day
+        group by all
+        order by {unit}, environment, kind
+        """,  # noqa: S608  # one of two words
+        **asked,
+    )
+    return asked, scope, traffic, unit
+
+
+@app.cell
+def _(scope, traffic, unit):
+    deliveries_chart = show.by_time(
+        traffic, "deliveries", "environment",
+        title=f"Deliveries per {unit}, by environment", heading=f"deliveries per {unit}", scope=scope, time=unit,
+    )
+    deliveries_chart
+    return
+
+
+@app.cell
+def _(scope, traffic, unit):
+    kinds_chart = show.by_time(
+        traffic, "deliveries", "kind",
+        title=f"Deliveries per {unit}, by kind", heading=f"deliveries per {unit}", scope=scope, time=unit,
+        order=("evaluation", "flag_change", "audit_log", "quarantined"),
+    )
+    kinds_chart
+    return
+
+
+@app.cell
+def _(scope, traffic, unit):
+    minutes_chart = show.lines(
+        traffic.groupby([unit, "environment"], as_index=False)["busiest_per_minute"].max(),
+        "busiest_per_minute", "environment",
+        title="Deliveries per minute in the busiest hour", heading="deliveries per minute (mean of the hour)",
+        scope=scope, time=unit, number_format=".3~r",
+    )
+    minutes_chart
+    return
+
+
+@app.cell
+def _(traffic, unit):
+    evaluations = traffic[traffic.kind == "evaluation"]
+    repeated = evaluations.groupby(unit, as_index=False)[["deliveries", "states"]].sum()
+    states = repeated.melt(unit, ["deliveries", "states"], "what", "webhooks")
+    states["what"] = states["what"].map({"deliveries": "all evaluations", "states": "distinct within their hour"})
+    return repeated, states
+
+
+@app.cell
+def _(scope, states, unit):
+    states_chart = show.lines(
+        states, "webhooks", "what",
+        title="Evaluations, and how many of them said something else", heading=f"webhooks per {unit}",
+        scope=scope, time=unit, order=("all evaluations", "distinct within their hour"),
+    )
+    states_chart
+    return
+
+
+@app.cell
+def _(scope, traffic, unit):
+    delay_chart = show.lines(
+        traffic.groupby([unit, "environment"], as_index=False)["max_landing_delay_seconds"].max(),
+        "max_landing_delay_seconds", "environment",
+        title="Longest delay from receipt to landing; the marts follow in the same refresh",
+        heading="seconds", scope=scope, time=unit, number_format=",.3~r",
+    )
+    delay_chart
+    return
+
+
+@app.cell
+def _(asked):
+    quarantine = ask(
+        """
+        select
+            environment,
+            reason,
+            count(*) as deliveries,
+            min(received_at) as first_at,
+            max(received_at) as last_at,
+            min(body_excerpt) as for_example
+        from marts.quarantined_deliveries
+        where
+            (environment = $environment or $environment = $everywhere)
+            and received_at >= $start
+            and received_at < $end + interval 1 day
+        group by environment, reason
+        order by deliveries desc, environment, reason
+        """,
+        **asked,
+    )
+    return (quarantine,)
+
+
+@app.cell
+def _(quarantine, scope):
+    show.table(
+        quarantine,
+        f"What could not be read, {scope}",
+        {
+            "environment": "Environment", "reason": "Reason", "deliveries": "Deliveries", "first_at": "First (UTC)",
+            "last_at": "Last (UTC)", "for_example": "One of them begins",
+        },
+        otherwise="Everything that arrived could be read.",
+    )
+    return
+
+
+if __name__ == "__main__":
+    app.run()

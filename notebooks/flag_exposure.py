@@ -1,0 +1,309 @@
+import marimo
+
+app = marimo.App(width="full", app_title="Flag exposure")
+
+with app.setup:
+    import marimo as mo
+
+    from notebooks import show
+    from notebooks.warehouse import ask, source
+
+
+@app.cell
+def _():
+    read = source(
+        *("dim_flags", "dim_identities", "fct_flag_exposures_daily"),
+        *("fct_flag_assignments", "fct_explained_assignments"),
+    )
+    mo.stop(read.problem is not None, mo.md(read.problem or ""))
+    environments = ask("""
+        select environment, count(*) as flags, max(last_seen_at) as last_seen_at
+        from marts.dim_flags
+        group by environment
+        order by max(identities) desc, environment
+    """)
+    mo.stop(environments.empty, show.note("No flag was evaluated yet: the marts have no rows. Send webhooks, then refresh."))
+    return environments, read
+
+
+@app.cell
+def _(read):
+    mo.md(f"""
+    # Flag exposure
+
+    Who was given which variation of a flag, since when, and why it changed. An exposure is an *evaluation* by
+    Flagsmith: whether a person saw it, the webhooks do not say. Read from `{read.path.name}`.
+    """)
+    return
+
+
+@app.cell
+def _(environments):
+    environment_picker = mo.ui.dropdown(list(environments.environment), environments.environment[0], label="Environment")
+    environment_picker
+    return (environment_picker,)
+
+
+@app.cell
+def _(environment_picker):
+    environment = environment_picker.value
+    return (environment,)
+
+
+@app.cell
+def _(environment):
+    flags = ask(
+        """
+        select feature_id, name, type, current_default, len(variations) as variation_count, identities, is_stale,
+            first_seen_at, last_seen_at
+        from marts.dim_flags
+        where environment = $environment
+        order by is_stale, len(variations) desc, feature_id
+        """,
+        environment=environment,
+    )
+    names = flags.name.map(show.labels(flags.name, 80)) + flags.name.duplicated(keep=False).map({True: " #", False: ""})
+    names = [name + str(number) if name.endswith(" #") else name for name, number in zip(names, flags.feature_id, strict=True)]
+    flag_picker = mo.ui.dropdown(
+        dict(zip(names, flags.feature_id.tolist(), strict=True)), names[0], label="Flag", searchable=True
+    )
+    flag_picker
+    return flag_picker, flags
+
+
+@app.cell
+def _(flag_picker):
+    feature_id = flag_picker.value
+    return (feature_id,)
+
+
+@app.cell
+def _(environment, feature_id):
+    days = ask(
+        """
+        select min(day) as first, max(day) as last
+        from marts.fct_flag_exposures_daily
+        where environment = $environment and feature_id = $feature_id
+        """,
+        environment=environment,
+        feature_id=feature_id,
+    ).iloc[0]
+    period_picker = mo.ui.date_range(days["first"].date(), days["last"].date(), label="Period (UTC)")
+    period_picker
+    return (period_picker,)
+
+
+@app.cell
+def _(period_picker):
+    start, end = period_picker.value
+    return end, start
+
+
+@app.cell
+def _(end, environment, feature_id, flags, start):
+    flag = flags[flags.feature_id == feature_id].iloc[0]
+    flag_name = show.shortened(flag["name"], 60)
+    scope = show.Scope(environment, start, end)
+    asked = {"environment": environment, "feature_id": feature_id, "start": start, "end": end}
+    show.Html(f"<h2>{show.escape(flag['name'])}</h2>")
+    return asked, flag_name, scope
+
+
+@app.cell
+def _(asked):
+    totals = ask(
+        """
+        with given as (
+            select
+                variation,
+                count(distinct identity) as identities_ever,
+                min(first_exposed_at) as first_exposed_at,
+                max(last_exposed_at) as last_exposed_at
+            from marts.fct_flag_exposures
+            where environment = $environment and feature_id = $feature_id
+            group by variation
+        ),
+        evaluations as (
+            select variation, sum(evaluations)::bigint as evaluations
+            from marts.fct_flag_exposures_daily
+            where environment = $environment and feature_id = $feature_id and day between $start and $end
+            group by variation
+        )
+        select
+            evaluations.*,
+            evaluations.evaluations / sum(evaluations.evaluations) over () as share,
+            given.* exclude (variation)
+        from evaluations
+        inner join given on evaluations.variation = given.variation
+        order by evaluations.evaluations desc, evaluations.variation
+        """,
+        **asked,
+    )
+    daily = ask(
+        """
+        select day, variation, assignment_reason, identities, new_identities, evaluations
+        from marts.fct_flag_exposures_daily
+        where environment = $environment and feature_id = $feature_id and day between $start and $end
+        order by day, variation, assignment_reason
+        """,
+        **asked,
+    )
+    variations = show.in_order(daily.variation)
+    return daily, totals, variations
+
+
+@app.cell
+def _(scope, totals):
+    show.table(
+        totals,
+        f"What was given, {scope}",
+        {
+            "variation": "Variation",
+            "evaluations": "Evaluations in the period",
+            "share": "Share of them",
+            "identities_ever": "Identities ever",
+            "first_exposed_at": "First ever (UTC)",
+            "last_exposed_at": "Last ever (UTC)",
+        },
+        {"share": show.percent},
+        otherwise="The flag was not evaluated in this period.",
+    )
+    return
+
+
+@app.cell
+def _(daily, flag_name, scope, variations):
+    evaluations_chart = show.by_time(
+        daily, "evaluations", "variation",
+        title=f"Evaluations of {flag_name} per day, by variation", heading="evaluations a day", scope=scope, order=variations,
+    )
+    evaluations_chart
+    return
+
+
+@app.cell
+def _(daily, flag_name, scope, variations):
+    share_chart = show.by_time(
+        daily, "identities", "variation",
+        title=f"Share of identities per variation of {flag_name}", heading="share of the day's identities (%)",
+        scope=scope, order=variations, as_shares=True,
+    )
+    share_chart
+    return
+
+
+@app.cell
+def _(daily, flag_name, scope, variations):
+    first_chart = show.by_time(
+        daily, "new_identities", "variation",
+        title=f"First exposures to {flag_name} per day, by variation", heading="identities given it for the first time",
+        scope=scope, order=variations,
+    )
+    first_chart
+    return
+
+
+@app.cell
+def _(daily, flag_name, scope, variations):
+    reasons = daily.groupby(["assignment_reason", "variation"], as_index=False)["evaluations"].sum()
+    reasons_chart = show.bars(
+        reasons, "evaluations", "assignment_reason", "variation",
+        title=f"Where the value of {flag_name} came from", heading="evaluations", scope=scope, order=variations,
+    )
+    reasons_chart
+    return (reasons,)
+
+
+@app.cell
+def _(asked):
+    flows = ask(
+        """
+        with spells as (
+            select
+                identity,
+                valid_from,
+                variation,
+                change_reason,
+                lag(variation) over (partition by identity order by valid_from) as before
+            from marts.fct_flag_assignments
+            where environment = $environment and feature_id = $feature_id
+        )
+        select
+            spells.before || ' → ' || spells.variation as switch,
+            spells.change_reason,
+            coalesce(explained.changed_by, 'not announced') as changed_by,
+            count(*) as switches,
+            count(distinct spells.identity) as identities,
+            min(spells.valid_from) as first_at,
+            max(spells.valid_from) as last_at
+        from spells
+        left join marts.fct_explained_assignments as explained
+            on
+                explained.environment = $environment
+                and explained.feature_id = $feature_id
+                and spells.identity = explained.identity
+                and spells.valid_from = explained.valid_from
+        where
+            spells.before <> spells.variation
+            and spells.valid_from >= $start
+            and spells.valid_from < $end + interval 1 day
+        group by all
+        order by switches desc, switch, change_reason, changed_by
+        """,
+        **asked,
+    )
+    return (flows,)
+
+
+@app.cell
+def _(flag_name, flows, scope):
+    most = flows.groupby("switch").switches.sum().sort_values(ascending=False, kind="stable").index[:15]
+    flows_chart = show.bars(
+        flows[flows.switch.isin(most)].sort_values("switch", key=lambda column: column.map(list(most).index)),
+        "switches", "switch", "change_reason",
+        title=f"Who was switched from one variation of {flag_name} to another, and why",
+        heading="switches", scope=scope,
+    )
+    flows_chart
+    return
+
+
+@app.cell
+def _(flows, scope):
+    show.table(
+        flows.head(30),
+        f"Switches, {scope}" + ("" if len(flows) <= 30 else f" (the 30 most frequent of {len(flows):,})"),
+        {
+            "switch": "From → to", "change_reason": "Why", "changed_by": "Changed by", "switches": "Switches",
+            "identities": "Identities", "first_at": "First (UTC)", "last_at": "Last (UTC)",
+        },
+        otherwise="Nobody was given another variation of this flag in this period.",
+    )
+    return
+
+
+@app.cell
+def _(environment):
+    stale = ask(
+        """
+        select name, type, coalesce(current_default, variations[1]) as everybody_gets, identities, first_seen_at, last_seen_at
+        from marts.dim_flags
+        where environment = $environment and is_stale
+        order by first_seen_at, name
+        """,
+        environment=environment,
+    )
+    show.table(
+        stale,
+        f"Flags to clean up in {show.shortened(environment)}: lately everybody got the same",
+        {
+            "name": "Flag", "type": "Type", "everybody_gets": "By default now", "identities": "Identities ever",
+            "first_seen_at": "First seen (UTC)", "last_seen_at": "Last seen (UTC)",
+        },
+        otherwise="Every flag gives somebody something else.",
+    )
+    return (stale,)
+
+
+if __name__ == "__main__":
+    app.run()

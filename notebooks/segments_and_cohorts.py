@@ -1,0 +1,300 @@
+import marimo
+
+app = marimo.App(width="full", app_title="Segments and cohorts")
+
+with app.setup:
+    import marimo as mo
+
+    from notebooks import show
+    from notebooks.warehouse import ask, source
+
+
+@app.cell
+def _():
+    read = source(
+        *("fct_segment_sizes_daily", "fct_segment_memberships", "dim_cohorts", "fct_cohort_memberships"),
+        *("fct_cohort_sizes_daily", "fct_cohort_retention", "fct_cohort_flag_exposures", "fct_segment_rule_drift"),
+    )
+    mo.stop(read.problem is not None, mo.md(read.problem or ""))
+    environments = ask("""
+        select environment, max(day) as last_day
+        from (
+            select environment, day from marts.fct_segment_sizes_daily
+            union all
+            select environment, day from marts.fct_cohort_sizes_daily
+        )
+        group by environment
+        order by count(*) desc, environment
+    """)
+    mo.stop(
+        environments.empty,
+        show.note("Nobody was in a segment or a cohort yet: the marts have no rows. Send webhooks, then refresh."),
+    )
+    return environments, read
+
+
+@app.cell
+def _(read):
+    mo.md(f"""
+    # Segments and cohorts
+
+    A segment is a rule of Flagsmith, a cohort is one of yours. How both grew, who came back, and what they were
+    given. Read from `{read.path.name}`.
+    """)
+    return
+
+
+@app.cell
+def _(environments):
+    environment_picker = mo.ui.dropdown(list(environments.environment), environments.environment[0], label="Environment")
+    environment_picker
+    return (environment_picker,)
+
+
+@app.cell
+def _(environment_picker):
+    environment = environment_picker.value
+    return (environment,)
+
+
+@app.cell
+def _(environment):
+    sizes = ask(
+        """
+        select 'segment' as kind, segment_id::varchar as key, segment_name as name, day, members, entered, "left"
+        from marts.fct_segment_sizes_daily
+        where environment = $environment
+        union all
+        select 'cohort', sizes.cohort_key, cohorts.name, sizes.day, sizes.members, sizes.entered, sizes."left"
+        from marts.fct_cohort_sizes_daily as sizes
+        inner join marts.dim_cohorts as cohorts on sizes.cohort_key = cohorts.cohort_key
+        where sizes.environment = $environment
+        order by kind, key, day
+        """,
+        environment=environment,
+    )
+    latest = sizes.groupby(["kind", "key"], as_index=False).last().sort_values(
+        ["kind", "members", "key"], ascending=[True, False, True], ignore_index=True
+    )
+    spelled = latest["kind"] + " " + latest["name"].map(show.labels(latest["name"], 60))
+    spelled = spelled.where(~spelled.duplicated(keep=False), spelled + " (" + latest["key"] + ")")
+    choices = {label: (kind, key) for label, kind, key in zip(spelled, latest["kind"], latest["key"], strict=True)}
+    first, second = (list(choices) * 2)[:2]
+    return choices, first, latest, second, sizes
+
+
+@app.cell
+def _(environment, latest, sizes):
+    everything = show.Scope(environment, sizes.day.min().date(), sizes.day.max().date())
+    show.table(
+        latest,
+        f"All segments and cohorts, {show.shortened(environment)}, at the end of {show.day(everything.end)}",
+        {"kind": "Kind", "name": "Name", "members": "Members", "entered": "Entered that day", "left": "Left that day"},
+    )
+    return (everything,)
+
+
+@app.cell
+def _(choices, first, second):
+    first_picker = mo.ui.dropdown(choices, first, label="Look at", searchable=True)
+    second_picker = mo.ui.dropdown(choices, second, label="and compare with", searchable=True)
+    mo.hstack([first_picker, second_picker], justify="start")
+    return first_picker, second_picker
+
+
+@app.cell
+def _(first_picker, second_picker):
+    chosen = [first_picker.value, second_picker.value]
+    return (chosen,)
+
+
+@app.cell
+def _(everything):
+    period_picker = mo.ui.date_range(everything.start, everything.end, label="Period (UTC)")
+    period_picker
+    return (period_picker,)
+
+
+@app.cell
+def _(period_picker):
+    start, end = period_picker.value
+    return end, start
+
+
+@app.cell
+def _(choices, chosen, end, environment, sizes, start):
+    scope = show.Scope(environment, start, end)
+    names = {key: label for label, key in choices.items()}
+    (kind, key), label = chosen[0], names[chosen[0]]
+    shown = sizes[(sizes.day.dt.date >= start) & (sizes.day.dt.date <= end)]
+    shown = shown.assign(segment_or_cohort=[names[one] for one in zip(shown["kind"], shown["key"], strict=True)])
+    compared = shown[shown.segment_or_cohort.isin([names[one] for one in chosen])]
+    flow = compared[compared.segment_or_cohort == label].melt("day", ["entered", "left"], "movement", "identities")
+    return compared, flow, key, kind, label, names, scope
+
+
+@app.cell
+def _(chosen, compared, names, scope):
+    sizes_chart = show.lines(
+        compared, "members", "segment_or_cohort",
+        title="Members at the end of each day", heading="identities", scope=scope,
+        order=dict.fromkeys(names[one] for one in chosen),
+    )
+    sizes_chart
+    return
+
+
+@app.cell
+def _(flow, label, scope):
+    flow_chart = show.lines(
+        flow, "identities", "movement",
+        title=f"Who entered and who left {label}, day by day", heading="identities a day", scope=scope,
+        order=("entered", "left"),
+    )
+    flow_chart
+    return
+
+
+@app.cell
+def _(chosen, environment, names):
+    overlap = ask(
+        """
+        with memberships as (
+            select 'segment' as kind, segment_id::varchar as key, identity
+            from marts.fct_segment_memberships
+            where environment = $environment and is_current
+            union all
+            select 'cohort', cohort_key, identity
+            from marts.fct_cohort_memberships
+            where environment = $environment and is_current
+        ),
+        members as (
+            select
+                identity,
+                bool_or(kind = $kind_1 and key = $key_1) as in_first,
+                bool_or(kind = $kind_2 and key = $key_2) as in_second
+            from memberships
+            group by identity
+        ),
+        placed as (
+            select case when in_first and in_second then 'in both' when in_first then $name_1 else $name_2 end as who
+            from members
+            where in_first or in_second
+        )
+        select who, count(*) as identities
+        from placed
+        group by who
+        order by who = 'in both' desc, who
+        """,
+        environment=environment,
+        kind_1=chosen[0][0], key_1=chosen[0][1], name_1=f"only {names[chosen[0]]}",
+        kind_2=chosen[1][0], key_2=chosen[1][1], name_2=f"only {names[chosen[1]]}",
+    )
+    return (overlap,)
+
+
+@app.cell
+def _(environment, everything, overlap):
+    overlap_chart = show.bars(
+        overlap, "identities", "who",
+        title="Who is in both now, and who in one alone", heading="identities now",
+        scope=show.Scope(environment, everything.end, everything.end),
+    )
+    overlap_chart
+    return
+
+
+@app.cell
+def _(environment, key, kind):
+    retention = ask(
+        """
+        select start_period, period_number, identities, active_identities, retention
+        from marts.fct_cohort_retention
+        where
+            environment = $environment
+            and cohort_key = $key
+            and counted_from = 'first_seen'
+            and period = 'week'
+        order by start_period, period_number
+        """,
+        environment=environment,
+        key=key if kind == "cohort" else "",
+    )
+    given = ask(
+        """
+        select feature_name, variation, identities, share
+        from marts.fct_cohort_flag_exposures
+        where environment = $environment and cohort_key = $key
+        qualify count(*) over (partition by feature_id) > 1
+        order by feature_name, identities desc, variation
+        """,
+        environment=environment,
+        key=key if kind == "cohort" else "",
+    )
+    return given, retention
+
+
+@app.cell
+def _(everything, kind, label, retention):
+    cells = retention.assign(
+        start=[f"{show.day(one)} ({count:,})" for one, count in zip(retention.start_period, retention.identities, strict=True)]
+    )
+    retention_chart = show.heat(
+        cells, "retention", "period_number", "start",
+        title=f"Who of {label} came back, by the week of their first evaluation",
+        headings=("weeks later (the last one is not over)", "week begun (identities)", "share (%)"),
+        scope=everything,
+    ) if kind == "cohort" else show.note("Retention is computed for cohorts: choose one above, or declare one (docs/cohorts.md).")
+    retention_chart
+    return
+
+
+@app.cell
+def _(given, kind, label):
+    show.table(
+        given,
+        f"What {label} was given while a member: the flags that do not give all of them the same",
+        {"feature_name": "Flag", "variation": "Variation", "identities": "Identities", "share": "Share"},
+        {"share": show.percent},
+        otherwise="Every flag gave all of its members the same." if kind == "cohort" else "This is computed for cohorts: choose one above.",
+    )
+    return
+
+
+@app.cell
+def _(environment):
+    drift = ask(
+        """
+        select
+            cohorts.name,
+            drift.segment_name,
+            drift.deliveries,
+            drift.agreement,
+            drift.stated_only,
+            drift.by_rule_only,
+            drift.disagreeing_identities,
+            coalesce(drift.example_stated_only, drift.example_by_rule_only) as example,
+            drift.last_disagreement_at
+        from marts.fct_segment_rule_drift as drift
+        inner join marts.dim_cohorts as cohorts on drift.cohort_key = cohorts.cohort_key
+        where drift.environment = $environment
+        order by drift.agreement, cohorts.name
+        """,
+        environment=environment,
+    )
+    show.table(
+        drift,
+        f"Cohorts held against the Flagsmith segments they mirror, {show.shortened(environment)}",
+        {
+            "name": "Cohort", "segment_name": "Segment", "deliveries": "Deliveries compared", "agreement": "Agree",
+            "stated_only": "Member for Flagsmith alone", "by_rule_only": "Member by our rule alone",
+            "disagreeing_identities": "Identities concerned", "example": "One of them", "last_disagreement_at": "Last time (UTC)",
+        },
+        {"agreement": show.percent},
+        otherwise="No cohort mirrors a segment of this environment.",
+    )
+    return (drift,)
+
+
+if __name__ == "__main__":
+    app.run()

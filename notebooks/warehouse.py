@@ -1,0 +1,79 @@
+"""Ask the marts. Each question opens the file read-only and closes it again, so that nobody is blocked."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pandas
+
+from loader import settings
+
+WAIT_SECONDS = 10
+
+
+class WarehouseError(Exception):
+    """The marts cannot be read. The message says which file, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The DuckDB file that is read. `problem` says in Markdown why there is nothing to show, or is None."""
+
+    path: Path
+    problem: str | None = None
+
+    @property
+    def is_published_copy(self) -> bool:
+        return self.path.name == "published.duckdb"
+
+
+def source(*marts: str) -> Source:
+    """Find the file to read: the published copy where there is one, else the warehouse itself.
+
+    `marts`: names of the tables that a notebook needs; a missing one is a problem that the reader is told.
+    """
+    path = _path()
+    if not path.exists():
+        return Source(
+            path,
+            f"**There is no warehouse yet.** Looked for `{path}`. `make demo` makes one in `data/demo`; "
+            "`flagsmith-warehouse refresh` makes yours. Elsewhere? Set `FLAGSMITH_WAREHOUSE_DIR`.",
+        )
+    there = set(ask("select table_name from information_schema.tables where table_schema = 'marts'").table_name)
+    missing = [name for name in marts if name not in there]
+    problem = (
+        f"**Not built yet:** `{'`, `'.join(missing)}` in `{path}`. Run `flagsmith-warehouse refresh`."
+        if missing
+        else None
+    )
+    return Source(path, problem)
+
+
+def ask(sql: str, **parameters: object) -> pandas.DataFrame:
+    """Return the answer to a question in SQL; `$name` in it stands for the parameter of that name.
+
+    Raises WarehouseError if the file stays locked by a writer for 10 seconds; duckdb.Error for wrong SQL.
+    """
+    with _open() as connection:
+        return connection.execute(sql, parameters or None).df()
+
+
+def _path() -> Path:
+    directory = settings.read().warehouse_dir
+    published = directory / "published.duckdb"
+    return published if published.exists() else directory / "warehouse.duckdb"
+
+
+def _open() -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return duckdb.connect(str(_path()), read_only=True)
+        except duckdb.IOException as error:
+            if "lock" not in str(error).lower() or time.monotonic() > deadline:
+                raise WarehouseError(
+                    f"{_path()} cannot be read: {error}\nWhile it is being written nobody else can open it. "
+                    "Wait for `refresh` to end, or read the copy that `flagsmith-warehouse publish` makes."
+                ) from error
+            time.sleep(0.1)

@@ -1,0 +1,70 @@
+"""The answers in docs/recipes.md are what the marts say.
+
+To write them anew: REWRITE_RECIPES=1 .venv/bin/python -m pytest tests/notebooks/test_recipes.py
+"""
+
+import os
+import re
+
+import duckdb
+import pytest
+
+from .conftest import RECIPES
+
+RECIPE = re.compile(
+    r"^### (?P<number>\d+)\. (?P<question>.+?)\n(?P<text>.*?)```sql\n(?P<sql>.*?)```\n"
+    r"(?:\n```text\n(?P<answer>.*?)```\n)?",
+    re.S | re.M,
+)
+FOUND = [match.groupdict() for match in RECIPE.finditer(RECIPES.read_text(encoding="utf-8"))]
+
+
+@pytest.fixture(scope="module")
+def connection(month):
+    with duckdb.connect(str(month / "warehouse.duckdb"), read_only=True) as connection:
+        if os.environ.get("REWRITE_RECIPES"):
+            rewrite(connection)
+        yield connection
+
+
+def printed(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """The answer as columns of text, as a person would lay it out; numbers to the right, null as `-`."""
+    cursor = connection.execute(sql)
+    names, kinds = [one[0] for one in cursor.description], [str(one[1]) for one in cursor.description]
+    rows = [["-" if value is None else cell(value) for value in row] for row in cursor.fetchall()]
+    numeric = [kind.split("(")[0] in ("BIGINT", "INTEGER", "DOUBLE", "DECIMAL") for kind in kinds]
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        parts = zip(cells, widths, numeric, strict=True)
+        return "  ".join(c.rjust(w) if right else c.ljust(w) for c, w, right in parts).rstrip()
+
+    return "\n".join([line(names), line(["-" * width for width in widths]), *map(line, rows)]) + "\n"
+
+
+def cell(value: object) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def rewrite(connection: duckdb.DuckDBPyConnection) -> None:
+    def with_answer(match: re.Match) -> str:
+        question = match[0].partition("\n\n```text\n")[0].rstrip("\n")
+        return f"{question}\n\n```text\n{printed(connection, match['sql'])}```\n"
+
+    RECIPES.write_text(RECIPE.sub(with_answer, RECIPES.read_text(encoding="utf-8")), encoding="utf-8")
+    FOUND[:] = [match.groupdict() for match in RECIPE.finditer(RECIPES.read_text(encoding="utf-8"))]
+
+
+def test_recipes__the_page__has_twenty_questions_in_order():
+    assert [int(recipe["number"]) for recipe in FOUND] == list(range(1, 21))
+    assert RECIPES.read_text(encoding="utf-8").count("```sql") == 20
+
+
+@pytest.mark.parametrize("number", range(1, 21))
+def test_recipes__asked_of_the_example_month__answer_what_the_page_says(connection, number):
+    recipe = FOUND[number - 1]
+    answer = printed(connection, recipe["sql"])
+    assert answer.count("\n") > 2, "a question without an answer teaches nothing"
+    assert answer == recipe["answer"], recipe["question"]
