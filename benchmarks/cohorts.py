@@ -6,7 +6,7 @@ By default 50 cohorts of 5 conditions over 1,000,000 identities with 10 traits e
 evaluates a sample; its time for all is extrapolated, and its verdicts must equal the SQL's.
 """
 
-# ruff: noqa: S608  # queries of our own making
+# queries of our own making
 import random
 import sys
 import time

@@ -45,7 +45,10 @@ def _():
         left join identities on hours.environment = identities.environment
         order by hours.deliveries desc, hours.environment
     """)
-    mo.stop(freshness.empty, show.note("No webhook has landed yet: the marts have no rows. Send webhooks, then refresh."))
+    mo.stop(
+        freshness.empty,
+        show.note("No webhook has landed yet: the marts have no rows. Send webhooks, then refresh."),
+    )
     return freshness, read
 
 
@@ -65,9 +68,14 @@ def _(freshness):
         freshness,
         "How fresh each environment is",
         {
-            "environment": "Environment", "deliveries": "Deliveries", "quarantined": "Of them quarantined",
-            "megabytes": "Megabytes", "identities": "Identities", "last_hour": "Last hour with any (UTC)",
-            "last_evaluation_at": "Last evaluation (UTC)", "last_delay_seconds": "Receipt to landing, then at most",
+            "environment": "Environment",
+            "deliveries": "Deliveries",
+            "quarantined": "Of them quarantined",
+            "megabytes": "Megabytes",
+            "identities": "Identities",
+            "last_hour": "Last hour with any (UTC)",
+            "last_evaluation_at": "Last evaluation (UTC)",
+            "last_delay_seconds": "Receipt to landing, then at most",
         },
         {"last_delay_seconds": show.seconds},
     )
@@ -133,7 +141,7 @@ def _(end, environment, start):
             and hour < $end + interval 1 day
         group by all
         order by {unit}, environment, kind
-        """,  # noqa: S608  # one of two words
+        """,  # one of two words
         **asked,
     )
     return asked, scope, traffic, unit
@@ -142,8 +150,13 @@ def _(end, environment, start):
 @app.cell
 def _(scope, traffic, unit):
     deliveries_chart = show.by_time(
-        traffic, "deliveries", "environment",
-        title=f"Deliveries per {unit}, by environment", heading=f"deliveries per {unit}", scope=scope, time=unit,
+        traffic,
+        "deliveries",
+        "environment",
+        title=f"Deliveries per {unit}, by environment",
+        heading=f"deliveries per {unit}",
+        scope=scope,
+        time=unit,
     )
     deliveries_chart
     return
@@ -152,8 +165,13 @@ def _(scope, traffic, unit):
 @app.cell
 def _(scope, traffic, unit):
     kinds_chart = show.by_time(
-        traffic, "deliveries", "kind",
-        title=f"Deliveries per {unit}, by kind", heading=f"deliveries per {unit}", scope=scope, time=unit,
+        traffic,
+        "deliveries",
+        "kind",
+        title=f"Deliveries per {unit}, by kind",
+        heading=f"deliveries per {unit}",
+        scope=scope,
+        time=unit,
         order=("evaluation", "flag_change", "audit_log", "quarantined"),
     )
     kinds_chart
@@ -164,9 +182,13 @@ def _(scope, traffic, unit):
 def _(scope, traffic, unit):
     minutes_chart = show.lines(
         traffic.groupby([unit, "environment"], as_index=False)["busiest_per_minute"].max(),
-        "busiest_per_minute", "environment",
-        title="Deliveries per minute in the busiest hour", heading="deliveries per minute (mean of the hour)",
-        scope=scope, time=unit, number_format=".3~r",
+        "busiest_per_minute",
+        "environment",
+        title="Deliveries per minute in the busiest hour",
+        heading="deliveries per minute (mean of the hour)",
+        scope=scope,
+        time=unit,
+        number_format=".3~r",
     )
     minutes_chart
     return
@@ -177,16 +199,23 @@ def _(traffic, unit):
     evaluations = traffic[traffic.kind == "evaluation"]
     repeated = evaluations.groupby(unit, as_index=False)[["deliveries", "states"]].sum()
     states = repeated.melt(unit, ["deliveries", "states"], "what", "webhooks")
-    states["what"] = states["what"].map({"deliveries": "all evaluations", "states": "distinct within their hour"})
+    states["what"] = states["what"].map(
+        {"deliveries": "all evaluations", "states": "distinct within their hour"}
+    )
     return repeated, states
 
 
 @app.cell
 def _(scope, states, unit):
     states_chart = show.lines(
-        states, "webhooks", "what",
-        title="Evaluations, and how many of them said something else", heading=f"webhooks per {unit}",
-        scope=scope, time=unit, order=("all evaluations", "distinct within their hour"),
+        states,
+        "webhooks",
+        "what",
+        title="Evaluations, and how many of them said something else",
+        heading=f"webhooks per {unit}",
+        scope=scope,
+        time=unit,
+        order=("all evaluations", "distinct within their hour"),
     )
     states_chart
     return
@@ -196,9 +225,13 @@ def _(scope, states, unit):
 def _(scope, traffic, unit):
     delay_chart = show.lines(
         traffic.groupby([unit, "environment"], as_index=False)["max_landing_delay_seconds"].max(),
-        "max_landing_delay_seconds", "environment",
+        "max_landing_delay_seconds",
+        "environment",
         title="Longest delay from receipt to landing; the marts follow in the same refresh",
-        heading="seconds", scope=scope, time=unit, number_format=",.3~r",
+        heading="seconds",
+        scope=scope,
+        time=unit,
+        number_format=",.3~r",
     )
     delay_chart
     return
@@ -234,8 +267,12 @@ def _(quarantine, scope):
         quarantine,
         f"What could not be read, {scope}",
         {
-            "environment": "Environment", "reason": "Reason", "deliveries": "Deliveries", "first_at": "First (UTC)",
-            "last_at": "Last (UTC)", "for_example": "One of them begins",
+            "environment": "Environment",
+            "reason": "Reason",
+            "deliveries": "Deliveries",
+            "first_at": "First (UTC)",
+            "last_at": "Last (UTC)",
+            "for_example": "One of them begins",
         },
         otherwise="Everything that arrived could be read.",
     )

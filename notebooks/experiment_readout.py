@@ -22,7 +22,12 @@ def _():
         from marts.dim_experiments
         order by status = 'running' desc, started_at desc, experiment_key
     """)
-    mo.stop(experiments.empty, show.note("No experiment is declared: add one to seeds/experiments.csv (docs/experiments.md), then refresh."))
+    mo.stop(
+        experiments.empty,
+        show.note(
+            "No experiment is declared: add one to seeds/experiments.csv (docs/experiments.md), then refresh."
+        ),
+    )
     return experiments, read
 
 
@@ -39,7 +44,9 @@ def _(read):
 
 @app.cell
 def _(experiments):
-    experiment_picker = mo.ui.dropdown(list(experiments.experiment_key), experiments.experiment_key[0], label="Experiment")
+    experiment_picker = mo.ui.dropdown(
+        list(experiments.experiment_key), experiments.experiment_key[0], label="Experiment"
+    )
     experiment_picker
     return (experiment_picker,)
 
@@ -53,7 +60,9 @@ def _(experiment_picker):
 @app.cell
 def _():
     population_picker = mo.ui.dropdown(
-        {"everybody assigned": "assigned", "those activated": "activated"}, "everybody assigned", label="Population"
+        {"everybody assigned": "assigned", "those activated": "activated"},
+        "everybody assigned",
+        label="Population",
     )
     population_picker
     return (population_picker,)
@@ -68,7 +77,9 @@ def _(population_picker):
 @app.cell
 def _(experiment, experiments):
     declared = experiments[experiments.experiment_key == experiment].iloc[0]
-    scope = show.Scope(declared.environment, declared.started_at.date(), max(declared.read_until, declared.started_at).date())
+    scope = show.Scope(
+        declared.environment, declared.started_at.date(), max(declared.read_until, declared.started_at).date()
+    )
     health = ask(
         """
         select check_name, epoch, status, value, threshold, message, spoils_results
@@ -91,7 +102,14 @@ def _(health, scope):
     show.table(
         health,
         f"Health first, {scope}",
-        {"status": "Status", "check_name": "Check", "epoch": "Epoch (0: all)", "value": "Found", "threshold": "Limit", "message": "What it means"},
+        {
+            "status": "Status",
+            "check_name": "Check",
+            "epoch": "Epoch (0: all)",
+            "value": "Found",
+            "threshold": "Limit",
+            "message": "What it means",
+        },
         otherwise="No check was made yet.",
     )
     return
@@ -161,12 +179,17 @@ def _(declared, results, scope):
     compared = results[(results.verdict != "control") & (results.role != "guardrail")]
     compared = compared.assign(comparison=compared.metric_key + ": " + compared.variation)
     fixed = compared.assign(test="fixed (read once, at the end)")
-    always = compared.assign(test="sequential (may be read every day)", low=compared.sequential_low, high=compared.sequential_high)
+    always = compared.assign(
+        test="sequential (may be read every day)", low=compared.sequential_low, high=compared.sequential_high
+    )
     both = show.stacked(fixed, always)
     lift_chart = show.intervals(
-        both, "comparison", "test",
+        both,
+        "comparison",
+        "test",
         title=f"Lift over {show.shortened(declared.control_variation)}, with its {show.percent(1 - declared.alpha)} interval",
-        heading="relative lift (%)", scope=scope,
+        heading="relative lift (%)",
+        scope=scope,
     )
     lift_chart
     return both, compared
@@ -178,14 +201,25 @@ def _(results, scope):
         results[results.role != "guardrail"],
         f"Results, {scope}",
         {
-            "metric_key": "Metric", "variation": "Variation", "verdict": "Verdict", "identities": "Identities", "mean": "Mean",
-            "lift": "Lift", "low": "From", "high": "To", "chance_to_win": "Chance to win",
-            "fixed_p_value": "p, fixed", "sequential_p_value": "p, sequential",
+            "metric_key": "Metric",
+            "variation": "Variation",
+            "verdict": "Verdict",
+            "identities": "Identities",
+            "mean": "Mean",
+            "lift": "Lift",
+            "low": "From",
+            "high": "To",
+            "chance_to_win": "Chance to win",
+            "fixed_p_value": "p, fixed",
+            "sequential_p_value": "p, sequential",
         },
         {
-            "lift": lambda value: show.percent(value, signed=True), "low": lambda value: show.percent(value, signed=True),
-            "high": lambda value: show.percent(value, signed=True), "chance_to_win": show.percent,
-            "fixed_p_value": show.p_value, "sequential_p_value": show.p_value,
+            "lift": lambda value: show.percent(value, signed=True),
+            "low": lambda value: show.percent(value, signed=True),
+            "high": lambda value: show.percent(value, signed=True),
+            "chance_to_win": show.percent,
+            "fixed_p_value": show.p_value,
+            "sequential_p_value": show.p_value,
         },
     )
     return
@@ -198,8 +232,13 @@ def _(results, scope):
         guardrails,
         f"Guardrails, {scope}",
         {
-            "metric_key": "Metric", "variation": "Variation", "guardrail_status": "Status", "mean": "Mean",
-            "lift": "Lift", "low": "From", "high": "To",
+            "metric_key": "Metric",
+            "variation": "Variation",
+            "guardrail_status": "Status",
+            "mean": "Mean",
+            "lift": "Lift",
+            "low": "From",
+            "high": "To",
         },
         {name: (lambda value: show.percent(value, signed=True)) for name in ("lift", "low", "high")},
         otherwise="No guardrail is declared.",
@@ -235,9 +274,15 @@ def _(metric, scope, trend):
     last = trend[trend.day == trend.day.max()]
     widest = 2 * max([0.1, *last.low.abs().dropna(), *last.high.abs().dropna()])
     trend_chart = show.lines(
-        trend, "lift", "variation",
-        title=f"Lift of {metric} by day, with the always-valid interval", heading="relative lift so far (%)",
-        scope=scope, number_format="+.0%", band=("low", "high"), limits=(-widest, widest),
+        trend,
+        "lift",
+        "variation",
+        title=f"Lift of {metric} by day, with the always-valid interval",
+        heading="relative lift so far (%)",
+        scope=scope,
+        number_format="+.0%",
+        band=("low", "high"),
+        limits=(-widest, widest),
     )
     trend_chart
     return
@@ -249,11 +294,17 @@ def _(power, scope):
         power,
         f"What it can find, {scope}",
         {
-            "metric_key": "Metric", "variation": "Variation", "identities": "Identities", "target_lift": "Lift looked for",
-            "minimum_detectable_lift": "Can find from", "days_so_far": "Days so far", "days_left": "Days left at this rate",
+            "metric_key": "Metric",
+            "variation": "Variation",
+            "identities": "Identities",
+            "target_lift": "Lift looked for",
+            "minimum_detectable_lift": "Can find from",
+            "days_so_far": "Days so far",
+            "days_left": "Days left at this rate",
         },
         {
-            "target_lift": show.percent, "minimum_detectable_lift": show.percent,
+            "target_lift": show.percent,
+            "minimum_detectable_lift": show.percent,
             "days_so_far": lambda days: show.number(round(days)) if days == days else show.NOTHING,
             "days_left": lambda days: show.number(round(days)) if days == days else show.NOTHING,
         },

@@ -22,7 +22,10 @@ def _():
         group by environment
         order by max(identities) desc, environment
     """)
-    mo.stop(environments.empty, show.note("No flag was evaluated yet: the marts have no rows. Send webhooks, then refresh."))
+    mo.stop(
+        environments.empty,
+        show.note("No flag was evaluated yet: the marts have no rows. Send webhooks, then refresh."),
+    )
     return environments, read
 
 
@@ -39,7 +42,9 @@ def _(read):
 
 @app.cell
 def _(environments):
-    environment_picker = mo.ui.dropdown(list(environments.environment), environments.environment[0], label="Environment")
+    environment_picker = mo.ui.dropdown(
+        list(environments.environment), environments.environment[0], label="Environment"
+    )
     environment_picker
     return (environment_picker,)
 
@@ -62,8 +67,13 @@ def _(environment):
         """,
         environment=environment,
     )
-    names = flags.name.map(show.labels(flags.name, 80)) + flags.name.duplicated(keep=False).map({True: " #", False: ""})
-    names = [name + str(number) if name.endswith(" #") else name for name, number in zip(names, flags.feature_id, strict=True)]
+    names = flags.name.map(show.labels(flags.name, 80)) + flags.name.duplicated(keep=False).map(
+        {True: " #", False: ""}
+    )
+    names = [
+        name + str(number) if name.endswith(" #") else name
+        for name, number in zip(names, flags.feature_id, strict=True)
+    ]
     flag_picker = mo.ui.dropdown(
         dict(zip(names, flags.feature_id.tolist(), strict=True)), names[0], label="Flag", searchable=True
     )
@@ -174,8 +184,13 @@ def _(scope, totals):
 @app.cell
 def _(daily, flag_name, scope, variations):
     evaluations_chart = show.by_time(
-        daily, "evaluations", "variation",
-        title=f"Evaluations of {flag_name} per day, by variation", heading="evaluations a day", scope=scope, order=variations,
+        daily,
+        "evaluations",
+        "variation",
+        title=f"Evaluations of {flag_name} per day, by variation",
+        heading="evaluations a day",
+        scope=scope,
+        order=variations,
     )
     evaluations_chart
     return
@@ -184,9 +199,14 @@ def _(daily, flag_name, scope, variations):
 @app.cell
 def _(daily, flag_name, scope, variations):
     share_chart = show.by_time(
-        daily, "identities", "variation",
-        title=f"Share of identities per variation of {flag_name}", heading="share of the day's identities (%)",
-        scope=scope, order=variations, as_shares=True,
+        daily,
+        "identities",
+        "variation",
+        title=f"Share of identities per variation of {flag_name}",
+        heading="share of the day's identities (%)",
+        scope=scope,
+        order=variations,
+        as_shares=True,
     )
     share_chart
     return
@@ -195,9 +215,13 @@ def _(daily, flag_name, scope, variations):
 @app.cell
 def _(daily, flag_name, scope, variations):
     first_chart = show.by_time(
-        daily, "new_identities", "variation",
-        title=f"First exposures to {flag_name} per day, by variation", heading="identities given it for the first time",
-        scope=scope, order=variations,
+        daily,
+        "new_identities",
+        "variation",
+        title=f"First exposures to {flag_name} per day, by variation",
+        heading="identities given it for the first time",
+        scope=scope,
+        order=variations,
     )
     first_chart
     return
@@ -207,8 +231,14 @@ def _(daily, flag_name, scope, variations):
 def _(daily, flag_name, scope, variations):
     reasons = daily.groupby(["assignment_reason", "variation"], as_index=False)["evaluations"].sum()
     reasons_chart = show.bars(
-        reasons, "evaluations", "assignment_reason", "variation",
-        title=f"Where the value of {flag_name} came from", heading="evaluations", scope=scope, order=variations,
+        reasons,
+        "evaluations",
+        "assignment_reason",
+        "variation",
+        title=f"Where the value of {flag_name} came from",
+        heading="evaluations",
+        scope=scope,
+        order=variations,
     )
     reasons_chart
     return (reasons,)
@@ -260,9 +290,12 @@ def _(flag_name, flows, scope):
     most = flows.groupby("switch").switches.sum().sort_values(ascending=False, kind="stable").index[:15]
     flows_chart = show.bars(
         flows[flows.switch.isin(most)].sort_values("switch", key=lambda column: column.map(list(most).index)),
-        "switches", "switch", "change_reason",
+        "switches",
+        "switch",
+        "change_reason",
         title=f"Who was switched from one variation of {flag_name} to another, and why",
-        heading="switches", scope=scope,
+        heading="switches",
+        scope=scope,
     )
     flows_chart
     return
@@ -274,8 +307,13 @@ def _(flows, scope):
         flows.head(30),
         f"Switches, {scope}" + ("" if len(flows) <= 30 else f" (the 30 most frequent of {len(flows):,})"),
         {
-            "switch": "From → to", "change_reason": "Why", "changed_by": "Changed by", "switches": "Switches",
-            "identities": "Identities", "first_at": "First (UTC)", "last_at": "Last (UTC)",
+            "switch": "From → to",
+            "change_reason": "Why",
+            "changed_by": "Changed by",
+            "switches": "Switches",
+            "identities": "Identities",
+            "first_at": "First (UTC)",
+            "last_at": "Last (UTC)",
         },
         otherwise="Nobody was given another variation of this flag in this period.",
     )
@@ -297,8 +335,12 @@ def _(environment):
         stale,
         f"Flags to clean up in {show.shortened(environment)}: lately everybody got the same",
         {
-            "name": "Flag", "type": "Type", "everybody_gets": "By default now", "identities": "Identities ever",
-            "first_seen_at": "First seen (UTC)", "last_seen_at": "Last seen (UTC)",
+            "name": "Flag",
+            "type": "Type",
+            "everybody_gets": "By default now",
+            "identities": "Identities ever",
+            "first_seen_at": "First seen (UTC)",
+            "last_seen_at": "Last seen (UTC)",
         },
         otherwise="Every flag gives somebody something else.",
     )

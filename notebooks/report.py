@@ -66,7 +66,9 @@ def _piece(output: object) -> str | None:
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder for the pages.  [default: reports, in the warehouse's directory]",
 )
-@click.option("--notebook", "names", multiple=True, type=click.Choice(NOTEBOOKS), help="Only this one; may repeat.")
+@click.option(
+    "--notebook", "names", multiple=True, type=click.Choice(NOTEBOOKS), help="Only this one; may repeat."
+)
 @click.option(
     "--pick",
     "picks",

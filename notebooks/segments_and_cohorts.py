@@ -13,7 +13,12 @@ with app.setup:
 def _():
     read = source(
         *("fct_segment_sizes_daily", "fct_segment_memberships", "dim_cohorts", "fct_cohort_memberships"),
-        *("fct_cohort_sizes_daily", "fct_cohort_retention", "fct_cohort_flag_exposures", "fct_segment_rule_drift"),
+        *(
+            "fct_cohort_sizes_daily",
+            "fct_cohort_retention",
+            "fct_cohort_flag_exposures",
+            "fct_segment_rule_drift",
+        ),
     )
     mo.stop(read.problem is not None, mo.md(read.problem or ""))
     environments = ask("""
@@ -28,7 +33,9 @@ def _():
     """)
     mo.stop(
         environments.empty,
-        show.note("Nobody was in a segment or a cohort yet: the marts have no rows. Send webhooks, then refresh."),
+        show.note(
+            "Nobody was in a segment or a cohort yet: the marts have no rows. Send webhooks, then refresh."
+        ),
     )
     return environments, read
 
@@ -46,7 +53,9 @@ def _(read):
 
 @app.cell
 def _(environments):
-    environment_picker = mo.ui.dropdown(list(environments.environment), environments.environment[0], label="Environment")
+    environment_picker = mo.ui.dropdown(
+        list(environments.environment), environments.environment[0], label="Environment"
+    )
     environment_picker
     return (environment_picker,)
 
@@ -73,12 +82,16 @@ def _(environment):
         """,
         environment=environment,
     )
-    latest = sizes.groupby(["kind", "key"], as_index=False).last().sort_values(
-        ["kind", "members", "key"], ascending=[True, False, True], ignore_index=True
+    latest = (
+        sizes.groupby(["kind", "key"], as_index=False)
+        .last()
+        .sort_values(["kind", "members", "key"], ascending=[True, False, True], ignore_index=True)
     )
     spelled = latest["kind"] + " " + latest["name"].map(show.labels(latest["name"], 60))
     spelled = spelled.where(~spelled.duplicated(keep=False), spelled + " (" + latest["key"] + ")")
-    choices = {label: (kind, key) for label, kind, key in zip(spelled, latest["kind"], latest["key"], strict=True)}
+    choices = {
+        label: (kind, key) for label, kind, key in zip(spelled, latest["kind"], latest["key"], strict=True)
+    }
     first, second = (list(choices) * 2)[:2]
     return choices, first, latest, second, sizes
 
@@ -89,7 +102,13 @@ def _(environment, latest, sizes):
     show.table(
         latest,
         f"All segments and cohorts, {show.shortened(environment)}, at the end of {show.day(everything.end)}",
-        {"kind": "Kind", "name": "Name", "members": "Members", "entered": "Entered that day", "left": "Left that day"},
+        {
+            "kind": "Kind",
+            "name": "Name",
+            "members": "Members",
+            "entered": "Entered that day",
+            "left": "Left that day",
+        },
     )
     return (everything,)
 
@@ -127,17 +146,25 @@ def _(choices, chosen, end, environment, sizes, start):
     names = {key: label for label, key in choices.items()}
     (kind, key), label = chosen[0], names[chosen[0]]
     shown = sizes[(sizes.day.dt.date >= start) & (sizes.day.dt.date <= end)]
-    shown = shown.assign(segment_or_cohort=[names[one] for one in zip(shown["kind"], shown["key"], strict=True)])
+    shown = shown.assign(
+        segment_or_cohort=[names[one] for one in zip(shown["kind"], shown["key"], strict=True)]
+    )
     compared = shown[shown.segment_or_cohort.isin([names[one] for one in chosen])]
-    flow = compared[compared.segment_or_cohort == label].melt("day", ["entered", "left"], "movement", "identities")
+    flow = compared[compared.segment_or_cohort == label].melt(
+        "day", ["entered", "left"], "movement", "identities"
+    )
     return compared, flow, key, kind, label, names, scope
 
 
 @app.cell
 def _(chosen, compared, names, scope):
     sizes_chart = show.lines(
-        compared, "members", "segment_or_cohort",
-        title="Members at the end of each day", heading="identities", scope=scope,
+        compared,
+        "members",
+        "segment_or_cohort",
+        title="Members at the end of each day",
+        heading="identities",
+        scope=scope,
         order=dict.fromkeys(names[one] for one in chosen),
     )
     sizes_chart
@@ -147,8 +174,12 @@ def _(chosen, compared, names, scope):
 @app.cell
 def _(flow, label, scope):
     flow_chart = show.lines(
-        flow, "identities", "movement",
-        title=f"Who entered and who left {label}, day by day", heading="identities a day", scope=scope,
+        flow,
+        "identities",
+        "movement",
+        title=f"Who entered and who left {label}, day by day",
+        heading="identities a day",
+        scope=scope,
         order=("entered", "left"),
     )
     flow_chart
@@ -187,8 +218,12 @@ def _(chosen, environment, names):
         order by who = 'in both' desc, who
         """,
         environment=environment,
-        kind_1=chosen[0][0], key_1=chosen[0][1], name_1=f"only {names[chosen[0]]}",
-        kind_2=chosen[1][0], key_2=chosen[1][1], name_2=f"only {names[chosen[1]]}",
+        kind_1=chosen[0][0],
+        key_1=chosen[0][1],
+        name_1=f"only {names[chosen[0]]}",
+        kind_2=chosen[1][0],
+        key_2=chosen[1][1],
+        name_2=f"only {names[chosen[1]]}",
     )
     return (overlap,)
 
@@ -196,8 +231,11 @@ def _(chosen, environment, names):
 @app.cell
 def _(environment, everything, overlap):
     overlap_chart = show.bars(
-        overlap, "identities", "who",
-        title="Who is in both now, and who in one alone", heading="identities now",
+        overlap,
+        "identities",
+        "who",
+        title="Who is in both now, and who in one alone",
+        heading="identities now",
         scope=show.Scope(environment, everything.end, everything.end),
     )
     overlap_chart
@@ -237,14 +275,26 @@ def _(environment, key, kind):
 @app.cell
 def _(everything, kind, label, retention):
     cells = retention.assign(
-        start=[f"{show.day(one)} ({count:,})" for one, count in zip(retention.start_period, retention.identities, strict=True)]
+        start=[
+            f"{show.day(one)} ({count:,})"
+            for one, count in zip(retention.start_period, retention.identities, strict=True)
+        ]
     )
-    retention_chart = show.heat(
-        cells, "retention", "period_number", "start",
-        title=f"Who of {label} came back, by the week of their first evaluation",
-        headings=("weeks later (the last one is not over)", "week begun (identities)", "share (%)"),
-        scope=everything,
-    ) if kind == "cohort" else show.note("Retention is computed for cohorts: choose one above, or declare one (docs/cohorts.md).")
+    retention_chart = (
+        show.heat(
+            cells,
+            "retention",
+            "period_number",
+            "start",
+            title=f"Who of {label} came back, by the week of their first evaluation",
+            headings=("weeks later (the last one is not over)", "week begun (identities)", "share (%)"),
+            scope=everything,
+        )
+        if kind == "cohort"
+        else show.note(
+            "Retention is computed for cohorts: choose one above, or declare one (docs/cohorts.md)."
+        )
+    )
     retention_chart
     return
 
@@ -256,7 +306,9 @@ def _(given, kind, label):
         f"What {label} was given while a member: the flags that do not give all of them the same",
         {"feature_name": "Flag", "variation": "Variation", "identities": "Identities", "share": "Share"},
         {"share": show.percent},
-        otherwise="Every flag gave all of its members the same." if kind == "cohort" else "This is computed for cohorts: choose one above.",
+        otherwise="Every flag gave all of its members the same."
+        if kind == "cohort"
+        else "This is computed for cohorts: choose one above.",
     )
     return
 
@@ -286,9 +338,15 @@ def _(environment):
         drift,
         f"Cohorts held against the Flagsmith segments they mirror, {show.shortened(environment)}",
         {
-            "name": "Cohort", "segment_name": "Segment", "deliveries": "Deliveries compared", "agreement": "Agree",
-            "stated_only": "Member for Flagsmith alone", "by_rule_only": "Member by our rule alone",
-            "disagreeing_identities": "Identities concerned", "example": "One of them", "last_disagreement_at": "Last time (UTC)",
+            "name": "Cohort",
+            "segment_name": "Segment",
+            "deliveries": "Deliveries compared",
+            "agreement": "Agree",
+            "stated_only": "Member for Flagsmith alone",
+            "by_rule_only": "Member by our rule alone",
+            "disagreeing_identities": "Identities concerned",
+            "example": "One of them",
+            "last_disagreement_at": "Last time (UTC)",
         },
         {"agreement": show.percent},
         otherwise="No cohort mirrors a segment of this environment.",

@@ -26,7 +26,13 @@ COUNTS = altair.Axis(format=",d", tickMinStep=1)
 CONFIG = {
     "background": "white",
     "font": "Helvetica, Arial, sans-serif",
-    "title": {"fontSize": 16, "subtitleFontSize": 13, "anchor": "start", "subtitleColor": "#444", "offset": 12},
+    "title": {
+        "fontSize": 16,
+        "subtitleFontSize": 13,
+        "anchor": "start",
+        "subtitleColor": "#444",
+        "offset": 12,
+    },
     "axis": {"labelFontSize": 12, "titleFontSize": 13, "labelLimit": 320, "gridColor": "#e4e4e4"},
     "legend": {"labelFontSize": 12, "titleFontSize": 13, "labelLimit": 260, "symbolSize": 120},
     "view": {"stroke": None},
@@ -79,7 +85,7 @@ def percent(share: float | None, signed: bool = False) -> str:
     if pandas.isna(share):
         return NOTHING
     digits = 0 if share in (0, 1) and not signed else 1
-    return f"{100 * share:{'+' if signed else ''}.{digits}f} %".replace("-", "−")  # noqa: RUF001  # a minus
+    return f"{100 * share:{'+' if signed else ''}.{digits}f} %".replace("-", "−")  # a minus
 
 
 def p_value(value: float | None) -> str:
@@ -114,8 +120,8 @@ def period(start: date, end: date) -> str:
     if start == end:
         return day(end)
     if (start.year, start.month) == (end.year, end.month):
-        return f"{start.day}–{day(end)}"  # noqa: RUF001  # from … to
-    return f"{day(start)} – {day(end)}"  # noqa: RUF001  # from … to
+        return f"{start.day}–{day(end)}"  # from … to
+    return f"{day(start)} – {day(end)}"  # from … to
 
 
 def shortened(text: str, most: int = 40) -> str:
@@ -348,7 +354,9 @@ def heat(
         legend=altair.Legend(format=number_format),
     )
     ink = altair.condition(altair.datum[values] > 0.45 * most, altair.value("white"), altair.value("black"))
-    text = cells.mark_text(fontSize=12).encode(text=altair.Text(f"{values}:Q", format=number_format), color=ink)
+    text = cells.mark_text(fontSize=12).encode(
+        text=altair.Text(f"{values}:Q", format=number_format), color=ink
+    )
     height = max(150, 30 * frame[row].nunique())
     return _finished(cells.mark_rect(stroke="white").encode(color=colour) + text, title, scope, height=height)
 
@@ -377,7 +385,11 @@ def intervals(
     middle = base.mark_point(filled=True, size=90, opacity=1).encode(
         x="lift:Q",
         shape=altair.Shape(f"{method}:N", scale=_scale(scale.domain, SHAPES), title=method),
-        tooltip=[name, method, *(altair.Tooltip(f"{one}:Q", format="+.1%") for one in ("lift", "low", "high"))],
+        tooltip=[
+            name,
+            method,
+            *(altair.Tooltip(f"{one}:Q", format="+.1%") for one in ("lift", "low", "high")),
+        ],
     )
     zero = altair.Chart(pandas.DataFrame({"zero": [0]})).mark_rule(color="#333", strokeDash=[4, 3])
     height = max(80, 26 * frame[name].nunique() * len(scale.domain))
@@ -430,9 +442,7 @@ def _time(time: str, scope: Scope, binned: bool = True) -> altair.X:
         ticks = 12
     # A day's bar begins at its midnight: its label belongs below the middle.
     middle = WIDTH / days / 2 if time == "day" and binned else 0
-    axis = altair.Axis(
-        format=pattern, tickCount=ticks, labelOverlap=True, grid=False, tickOffset=middle
-    )
+    axis = altair.Axis(format=pattern, tickCount=ticks, labelOverlap=True, grid=False, tickOffset=middle)
     title = f"{time} (UTC)"
     if not binned:
         return altair.X(f"{time}:T", scale=scale, axis=axis, title=title)

@@ -40,7 +40,9 @@ def source(*marts: str) -> Source:
             f"**There is no warehouse yet.** Looked for `{path}`. `make demo` makes one in `data/demo`; "
             "`flagsmith-warehouse refresh` makes yours. Elsewhere? Set `FLAGSMITH_WAREHOUSE_DIR`.",
         )
-    there = set(ask("select table_name from information_schema.tables where table_schema = 'marts'").table_name)
+    there = set(
+        ask("select table_name from information_schema.tables where table_schema = 'marts'").table_name
+    )
     missing = [name for name in marts if name not in there]
     problem = (
         f"**Not built yet:** `{'`, `'.join(missing)}` in `{path}`. Run `flagsmith-warehouse refresh`."

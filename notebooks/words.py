@@ -5,7 +5,9 @@ import pandas
 from notebooks.show import Scope, number, percent
 
 
-def read_out(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame, scope: Scope) -> str:
+def read_out(
+    declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame, scope: Scope
+) -> str:
     """Return one paragraph.
 
     `declared`: the experiment's row of dim_experiments; `results`: its rows of fct_experiment_results in one
@@ -46,13 +48,22 @@ def _guardrails(guardrails: pandas.DataFrame) -> str:
     harmed = guardrails[guardrails.guardrail_status == "harmed"]
     if harmed.empty:
         unsure = (guardrails.guardrail_status != "no_harm_shown").any()
-        return "For some guardrails there is too little data." if unsure else "No guardrail was shown to be harmed."
-    named = (f"{row.metric_key} by {row.variation} ({percent(row.lift, signed=True)})" for row in harmed.itertuples())
+        return (
+            "For some guardrails there is too little data."
+            if unsure
+            else "No guardrail was shown to be harmed."
+        )
+    named = (
+        f"{row.metric_key} by {row.variation} ({percent(row.lift, signed=True)})"
+        for row in harmed.itertuples()
+    )
     return f"Guardrails harmed: {', '.join(named)}."
 
 
 def _power(power: pandas.DataFrame, rest: pandas.DataFrame) -> str:
-    primary = power[power.metric_key.isin(rest[rest.role == "primary"].metric_key)].dropna(subset=["days_left"])
+    primary = power[power.metric_key.isin(rest[rest.role == "primary"].metric_key)].dropna(
+        subset=["days_left"]
+    )
     if primary.empty:
         return ""
     slowest = primary.loc[primary.days_left.idxmax()]

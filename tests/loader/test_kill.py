@@ -56,7 +56,7 @@ class Senders:
 
 
 def test_kill__server_and_land_at_random_moments__what_was_accepted_is_landed_once(server, environ):
-    chance = random.Random(20261123)  # noqa: S311 -- chance, not secrecy
+    chance = random.Random(20261123)
     killed = {"server": 0, "land": 0, "land had ended": 0}
     with Senders(server) as senders:
         while killed["server"] + killed["land"] < KILLS:

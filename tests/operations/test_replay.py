@@ -12,7 +12,9 @@ from tests.operations.conftest import CAPTURED, invoke, receive
 
 def landed(settings, columns="environment, received_at, body, is_verified"):
     with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
-        return warehouse.execute(f"select {columns} from landing.webhooks order by delivery_id").fetchall()  # noqa: S608  # from this file
+        return warehouse.execute(
+            f"select {columns} from landing.webhooks order by delivery_id"
+        ).fetchall()  # from this file
 
 
 def capture(body="{}", path="/webhooks/production", received_at="2026-05-03T12:00:00.000001Z", **more):
