@@ -159,6 +159,7 @@ class ExperimentWarehouse(Warehouse):
         super().__init__(directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.given = set()
+        self.settings = {}  # further vars
 
     def give(self, table: str, rows: list[dict]) -> None:
         """Put rows (missing columns are null) into the table of that name, replacing what was there."""
@@ -177,7 +178,7 @@ class ExperimentWarehouse(Warehouse):
             ("experiment_statistics" if table == "statistics" else table): f"given.{table}"
             for table in self.given
         }
-        return "{" + ", ".join(f"{name}: {relation}" for name, relation in names.items()) + "}"
+        return json.dumps(names | self.settings)
 
     def land(self, rows: list[Landed]) -> None:
         with duckdb.connect(self.path) as connection:
