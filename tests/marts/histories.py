@@ -11,7 +11,9 @@ BEGINNING = datetime(2026, 5, 1)
 VALUES = [None, "", 0, False, True, 1, 7, "a", "b", "control", "1", "true", '{"a": 1}', "é☃"]
 TRAIT_VALUES = [None, "", "x", 0, 1, 1.0, -0.0, 1e-07, 12.5, 2**53 + 1, 10**29, True, False, "true", "1"]
 IDENTITIES = ["ann", "bob", "Ann", "", "☃" * 50, "x" * 2000, "d|e", "f\nnul"]
+NOT_UTF8 = "/wD+"  # base64 of three bytes
 NOT_EVALUATIONS = [
+    NOT_UTF8,
     "",
     "not json",
     "{",
@@ -72,7 +74,7 @@ class History:
                     landed_at=BEGINNING,
                     payload_hash=hashlib.sha256(body.encode()).hexdigest(),
                     is_verified=True,
-                    body_encoding="utf-8",
+                    body_encoding="base64" if body == NOT_UTF8 else "utf-8",
                     body=body,
                 )
             )

@@ -5,6 +5,7 @@ and nothing is shared with the models. Rows are dicts by mart, values as DuckDB 
 """
 
 import json
+from base64 import b64decode
 from collections import defaultdict
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -24,6 +25,11 @@ class Landed(NamedTuple):
 
 
 ABSENT = object()
+
+
+def raw_body(row: Landed) -> bytes:
+    """Return the bytes that were sent."""
+    return b64decode(row.body) if row.body_encoding == "base64" else row.body.encode()
 
 
 def judge(row: Landed) -> tuple[str, str | None, dict]:
@@ -430,7 +436,7 @@ class Warehouse:
                 "hour": hour,
                 "kind": kind,
                 "deliveries": len(rows),
-                "bytes": sum(len(row.body.encode()) for row in rows),
+                "bytes": sum(len(raw_body(row)) for row in rows),
                 "distinct_payloads": len({row.payload_hash for row in rows}),
                 "identities": len({self.judged[row.delivery_id][2].get("identity") for row in rows} - {None}),
             }

@@ -28,7 +28,7 @@ parts as (
         payload_hash,
         _delivery_id,
         body_encoding,
-        case when body_encoding = 'utf-8' then strlen(body) else octet_length(from_base64(body)) end as bytes,
+        {{ body_bytes('body', 'body_encoding') }} as bytes,
         {{ json_parts('body', ['$.identity', '$.flags', '$.segments', '$.traits', '$.event_type', '$.data']) }} as part
     from bodies
 
