@@ -261,7 +261,7 @@ def test_captured_requests__built_late_half_first__equal_plain_python(warehouse,
     half = len(captured) // 2
     for part in (captured[half:], captured[:half]):
         warehouse.land(part)
-        warehouse.dbt("run")
+        warehouse.run()
     assert_marts_equal(warehouse, Reference(captured))
 
 
@@ -269,7 +269,7 @@ def test_environments__same_ids_on_two_servers__never_mix(warehouse, captured):
     """Given the same bodies in two environments; then each has the marts it would have alone."""
     other = [row._replace(delivery_id=f"other-{row.delivery_id}", environment="staging") for row in captured]
     warehouse.land(captured + other)
-    warehouse.dbt("run")
+    warehouse.run()
     assert_marts_equal(warehouse, Reference(captured + other))
     alone = {repr(sorted(row.items())) for row in Reference(captured).fct_flag_assignments()}
     built = [row for row in warehouse.mart("fct_flag_assignments") if row["environment"] == "production"]

@@ -77,15 +77,13 @@ def test_marts__any_cut_of_the_landing__equal_plain_python(seed, cuts):
         warehouse.land(batch)
         so_far += batch
         if build in ("stopped_after", "without"):
-            warehouse.dbt(
-                "run", *(("--select", f"+{model}") if build == "stopped_after" else ("--exclude", model))
-            )
+            warehouse.run(*(("--select", f"+{model}") if build == "stopped_after" else ("--exclude", model)))
             continue
         if build == "after_rebuild_of":
-            warehouse.dbt("run", "--full-refresh", "--select", model) if number else None
-        warehouse.dbt("run")
+            warehouse.run("--full-refresh", "--select", model) if number else None
+        warehouse.run()
         assert_marts_equal(warehouse, Reference(so_far))
-    warehouse.dbt("run")
+    warehouse.run()
     assert_marts_equal(warehouse, Reference(so_far))
 
 
@@ -94,18 +92,18 @@ def test_marts__built_in_steps__every_model_equals_a_full_refresh(warehouse, tmp
     rows = History(7).deliveries(700)
     for start in range(0, len(rows), 140):
         warehouse.land(rows[start : start + 140])
-        warehouse.dbt("run")
+        warehouse.run()
     shuffled = rows[:]
     random.Random(3).shuffle(shuffled)
     at_once = Warehouse(tmp_path_factory.mktemp("at_once"))
     at_once.land(shuffled)
-    at_once.dbt("run")
+    at_once.run()
 
     in_steps = everything(warehouse)
     assert in_steps.keys() >= {"fct_flag_assignments", "int_state_spells", "stg_flagsmith__payloads"}
     assert in_steps == everything(at_once)
 
-    warehouse.dbt("run", "--full-refresh")
+    warehouse.run("--full-refresh")
     assert everything(warehouse) == in_steps
 
 
@@ -129,7 +127,7 @@ def test_marts__build_killed_at_any_moment__next_build_is_right(warehouse, captu
         "DBT_LOG_PATH": str(warehouse.directory / "logs"),
     }
     warehouse.land([])
-    warehouse.dbt("run")
+    warehouse.run()
     kills = 0
     for start in range(0, len(captured), 32):
         warehouse.land(captured[start : start + 32])
@@ -142,5 +140,5 @@ def test_marts__build_killed_at_any_moment__next_build_is_right(warehouse, captu
         process.stdout.close()
         kills += process.wait() == -signal.SIGKILL
     assert kills >= 2
-    warehouse.dbt("run")
+    warehouse.run()
     assert_marts_equal(warehouse, Reference(captured))

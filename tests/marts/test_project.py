@@ -88,7 +88,7 @@ def test_test_identities__listed_later__leave_the_marts_and_come_back(warehouse)
     """Given built marts; when an identity is listed, and later not; then it leaves every mart, and is back: no full refresh."""
     rows = hourly(body("ann"), body("robot"), body("robot", "pro"))
     warehouse.land(rows)
-    warehouse.dbt("run")
+    warehouse.run()
     assert_marts_equal(warehouse, Reference(rows))
 
     def declare(*identities: tuple) -> None:
@@ -98,7 +98,7 @@ def test_test_identities__listed_later__leave_the_marts_and_come_back(warehouse)
                 connection.execute("insert into seeds.test_identities values (?, ?)", row)
 
     declare(("production", "robot"), (None, "robot"), ("staging", "ann"))
-    warehouse.dbt("run")
+    warehouse.run()
     assert_marts_equal(warehouse, Reference(rows, frozenset({("production", "robot"), ("staging", "ann")})))
     counted = warehouse.query(
         "select sum(deliveries) as all, sum(test_deliveries) as tests from marts.fct_deliveries_hourly"
@@ -106,13 +106,13 @@ def test_test_identities__listed_later__leave_the_marts_and_come_back(warehouse)
     assert counted == [{"all": 3, "tests": 2}]
 
     declare()
-    warehouse.dbt("run")
+    warehouse.run()
     assert_marts_equal(warehouse, Reference(rows))
 
 
 def test_identity_map__names_the_user_in_the_connectors(warehouse):
     warehouse.land(hourly(body("ann"), body("bob", value="b"), body("bob")))
-    warehouse.dbt("run")
+    warehouse.run()
     with duckdb.connect(warehouse.path) as connection:
         connection.execute("insert into seeds.identity_map values ('ann', 'user-1')")
     assignments = warehouse.query(
@@ -137,7 +137,7 @@ def test_identity_map__names_the_user_in_the_connectors(warehouse):
 def test_as_of__gives_what_held_at_that_moment(warehouse):
     """Given a plan that changes at 13:00; then 12:59 has the old one, 13:00 the new one, 11:59 none."""
     warehouse.land(hourly(body("ann"), body("ann", "pro", member=False)))
-    warehouse.dbt("run")
+    warehouse.run()
 
     def plan(time: str) -> list:
         return [
@@ -164,7 +164,7 @@ def test_announced_change__stands_beside_the_assignment_it_explains(warehouse):
     }
     change = json.dumps({"data": data, "event_type": "FLAG_UPDATED"})
     warehouse.land(hourly(body("ann"), change, body("ann", value="b")))
-    warehouse.dbt("run")
+    warehouse.run()
     rows = warehouse.mart("fct_explained_assignments")
     assert [(row["variation"], row["changed_by"], row["changed_at"]) for row in rows] == [
         ("b", "eve@example.com", datetime(2026, 5, 1, 12, 40))

@@ -71,6 +71,21 @@ class Warehouse:
         runner = dbtRunner(None if "--vars" in arguments else _manifest())
         return quiet_dbt(runner, [*arguments, *paths(self.directory / "target")]).result
 
+    def run(self, *arguments: str) -> None:
+        """Build the models of flags, segments, traits and deliveries; cohorts and experiments have tests of their own."""
+        others = (
+            "marts.experiment_results",
+            "intermediate.experiments",
+            "dim_cohorts",
+            "fct_cohort_*",
+            "fct_segment_rule_drift",
+        )
+        exclude = arguments.index("--exclude") + 1 if "--exclude" in arguments else None
+        if exclude:
+            self.dbt("run", *arguments[:exclude], *others, *arguments[exclude:])
+        else:
+            self.dbt("run", *arguments, "--exclude", *others)
+
     def query(self, sql: str, *parameters) -> list[dict]:
         with duckdb.connect(self.path, read_only=True) as connection:
             connection.execute("set timezone = 'UTC'")
