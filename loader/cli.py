@@ -21,7 +21,9 @@ class Commands(click.Group):
     """The commands below, and those that live in a package of their own."""
 
     elsewhere = {  # noqa: RUF012 -- never changed
+        "doctor": "loader.operate:doctor",
         "publish": "loader.operate:publish",
+        "status": "loader.operate:status",
         "simulate": "simulator.cli:simulate",
     }
 
@@ -102,6 +104,7 @@ def refresh() -> None:
     """Land, build the marts, publish them. For cron: leaves at once while another refresh is at work."""
     from loader.publish import publish
     from loader.refresh import build
+    from loader.status import recorded_refresh
 
     started = time.monotonic()
     settings = settings_module.read()
@@ -111,11 +114,13 @@ def refresh() -> None:
         except lock.StillHeld:
             click.echo("Another refresh is at work; this one leaves everything to it.")
             return
+        record = locks.enter_context(recorded_refresh(settings))
         locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say))
         landed = _land(settings)
-        built = build(settings)
-        published = publish(settings)
-    _fail_if_unreadable(landed)
+        record["landed"] = landed.deliveries
+        record["built"] = built = build(settings)
+        record["published"] = published = str(publish(settings))
+        _fail_if_unreadable(landed)
     seconds = time.monotonic() - started
     click.echo(
         f"Refreshed in {seconds:.1f} s: {landed.deliveries:,} deliveries landed; {built}; "

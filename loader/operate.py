@@ -1,5 +1,8 @@
 """The commands of whoever keeps it running; loader/cli.py lists them. Each imports what it needs when called."""
 
+import json
+from typing import BinaryIO
+
 import click
 
 from loader import settings as settings_module
@@ -13,3 +16,53 @@ def publish() -> None:
     settings = settings_module.read()
     published = publish_alone(settings, lambda text: click.echo(text, err=True))
     click.echo(f"Published {settings.published_file}: {published}.")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines: everything, as JSON.")
+def status(as_json: bool) -> None:
+    """What waits, what was landed and built, and how that went."""
+    from loader.show import show_status
+    from loader.status import gather
+
+    found = gather(settings_module.read())
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        show_status(found)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--url", help="Also ask the public address of a webhook, as Flagsmith would.")
+@click.pass_context
+def doctor(context: click.Context, url: str | None) -> None:
+    """Check configuration, permissions, clock, disk, versions; exits with 1 if anything fails."""
+    if context.invoked_subcommand:
+        return
+    from loader.doctor import examine
+    from loader.show import show_findings
+
+    findings = list(examine(settings_module.read(), url))
+    show_findings(findings)
+    if failures := sum(finding.verdict == "fail" for finding in findings):
+        raise click.ClickException(
+            f"{failures} of {len(findings)} checks failed; what to do is in their lines."
+        )
+
+
+@doctor.command()
+@click.option("--environment", required=True, help="The environment the webhook was sent to.")
+@click.option("--signature", required=True, help="What the header X-Flagsmith-Signature said.")
+@click.argument("body", type=click.File("rb"), default="-")
+def verify(environment: str, signature: str, body: BinaryIO) -> None:
+    """Say why a signature does not match BODY (a file; standard input without one).
+
+    Exits with 0 if it matches and with 1 if not.
+    """
+    from loader.explain import explain
+
+    explanation = explain(body.read(), signature, environment, settings_module.read().secrets)
+    for sentence in explanation.sentences:
+        click.echo(sentence)
+    if not explanation.matches:
+        raise click.exceptions.Exit(1)

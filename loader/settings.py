@@ -89,6 +89,10 @@ class Settings:
         return self.warehouse_dir / "published.duckdb"
 
     @property
+    def refresh_record(self) -> Path:
+        return self.warehouse_dir / "refresh.json"
+
+    @property
     def environments(self) -> frozenset[str]:
         """The environments that may send: those with a secret and those that need none."""
         return self.unsigned_environments | set(self.secrets)

@@ -439,6 +439,8 @@ class Warehouse:
                 "bytes": sum(len(raw_body(row)) for row in rows),
                 "distinct_payloads": len({row.payload_hash for row in rows}),
                 "identities": len({self.judged[row.delivery_id][2].get("identity") for row in rows} - {None}),
+                "last_received_at": max(row.received_at for row in rows),
+                "last_landed_at": max(row.landed_at for row in rows),
             }
             for (environment, hour, kind), rows in hours.items()
         ]

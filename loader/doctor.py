@@ -1,0 +1,315 @@
+"""What is wrong here? Each check answers with what it found and, if that is no good, what to do."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import sqlite3
+import ssl
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import duckdb
+
+from loader import LoaderError, inbox, lock
+from loader.settings import PROJECT_FOLDER, SECRETS, SECRETS_DIR, WAREHOUSE_DIR, Settings
+
+LEAST_FREE_BYTES = 2 * 10**9
+CLOCK_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check says: `verdict` is ok, warn or fail."""
+
+    verdict: str
+    subject: str
+    text: str
+
+
+def examine(settings: Settings, url: str | None = None) -> Iterator[Finding]:
+    """Every check in turn. `url`: the public address of a webhook, asked as Flagsmith would ask it."""
+    for check in (
+        _versions,
+        _configuration,
+        _permissions,
+        _disk,
+        _clock,
+        _inbox_files,
+        _warehouse,
+        _refreshed,
+    ):
+        yield from check(settings)
+    if url:
+        yield from reach(url)
+
+
+def _versions(settings: Settings) -> Iterator[Finding]:
+    from packaging.requirements import Requirement
+
+    wrong, found = [], [f"Python {sys.version.split()[0]}", f"SQLite {sqlite3.sqlite_version}"]
+    for text in requires("flagsmith-warehouse") or []:
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
+            installed = "none"
+        if installed == "none" or not requirement.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{requirement.name} {installed} instead of {requirement.specifier}")
+        if requirement.name in ("duckdb", "dbt-core", "dbt-duckdb"):
+            found.append(f"{requirement.name} {installed}")
+    if wrong:
+        yield Finding("fail", "versions", f"{'; '.join(wrong)}. Install again: make .venv/installed")
+    else:
+        yield Finding("ok", "versions", ", ".join(found))
+
+
+def _configuration(settings: Settings) -> Iterator[Finding]:
+    if not settings.environments:
+        yield Finding(
+            "fail", "configuration", f"no environment has a secret. Set {SECRETS.name} or {SECRETS_DIR.name}."
+        )
+        return
+    yield Finding("ok", "configuration", f"environments {', '.join(sorted(settings.environments))}")
+    for environment in sorted(settings.unsigned_environments):
+        yield Finding("warn", "configuration", f"anybody can write to {environment}: it needs no signature.")
+    for environment, secrets in sorted(settings.secrets.items()):
+        if any(secret != secret.strip() for secret in secrets):
+            yield Finding(
+                "warn",
+                "configuration",
+                f"a secret of {environment} begins or ends with a blank. Is that meant?",
+            )
+        if any(secret.strip(b"\"'") != secret for secret in secrets):
+            yield Finding(
+                "warn", "configuration", f"a secret of {environment} has quotes around it. Is that meant?"
+            )
+
+
+def _permissions(settings: Settings) -> Iterator[Finding]:
+    for folder in (settings.warehouse_dir, settings.inbox_dir):
+        if not folder.exists():
+            yield Finding(
+                "warn",
+                "permissions",
+                f"{folder} does not exist yet; `serve`, `land` and `refresh` create it.",
+            )
+            continue
+        try:
+            probe = folder / f".doctor-{os.getpid()}"
+            probe.touch(exist_ok=False)
+            probe.unlink()
+            yield Finding("ok", "permissions", f"{folder} can be written")
+        except OSError as error:
+            yield Finding(
+                "fail",
+                "permissions",
+                f"{folder} cannot be written ({error.strerror}). Run as its owner, or set {WAREHOUSE_DIR.name}.",
+            )
+    folder = os.environ.get(SECRETS_DIR.name)
+    files = (PROJECT_FOLDER / Path(folder).expanduser()).glob("[!.]*") if folder else []
+    readable = [path for path in files if path.is_file() and path.stat().st_mode & 0o004]
+    for path in readable:
+        yield Finding(
+            "warn", "permissions", f"everybody on this machine can read {path}. Run: chmod o-r {path}"
+        )
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    """The published copy is made beside the last one, and a full rebuild writes tables anew."""
+    folder = next(path for path in (settings.warehouse_dir, *settings.warehouse_dir.parents) if path.exists())
+    files = (settings.warehouse_file, settings.published_file)
+    needed = max(LEAST_FREE_BYTES, 2 * sum(path.stat().st_size for path in files if path.exists()))
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:,.1f} GB free in {folder}"
+    if free < needed / 10:
+        yield Finding(
+            "fail",
+            "disk",
+            f"{text}. A refresh may need {needed / 1e9:,.1f} GB: make room, or prune (docs/operations.md).",
+        )
+    elif free < needed:
+        yield Finding("warn", "disk", f"{text}; a refresh may need {needed / 1e9:,.1f} GB.")
+    else:
+        yield Finding("ok", "disk", text)
+    status = os.statvfs(folder)
+    if status.f_files and status.f_favail < 1000:
+        yield Finding("fail", "disk", f"only {status.f_favail} more files can be created in {folder}.")
+
+
+def _clock(settings: Settings) -> Iterator[Finding]:
+    """The time of receipt is the only clock. One that was set back shows as deliveries from the future."""
+    now, newest = time.time(), _newest_delivery(settings)
+    if newest and newest > now + CLOCK_SECONDS:
+        yield Finding(
+            "fail",
+            "clock",
+            f"a delivery was received {newest - now:,.0f} s in the future: the clock was wrong then or is now "
+            f"({datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC). Set it by NTP: timedatectl set-ntp true",
+        )
+    else:
+        yield Finding(
+            "ok",
+            "clock",
+            f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC, later than every delivery",
+        )
+
+
+def _newest_delivery(settings: Settings) -> float | None:
+    newest = []
+    for path in inbox.files(settings.inbox_dir):
+        with contextlib.suppress(sqlite3.Error), inbox.connect(path) as connection:
+            if connection:
+                newest.append(
+                    connection.execute("select max(received_at) / 1e6 from deliveries").fetchone()[0]
+                )
+    with (
+        contextlib.suppress(duckdb.Error),
+        duckdb.connect(settings.published_file, read_only=True) as published,
+    ):
+        query = "select epoch(max(last_received_at)) from marts.fct_deliveries_hourly"
+        newest.append(published.execute(query).fetchone()[0])
+    return max(filter(None, newest), default=None)
+
+
+def _inbox_files(settings: Settings) -> Iterator[Finding]:
+    paths, damaged = inbox.files(settings.inbox_dir), 0
+    for path in paths:
+        try:
+            with inbox.connect(path) as connection:
+                said = connection.execute("pragma quick_check(1)").fetchone()[0] if connection else "ok"
+        except sqlite3.Error as error:
+            said = str(error)
+        if said != "ok":
+            damaged += 1
+            yield Finding(
+                "fail",
+                "inbox",
+                f"{path} is damaged: {said}. docs/reliability.md says how to save what is in it.",
+            )
+    if not damaged:
+        yield Finding("ok", "inbox", f"{len(paths)} files, all of them whole")
+
+
+def _warehouse(settings: Settings) -> Iterator[Finding]:
+    path = settings.warehouse_file
+    if not path.exists():
+        yield Finding("warn", "warehouse", f"there is no {path} yet. Run: flagsmith-warehouse refresh")
+        return
+    with lock.try_hold(settings.warehouse_lock) as is_free:
+        if not is_free:
+            yield Finding("ok", "warehouse", "in use by another command just now")
+            return
+        try:
+            with duckdb.connect(path, read_only=True) as warehouse:
+                deliveries = warehouse.execute("select count(*) from landing.webhooks").fetchone()[0]
+            yield Finding("ok", "warehouse", f"{deliveries:,} deliveries landed in {path}")
+        except duckdb.Error as error:
+            hint = (
+                "Close what has it open"
+                if "lock" in str(error)
+                else "docs/reliability.md says how to recover"
+            )
+            yield Finding("fail", "warehouse", f"{path} cannot be read: {str(error).splitlines()[0]} {hint}.")
+
+
+def _refreshed(settings: Settings) -> Iterator[Finding]:
+    from loader.status import gather
+
+    record = gather(settings)["refresh"]
+    if record is None:
+        yield Finding(
+            "warn", "refresh", "there was none yet. deploy/ has a crontab and systemd units that run it."
+        )
+    elif record["result"] in ("failure", "killed"):
+        yield Finding(
+            "fail",
+            "refresh",
+            f"the last one ended with {record['result']}. {record.get('error', '')}".strip(),
+        )
+    else:
+        age = (datetime.now(UTC) - datetime.fromisoformat(record["started_at"])).total_seconds()
+        verdict = "warn" if age > 86400 else "ok"
+        yield Finding(verdict, "refresh", f"{record['result']}, begun {age / 60:,.0f} minutes ago")
+
+
+def reach(url: str) -> Iterator[Finding]:
+    """Ask the address as Flagsmith would, with a signature that must be refused: nothing is ever kept.
+
+    Flagsmith takes a redirect for delivered, so one is a failure here.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "/webhooks/" not in parts.path:
+        raise LoaderError(f"{url} is not of the form https://your.name/webhooks/ENVIRONMENT.")
+    started = time.monotonic()
+    try:
+        status, headers = _ask(parts)
+    except (OSError, http.client.HTTPException) as error:
+        yield Finding(
+            "fail", "address", f"{url} does not answer ({_why(error)}). Flagsmith would lose every webhook."
+        )
+        return
+    seconds = time.monotonic() - started
+    if 300 <= status < 400:
+        target = headers.get("Location", "somewhere")
+        yield Finding(
+            "fail", "address", f"{url} redirects ({status}) to {target}. Flagsmith takes that for delivered and the "
+            "webhook is lost: give Flagsmith the final address, and switch the redirect off for it."
+        )  # fmt: skip
+    elif status == 401:
+        yield Finding("ok", "address", f"{url} is reached, and refuses a wrong signature, in {seconds:.2f} s")
+    elif status == 404:
+        yield Finding(
+            "fail",
+            "address",
+            f"{url} answers 404: the loader there has no secret for this environment, or a proxy swallows it.",
+        )
+    elif 200 <= status < 300:
+        yield Finding(
+            "fail",
+            "address",
+            f"{url} answers {status} to a wrong signature: either that is not this loader, or it needs none.",
+        )
+    else:
+        yield Finding(
+            "fail",
+            "address",
+            f"{url} answers {status} instead of 401 to a wrong signature. Is the loader running behind the proxy?",
+        )
+    yield from _their_clock(headers.get("Date"))
+
+
+def _ask(parts) -> tuple[int, dict]:
+    if parts.scheme == "https":
+        connection = http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=10, context=ssl.create_default_context()
+        )
+    else:
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    with contextlib.closing(connection):
+        headers = {"X-Flagsmith-Signature": "0" * 64, "Content-Type": "application/json"}
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", path, b"{}", headers)
+        answer = connection.getresponse()
+        answer.read(1000)
+        return answer.status, dict(answer.getheaders())
+
+
+def _their_clock(date: str | None) -> Iterator[Finding]:
+    with contextlib.suppress(TypeError, ValueError):
+        difference = abs(time.time() - parsedate_to_datetime(date).timestamp())
+        if difference > CLOCK_SECONDS:
+            yield Finding("warn", "clock", f"the clock of the proxy and ours differ by {difference:,.0f} s.")
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

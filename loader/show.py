@@ -1,0 +1,123 @@
+"""Status and findings as a person reads them, on a terminal."""
+
+from datetime import UTC, datetime
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from loader.doctor import Finding
+
+COLOURS = {"success": "green", "running": "yellow", "failure": "red", "killed": "red"}
+SIGNS = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
+
+
+def show_status(status: dict) -> None:
+    """The status in a few tables; nothing that is empty."""
+    console = Console(highlight=False)
+    now = datetime.fromisoformat(status["at"])
+    console.print(_refresh(status["refresh"], now))
+    console.print(_inbox(status["inbox"]))
+    _table(
+        console,
+        "Environment",
+        _environments(status, now),
+        "last delivery",
+        "last landing",
+        "waiting",
+        "landed",
+    )
+    _table(console, "Mart", [(name, f"{rows:,}") for name, rows in status["marts"].items()], "rows")
+    _table(
+        console,
+        "Quarantined in the last 7 days",
+        [(q["environment"], q["reason"], f"{q['deliveries']:,}", ago(q["last_received_at"], now)) for q in status["quarantined"]],
+        "reason", "deliveries", "last",
+    )  # fmt: skip
+    _table(
+        console,
+        "Alarms of running experiments",
+        [(a["experiment"], a["check"], a["status"], a["message"]) for a in status["alarms"]],
+        "check", "status", "what it means",
+    )  # fmt: skip
+    disk = status["disk"]
+    sizes = ", ".join(f"{name} {size(disk[name])}" for name in ("inbox", "warehouse", "published"))
+    console.print(
+        f"On disk: {sizes}; {size(disk['free'])} free. Published {ago(status['published_at'], now)}."
+    )
+
+
+def show_findings(findings: list[Finding]) -> None:
+    """A line a finding."""
+    console = Console(highlight=False)
+    for finding in findings:
+        console.print(f"{SIGNS[finding.verdict]} {finding.subject}: {escape(finding.text)}", soft_wrap=True)
+
+
+def ago(at: str | None, now: datetime) -> str:
+    """How long ago, in the one unit that tells most."""
+    if at is None:
+        return "never"
+    seconds = (now.astimezone(UTC) - datetime.fromisoformat(at)).total_seconds()
+    if seconds < 0:
+        return f"{-seconds:,.0f} s in the future"
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def size(number: int) -> str:
+    """Bytes in decimal units."""
+    for unit, length in (("GB", 1e9), ("MB", 1e6)):
+        if number >= length:
+            return f"{number / length:,.1f} {unit}"
+    return f"{number / 1e3:,.0f} kB"
+
+
+def _refresh(record: dict | None, now: datetime) -> str:
+    if record is None:
+        return "Last refresh: never. Run: flagsmith-warehouse refresh"
+    result = record["result"]
+    detail = f" after {record['seconds']} s" if "seconds" in record else ""
+    why = f"\n  {escape(record['error'])}" if "error" in record else ""
+    return (
+        f"Last refresh: [{COLOURS[result]}]{result}[/]{detail}, begun {ago(record['started_at'], now)}{why}"
+    )
+
+
+def _inbox(inbox: dict) -> str:
+    waiting = f"{inbox['depth']:,} deliveries wait to be landed"
+    if inbox["oldest_age_seconds"] is not None:
+        waiting += f", the oldest for {inbox['oldest_age_seconds']:,.0f} s"
+    return "\n".join(
+        [f"Inbox: {waiting}", *(f"  [red]cannot be read:[/] {escape(f)}" for f in inbox["unreadable_files"])]
+    )
+
+
+def _environments(status: dict, now: datetime) -> list[tuple]:
+    return [
+        (
+            name,
+            ago(e["last_received_at"], now),
+            ago(e["last_landed_at"], now),
+            f"{e['waiting']:,}",
+            f"{e['landed']:,}",
+        )
+        for name, e in status["environments"].items()
+    ]
+
+
+def _table(console: Console, first: str, rows: list[tuple], *columns: str) -> None:
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(first, overflow="fold")
+    for column in columns:
+        table.add_column(
+            column, justify="right" if column in ("waiting", "landed", "rows", "deliveries") else "left"
+        )
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)

@@ -1,0 +1,213 @@
+"""How is it doing? Read from the inbox, the record of the last refresh and the published copy.
+
+Nothing here waits for anybody or makes anybody wait: while a refresh holds the warehouse, what is said of
+landed deliveries is what the last published copy knows.
+"""
+
+import contextlib
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from loader import inbox, lock
+from loader.settings import Settings
+
+LATELY_DAYS = 7
+BY_ENVIRONMENT = "select environment, max(received_at), count(*) from deliveries group by environment"
+LANDED = "select environment, max(received_at), max(landed_at), count(*) from landing.webhooks group by environment"
+LANDED_AS_PUBLISHED = """
+select environment, max(last_received_at), max(last_landed_at), sum(deliveries)::bigint
+from marts.fct_deliveries_hourly group by environment
+"""
+QUARANTINED = """
+select environment, reason, count(*), max(received_at) from marts.quarantined_deliveries
+where received_at >= ? group by environment, reason order by 3 desc
+"""
+ALARMS = """
+select health.experiment_key, health.check_name, health.status, health.message
+from marts.fct_experiment_health as health
+inner join marts.dim_experiments as experiments on health.experiment_key = experiments.experiment_key
+where experiments.status = 'running' and health.status <> 'ok' order by all
+"""
+
+
+@contextlib.contextmanager
+def recorded_refresh(settings: Settings) -> Iterator[dict]:
+    """Record how a refresh goes; what the block puts into the dictionary goes into the record as well."""
+    record = {"result": "running", "started_at": _now().isoformat()}
+    started = time.monotonic()
+    _write(settings.refresh_record, record)
+    try:
+        yield record
+        record["result"] = "success"
+    except BaseException as error:
+        record |= {"result": "failure", "error": str(error) or type(error).__name__}
+        raise
+    finally:
+        record["seconds"] = round(time.monotonic() - started, 1)
+        with contextlib.suppress(OSError):  # a full disk: the reason is on its way to whoever asked already
+            _write(settings.refresh_record, record)
+
+
+def gather(settings: Settings) -> dict:
+    """Everything, as it goes into JSON. Times are ISO 8601 in UTC, sizes bytes, ages seconds."""
+    now = _now()
+    waiting, by_environment = _inbox(settings.inbox_dir, now)
+    published = _published(settings, now)
+    landed = _landed(settings)
+    landed_from = "the warehouse" if landed is not None else "the published copy"
+    if landed is None:
+        landed = published.pop("landed", [])
+    published.pop("landed", None)
+    return {
+        "at": now.isoformat(),
+        "inbox": waiting,
+        "environments": _environments(settings, by_environment, landed),
+        "landed_according_to": landed_from,
+        "refresh": _refresh(settings),
+        "disk": _disk(settings),
+        **published,
+    }
+
+
+def _inbox(folder: Path, now: datetime) -> tuple[dict, dict]:
+    """What waits to be landed, in all, and by environment: the last receipt and the number."""
+    depth, oldest = inbox.backlog(folder)
+    environments, unreadable = {}, []
+    for path in inbox.files(folder):
+        try:
+            with inbox.connect(path) as connection:
+                found = connection.execute(BY_ENVIRONMENT).fetchall() if connection else []
+        except sqlite3.Error as error:
+            unreadable.append(f"{path}: {error}")
+            continue
+        for environment, last, count in found:
+            known = environments.get(environment, (0, 0))
+            environments[environment] = (max(known[0], last), known[1] + count)
+    age = now.timestamp() - oldest / 1e6 if oldest else None
+    return {
+        "depth": depth,
+        "oldest_age_seconds": age,
+        "unreadable_files": unreadable,
+    }, environments
+
+
+def _environments(settings: Settings, waiting: dict, landed: list[tuple]) -> dict:
+    by_name = {name: (received, at, count) for name, received, at, count in landed}
+    environments = {}
+    for name in sorted({*settings.environments, *waiting, *by_name}):
+        received, at, count = by_name.get(name, (None, None, 0))
+        last_waiting = _moment(waiting[name][0]) if name in waiting else None
+        environments[name] = {
+            "last_received_at": _text(max(filter(None, (received, last_waiting)), default=None)),
+            "last_landed_at": _text(at),
+            "waiting": waiting.get(name, (0, 0))[1],
+            "landed": count,
+        }
+    return environments
+
+
+def _landed(settings: Settings) -> list[tuple] | None:
+    """From the landing itself, if nobody is using the warehouse; else None."""
+    if not settings.warehouse_file.exists():
+        return []
+    with lock.try_hold(settings.warehouse_lock) as is_free:
+        if not is_free:
+            return None
+        with contextlib.suppress(duckdb.Error):
+            return _query(settings.warehouse_file, LANDED)
+    return None
+
+
+def _published(settings: Settings, now: datetime) -> dict:
+    """Rows of each mart, what was quarantined lately, alarms of running experiments."""
+    path = settings.published_file
+    if not path.exists():
+        return {"published_at": None, "marts": {}, "quarantined": [], "alarms": [], "landed": []}
+    marts = [
+        name for (name,) in _query(path, "select table_name from duckdb_tables() where schema_name = 'marts'")
+    ]
+    since = now.replace(tzinfo=None) - timedelta(days=LATELY_DAYS)
+    quarantined = _query(path, QUARANTINED, since)
+    alarms = _query(path, ALARMS) if {"fct_experiment_health", "dim_experiments"} <= set(marts) else []
+    return {
+        "published_at": _text(datetime.fromtimestamp(path.stat().st_mtime, UTC)),
+        "marts": {name: _rows(path, name) for name in sorted(marts)},
+        "quarantined": [
+            dict(
+                zip(
+                    ("environment", "reason", "deliveries", "last_received_at"),
+                    (*row[:3], _text(row[3])),
+                    strict=True,
+                )
+            )
+            for row in quarantined
+        ],
+        "alarms": [
+            dict(zip(("experiment", "check", "status", "message"), row, strict=True)) for row in alarms
+        ],
+        "landed": _query(path, LANDED_AS_PUBLISHED),
+    }
+
+
+def _rows(path: Path, mart: str) -> int:
+    return _query(path, "select count(*) from query_table('marts.' || ?)", mart)[0][0]
+
+
+def _refresh(settings: Settings) -> dict | None:
+    """The record of the last refresh, None if there was none. One that was killed is called so."""
+    try:
+        record = json.loads(settings.refresh_record.read_text())
+    except (OSError, ValueError):
+        return None
+    if record["result"] == "running":
+        with lock.try_hold(settings.refresh_lock) as is_free:
+            record["result"] = "killed" if is_free else "running"
+    return record
+
+
+def _disk(settings: Settings) -> dict:
+    folder = settings.warehouse_dir
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return {
+        "inbox": sum(path.stat().st_size for path in settings.inbox_dir.glob("*"))
+        if settings.inbox_dir.exists()
+        else 0,
+        "warehouse": _size(settings.warehouse_file),
+        "published": _size(settings.published_file),
+        "free": shutil.disk_usage(existing).free,
+    }
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _query(path: Path, query: str, *parameters) -> list[tuple]:
+    with duckdb.connect(path, read_only=True) as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
+def _write(path: Path, record: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(record) + "\n")
+    unfinished.replace(path)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime(1970, 1, 1) + timedelta(microseconds=microseconds)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.replace(tzinfo=UTC).isoformat() if moment else None

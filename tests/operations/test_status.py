@@ -1,0 +1,107 @@
+"""`status`: what a person sees, and what a machine reads."""
+
+import json
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime
+
+import duckdb
+import pytest
+
+from loader import lock, status
+from tests.loader.server import COMMAND
+from tests.operations.conftest import bodies, invoke, receive
+
+
+def machine(environ) -> dict:
+    ran = invoke(environ, "status", "--json")
+    assert ran.exit_code == 0, ran.output
+    return json.loads(ran.output)
+
+
+def test_status__nothing_was_ever_there__says_what_to_do(environ):
+    found = machine(environ)
+    assert found["refresh"] is None and found["marts"] == {}
+    assert found["inbox"] == {"depth": 0, "oldest_age_seconds": None, "unreadable_files": []}
+    assert set(found["environments"]) == {"production", "staging"}
+    assert "flagsmith-warehouse refresh" in invoke(environ, "status").output
+
+
+def test_status__after_a_refresh_with_more_waiting__tells_all_of_it(warehouse, environ):
+    receive(warehouse, b"{}", b"{}", environment="staging")
+    found = machine(environ)
+    count = len(bodies()) + 1
+    assert found["inbox"]["depth"] == 2 and 0 <= found["inbox"]["oldest_age_seconds"] < 600
+    assert found["environments"]["production"]["landed"] == count
+    assert found["environments"]["staging"] | {"last_received_at": None} == {
+        "last_received_at": None, "last_landed_at": None, "waiting": 2, "landed": 0,
+    }  # fmt: skip
+    for name in ("last_received_at", "last_landed_at"):
+        at = datetime.fromisoformat(found["environments"]["production"][name])
+        assert 0 <= (datetime.now(UTC) - at).total_seconds() < 3600
+    assert found["refresh"]["result"] == "success" and found["refresh"]["landed"] == count
+    with duckdb.connect(warehouse.published_file, read_only=True) as published:
+        (flags,) = published.execute("select count(*) from marts.dim_flags").fetchone()
+    assert found["marts"]["dim_flags"] == flags > 0
+    assert [(q["reason"], q["deliveries"]) for q in found["quarantined"]] == [("not_json", 1)]
+    assert found["disk"]["warehouse"] == warehouse.warehouse_file.stat().st_size
+    assert found["disk"]["free"] > 0
+
+
+def test_status__as_a_person_sees_it__has_the_same_in_tables(warehouse, environ):
+    shown = invoke(environ, "status").output
+    for expected in ("success", "production", "not_json", "dim_flags", "On disk", "ago"):
+        assert expected in shown
+
+
+def test_status__a_refresh_holds_the_warehouse__does_not_wait_and_knows_what_was_published(
+    warehouse, environ
+):
+    with lock.hold(warehouse.warehouse_lock, 0):
+        found = machine(environ)
+    assert found["landed_according_to"] == "the published copy"
+    assert found["environments"] == machine(environ)["environments"]
+    assert machine(environ)["landed_according_to"] == "the warehouse"
+
+
+def test_status__the_refresh_failed__shows_why(warehouse, environ):
+    with pytest.raises(ValueError, match="the disk"), status.recorded_refresh(warehouse):
+        raise ValueError("the disk is full")
+    assert machine(environ)["refresh"]["result"] == "failure"
+    assert "the disk is full" in invoke(environ, "status").output
+
+
+def test_status__the_refresh_was_killed__says_so(settings, environ):
+    settings.warehouse_dir.mkdir(parents=True)
+    with lock.hold(settings.warehouse_lock, 0):
+        process = subprocess.Popen([*COMMAND, "refresh"], env=environ, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while not settings.refresh_record.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert machine(environ)["refresh"]["result"] == "running"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert machine(environ)["refresh"]["result"] == "killed"
+
+
+def test_status__an_inbox_file_is_damaged__is_named_and_the_rest_counted(settings, environ):
+    receive(settings, b"{}")
+    (settings.inbox_dir / "0.sqlite").write_bytes(b"no database " * 100)
+    found = machine(environ)["inbox"]
+    assert found["depth"] == 1 and "0.sqlite" in found["unreadable_files"][0]
+
+
+def test_status__an_experiment_alarms__only_running_ones_are_shown(warehouse, environ):
+    with duckdb.connect(warehouse.published_file) as published:
+        published.execute("""
+            create or replace table marts.dim_experiments as
+            from (values ('a', 'running'), ('b', 'stopped')) as e (experiment_key, status);
+            create or replace table marts.fct_experiment_health as
+            from (values ('a', 'srm', 'alarm', 'uneven'), ('a', 'data_freshness', 'ok', ''), ('b', 'srm', 'alarm', ''))
+            as h (experiment_key, check_name, status, message)
+        """)
+    assert machine(environ)["alarms"] == [
+        {"experiment": "a", "check": "srm", "status": "alarm", "message": "uneven"}
+    ]
+    assert "uneven" in invoke(environ, "status").output
