@@ -90,7 +90,7 @@ def _(experiment, experiments):
         experiment=experiment,
     )
     show.Html(
-        f"<h2>{show.escape(experiment)}</h2><p>Flag <b>{show.escape(declared.feature_name)}</b>, {show.escape(str(scope))}, "
+        f"{show.heading(experiment)}<p>Flag <b>{show.escape(declared.feature_name)}</b>, {show.escape(str(scope))}, "
         f"control is <b>{show.escape(declared.control_variation)}</b>, {declared.status}; decided by the "
         f"{declared.decision_method} method.</p>"
     )
@@ -170,7 +170,7 @@ def _(experiment, is_trusted, population):
 @app.cell
 def _(declared, power, results, scope):
     in_words = read_out(declared, results, power, scope)
-    show.Html(f"<h3>In words</h3><p>{show.escape(in_words)}</p>")
+    show.Html(f"{show.heading('In words')}<p>{show.escape(in_words)}</p>")
     return (in_words,)
 
 
@@ -187,7 +187,7 @@ def _(declared, results, scope):
         both,
         "comparison",
         "test",
-        title=f"Lift over {show.shortened(declared.control_variation)}, with its {show.percent(1 - declared.alpha)} interval",
+        title=f"Lift over {show.shortened(declared.control_variation)}, with its {show.round_percent(1 - declared.alpha)} interval",
         heading="relative lift (%)",
         scope=scope,
     )
@@ -303,7 +303,7 @@ def _(power, scope):
             "days_left": "Days left at this rate",
         },
         {
-            "target_lift": show.percent,
+            "target_lift": show.round_percent,
             "minimum_detectable_lift": show.percent,
             "days_so_far": lambda days: show.number(round(days)) if days == days else show.NOTHING,
             "days_left": lambda days: show.number(round(days)) if days == days else show.NOTHING,

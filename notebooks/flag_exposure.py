@@ -115,7 +115,7 @@ def _(end, environment, feature_id, flags, start):
     flag_name = show.shortened(flag["name"], 60)
     scope = show.Scope(environment, start, end)
     asked = {"environment": environment, "feature_id": feature_id, "start": start, "end": end}
-    show.Html(f"<h2>{show.escape(flag['name'])}</h2>")
+    show.Html(show.heading(flag["name"]))
     return asked, flag_name, scope
 
 

@@ -276,7 +276,7 @@ def _(environment, key, kind):
 def _(everything, kind, label, retention):
     cells = retention.assign(
         start=[
-            f"{show.day(one)} ({count:,})"
+            f"{one.day} {one:%b %Y} ({count:,})"
             for one, count in zip(retention.start_period, retention.identities, strict=True)
         ]
     )

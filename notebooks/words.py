@@ -2,7 +2,7 @@
 
 import pandas
 
-from notebooks.show import Scope, number, percent
+from notebooks.show import Scope, number, percent, round_percent
 
 
 def read_out(
@@ -37,7 +37,7 @@ def _result(row: tuple, declared: pandas.Series) -> str:
         return f"{said}."
     return (
         f"{said}: {percent(row.lift, signed=True)} against {declared.control_variation} "
-        f"({percent(1 - declared.alpha)} interval {percent(row.low, signed=True)} to {percent(row.high, signed=True)}; "
+        f"({round_percent(1 - declared.alpha)} interval {percent(row.low, signed=True)} to {percent(row.high, signed=True)}; "
         f"mean {number(row.mean)} against {number(row.control_mean)}; chance to win {percent(row.chance_to_win)})."
     )
 
@@ -68,8 +68,8 @@ def _power(power: pandas.DataFrame, rest: pandas.DataFrame) -> str:
         return ""
     slowest = primary.loc[primary.days_left.idxmax()]
     if slowest.days_left == 0:
-        return f"It is large enough to find a lift of {percent(slowest.target_lift)}."
+        return f"It is large enough to find a lift of {round_percent(slowest.target_lift)}."
     return (
-        f"It can find lifts from {percent(slowest.minimum_detectable_lift)} on; for {percent(slowest.target_lift)} "
+        f"It can find lifts from {percent(slowest.minimum_detectable_lift)} on; for {round_percent(slowest.target_lift)} "
         f"it would have to run about {number(round(slowest.days_left))} more days at the present rate."
     )
