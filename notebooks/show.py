@@ -293,7 +293,8 @@ def lines(
 ) -> altair.Chart | Html:
     """Lines along time, apart by colour, dash and point.
 
-    `band`: the columns with the ends of an interval; each line then has a panel of its own. `limits`: draw no further down and up than this.
+    `band`: the columns with the ends of an interval; each line then has a panel of its own.
+    `limits`: draw no further down and up than this.
     """
     frame = frame.dropna(subset=[values])
     if frame.empty:
@@ -468,7 +469,7 @@ def _time(time: str, scope: Scope, binned: bool = True) -> altair.X:
     scale = altair.Scale(type="utc", domain=ends)
     days = (scope.end - scope.start).days + 1
     pattern = "%H:%M" if time == "hour" and days == 1 else "%-d %b"
-    ticks = {"interval": "utcday", "step": 1} if time == "day" and days <= 12 else min(days, 12)
+    ticks = {"interval": "day", "step": 1} if time == "day" and days <= 12 else min(days, 12)
     if time == "hour" and days == 1:
         ticks = 12
     # A day's bar begins at its midnight: its label belongs below the middle.

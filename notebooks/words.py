@@ -6,18 +6,19 @@ from notebooks.show import Scope, number, percent, round_percent
 
 
 def read_out(
-    declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame, scope: Scope
+    declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame, people: str, scope: Scope
 ) -> str:
     """Return one paragraph.
 
     `declared`: the experiment's row of dim_experiments; `results`: its rows of fct_experiment_results in one
-    population, with `lift`, `low`, `high` and `chance_to_win` as they decide; `power`: of fct_experiment_power.
+    population, with `lift`, `low`, `high` and `chance_to_win` as they decide; `power`: of fct_experiment_power;
+    `people`: who is counted, like `everybody assigned`.
     """
-    identities = results.drop_duplicates("variation").identities.sum()
+    counted = results.drop_duplicates("variation").identities.sum()
     arms = results.variation.nunique()
     sentences = [
-        f"The experiment {declared.experiment_key} compared {arms} variations of {declared.feature_name} among "
-        f"{number(identities)} identities ({scope}; {declared.status})."
+        f"The experiment {declared.experiment_key} compared {arms} variations of {declared.feature_name} among {people}: "
+        f"{number(counted)} identities ({scope}; {declared.status})."
     ]
     rest = results[results.verdict != "control"]
     sentences += [_result(row, declared) for row in rest[rest.role == "primary"].itertuples()]

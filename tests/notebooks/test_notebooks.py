@@ -245,7 +245,7 @@ def test_flag_exposure__one_variation_on_one_day__is_drawn(altered):
 def test_flag_exposure__200_flags_two_of_one_name__can_all_be_picked(altered):
     altered(
         "insert into marts.dim_flags select environment, feature_id + n * 1000, "
-        "case when n < 3 then name else name || n end, * exclude (environment, feature_id, name) "
+        "case when n < 3 then name else name || n end, dim_flags.* exclude (environment, feature_id, name) "
         "from marts.dim_flags, range(1, 10) as numbers (n)"
     )
     _, found = run("flag_exposure")
