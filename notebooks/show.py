@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from html import escape
 from itertools import count
+from math import ceil
 
 import altair
 import pandas
@@ -308,7 +309,7 @@ def lines(
         color=altair.Color(f"{colour}:N", scale=scale, title=heading_of_colours, legend=legend),
     )
     upright = altair.Scale(domain=limits) if limits else altair.Scale()
-    chart = base.mark_line(point={"size": 45}, strokeWidth=2, clip=True).encode(
+    chart = base.mark_line(point={"size": 45}, strokeWidth=2, clip=limits is not None).encode(
         y=altair.Y(f"{values}:Q", title=heading, axis=altair.Axis(format=number_format), scale=upright),
         strokeDash=altair.StrokeDash(f"{colour}:N", scale=_scale(names, DASHES), legend=legend),
         shape=altair.Shape(f"{colour}:N", scale=_scale(names, SHAPES), legend=legend),
@@ -469,16 +470,22 @@ def _time(time: str, scope: Scope, binned: bool = True) -> altair.X:
     scale = altair.Scale(type="utc", domain=ends)
     days = (scope.end - scope.start).days + 1
     pattern = "%H:%M" if time == "hour" and days == 1 else "%-d %b"
-    ticks = {"interval": "day", "step": 1} if time == "day" and days <= 12 else min(days, 12)
-    if time == "hour" and days == 1:
-        ticks = 12
     # A day's bar begins at its midnight: its label belongs below the middle.
     middle = (WIDTH - MARGIN) / days / 2 if time == "day" and binned else 0
-    axis = altair.Axis(format=pattern, tickCount=ticks, labelOverlap=True, grid=False, tickOffset=middle)
+    axis = altair.Axis(
+        format=pattern, values=_ticks(time, scope, days), labelOverlap=True, grid=False, tickOffset=middle
+    )
     title = f"{time} (UTC)"
     if not binned:
         return altair.X(f"{time}:T", scale=scale, axis=axis, title=title)
     return altair.X(f"{time}:T", timeUnit=unit, scale=scale, axis=axis, title=title)
+
+
+def _ticks(time: str, scope: Scope, days: int) -> list[int]:
+    """At most 14 ticks, in milliseconds since 1970: every so many days or, of a single day, two hours."""
+    hours = 2 if time == "hour" and days == 1 else 24 * ceil(days / 14)
+    first = pandas.Timestamp(scope.start, tz="UTC").timestamp()
+    return [int(1000 * (first + 3600 * passed)) for passed in range(0, 24 * days, hours)]
 
 
 def _finished(

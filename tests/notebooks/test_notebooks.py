@@ -1,6 +1,7 @@
 """The notebooks run, whatever the marts hold, and show what the marts hold."""
 
 import importlib
+import json
 import shutil
 import subprocess
 import sys
@@ -326,3 +327,13 @@ def test_notebooks__read_and_done__leave_the_warehouse_to_a_writer(altered, tmp_
     altered()
     run("flag_exposure")
     duckdb.connect(str(tmp_path / "warehouse.duckdb")).close()
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS)
+def test_notebooks__exported__are_jupyter_notebooks_with_their_sql(name, tmp_path):
+    file = tmp_path / f"{name}.ipynb"
+    source = warehouse.settings.PROJECT_FOLDER / "notebooks" / f"{name}.py"
+    command = [sys.executable, "-m", "marimo", "-q", "export", "ipynb", str(source), "-o", str(file)]
+    subprocess.run(command, check=True)
+    cells = json.loads(file.read_text())["cells"]
+    assert any("from marts." in "".join(cell["source"]) for cell in cells)

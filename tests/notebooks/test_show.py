@@ -1,6 +1,6 @@
 """Numbers as people write them, and colours that survive greyscale and colour-blindness."""
 
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 
 import pandas
@@ -125,3 +125,13 @@ def test_charts__nothing_to_draw__say_of_what_and_where(chart):
     frame = pandas.DataFrame({"day": [], "kind": [], "n": []})
     html = CHARTS[chart](frame).html
     assert "<b>T.</b>" in html and "production · 1–2 September 2026 (UTC)" in html
+
+
+@pytest.mark.parametrize(("days", "ticks"), [(1, 1), (2, 2), (14, 14), (15, 8), (28, 14), (400, 14)])
+def test_by_time__any_period__marks_days_within_it_and_no_more_than_fit(days, ticks):
+    scope = show.Scope("production", date(2026, 9, 1), date(2026, 9, 1) + timedelta(days=days - 1))
+    frame = pandas.DataFrame({"day": ["2026-09-01"], "kind": ["a"], "n": [3]})
+    chart = show.by_time(frame, "n", "kind", title="T", heading="n", scope=scope).to_dict()
+    values = pandas.to_datetime(chart["encoding"]["x"]["axis"]["values"], unit="ms")
+    assert len(values) == ticks
+    assert values.min().date() == scope.start and values.max().date() <= scope.end
