@@ -1,9 +1,10 @@
 # `make demo` and `make test` are all a newcomer needs; both install what they need into .venv first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint bench notebook report docs lock clean
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
+NOTEBOOKS := $(addprefix notebooks/,flag_exposure.py segments_and_cohorts.py experiment_readout.py data_health.py)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help:  ## What can be made
@@ -42,6 +43,17 @@ lint: .venv/developer  ## ruff, sqlfluff, dbt-bouncer
 
 bench: .venv/developer  ## The benchmarks (minutes); figures are recorded in benchmarks/README.md
 	$(BIN)/python -m benchmarks
+
+notebook: .venv/developer  ## Explore the marts in the browser, with marimo
+	$(BIN)/marimo -q run --no-token --include-code $(NOTEBOOKS)
+
+report: .venv/developer  ## Each notebook as one HTML page to mail
+	$(BIN)/python -m notebooks.report
+
+docs: .venv/installed  ## The documentation site: what every table and column means, one HTML file
+	@mkdir -p target
+	$(BIN)/dbt --quiet docs generate --static --target-path target/docs
+	@echo "Open target/docs/static_index.html"
 
 lock:  ## Resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build -o requirements.lock

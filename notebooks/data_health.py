@@ -1,5 +1,7 @@
 import marimo
 
+__generated_with = "0.25.2"
+
 app = marimo.App(width="full", app_title="Data health")
 
 with app.setup:

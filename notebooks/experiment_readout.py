@@ -1,5 +1,7 @@
 import marimo
 
+__generated_with = "0.25.2"
+
 app = marimo.App(width="full", app_title="Experiment read-out")
 
 with app.setup:
@@ -8,6 +10,8 @@ with app.setup:
     from notebooks import show
     from notebooks.warehouse import ask, source
     from notebooks.words import read_out
+
+    POPULATIONS = {"assigned": "everybody assigned", "activated": "those activated"}
 
 
 @app.cell
@@ -59,11 +63,8 @@ def _(experiment_picker):
 
 @app.cell
 def _():
-    population_picker = mo.ui.dropdown(
-        {"everybody assigned": "assigned", "those activated": "activated"},
-        "everybody assigned",
-        label="Population",
-    )
+    choices = {text: name for name, text in POPULATIONS.items()}
+    population_picker = mo.ui.dropdown(choices, POPULATIONS["assigned"], label="Population")
     population_picker
     return (population_picker,)
 
@@ -90,7 +91,7 @@ def _(experiment, experiments):
         experiment=experiment,
     )
     show.Html(
-        f"<h2>{show.escape(experiment)}</h2><p>Flag <b>{show.escape(declared.feature_name)}</b>, {show.escape(str(scope))}, "
+        f"{show.heading(experiment)}<p>Flag <b>{show.escape(declared.feature_name)}</b>, {show.escape(str(scope))}, "
         f"control is <b>{show.escape(declared.control_variation)}</b>, {declared.status}; decided by the "
         f"{declared.decision_method} method.</p>"
     )
@@ -117,7 +118,7 @@ def _(health, scope):
 
 @app.cell
 def _(experiment, population):
-    results = ask(
+    computed = ask(
         """
         select
             *,
@@ -138,22 +139,23 @@ def _(experiment, population):
         experiment=experiment,
         population=population,
     )
+    return (computed,)
+
+
+@app.cell
+def _(computed, declared, health):
+    # Every cell below reads `results`, which there are only where the experiment can be trusted.
+    alarms = health[(health.status == "alarm") & health.spoils_results]
+    is_trusted = alarms.empty and not (computed.verdict == "do_not_trust").any() and not computed.empty
+    why = " ".join(alarms.message) or declared.problem or "Nobody has been assigned yet."
+    mo.stop(not is_trusted, show.note(f"Do not trust this experiment: no result is shown. {why}"))
+    results = computed
     return (results,)
 
 
 @app.cell
-def _(declared, health, results):
-    # Nothing below is shown as a result while the experiment cannot be trusted.
-    alarms = health[(health.status == "alarm") & health.spoils_results]
-    is_trusted = alarms.empty and not (results.verdict == "do_not_trust").any() and not results.empty
-    why = " ".join(alarms.message) or declared.problem or "Nobody has been assigned yet."
-    mo.stop(not is_trusted, show.note(f"Do not trust this experiment: no result is shown. {why}"))
-    return (is_trusted,)
-
-
-@app.cell
-def _(experiment, is_trusted, population):
-    assert is_trusted
+def _(experiment, population, results):
+    mo.stop(results.empty)
     power = ask(
         """
         select metric_key, variation, status, identities, target_lift, minimum_detectable_lift, days_so_far, days_left
@@ -168,14 +170,14 @@ def _(experiment, is_trusted, population):
 
 
 @app.cell
-def _(declared, power, results, scope):
-    in_words = read_out(declared, results, power, scope)
-    show.Html(f"<h3>In words</h3><p>{show.escape(in_words)}</p>")
+def _(declared, population, power, results, scope):
+    in_words = read_out(declared, results, power, POPULATIONS[population], scope)
+    show.Html(f"{show.heading('In words')}<p>{show.escape(in_words)}</p>")
     return (in_words,)
 
 
 @app.cell
-def _(declared, results, scope):
+def _(declared, population, results, scope):
     compared = results[(results.verdict != "control") & (results.role != "guardrail")]
     compared = compared.assign(comparison=compared.metric_key + ": " + compared.variation)
     fixed = compared.assign(test="fixed (read once, at the end)")
@@ -187,7 +189,8 @@ def _(declared, results, scope):
         both,
         "comparison",
         "test",
-        title=f"Lift over {show.shortened(declared.control_variation)}, with its {show.percent(1 - declared.alpha)} interval",
+        title=f"Lift among {POPULATIONS[population]} over {show.shortened(declared.control_variation)}, "
+        f"with its {show.round_percent(1 - declared.alpha)} interval",
         heading="relative lift (%)",
         scope=scope,
     )
@@ -196,10 +199,10 @@ def _(declared, results, scope):
 
 
 @app.cell
-def _(results, scope):
+def _(population, results, scope):
     show.table(
         results[results.role != "guardrail"],
-        f"Results, {scope}",
+        f"Results among {POPULATIONS[population]}, {scope}",
         {
             "metric_key": "Metric",
             "variation": "Variation",
@@ -226,11 +229,11 @@ def _(results, scope):
 
 
 @app.cell
-def _(results, scope):
+def _(population, results, scope):
     guardrails = results[(results.role == "guardrail") & (results.verdict != "control")]
     show.table(
         guardrails,
-        f"Guardrails, {scope}",
+        f"Guardrails among {POPULATIONS[population]}, {scope}",
         {
             "metric_key": "Metric",
             "variation": "Variation",
@@ -247,8 +250,7 @@ def _(results, scope):
 
 
 @app.cell
-def _(experiment, is_trusted, population, results):
-    assert is_trusted
+def _(experiment, population, results):
     metric = results.metric_key.iloc[0]
     trend = ask(
         """
@@ -303,7 +305,7 @@ def _(power, scope):
             "days_left": "Days left at this rate",
         },
         {
-            "target_lift": show.percent,
+            "target_lift": show.round_percent,
             "minimum_detectable_lift": show.percent,
             "days_so_far": lambda days: show.number(round(days)) if days == days else show.NOTHING,
             "days_left": lambda days: show.number(round(days)) if days == days else show.NOTHING,

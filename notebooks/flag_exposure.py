@@ -1,5 +1,7 @@
 import marimo
 
+__generated_with = "0.25.2"
+
 app = marimo.App(width="full", app_title="Flag exposure")
 
 with app.setup:
@@ -12,7 +14,7 @@ with app.setup:
 @app.cell
 def _():
     read = source(
-        *("dim_flags", "dim_identities", "fct_flag_exposures_daily"),
+        *("dim_flags", "fct_flag_exposures", "fct_flag_exposures_daily"),
         *("fct_flag_assignments", "fct_explained_assignments"),
     )
     mo.stop(read.problem is not None, mo.md(read.problem or ""))
@@ -115,7 +117,7 @@ def _(end, environment, feature_id, flags, start):
     flag_name = show.shortened(flag["name"], 60)
     scope = show.Scope(environment, start, end)
     asked = {"environment": environment, "feature_id": feature_id, "start": start, "end": end}
-    show.Html(f"<h2>{show.escape(flag['name'])}</h2>")
+    show.Html(show.heading(flag["name"]))
     return asked, flag_name, scope
 
 

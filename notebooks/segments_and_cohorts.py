@@ -1,5 +1,7 @@
 import marimo
 
+__generated_with = "0.25.2"
+
 app = marimo.App(width="full", app_title="Segments and cohorts")
 
 with app.setup:
@@ -276,7 +278,7 @@ def _(environment, key, kind):
 def _(everything, kind, label, retention):
     cells = retention.assign(
         start=[
-            f"{show.day(one)} ({count:,})"
+            f"{one.day} {one:%b %Y} ({count:,})"
             for one, count in zip(retention.start_period, retention.identities, strict=True)
         ]
     )

@@ -11,18 +11,21 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from html import escape
 from itertools import count
+from math import ceil
 
 import altair
 import pandas
 
-WIDTH = 900
+WIDTH = 940  # pixels in all: fits a window of 1,200
 COLOURS = ("#002051", "#16396d", "#3d4e6e", "#5f636e", "#7f7c75", "#a19b78", "#c0b26f", "#e2cb5c")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4], [1, 3], [12, 3, 3, 3])
+MARGIN = 70  # of that, what an axis of numbers takes
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "stroke")
 GREY = "#5f636e"
 FIRST = ("control", "off")
 NOTHING = "–"
 COUNTS = altair.Axis(format=",d", tickMinStep=1)
+PANEL = altair.Header(labelAngle=0, labelOrient="top", labelAnchor="start", labelFontSize=13, labelLimit=600)
 CONFIG = {
     "background": "white",
     "font": "Helvetica, Arial, sans-serif",
@@ -34,14 +37,20 @@ CONFIG = {
         "offset": 12,
     },
     "axis": {"labelFontSize": 12, "titleFontSize": 13, "labelLimit": 320, "gridColor": "#e4e4e4"},
-    "legend": {"labelFontSize": 12, "titleFontSize": 13, "labelLimit": 260, "symbolSize": 120},
+    "legend": {
+        "labelFontSize": 12,
+        "titleFontSize": 13,
+        "labelLimit": 260,
+        "symbolSize": 120,
+        "orient": "top",
+    },
     "view": {"stroke": None},
 }
 STYLE = (
     "<style>.answer{border-collapse:collapse;font-size:14px}.answer caption{text-align:left;font-weight:bold;"
     "padding:6px 0}.answer th,.answer td{padding:4px 12px 4px 0;border-bottom:1px solid #ddd;text-align:left;"
-    "vertical-align:top;overflow-wrap:anywhere;max-width:420px}.answer .number{text-align:right;"
-    "font-variant-numeric:tabular-nums;white-space:nowrap;overflow-wrap:normal}"
+    "vertical-align:top}.answer .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
+    ".answer .long{overflow-wrap:anywhere;min-width:200px;max-width:420px}.head{font-size:24px;font-weight:bold}"
     ".missing{border-left:4px solid #7f7c75;padding:8px 12px;margin:8px 0}</style>"
 )
 
@@ -77,6 +86,8 @@ def number(value: float | None) -> str:
         return NOTHING
     if float(value).is_integer():
         return f"{value:,.0f}"
+    if 0 < value < 0.001:
+        return "< 0.001"
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:,.3g}"
 
 
@@ -86,6 +97,11 @@ def percent(share: float | None, signed: bool = False) -> str:
         return NOTHING
     digits = 0 if share in (0, 1) and not signed else 1
     return f"{100 * share:{'+' if signed else ''}.{digits}f} %".replace("-", "−")  # a minus
+
+
+def round_percent(share: float) -> str:
+    """0.95 → `95 %`, 0.999 → `99.9 %`: for what somebody has chosen."""
+    return f"{100 * share:.6g} %"
 
 
 def p_value(value: float | None) -> str:
@@ -169,6 +185,11 @@ def note(text: str) -> Html:
     return Html(f'<p class="missing">{escape(text)}</p>')
 
 
+def heading(text: str) -> str:
+    """The HTML of a heading; the text may be anything that somebody calls a flag."""
+    return f'<h2 class="head">{escape(text)}</h2>'
+
+
 def table(
     frame: pandas.DataFrame,
     title: str,
@@ -183,7 +204,7 @@ def table(
     if frame.empty:
         return Html(f'<p class="missing"><b>{escape(title)}.</b> {escape(otherwise)}</p>')
     formats = {name: _format(frame[name]) for name in headings} | dict(formats or {})
-    classes = {name: "" if _is_text(frame[name]) else ' class="number"' for name in headings}
+    classes = {name: f' class="{_kind(frame[name])}"' for name in headings}
     head = "".join(f"<th{classes[name]}>{escape(text)}</th>" for name, text in headings.items())
     rows = (
         "".join(f"<td{classes[name]}>{escape(formats[name](row[name]))}</td>" for name in headings)
@@ -191,6 +212,12 @@ def table(
     )
     body = "".join(f"<tr>{cells}</tr>" for cells in rows)
     return Html(f'<table class="answer"><caption>{escape(title)}</caption><tr>{head}</tr>{body}</table>')
+
+
+def _kind(column: pandas.Series) -> str:
+    if not _is_text(column):
+        return "number"
+    return "long" if column.map(lambda value: len(str(value))).max() > 30 else "text"
 
 
 def _is_text(column: pandas.Series) -> bool:
@@ -267,30 +294,36 @@ def lines(
 ) -> altair.Chart | Html:
     """Lines along time, apart by colour, dash and point.
 
-    `band`: the columns with the ends of an interval; `limits`: draw no further down and up than this.
+    `band`: the columns with the ends of an interval; each line then has a panel of its own.
+    `limits`: draw no further down and up than this.
     """
     frame = frame.dropna(subset=[values])
     if frame.empty:
         return _nothing(title, scope)
     frame, scale = _coloured(frame, colour, None, order)
     names = scale.domain
+    heading_of_colours = colour.replace("_", " ") if band is None else None
+    legend = None if band else altair.Undefined  # panels have names
     base = altair.Chart(_in_utc(frame, time)).encode(
-        x=_time(time, scope, binned=False), color=altair.Color(f"{colour}:N", scale=scale)
+        x=_time(time, scope, binned=False),
+        color=altair.Color(f"{colour}:N", scale=scale, title=heading_of_colours, legend=legend),
     )
     upright = altair.Scale(domain=limits) if limits else altair.Scale()
-    chart = base.mark_line(point={"size": 45}, strokeWidth=2, clip=True).encode(
+    chart = base.mark_line(point={"size": 45}, strokeWidth=2, clip=limits is not None).encode(
         y=altair.Y(f"{values}:Q", title=heading, axis=altair.Axis(format=number_format), scale=upright),
-        color=altair.Color(f"{colour}:N", scale=scale, title=colour.replace("_", " ")),
-        strokeDash=altair.StrokeDash(f"{colour}:N", scale=_scale(names, DASHES)),
-        shape=altair.Shape(f"{colour}:N", scale=_scale(names, SHAPES)),
+        strokeDash=altair.StrokeDash(f"{colour}:N", scale=_scale(names, DASHES), legend=legend),
+        shape=altair.Shape(f"{colour}:N", scale=_scale(names, SHAPES), legend=legend),
         tooltip=[time, colour, altair.Tooltip(f"{values}:Q", format=number_format)],
     )
-    if band is not None:
-        low, high = band
-        area = base.mark_area(opacity=0.15, clip=True)
-        area = area.encode(y=altair.Y(f"{low}:Q", title=heading, scale=upright), y2=f"{high}:Q")
-        chart = area + chart
-    return _finished(chart, title, scope)
+    if band is None:
+        return _finished(chart, title, scope)
+    low, high = band
+    area = base.mark_area(opacity=0.2, clip=True)
+    area = area.encode(y=altair.Y(f"{low}:Q", title=heading, scale=upright), y2=f"{high}:Q")
+    zero = altair.Chart().mark_rule(color="#333", strokeDash=[4, 3]).encode(y=altair.datum(0))
+    panel = altair.layer(area, zero, chart, data=chart.data).properties(width=WIDTH - MARGIN, height=150)
+    name = altair.Row(f"{colour}:N", title=None, sort=names, header=PANEL)
+    return _finished(panel.facet(row=name), title, scope, size={})
 
 
 def bars(
@@ -345,7 +378,7 @@ def heat(
     most = frame[values].max()
     cells = altair.Chart(frame).encode(
         x=altair.X(f"{column}:O", title=headings[0], sort=None, axis=altair.Axis(labelAngle=0)),
-        y=altair.Y(f"{row}:O", title=headings[1], sort=None),
+        y=altair.Y(f"{row}:O", title=headings[1], sort=None, axis=altair.Axis(titlePadding=14)),
     )
     colour = altair.Color(
         f"{values}:Q",
@@ -380,7 +413,7 @@ def intervals(
         yOffset=altair.YOffset(f"{method}:N", scale=altair.Scale(domain=scale.domain)),
         color=altair.Color(f"{method}:N", scale=scale, title=method),
     )
-    across = altair.X("low:Q", title=heading, axis=altair.Axis(format="+.0%"))
+    across = altair.X("low:Q", title=heading, axis=altair.Axis(format="+.0%", labelOverlap=True))
     whole = base.mark_rule(strokeWidth=3).encode(x=across, x2="high:Q")
     middle = base.mark_point(filled=True, size=90, opacity=1).encode(
         x="lift:Q",
@@ -437,22 +470,32 @@ def _time(time: str, scope: Scope, binned: bool = True) -> altair.X:
     scale = altair.Scale(type="utc", domain=ends)
     days = (scope.end - scope.start).days + 1
     pattern = "%H:%M" if time == "hour" and days == 1 else "%-d %b"
-    ticks = {"interval": "utcday", "step": 1} if time == "day" and days <= 12 else min(days, 12)
-    if time == "hour" and days == 1:
-        ticks = 12
     # A day's bar begins at its midnight: its label belongs below the middle.
-    middle = WIDTH / days / 2 if time == "day" and binned else 0
-    axis = altair.Axis(format=pattern, tickCount=ticks, labelOverlap=True, grid=False, tickOffset=middle)
+    middle = (WIDTH - MARGIN) / days / 2 if time == "day" and binned else 0
+    axis = altair.Axis(
+        format=pattern, values=_ticks(time, scope, days), labelOverlap=True, grid=False, tickOffset=middle
+    )
     title = f"{time} (UTC)"
     if not binned:
         return altair.X(f"{time}:T", scale=scale, axis=axis, title=title)
     return altair.X(f"{time}:T", timeUnit=unit, scale=scale, axis=axis, title=title)
 
 
-def _finished(chart: altair.Chart, title: str, scope: Scope, height: int = 280) -> altair.Chart:
+def _ticks(time: str, scope: Scope, days: int) -> list[int]:
+    """At most 14 ticks, in milliseconds since 1970: every so many days or, of a single day, two hours."""
+    hours = 2 if time == "hour" and days == 1 else 24 * ceil(days / 14)
+    first = pandas.Timestamp(scope.start, tz="UTC").timestamp()
+    return [int(1000 * (first + 3600 * passed)) for passed in range(0, 24 * days, hours)]
+
+
+def _finished(
+    chart: altair.Chart, title: str, scope: Scope, height: int = 280, size: dict[str, object] | None = None
+) -> altair.Chart:
     heading = altair.TitleParams(text=title, subtitle=str(scope))
-    chart = chart.properties(width=WIDTH, height=height, title=heading, description=f"{title}. {scope}")
-    return chart.configure(**CONFIG)
+    if size is None:
+        fit = altair.AutoSizeParams(type="fit-x", contains="padding")
+        size = {"width": WIDTH, "height": height, "autosize": fit}
+    return chart.properties(title=heading, description=f"{title}. {scope}", **size).configure(**CONFIG)
 
 
 def _nothing(title: str, scope: Scope) -> Html:

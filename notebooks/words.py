@@ -2,22 +2,23 @@
 
 import pandas
 
-from notebooks.show import Scope, number, percent
+from notebooks.show import Scope, number, percent, round_percent
 
 
 def read_out(
-    declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame, scope: Scope
+    declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame, people: str, scope: Scope
 ) -> str:
     """Return one paragraph.
 
     `declared`: the experiment's row of dim_experiments; `results`: its rows of fct_experiment_results in one
-    population, with `lift`, `low`, `high` and `chance_to_win` as they decide; `power`: of fct_experiment_power.
+    population, with `lift`, `low`, `high` and `chance_to_win` as they decide; `power`: of fct_experiment_power;
+    `people`: who is counted, like `everybody assigned`.
     """
-    identities = results.drop_duplicates("variation").identities.sum()
+    counted = results.drop_duplicates("variation").identities.sum()
     arms = results.variation.nunique()
     sentences = [
-        f"The experiment {declared.experiment_key} compared {arms} variations of {declared.feature_name} among "
-        f"{number(identities)} identities ({scope}; {declared.status})."
+        f"The experiment {declared.experiment_key} compared {arms} variations of {declared.feature_name} among {people}: "
+        f"{number(counted)} identities ({scope}; {declared.status})."
     ]
     rest = results[results.verdict != "control"]
     sentences += [_result(row, declared) for row in rest[rest.role == "primary"].itertuples()]
@@ -37,7 +38,7 @@ def _result(row: tuple, declared: pandas.Series) -> str:
         return f"{said}."
     return (
         f"{said}: {percent(row.lift, signed=True)} against {declared.control_variation} "
-        f"({percent(1 - declared.alpha)} interval {percent(row.low, signed=True)} to {percent(row.high, signed=True)}; "
+        f"({round_percent(1 - declared.alpha)} interval {percent(row.low, signed=True)} to {percent(row.high, signed=True)}; "
         f"mean {number(row.mean)} against {number(row.control_mean)}; chance to win {percent(row.chance_to_win)})."
     )
 
@@ -68,8 +69,8 @@ def _power(power: pandas.DataFrame, rest: pandas.DataFrame) -> str:
         return ""
     slowest = primary.loc[primary.days_left.idxmax()]
     if slowest.days_left == 0:
-        return f"It is large enough to find a lift of {percent(slowest.target_lift)}."
+        return f"It is large enough to find a lift of {round_percent(slowest.target_lift)}."
     return (
-        f"It can find lifts from {percent(slowest.minimum_detectable_lift)} on; for {percent(slowest.target_lift)} "
+        f"It can find lifts from {percent(slowest.minimum_detectable_lift)} on; for {round_percent(slowest.target_lift)} "
         f"it would have to run about {number(round(slowest.days_left))} more days at the present rate."
     )

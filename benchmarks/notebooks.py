@@ -1,0 +1,90 @@
+"""How long a notebook takes to answer a click, on the example month and on marts fifty times as large.
+
+Fifty months of 20,000 deliveries are 1,000,000: the same marts with fifty times the identities. A click is taken for
+all cells of a notebook, its pickers included, from the SQL to the charts as the browser gets them.
+"""
+
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import altair
+import duckdb
+
+from notebooks.report import NOTEBOOKS
+from simulator import landing
+from simulator.example import MONTH
+from simulator.world import World
+
+PROJECT = Path(__file__).parent.parent
+TIMES = 50
+ROUNDS = 3
+
+
+def main() -> None:
+    """Build both warehouses in a temporary folder, and print the slowest of three rounds for each notebook."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["FLAGSMITH_WAREHOUSE_DIR"] = folder
+        file = Path(folder) / "warehouse.duckdb"
+        deliveries = landing.append(file, World(MONTH).deliveries())
+        _build(Path(folder))
+        _measure(deliveries)
+        _multiply(file)
+        _measure(deliveries * TIMES)
+
+
+def _build(folder: Path) -> None:
+    command = [
+        Path(sys.executable).parent / "dbt",
+        "--quiet",
+        "build",
+        "--resource-type",
+        "seed",
+        "--resource-type",
+        "model",
+    ]
+    subprocess.run(
+        [*command, "--target-path", folder / "target", "--log-path", folder], cwd=PROJECT, check=True
+    )
+
+
+def _multiply(file: Path) -> None:
+    """Give every mart about identities fifty times its rows; those by day have no more rows for more people."""
+    with duckdb.connect(str(file)) as connection:
+        marts = "select table_name from duckdb_tables() where schema_name = 'marts'"
+        for (mart,) in connection.execute(marts).fetchall():
+            columns = dict(
+                connection.execute(
+                    "select column_name, data_type from duckdb_columns() where schema_name = 'marts' and table_name = $mart",
+                    {"mart": mart},
+                ).fetchall()
+            )
+            if "identity" in columns and mart != "fct_flag_changes":
+                more = f"select {_renamed(columns)} from marts.{mart}, range(1, {TIMES}) as numbers (n)"
+                connection.execute(f"insert into marts.{mart} {more}")
+        connection.execute("checkpoint")
+
+
+def _renamed(columns: dict[str, str]) -> str:
+    return ", ".join("identity || '_' || n" if name == "identity" else f'"{name}"' for name in columns)
+
+
+def _measure(deliveries: int) -> None:
+    print(f"{deliveries:,} deliveries")
+    for name in NOTEBOOKS:
+        slowest = max(_click(name) for _ in range(ROUNDS))
+        print(f"  {name:22} {slowest:5.2f} s", flush=True)
+
+
+def _click(name: str) -> float:
+    app = importlib.import_module(f"notebooks.{name}").app
+    started = time.perf_counter()
+    outputs, _ = app.run()
+    for output in outputs:
+        if isinstance(output, altair.TopLevelMixin):
+            output.to_dict()
+    return time.perf_counter() - started

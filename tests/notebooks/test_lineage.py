@@ -1,0 +1,46 @@
+"""Lineage ends at a person: models/_readers__dbt_exposures.yml says what the notebooks and recipes really read."""
+
+import ast
+import re
+
+import pytest
+import yaml
+
+from notebooks.report import NOTEBOOKS
+
+from ..marts.warehouse import PROJECT
+from .conftest import RECIPES
+
+AS_OF = {"flags_as_of": "fct_flag_assignments", "traits_as_of": "fct_identity_traits"}
+DECLARED = {
+    exposure["name"]: {re.fullmatch(r"ref\('(\w+)'\)", one)[1] for one in exposure["depends_on"]}
+    for exposure in yaml.safe_load((PROJECT / "models/_readers__dbt_exposures.yml").read_text())["exposures"]
+}
+NAMES = {"flag_exposure": "flag_exposure_explorer", "segments_and_cohorts": "segment_and_cohort_explorer"}
+
+
+def read_by(text: str) -> set[str]:
+    return {AS_OF.get(name, name) for name in re.findall(r"(?:from|join) marts\.(\w+)", text)}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_exposures__a_notebook__depends_on_what_it_reads_and_asks_for(name):
+    text = (PROJECT / "notebooks" / f"{name}.py").read_text()
+    assert DECLARED[NAMES.get(name, name)] == read_by(text)
+    calls = [
+        node for node in ast.walk(ast.parse(text)) if getattr(getattr(node, "func", 0), "id", "") == "source"
+    ]
+    required = {one.value for call in calls for one in ast.walk(call) if isinstance(one, ast.Constant)}
+    assert required == read_by(text)
+
+
+def test_exposures__the_recipes__depend_on_what_they_read():
+    sql = "\n".join(re.findall(r"```sql\n(.*?)```", RECIPES.read_text(encoding="utf-8"), re.S))
+    assert DECLARED["recipes"] == read_by(sql)
+
+
+def test_overview__every_mart__is_in_the_table_that_says_where_to_start():
+    overview = (PROJECT / "models/overview.md").read_text(encoding="utf-8")
+    start_from = overview.partition("What is one row of your answer?")[2]
+    marts = {path.stem for path in (PROJECT / "models/marts").rglob("*.sql")}
+    assert {name for name in marts if f"`{name}`" not in start_from} == {"experiment_declaration_problems"}

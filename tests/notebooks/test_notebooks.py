@@ -1,0 +1,339 @@
+"""The notebooks run, whatever the marts hold, and show what the marts hold."""
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from datetime import date
+
+import duckdb
+import pandas
+import pytest
+from click.testing import CliRunner
+
+from notebooks import report, show, warehouse
+from simulator.example import MONTH
+from simulator.features import text_of
+from simulator.world import World
+
+NAME_OF_200 = ("旗 𝄞é<b>*_`$ " * 20)[:200]
+SETS = "update marts.{} set {} = $name where {} = 'checkout_button'"
+
+
+def run(name: str, **picks: object) -> tuple[list, dict]:
+    outputs, found = importlib.import_module(f"notebooks.{name}").app.run(defs=picks)
+    return [one for one in outputs if one is not None], dict(found)
+
+
+@pytest.fixture
+def here(month, monkeypatch):
+    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(month))
+    return month
+
+
+@pytest.fixture
+def altered(month, tmp_path, monkeypatch):
+    """Give a function that makes a copy of the month's marts, changed by SQL, the one that is read."""
+
+    def alter(*statements: str, **parameters: object) -> None:
+        shutil.copy(month / "warehouse.duckdb", tmp_path)
+        monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path))
+        with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
+            for statement in statements:
+                connection.execute(statement, parameters if "$" in statement else None)
+
+    return alter
+
+
+def tables() -> list[str]:
+    sql = "select table_name as name from duckdb_tables() where schema_name = 'marts'"
+    return list(warehouse.ask(sql).name)
+
+
+def drawn(chart: object) -> pandas.DataFrame:
+    """The numbers that a chart draws."""
+    return pandas.concat(map(pandas.DataFrame, chart.to_dict()["datasets"].values()), ignore_index=True)
+
+
+def html(outputs: list) -> str:
+    return "\n".join(filter(None, map(report._piece, outputs)))
+
+
+# Every figure is the mart's, and the truth's.
+
+
+@pytest.fixture(scope="module")
+def given() -> Counter:
+    """How often the world meant to give each variation of the checkout button, by day."""
+    count: Counter = Counter()
+    for received_at, _, state in World(MONTH).evaluations():
+        flag = next(one for one in state.flags if one.feature.name == "checkout_button")
+        count[received_at.date().isoformat(), "control" if flag.option is None else text_of(flag.value)] += 1
+    return count
+
+
+def test_flag_exposure__the_example_month__draws_what_the_world_gave(here, given):
+    _, found = run("flag_exposure")
+    assert found["flag_name"] == "checkout_button"
+    chart = drawn(found["evaluations_chart"])
+    days = chart.assign(day=chart.day.astype(str).str[:10]).groupby(["day", "variation"]).evaluations.sum()
+    assert days.to_dict() == dict(given)
+    totals = found["totals"].set_index("variation")
+    assert totals.evaluations.to_dict() == {
+        variation: sum(n for (_, one), n in given.items() if one == variation) for variation in totals.index
+    }
+    assert totals.share.sum() == pytest.approx(1)
+    assert drawn(found["reasons_chart"]).evaluations.sum() == given.total()
+
+
+def test_flag_exposure__the_example_month__first_exposures_and_switches_are_the_marts(here):
+    _, found = run("flag_exposure")
+    marts = warehouse.ask("""
+        select variation, count(*) as identities, count(*) filter (change_reason <> 'first_seen') as switches
+        from marts.fct_flag_assignments where feature_name = 'checkout_button' group by variation
+    """).set_index("variation")
+    first = drawn(found["first_chart"]).groupby("variation").new_identities.sum()
+    assert first.to_dict() == marts.identities.to_dict()
+    assert drawn(found["flows_chart"]).switches.sum() == marts.switches.sum() > 0
+    assert set(found["flows"].changed_by) == {"admin@example.com"}
+
+
+def test_flag_exposure__a_shorter_period__counts_only_its_days(here, given):
+    one = date(2026, 9, 10)
+    _, found = run("flag_exposure", start=one, end=one)
+    expected = sum(count for (day, _), count in given.items() if day == "2026-09-10")
+    assert (
+        drawn(found["evaluations_chart"]).evaluations.sum() == expected == found["totals"].evaluations.sum()
+    )
+    assert "10 September 2026 (UTC)" in str(found["scope"])
+
+
+def test_flag_exposure__stale_flags__are_those_of_dim_flags(here):
+    _, found = run("flag_exposure")
+    stale = warehouse.ask("select name from marts.dim_flags where is_stale")
+    assert sorted(found["stale"]["name"]) == sorted(stale.name)
+
+
+def test_segments_and_cohorts__the_example_month__are_the_marts(here):
+    _, found = run("segments_and_cohorts")
+    members = warehouse.ask(
+        "select count(*) as n from marts.fct_cohort_memberships where is_current and cohort_key = 'over_30'"
+    ).n[0]
+    last = drawn(found["sizes_chart"]).query("segment_or_cohort == 'cohort Over 30'").sort_values("day")
+    assert last.members.iloc[-1] == members
+    both = warehouse.ask("""
+        select count(*) as n from marts.fct_cohort_memberships as one
+        inner join marts.fct_cohort_memberships as other using (environment, identity)
+        where one.cohort_key = 'over_30' and other.cohort_key = 'paying' and one.is_current and other.is_current
+    """).n[0]
+    assert found["overlap"].set_index("who").identities["in both"] == both
+    flow = drawn(found["flow_chart"]).groupby("movement").identities.sum()
+    spells = warehouse.ask("""
+        select count(*) as entered, count(left_at) as "left" from marts.fct_cohort_memberships
+        where cohort_key = 'over_30'
+    """)
+    assert flow.to_dict() == spells.iloc[0].to_dict()
+    cells = drawn(found["retention_chart"])
+    assert (cells.retention * cells.identities).round().tolist() == cells.active_identities.tolist()
+
+
+def test_data_health__the_example_month__counts_what_was_sent(here):
+    _, found = run("data_health")
+    sent = World(MONTH).count
+    assert drawn(found["deliveries_chart"]).deliveries.sum() == sent == found["freshness"].deliveries.sum()
+    states = drawn(found["states_chart"]).groupby("what").webhooks.sum()
+    assert states["all evaluations"] == MONTH.deliveries > states["distinct within their hour"]
+
+
+def test_data_health__up_to_three_days__goes_by_the_hour(here):
+    outputs, found = run("data_health", start=date(2026, 9, 2), end=date(2026, 9, 3))
+    assert found["unit"] == "hour"
+    assert found["traffic"].hour.nunique() == 48
+    assert "per hour" in html(outputs)
+
+
+def test_experiment_readout__the_example__is_what_fct_experiment_results_says(here):
+    outputs, found = run("experiment_readout")
+    rows = warehouse.ask("""
+        select metric_key || ': ' || variation as comparison, relative_lift as lift, relative_low as low, relative_high as high
+        from marts.fct_experiment_results
+        where population = 'assigned' and role <> 'guardrail' and verdict <> 'control'
+    """).set_index("comparison")
+    chart = drawn(found["lift_chart"]).dropna(subset=["comparison"])
+    fixed = chart[chart.test.str.startswith("fixed")].set_index("comparison")
+    for column in ("lift", "low", "high"):
+        assert fixed[column].to_dict() == pytest.approx(rows[column].to_dict())
+    page = html(outputs)
+    for row in rows.itertuples():
+        assert show.percent(row.lift, signed=True) in page
+    assert found["power"].shape[0] == 12
+
+
+def test_experiment_readout__in_words__names_the_winner_with_its_numbers(here):
+    _, found = run("experiment_readout")
+    primary = found["results"].query("role == 'primary' and variation == 'variant_b'").iloc[0]
+    said = found["in_words"]
+    assert {"winning": "is winning", "inconclusive": "has not been shown"}[primary.verdict] in said
+    for number in (primary.lift, primary.low, primary.high):
+        assert show.percent(number, signed=True) in said
+
+
+def test_experiment_readout__not_to_be_trusted__shows_no_result(altered):
+    altered(
+        "update marts.fct_experiment_health set status = 'alarm', message = 'Shares are wrong.' "
+        "where check_name = 'sample_ratio' and epoch = 0",
+        "update marts.fct_experiment_results set verdict = 'do_not_trust' where verdict <> 'control'",
+    )
+    outputs, found = run("experiment_readout")
+    page = html(outputs)
+    assert "Do not trust this experiment" in page and "Shares are wrong." in page
+    assert "lift_chart" not in found and "in_words" not in found
+    assert "Lift" not in page and "Chance to win" not in page
+
+
+# Whatever the marts hold.
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS)
+def test_notebooks__no_warehouse__say_how_to_make_one(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path))
+    assert "There is no warehouse yet" in report.page(name) and "make demo" in report.page(name)
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS)
+def test_notebooks__marts_not_built__name_them(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path))
+    duckdb.connect(str(tmp_path / "warehouse.duckdb")).close()
+    assert "Not built yet" in report.page(name)
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS)
+def test_notebooks__empty_marts__say_what_is_missing(name, here, altered):
+    altered(*(f"delete from marts.{table}" for table in tables()))
+    page = report.page(name)
+    assert 'class="missing"' in page and "<svg" not in page
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS)
+def test_notebooks__a_flag_name_of_200_letters__is_shown_and_breaks_nothing(name, altered):
+    altered(
+        SETS.format("dim_flags", "name", "name"),
+        SETS.format("dim_experiments", "feature_name", "feature_name"),
+        SETS.format("fct_cohort_flag_exposures", "feature_name", "feature_name"),
+        name=NAME_OF_200,
+    )
+    page = report.page(name)
+    assert "<b>*" not in page, "a name is text, never markup"
+    if name != "data_health":
+        assert show.escape(show.shortened(NAME_OF_200, 60))[:20] in page
+
+
+def test_flag_exposure__one_variation_on_one_day__is_drawn(altered):
+    altered(
+        "delete from marts.fct_flag_exposures_daily where day <> '2026-09-05' or variation <> 'control' "
+        "or feature_name <> 'checkout_button'",
+        "delete from marts.dim_flags where name <> 'checkout_button'",
+        "delete from marts.fct_flag_assignments where variation <> 'control'",
+    )
+    outputs, found = run("flag_exposure")
+    assert drawn(found["evaluations_chart"]).variation.unique().tolist() == ["control"]
+    assert "5 September 2026 (UTC)" in html(outputs)
+    assert "Nobody was given another variation" in html(outputs)
+
+
+def test_flag_exposure__200_flags_two_of_one_name__can_all_be_picked(altered):
+    altered(
+        "insert into marts.dim_flags select environment, feature_id + n * 1000, "
+        "case when n < 3 then name else name || n end, dim_flags.* exclude (environment, feature_id, name) "
+        "from marts.dim_flags, range(1, 10) as numbers (n)"
+    )
+    _, found = run("flag_exposure")
+    assert len(found["flags"]) == 230
+    assert sorted(found["flag_picker"].options.values()) == sorted(found["flags"].feature_id)
+
+
+def test_flag_exposure__more_variations_than_colours__the_rarest_are_others(altered):
+    altered(
+        "update marts.fct_flag_exposures_daily set variation = variation || day(day) "
+        "where feature_name = 'checkout_button'"
+    )
+    _, found = run("flag_exposure")
+    chart = drawn(found["evaluations_chart"])
+    assert chart.variation.nunique() == 8 and "others" in set(chart.variation)
+    assert chart.evaluations.sum() == found["daily"].evaluations.sum()
+
+
+def test_data_health__quarantined__are_listed_with_their_reason(altered):
+    altered(
+        "insert into marts.quarantined_deliveries by name select '1' as delivery_id, 'example' as environment, "
+        "'not_json' as reason, '<script>' as body_excerpt, timestamp '2026-09-03' as received_at"
+    )
+    page = report.page("data_health")
+    assert "not_json" in page and "&lt;script&gt;" in page and "<script>" not in page
+
+
+# The pages.
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS)
+def test_report__a_page__needs_nothing_from_outside(name, here):
+    page = report.page(name)
+    assert page.count("<svg") >= 2
+    assert not [
+        part for part in ("<script", "<link", "src=", 'href="http', "url(http", "@import") if part in page
+    ]
+
+
+def test_report__command__writes_the_pages_it_names(here, tmp_path):
+    arguments = ["--to", str(tmp_path), "--notebook", "flag_exposure", "--pick", "feature_id=2"]
+    done = CliRunner().invoke(report.main, arguments)
+    assert done.exit_code == 0, done.output
+    assert ">dark_mode</h2>" in (tmp_path / "flag_exposure.html").read_text()
+
+
+def test_report__a_pick_without_value__says_how_to_write_it(here, tmp_path):
+    done = CliRunner().invoke(report.main, ["--to", str(tmp_path), "--pick", "environment"])
+    assert done.exit_code == 2 and "environment=production" in done.output
+
+
+# Reading blocks nobody.
+
+
+def test_source__a_published_copy__is_what_is_read(month, tmp_path, monkeypatch):
+    shutil.copy(month / "warehouse.duckdb", tmp_path / "published.duckdb")
+    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path))
+    assert warehouse.source("dim_flags").is_published_copy
+    assert "published.duckdb" in report.page("data_health")
+
+
+def test_ask__a_writer_has_the_file__says_so_and_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path))
+    monkeypatch.setattr(warehouse, "WAIT_SECONDS", 0.2)
+    file = tmp_path / "warehouse.duckdb"
+    code = f"import duckdb; c = duckdb.connect({str(file)!r}); print(1, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        writer.stdout.readline()
+        with pytest.raises(warehouse.WarehouseError, match="`flagsmith-warehouse publish`"):
+            warehouse.ask("select 1")
+        writer.communicate(b"\n")
+    assert warehouse.ask("select 1 as one").one[0] == 1
+
+
+def test_notebooks__read_and_done__leave_the_warehouse_to_a_writer(altered, tmp_path):
+    altered()
+    run("flag_exposure")
+    duckdb.connect(str(tmp_path / "warehouse.duckdb")).close()
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS)
+def test_notebooks__exported__are_jupyter_notebooks_with_their_sql(name, tmp_path):
+    file = tmp_path / f"{name}.ipynb"
+    source = warehouse.settings.PROJECT_FOLDER / "notebooks" / f"{name}.py"
+    command = [sys.executable, "-m", "marimo", "-q", "export", "ipynb", str(source), "-o", str(file)]
+    subprocess.run(command, check=True)
+    cells = json.loads(file.read_text())["cells"]
+    assert any("from marts." in "".join(cell["source"]) for cell in cells)

@@ -1,0 +1,137 @@
+"""Numbers as people write them, and colours that survive greyscale and colour-blindness."""
+
+from datetime import date, timedelta
+from itertools import pairwise
+
+import pandas
+import pytest
+
+from notebooks import show
+
+SCOPE = show.Scope("production", date(2026, 9, 1), date(2026, 9, 2))
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (show.number(1234567), "1,234,567"),
+        (show.number(0.12345), "0.123"),
+        (show.number(1234.56), "1,234.6"),
+        (show.number(1e-120), "< 0.001"),
+        (show.number(float("nan")), "–"),
+        (show.percent(0.1234), "12.3 %"),
+        (show.percent(-0.052, signed=True), "−5.2 %"),
+        (show.percent(1), "100 %"),
+        (show.round_percent(0.95), "95 %"),
+        (show.p_value(0.0004), "< 0.001"),
+        (show.seconds(75), "1 min 15 s"),
+        (show.seconds(7300), "2 h 1 min"),
+        (show.moment(pandas.Timestamp("2026-09-08 23:05")), "8 September 2026, 23:05"),
+        (show.period(date(2026, 9, 1), date(2026, 9, 28)), "1–28 September 2026"),
+        (show.period(date(2026, 8, 31), date(2026, 9, 1)), "31 August 2026 – 1 September 2026"),
+        (show.period(date(2026, 9, 1), date(2026, 9, 1)), "1 September 2026"),
+        (show.shortened("a b\n c"), "a b c"),
+        (show.shortened(""), "(empty text)"),
+    ],
+)
+def test_formats__a_value__is_written_as_people_write_it(written, text):
+    assert written == text
+
+
+def test_shortened__wide_letters__count_twice():
+    assert show._wide(show.shortened("旗" * 200, 40)) <= 40
+
+
+def test_labels__texts_that_look_alike_when_shortened__stay_apart():
+    texts = ["x" * 50 + middle + "y" * 50 for middle in "abc"]
+    assert len(set(show.labels(texts).values())) == 3
+
+
+def luminance(colour: str, kind: list[list[float]] | None = None) -> list[float]:
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    if kind:
+        linear = [min(1, max(0, sum(w * c for w, c in zip(row, linear, strict=True)))) for row in kind]
+    y = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
+
+
+# How colours look to somebody without one of the cones: Machado, Oliveira and Fernandes 2009, severity 1.
+EYES = {
+    "all colours": None,
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+@pytest.mark.parametrize("eyes", EYES)
+@pytest.mark.parametrize("names", range(2, 9))
+def test_colours__grey_or_seen_with_fewer_cones__differ_in_lightness(names, eyes):
+    lightness = [luminance(colour, EYES[eyes]) for colour in show.colours(names)]
+    steps = [after - before for before, after in pairwise(lightness)]
+    assert min(steps) > 50 / (names - 1) * 0.8
+
+
+def test_table__text_of_anybody__is_never_markup():
+    html = show.table(pandas.DataFrame({"a": ["<b>&"]}), "<i>", {"a": "<u>"}).html
+    assert not {"<b>", "<i>", "<u>"} & {html[at : at + 3] for at in range(len(html))}
+
+
+def test_table__no_rows__says_so_in_the_sentence_it_was_given():
+    assert "Nobody." in show.table(pandas.DataFrame({"a": []}), "Who", {"a": "A"}, otherwise="Nobody.").html
+
+
+CHARTS = {
+    "by_time": lambda frame: show.by_time(frame, "n", "kind", title="T", heading="n a day", scope=SCOPE),
+    "lines": lambda frame: show.lines(frame, "n", "kind", title="T", heading="n a day", scope=SCOPE),
+    "bars": lambda frame: show.bars(frame, "n", "kind", title="T", heading="n a day", scope=SCOPE),
+    "heat": lambda frame: show.heat(
+        frame, "n", "day", "kind", title="T", headings=("day", "kind", "n a day"), scope=SCOPE
+    ),
+    "intervals": lambda frame: show.intervals(
+        frame.assign(low=frame.n - 1, lift=frame.n, high=frame.n + 1),
+        "kind",
+        "day",
+        title="T",
+        heading="n a day",
+        scope=SCOPE,
+    ),
+}
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_charts__any__name_what_they_show_its_unit_period_and_environment(chart):
+    frame = pandas.DataFrame({"day": ["2026-09-01"], "kind": ["a"], "n": [3]})
+    spec = CHARTS[chart](frame).to_dict()
+    assert spec["title"] == {"text": "T", "subtitle": "production · 1–2 September 2026 (UTC)"}
+    assert "n a day" in str(spec)
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_charts__nothing_to_draw__say_of_what_and_where(chart):
+    frame = pandas.DataFrame({"day": [], "kind": [], "n": []})
+    html = CHARTS[chart](frame).html
+    assert "<b>T.</b>" in html and "production · 1–2 September 2026 (UTC)" in html
+
+
+@pytest.mark.parametrize(("days", "ticks"), [(1, 1), (2, 2), (14, 14), (15, 8), (28, 14), (400, 14)])
+def test_by_time__any_period__marks_days_within_it_and_no_more_than_fit(days, ticks):
+    scope = show.Scope("production", date(2026, 9, 1), date(2026, 9, 1) + timedelta(days=days - 1))
+    frame = pandas.DataFrame({"day": ["2026-09-01"], "kind": ["a"], "n": [3]})
+    chart = show.by_time(frame, "n", "kind", title="T", heading="n", scope=scope).to_dict()
+    values = pandas.to_datetime(chart["encoding"]["x"]["axis"]["values"], unit="ms")
+    assert len(values) == ticks
+    assert values.min().date() == scope.start and values.max().date() <= scope.end
