@@ -22,6 +22,7 @@ class Commands(click.Group):
 
     elsewhere = {  # noqa: RUF012 -- never changed
         "doctor": "loader.operate:doctor",
+        "erase": "loader.operate:erase",
         "publish": "loader.operate:publish",
         "status": "loader.operate:status",
         "simulate": "simulator.cli:simulate",

@@ -8,16 +8,17 @@ import base64
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
-from loader import LoaderError, inbox, lock
+from loader import LoaderError, inbox, lock, privacy
 from loader.filesystem import refuse_network
 from loader.settings import Settings
+from loader.tombstones import Tombstones
 
 # landing.webhooks is the same as in macros/engine/create_landing.sql; a test holds the two together.
 TABLES = """
@@ -30,10 +31,14 @@ create table if not exists landing.webhooks (
     payload_hash varchar not null,
     is_verified boolean not null,
     body_encoding varchar not null,
-    body varchar not null using compression zstd
+    body varchar not null using compression zstd,
+    original_payload_hash varchar
 );
 create table if not exists landing.inbox_progress (inbox_file varchar not null, last_row_id bigint not null);
+create table if not exists landing.schema_version (version integer not null);
 """
+# 1: the first release. 2: original_payload_hash.
+SCHEMA_VERSION = 2
 UNREAD = """
 select row_id, delivery_id, environment, received_at, is_verified, body
 from deliveries where row_id between ? and ? order by row_id
@@ -67,7 +72,7 @@ def land(
     """
     try:
         with open_warehouse(settings, on_wait) as warehouse:
-            run = Run(warehouse, on_batch)
+            run = Run(settings, warehouse, on_batch)
             for path in inbox.files(settings.inbox_dir):
                 run.land_file(path)
             warehouse.execute("checkpoint")
@@ -98,14 +103,39 @@ def open_warehouse(settings: Settings, on_wait: Callable[[str], None]) -> Iterat
     lock.wait_until(is_open, why_not, settings.lock_timeout_seconds, on_wait)
     with contextlib.closing(opened[0]) as warehouse:
         warehouse.execute("set enable_progress_bar = false")  # ours says more
-        warehouse.execute(TABLES)
+        upgrade(warehouse)
         yield warehouse
+
+
+def upgrade(warehouse: duckdb.DuckDBPyConnection) -> None:
+    """Bring the landing of an earlier release to this one's form; create it where there is none.
+
+    Raises LandingError for one of a later release, which this one might spoil.
+    """
+    warehouse.execute(TABLES)
+    (version,) = warehouse.execute("select coalesce(max(version), 1) from landing.schema_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise LandingError(
+            f"The landing has the form {version}, and this release knows {SCHEMA_VERSION}: a later release has "
+            "written it. Install that release again; nothing was changed."
+        )
+    if version < SCHEMA_VERSION:
+        # Form 2: a body that rules of privacy have altered is marked.
+        warehouse.execute(
+            "alter table landing.webhooks add column if not exists original_payload_hash varchar"
+        )
+        warehouse.execute("insert into landing.schema_version values (?)", [SCHEMA_VERSION])
 
 
 class Run:
     """What a run knows from one batch to the next. Who lands from elsewhere than the inbox has one too."""
 
-    def __init__(self, warehouse: duckdb.DuckDBPyConnection, on_batch: Callable[[int], None]):
+    def __init__(
+        self, settings: Settings, warehouse: duckdb.DuckDBPyConnection, on_batch: Callable[[int], None]
+    ):
+        rules = privacy.read(settings.privacy_file, settings.privacy_key)
+        self.apply = rules.apply if rules else privacy.unaltered
+        self.tombstones = Tombstones(warehouse)
         self.warehouse = warehouse
         self.on_batch = on_batch
         self.landed = Landed()
@@ -150,11 +180,11 @@ class Run:
 
     def land_batch(self, source: sqlite3.Connection, name: str, first: int, last: int) -> int:
         """One transaction: a bounded number of deliveries, and the row id of the last, which is returned."""
-        batch = Batch(source.execute(UNREAD, [first, last]), self.next_landed_at())
+        batch = self.batch(source.execute(UNREAD, [first, last]))
         with transaction(self.warehouse):
             with self.warehouse.appender("landing.webhooks") as appender:
                 appender.append_rows(batch)
-            if not batch.deliveries:
+            if batch.last_row_id is None:
                 raise batch.error
             self.warehouse.execute("delete from landing.inbox_progress where inbox_file = ?", [name])
             self.warehouse.execute(
@@ -162,6 +192,10 @@ class Run:
             )
         self.count(batch.deliveries, batch.bytes)
         return batch.last_row_id
+
+    def batch(self, deliveries: Iterable[tuple]) -> "Batch":
+        """The next batch of `deliveries`, in the order of columns of the inbox."""
+        return Batch(deliveries, self.next_landed_at(), self.tombstones.erased, self.apply)
 
     def count(self, deliveries: int, size: int) -> None:
         """Note what a batch has landed, and tell whoever wants to know."""
@@ -182,8 +216,16 @@ class Run:
 class Batch:
     """Rows for the landing, read as they are taken, so that no more of them than one is held here."""
 
-    def __init__(self, deliveries: Iterator[tuple], landed_at: datetime):
+    def __init__(
+        self,
+        deliveries: Iterable[tuple],
+        landed_at: datetime,
+        is_erased: Callable[[str, datetime, bytes], bool],
+        apply: privacy.Apply,
+    ):
         self._source = deliveries
+        self._is_erased = is_erased
+        self._apply = apply
         self._landed_at = landed_at
         self.deliveries = self.bytes = 0
         self.last_row_id: int | None = None
@@ -191,9 +233,12 @@ class Batch:
 
     def __iter__(self) -> Iterator[tuple]:
         try:
-            for row_id, *delivery, body in self._source:
-                yield self._landing_row(*delivery, body)
+            for row_id, delivery_id, environment, microseconds, is_verified, body in self._source:
                 self.last_row_id = row_id
+                received_at = EPOCH + timedelta(microseconds=microseconds)
+                if self._is_erased(environment, received_at, body):
+                    continue
+                yield self._landing_row(delivery_id, environment, received_at, bool(is_verified), body)
                 self.deliveries += 1
                 self.bytes += len(body)
                 if self.bytes >= BATCH_BYTES:
@@ -201,17 +246,13 @@ class Batch:
         except sqlite3.Error as error:  # a damaged file: what came before the damage is landed
             self.error = error
 
-    def _landing_row(
-        self, delivery_id: str, environment: str, received_at: int, is_verified: int, body: bytes
-    ) -> tuple:
+    def _landing_row(self, delivery_id: str, environment: str, received_at: datetime, *rest) -> tuple:
+        is_verified, body = rest
+        landed, original_hash = self._apply(body)
+        payload_hash = hashlib.sha256(landed).hexdigest()
         return (
-            delivery_id,
-            environment,
-            EPOCH + timedelta(microseconds=received_at),
-            self._landed_at,
-            hashlib.sha256(body).hexdigest(),
-            bool(is_verified),
-            *as_text(body),
+            *(delivery_id, environment, received_at, self._landed_at, payload_hash, is_verified),
+            *(*as_text(landed), original_hash),
         )
 
 
@@ -223,8 +264,14 @@ def as_text(body: bytes) -> tuple[str, str]:
         return "base64", base64.b64encode(body).decode()
 
 
+def as_bytes(encoding: str, text: str) -> bytes:
+    """The body that `as_text` has made a text of."""
+    return base64.b64decode(text) if encoding == "base64" else text.encode()
+
+
 @contextlib.contextmanager
 def transaction(warehouse: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All that happens in the block, or nothing of it."""
     warehouse.begin()
     try:
         yield

@@ -66,3 +66,24 @@ def verify(environment: str, signature: str, body: BinaryIO) -> None:
         click.echo(sentence)
     if not explanation.matches:
         raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.option(
+    "--identity", required=True, help="The identifier of the person in Flagsmith, letter by letter."
+)
+@click.option("--environment", help="Only there; without it, in all environments.")
+def erase(identity: str, environment: str | None) -> None:
+    """Forget a person, in all files, for good; what was received before never comes back.
+
+    Prints a receipt and adds it to erasures.ndjson. Delete the identity in Flagsmith first: what is received
+    from now on is landed again. Backups are yours to see to (docs/privacy.md).
+    """
+    from loader.erase import erase
+
+    receipt = erase(settings_module.read(), identity, environment, lambda text: click.echo(text, err=True))
+    click.echo(json.dumps(receipt, indent=2))
+    for table in receipt["declared_in"]:
+        click.echo(
+            f"{table} still names the identity: take it out of the seed's file, then refresh.", err=True
+        )

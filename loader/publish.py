@@ -68,7 +68,7 @@ def publish(settings: Settings) -> Published:
     try:
         _remove(fresh)  # what a run killed half-way has left
         tables, rows = _copy(settings.warehouse_file, fresh)
-        return Published(tables, rows, _replace(settings.published_file, fresh))
+        return Published(tables, rows, replace(settings.published_file, fresh))
     except (duckdb.Error, OSError) as error:
         raise PublishError(
             f"{settings.warehouse_file} could not be published: {error}. The last published copy stays; run "
@@ -90,10 +90,10 @@ def publish_alone(settings: Settings, on_wait=lambda text: None) -> Published:
 
 def _copy(warehouse_file: Path, fresh: Path) -> tuple[int, int]:
     """How many tables, and how many rows in all, were written to the new file."""
-    with contextlib.closing(_in_memory(fresh.with_suffix(".spill"))) as connection:
-        connection.execute(f"attach {_text(str(warehouse_file))} as warehouse (read_only)")
+    with contextlib.closing(in_memory(fresh.with_suffix(".spill"))) as connection:
+        connection.execute(f"attach {text(str(warehouse_file))} as warehouse (read_only)")
         connection.execute(
-            f"attach {_text(str(fresh))} as published (storage_version {_text(STORAGE_VERSION)})"
+            f"attach {text(str(fresh))} as published (storage_version {text(STORAGE_VERSION)})"
         )
         connection.execute("use warehouse")  # what views and functions name without a database
         counts = [_copy_table(connection, *table) for table in _selected(connection, TABLES)]
@@ -107,7 +107,7 @@ def _copy(warehouse_file: Path, fresh: Path) -> tuple[int, int]:
     return len(counts), sum(counts)
 
 
-def _in_memory(spill_folder: Path) -> duckdb.DuckDBPyConnection:
+def in_memory(spill_folder: Path) -> duckdb.DuckDBPyConnection:
     """A connection to no file, so that neither file is opened but by `attach`, and few bytes are held."""
     return duckdb.connect(
         config={
@@ -145,10 +145,10 @@ def _copy_function(
 
 
 def _comment(connection: duckdb.DuckDBPyConnection, what: str, comment: str) -> None:
-    connection.execute(f"comment on {what} is {_text(comment)}")
+    connection.execute(f"comment on {what} is {text(comment)}")
 
 
-def _replace(published: Path, fresh: Path) -> int:
+def replace(published: Path, fresh: Path) -> int:
     """Put the new file in the place of the old one, for good; its size in bytes."""
     _sync(fresh)
     size = fresh.stat().st_size
@@ -174,5 +174,6 @@ def _name(*parts: str) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 
-def _text(value: str) -> str:
+def text(value: str) -> str:
+    """A text as it is written in SQL."""
     return "'" + value.replace("'", "''") + "'"

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 
 from loader import LoaderError
-from loader.landing import EPOCH, Batch, Landed, LandingError, Run, open_warehouse, transaction
+from loader.landing import EPOCH, Landed, LandingError, Run, open_warehouse, transaction
 from loader.settings import SECRETS, Settings
 from loader.signature import SignatureError, verify
 
@@ -30,6 +30,7 @@ ONLY_NEW = """
 create or replace temp table captured as
 select distinct on (delivery_id) captured.* from captured
 anti join landing.webhooks as known using (environment, received_at, payload_hash)
+anti join landing.webhooks as replayed using (delivery_id)
 order by delivery_id, is_verified desc
 """
 
@@ -72,7 +73,7 @@ def replay(
     """
     try:
         with open_warehouse(settings, on_wait) as warehouse:
-            run = Run(warehouse, on_batch)
+            run = Run(settings, warehouse, on_batch)
             warehouse.execute("create temp table captured as from landing.webhooks limit 0")
             captures = _rows(_read(settings, files, environment, run.landed.unreadable))
             while _land_batch(run, captures):
@@ -92,9 +93,9 @@ def _described(refused: list[str]) -> list[str]:
     return refused[:DESCRIBED] + ([f"… and {more:,} more lines."] if more > 0 else [])
 
 
-def _land_batch(run: Run, captures: Iterator[tuple]) -> int:
-    """One transaction: those of a bounded number of captures that are new; how many captures there were."""
-    batch = Batch(captures, run.next_landed_at())
+def _land_batch(run: Run, captures: Iterator[tuple]) -> bool:
+    """One transaction: those of a bounded number of captures that are new. False if there were none."""
+    batch = run.batch(captures)
     with transaction(run.warehouse):
         with run.warehouse.appender("captured") as appender:
             appender.append_rows(batch)
@@ -103,11 +104,11 @@ def _land_batch(run: Run, captures: Iterator[tuple]) -> int:
         new = run.warehouse.execute("insert into landing.webhooks from captured").fetchone()[0]
         run.warehouse.execute("delete from captured")
     run.count(new, size)
-    return batch.deliveries
+    return batch.last_row_id is not None
 
 
 def _rows(captures: Iterable[Capture]) -> Iterator[tuple]:
-    """In the order of columns in which `Batch` reads the inbox."""
+    """In the order of columns in which a batch reads the inbox."""
     for number, each in enumerate(captures):
         yield number, each.delivery_id, each.environment, each.received_at, each.is_verified, each.body
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from loader import LoaderError
@@ -51,7 +51,26 @@ LOCK_TIMEOUT_SECONDS = Setting(
     "300",
     "How long a command waits for a warehouse that another process is using.",
 )
-SETTINGS = (SECRETS, SECRETS_DIR, UNSIGNED_ENVIRONMENTS, WAREHOUSE_DIR, MAX_BODY_BYTES, LOCK_TIMEOUT_SECONDS)
+PRIVACY_FILE = Setting(
+    "FLAGSMITH_PRIVACY_FILE",
+    "",
+    "The rules of what of a person is landed (docs/privacy.md); without one, everything is, as it was sent.",
+)
+PRIVACY_KEY = Setting(
+    "FLAGSMITH_PRIVACY_KEY",
+    "",
+    "The key of the hashes that these rules ask for: 16 characters or more, never to be changed.",
+)
+SETTINGS = (
+    SECRETS,
+    SECRETS_DIR,
+    UNSIGNED_ENVIRONMENTS,
+    WAREHOUSE_DIR,
+    MAX_BODY_BYTES,
+    LOCK_TIMEOUT_SECONDS,
+    PRIVACY_FILE,
+    PRIVACY_KEY,
+)
 
 
 class SettingsError(LoaderError):
@@ -67,6 +86,8 @@ class Settings:
     warehouse_dir: Path
     max_body_bytes: int
     lock_timeout_seconds: float
+    privacy_file: Path | None = None
+    privacy_key: str = field(default="", repr=False)
 
     @property
     def inbox_dir(self) -> Path:
@@ -87,6 +108,10 @@ class Settings:
     @property
     def published_file(self) -> Path:
         return self.warehouse_dir / "published.duckdb"
+
+    @property
+    def receipts_file(self) -> Path:
+        return self.warehouse_dir / "erasures.ndjson"
 
     @property
     def refresh_record(self) -> Path:
@@ -110,6 +135,8 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         warehouse_dir=_in_project(text(WAREHOUSE_DIR)),
         max_body_bytes=int(_positive(MAX_BODY_BYTES, text(MAX_BODY_BYTES))),
         lock_timeout_seconds=_positive(LOCK_TIMEOUT_SECONDS, text(LOCK_TIMEOUT_SECONDS)),
+        privacy_file=_in_project(text(PRIVACY_FILE)) if text(PRIVACY_FILE) else None,
+        privacy_key=text(PRIVACY_KEY),
     )
 
 

@@ -50,6 +50,7 @@ def rows(deliveries: Iterable[Delivery], landed_at: datetime | None = None) -> I
             True,
             "utf-8",
             body.decode(),
+            None,
         )
 
 

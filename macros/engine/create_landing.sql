@@ -19,6 +19,7 @@
         payload_hash varchar not null,
         is_verified boolean not null,
         body_encoding varchar not null,
-        body varchar not null using compression zstd
+        body varchar not null using compression zstd,
+        original_payload_hash varchar
     )
 {% endmacro %}

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Evaluates the canary through Flagsmith once, for cron to do every minute; fct_canary_calls says what became of it.
+#   * * * * * FLAGSMITH_ENVIRONMENT_KEY=… /opt/flagsmith-warehouse/deploy/canary.sh
+# FLAGSMITH_API is your own Flagsmith's, if you run one. List warehouse-canary in seeds/test_identities.csv, so that
+# no other mart counts it. The trait is transient: Flagsmith stores nothing.
+set -eu
+: "${FLAGSMITH_ENVIRONMENT_KEY:?is not set: the client-side key of the environment in Flagsmith}"
+exec curl --silent --show-error --fail --max-time 20 --output /dev/null \
+    --header "X-Environment-Key: $FLAGSMITH_ENVIRONMENT_KEY" --header 'Content-Type: application/json' \
+    --data "{\"identifier\": \"${CANARY_IDENTITY:-warehouse-canary}\", \"traits\": [{\"trait_key\": \"canary_sent_at\", \"trait_value\": $(date +%s), \"transient\": true}]}" \
+    "${FLAGSMITH_API:-https://edge.api.flagsmith.com/api/v1}/identities/"

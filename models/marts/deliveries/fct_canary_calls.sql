@@ -1,0 +1,41 @@
+{{ config(materialized='view') }}
+
+-- A cron job evaluates the canary through Flagsmith and sends the second it does so as a trait (deploy/canary.sh). What
+-- arrives late, or not at all, was late or lost on the whole way from Flagsmith to the landing.
+with calls as (
+
+    select
+        deliveries.environment,
+        cast(traits.value_number as bigint) as sent_second,
+        min(deliveries.received_at) as received_at,
+        min(deliveries.landed_at) as landed_at,
+        count(*) as deliveries
+    from {{ ref('int_deliveries') }} as deliveries
+    inner join {{ ref('int_trait_set_elements') }} as traits on deliveries.traits_hash = traits.traits_hash
+    where
+        deliveries.kind = 'evaluation'
+        and deliveries.identity = '{{ var("canary_identity", "warehouse-canary") }}'
+        and traits.trait_key = 'canary_sent_at'
+        and traits.value_type = 'integer'
+    group by deliveries.environment, cast(traits.value_number as bigint)
+
+)
+
+select
+    environment,
+    make_timestamp(sent_second * 1000000) as sent_at,
+
+    deliveries,
+    greatest(
+        0,
+        coalesce(cast(round(
+            (sent_second - lag(sent_second) over (partition by environment order by sent_second))
+            / {{ var('canary_seconds', 60) }}
+        ) as bigint) - 1, 0)
+    ) as lost_before,
+    epoch(received_at) - sent_second as delivery_seconds,
+    epoch(landed_at) - epoch(received_at) as landing_seconds,
+
+    received_at,
+    landed_at
+from calls

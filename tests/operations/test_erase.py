@@ -1,0 +1,240 @@
+"""A person is forgotten: in every table and in the bytes of every file, and does not come back."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from loader import inbox, landing
+from loader.tombstones import identities_in
+from tests.operations.conftest import bodies, invoke, receive
+
+PERSON, OTHER = "erase-me-Zoë@example.com", "keep-me@example.com"
+LONELY_TRAIT = "a trait that only one person has"
+
+
+def body(identity, trait="plain", flags=None):
+    flags = json.loads(bodies()[0])["flags"] if flags is None else flags
+    traits = [{"id": 1, "trait_key": "note", "trait_value": trait, "transient": False}]
+    value = {"flags": flags, "identity": identity, "segments": [], "traits": traits}
+    return json.dumps(value, sort_keys=True).encode()
+
+
+CHANGE = json.dumps(
+    {"data": {"new_state": {"identity_identifier": PERSON, "enabled": True}}, "event_type": "FLAG_UPDATED"}
+).encode()
+# Of the person: evaluations, an override, no JSON in UTF-8 and in Latin-1, JSON with a lone surrogate.
+ABOUT_THE_PERSON = [
+    body(PERSON, LONELY_TRAIT),
+    body(PERSON, LONELY_TRAIT, []),
+    CHANGE,
+    f'{{"identity": "{PERSON}", cut off'.encode(),
+    f'{{"identity": "{PERSON}", cut off'.encode("latin-1"),
+    json.dumps({"identity": PERSON, "traits": [{"trait_key": "\ud800"}]}).encode(),
+]
+# Of others, though the person's name is in it.
+ABOUT_OTHERS = [body(OTHER, "keep-this-trait"), body(OTHER, f"was invited by {PERSON.upper()}"), b"not JSON"]
+
+
+def everything(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def rows(path, table):
+    with duckdb.connect(path, read_only=True) as connection:
+        return connection.execute(f"from {table} order by all").fetchall()
+
+
+@pytest.fixture
+def uncompressed(monkeypatch):
+    """Files in which every text can be found by its bytes."""
+    connect = duckdb.connect
+
+    def connect_uncompressed(*arguments, **options):
+        config = {**options.pop("config", {}), "force_compression": "uncompressed"}
+        return connect(*arguments, config=config, **({} if options.get("read_only") else options))
+
+    for module in ("landing", "publish", "erase"):
+        monkeypatch.setattr(f"loader.{module}.duckdb.connect", connect_uncompressed)
+    monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))
+
+
+@pytest.fixture
+def with_person(warehouse, environ):
+    """A refreshed warehouse in which the person and another one are, in two environments."""
+    receive(warehouse, *ABOUT_THE_PERSON, *ABOUT_OTHERS)
+    receive(warehouse, body(PERSON, LONELY_TRAIT), environment="staging")
+    ran = invoke(environ, "refresh")
+    assert ran.exit_code == 0, ran.output
+    return warehouse
+
+
+def tables(path):
+    with duckdb.connect(path, read_only=True) as connection:
+        names = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+        return {f"{s}.{t}": str(connection.execute(f"from {s}.{t}").fetchall()) for s, t in names}
+
+
+def test_erase__a_person__is_in_no_table_and_everybody_else_is(with_person, environ):
+    before = {name: text for name, text in tables(with_person.warehouse_file).items() if PERSON in text}
+    assert {"landing.webhooks", "marts.fct_flag_assignments", "marts.fct_identity_traits"} <= set(before)
+    daily = rows(with_person.warehouse_file, "marts.fct_flag_exposures_daily")
+    ran = invoke(environ, "erase", "--identity", PERSON)
+    assert ran.exit_code == 0, ran.output
+    after = tables(with_person.warehouse_file)
+    for text in (*after.values(), *tables(with_person.published_file).values()):
+        assert PERSON not in text and LONELY_TRAIT not in text
+        assert json.dumps(PERSON)[1:-1] not in text
+    assert OTHER in after["marts.fct_flag_assignments"] and "keep-this-trait" in after["landing.webhooks"]
+    assert len(rows(with_person.warehouse_file, "landing.webhooks")) == len(bodies()) + 1 + len(ABOUT_OTHERS)
+    assert rows(with_person.warehouse_file, "marts.fct_flag_exposures_daily") == daily
+    receipt = json.loads(with_person.receipts_file.read_text())
+    assert receipt == json.loads(ran.output)
+    assert receipt["rows_deleted"]["landing.webhooks"] == len(ABOUT_THE_PERSON) + 1
+    assert PERSON not in ran.output
+
+
+def test_erase__then_refresh__equals_a_warehouse_that_never_knew_the_person(with_person, environ):
+    invoke(environ, "erase", "--identity", PERSON)
+    receive(with_person, body(OTHER, "something new"))
+    ran = invoke(environ, "refresh")
+    assert ran.exit_code == 0, ran.output
+    names = [
+        n for n in tables(with_person.warehouse_file) if n.startswith("marts.") and not n.endswith(("ly",))
+    ]
+    built = {name: rows(with_person.warehouse_file, name) for name in names}
+    with duckdb.connect(with_person.warehouse_file) as connection:
+        for schema in ("staging", "intermediate", "marts"):
+            connection.execute(f"drop schema {schema} cascade")
+    ran = invoke(environ, "refresh")
+    assert ran.exit_code == 0, ran.output
+    for name in names:
+        assert rows(with_person.warehouse_file, name) == built[name], name
+
+
+def test_erase__in_one_environment__the_other_keeps_the_person(with_person, environ):
+    ran = invoke(environ, "erase", "--identity", PERSON, "--environment", "production")
+    assert ran.exit_code == 0, ran.output
+    with duckdb.connect(with_person.warehouse_file, read_only=True) as connection:
+        where = connection.execute(
+            "select distinct environment from marts.fct_flag_assignments where identity = ?", [PERSON]
+        ).fetchall()
+        body_left = connection.execute(
+            "select count(*) from landing.webhooks as l inner join staging.stg_flagsmith__payloads as p "
+            "on l.delivery_id = p._delivery_id and l.payload_hash = p.payload_hash where p.identity = ?",
+            [PERSON],
+        ).fetchone()
+    assert where == [("staging",)] and body_left == (1,)
+
+
+def test_erase__replayed_or_landed_late__does_not_come_back_and_what_is_new_does(
+    with_person, environ, tmp_path
+):
+    captures = [
+        {
+            "received_at": "2026-01-01T00:00:00Z",
+            "path": "/webhooks/production",
+            "headers": {},
+            "body": each.decode(),
+        }
+        for each in (body(PERSON), body(OTHER, "replayed"))
+    ]
+    late = inbox.Inbox(with_person.inbox_dir)
+    late.put("production", True, body(PERSON, "late"))
+    ran = invoke(environ, "erase", "--identity", PERSON)
+    assert ran.exit_code == 0, ran.output
+    late.close()
+    (tmp_path / "captures").write_text("\n".join(map(json.dumps, captures)))
+    ran = invoke(environ, "land", "--from", str(tmp_path / "captures"))
+    assert ran.exit_code == 0 and "Landed 1 captures" in ran.output
+    landed = str(rows(with_person.warehouse_file, "landing.webhooks"))
+    assert json.dumps(PERSON)[1:-1] not in landed and "replayed" in landed
+    receive(with_person, body(PERSON, "came back"))
+    invoke(environ, "land")
+    assert "came back" in str(rows(with_person.warehouse_file, "landing.webhooks"))
+
+
+def test_erase__bytes_on_uncompressed_storage__are_in_no_file_and_those_of_another_are(
+    uncompressed, settings, environ
+):
+    """No dbt: tables shaped like models, so that every file can be written uncompressed."""
+    texts = (PERSON.encode(), json.dumps(PERSON)[1:-1].encode(), LONELY_TRAIT.encode())
+    controls = (OTHER.encode(), b"keep-this-trait")
+    receive(settings, *ABOUT_THE_PERSON, *ABOUT_OTHERS)
+    assert invoke(environ, "land").exit_code == 0
+    with landing.open_warehouse(settings, print) as warehouse:
+        warehouse.execute("create schema marts")
+        warehouse.execute("create table marts.fct (environment varchar, identity varchar, trait varchar)")
+        warehouse.execute("insert into marts.fct values (?, ?, ?)", ["production", PERSON, LONELY_TRAIT])
+        warehouse.execute("insert into marts.fct values (?, ?, ?)", ["production", OTHER, "keep-this-trait"])
+    assert invoke(environ, "publish").exit_code == 0
+    living = inbox.Inbox(settings.inbox_dir)
+    for each in (*ABOUT_THE_PERSON, *ABOUT_OTHERS):
+        living.put("production", True, each)
+    for path in (settings.warehouse_file, settings.published_file):
+        content = path.read_bytes()
+        assert all(text in content for text in (texts[0], texts[2], *controls)), path
+    in_inbox = everything(settings.inbox_dir)
+    assert all(text in in_inbox for text in (texts[1], *controls[1:]))
+    ran = invoke(environ, "erase", "--identity", PERSON)
+    assert ran.exit_code == 0, ran.output
+    left = everything(settings.warehouse_dir)
+    for text in texts:
+        assert text not in left, [
+            p for p in settings.warehouse_dir.rglob("*") if p.is_file() and text in p.read_bytes()
+        ]
+    for path in (settings.warehouse_file, settings.published_file):
+        assert all(control in path.read_bytes() for control in controls)
+    living.put("production", True, b"{}")
+    living.close()
+    assert invoke(environ, "land").exit_code == 0
+
+
+def test_erase__killed_before_the_rows_are_deleted__the_tombstone_is_there_and_the_next_one_finishes(
+    warehouse, environ, monkeypatch
+):
+    receive(warehouse, body(PERSON))
+    with monkeypatch.context() as patch:
+        patch.setattr("loader.erase._delete", _killed)
+        assert isinstance(
+            invoke(environ, "erase", "--identity", PERSON).exception, KeyboardInterrupt | SystemExit
+        )
+    assert invoke(environ, "erase", "--identity", PERSON).exit_code == 0
+    assert json.dumps(PERSON)[1:-1] not in str(rows(warehouse.warehouse_file, "landing.webhooks"))
+
+
+def _killed(*_):
+    raise KeyboardInterrupt
+
+
+def test_erase__somebody_nobody_knows__is_no_error_and_leaves_a_receipt(warehouse, environ):
+    ran = invoke(environ, "erase", "--identity", "nobody")
+    assert ran.exit_code == 0 and json.loads(ran.output)["rows_deleted"] == {}
+
+
+def test_erase__a_seed_names_the_person__says_so(warehouse, environ):
+    with duckdb.connect(warehouse.warehouse_file) as connection:
+        connection.execute("insert into seeds.test_identities (identity) values (?)", [PERSON])
+    ran = invoke(environ, "erase", "--identity", PERSON)
+    assert "test_identities" in ran.output and "take it out" in ran.output
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (b'{"identity": "a"}', {"a"}),
+        (b'{"identity": "\\u00e9"}', {"é"}),
+        (CHANGE, {PERSON}),
+        (b'{"data": {"previous_state": {"identity_identifier": "b"}}}', {"b"}),
+        (b'{"identity": 1}', set()),
+        (b'{"data": []}', set()),
+        (b"[1]", set()),
+        (b"\xff", set()),
+        (b'"identity": "c\\u00e9" and more', {"cé"}),
+        (b'"identity_identifier":"d\\"', set()),
+        (b"[" * 100_000, set()),
+    ],
+)
+def test_identities_in__whatever_the_body__are_found(given, found):
+    assert identities_in(given) == found

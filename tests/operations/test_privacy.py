@@ -1,0 +1,199 @@
+"""What of a person goes into the warehouse: rules are applied while landing, before anything is written."""
+
+import hashlib
+import json
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loader import privacy
+from loader.settings import SettingsError
+from tests.operations.conftest import bodies, invoke, receive
+
+KEY = "0123456789abcdef"
+RULES = """
+identity = "hash"
+transient_traits = "drop"
+[traits]
+email = "drop"
+plan = "hash"
+"""
+
+
+def trait(key, value, transient=False):
+    return {"id": None, "trait_key": key, "trait_value": value, "transient": transient}
+
+
+TRAITS = [
+    trait("email", "ada@example.com"),
+    trait("plan", "gold"),
+    trait("age", 37),
+    trait("plan_before", None),
+    trait("age_now", 38, transient=True),
+]
+BODY = json.dumps(
+    {"flags": [], "identity": "ada", "segments": [{"id": 1, "name": "s", "member": True}], "traits": TRAITS}
+).encode()
+
+
+@pytest.fixture
+def rules(tmp_path):
+    """Write rules, and read them as the loader does."""
+
+    def write(text, key=KEY):
+        (tmp_path / "privacy.toml").write_text(text)
+        return privacy.read(tmp_path / "privacy.toml", key)
+
+    return write
+
+
+@pytest.fixture
+def land(environ, settings, rules, tmp_path):
+    """Land bodies under rules; the rows."""
+
+    def under(text, *given):
+        rules(text)
+        receive(settings, *given)
+        files = {"FLAGSMITH_PRIVACY_FILE": str(tmp_path / "privacy.toml"), "FLAGSMITH_PRIVACY_KEY": KEY}
+        ran = invoke({**environ, **files}, "land")
+        assert ran.exit_code == 0, ran.output
+        with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
+            query = (
+                "select body, payload_hash, original_payload_hash from landing.webhooks order by delivery_id"
+            )
+            return warehouse.execute(query).fetchall()
+
+    return under
+
+
+def test_land__without_rules__bodies_are_landed_as_they_were_sent(environ, settings):
+    receive(settings, *bodies())
+    invoke(environ, "land")
+    with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
+        rows = warehouse.execute("select body, original_payload_hash from landing.webhooks").fetchall()
+    assert sorted(body for body, _ in rows) == sorted(body.decode() for body in bodies())
+    assert {original for _, original in rows} == {None}
+
+
+def test_land__under_rules__the_altered_body_is_landed_and_marked(land, rules):
+    ((body, payload_hash, original),) = land(RULES, BODY)
+    under = rules(RULES)
+    value = json.loads(body)
+    assert value["identity"] == under.pseudonym("ada") != "ada"
+    kept = {each["trait_key"]: each["trait_value"] for each in value["traits"]}
+    assert kept == {
+        "plan": under.hashed("trait plan", b'"gold"'), "age": 37, "plan_before": None,
+    }  # fmt: skip
+    assert value["segments"] == [{"id": 1, "name": "s", "member": True}]
+    assert payload_hash == hashlib.sha256(body.encode()).hexdigest()
+    assert original == under.hashed("body", BODY)
+    assert b"ada" not in body.encode() and "gold" not in body
+
+
+def test_land__under_rules__nothing_of_what_is_dropped_is_in_the_files_and_what_is_kept_is(
+    land, settings, monkeypatch
+):
+    """Positive control: the same bytes are in the inbox before, and a kept trait is in the warehouse after."""
+    from loader import landing
+
+    connect = duckdb.connect
+    monkeypatch.setattr(
+        "loader.landing.duckdb.connect",
+        lambda path, **_: connect(path, config={"force_compression": "uncompressed"}),
+    )
+    monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))
+    land('[traits]\nemail = "drop"', BODY)
+    content = settings.warehouse_file.read_bytes()
+    assert b"ada@example.com" not in content and b"gold" in content
+
+
+def test_land__a_body_the_rules_do_not_touch__stays_byte_for_byte(land):
+    for (body, _, original), sent in zip(land('[traits]\nunknown = "drop"', BODY), [BODY], strict=True):
+        assert body.encode() == sent and original is None
+
+
+@pytest.mark.parametrize("sent", [b"{", b"[]", b"1", b'{"identity": 1}', b'{"identity": "a", "traits": [1]}', b"\xff", b"{}",
+    b'{"identity": "a", "traits": [{"trait_value": "no key"}]}', b'{"identity": "a", "traits": "text"}'])  # fmt: skip
+def test_land__under_rules__what_cannot_be_read_is_withheld_and_still_counted(land, sent):
+    ((body, _, original),) = land(RULES, sent)
+    assert body == "" and original is not None
+
+
+def test_land__an_override_of_an_identity__is_pseudonymised_too(land, rules):
+    change = {
+        "data": {"new_state": {"identity_identifier": "ada"}, "previous_state": None},
+        "event_type": "FLAG_UPDATED",
+    }
+    ((body, _, _),) = land(RULES, json.dumps(change).encode())
+    assert json.loads(body)["data"]["new_state"]["identity_identifier"] == rules(RULES).pseudonym("ada")
+
+
+def test_erase__a_pseudonymised_person__is_found_by_the_real_name(land, environ, settings, tmp_path):
+    land(RULES, BODY)
+    files = {"FLAGSMITH_PRIVACY_FILE": str(tmp_path / "privacy.toml"), "FLAGSMITH_PRIVACY_KEY": KEY}
+    ran = invoke({**environ, **files}, "erase", "--identity", "ada")
+    assert ran.exit_code == 0 and json.loads(ran.output)["rows_deleted"] == {"landing.webhooks": 1}
+
+
+@pytest.mark.parametrize(
+    ("own", "transient", "result"),
+    [("keep", "keep", "keep"), ("keep", "hash", "hash"), ("hash", "keep", "hash"), ("drop", "hash", "drop"), ("hash", "drop", "drop")],
+)  # fmt: skip
+def test_rules__a_transient_trait__is_kept_to_the_stricter_rule(rules, own, transient, result):
+    under = rules(f'transient_traits = "{transient}"\n[traits]\nx = "{own}"')
+    body = json.dumps({"identity": "a", "traits": [trait("x", 1, True), trait("y", 2)]}).encode()
+    traits = {each["trait_key"]: each["trait_value"] for each in json.loads(under.apply(body)[0])["traits"]}
+    expected = {"keep": 1, "hash": under.hashed("trait x", b"1")}
+    assert traits == ({"x": expected[result]} if result != "drop" else {}) | {"y": 2}
+
+
+def test_rules__other_traits__is_the_rule_of_those_not_named(rules):
+    under = rules('other_traits = "drop"\n[traits]\nage = "keep"')
+    assert [each["trait_key"] for each in json.loads(under.apply(BODY)[0])["traits"]] == ["age"]
+
+
+def test_rules__another_key__gives_other_hashes(rules):
+    assert rules(RULES).pseudonym("ada") != rules(RULES, KEY[::-1]).pseudonym("ada")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "why"),
+    [
+        ("identity = 'hash'", "", "FLAGSMITH_PRIVACY_KEY"),
+        ("[traits]\nx = 'hash'", "too short", "FLAGSMITH_PRIVACY_KEY"),
+        ("identity = 'drop'", KEY, "none of keep, hash"),
+        ("[traits]\nx = 'erase'", KEY, "none of keep, hash, drop"),
+        ("[traits]\nx = 1", KEY, "none of keep, hash, drop"),
+        ("identities = 'hash'", KEY, "identities is not known"),
+        ("traits = 'drop'", KEY, "not a table"),
+        ("identity = ", KEY, "cannot be read"),
+    ],
+)
+def test_rules__that_cannot_be_meant__are_refused_and_nothing_is_landed(rules, text, key, why):
+    with pytest.raises(SettingsError, match=why):
+        rules(text, key)
+
+
+def test_land__the_file_is_gone__lands_nothing(environ, settings):
+    receive(settings, BODY)
+    ran = invoke({**environ, "FLAGSMITH_PRIVACY_FILE": "/nowhere/privacy.toml"}, "land")
+    assert ran.exit_code == 1 and "/nowhere/privacy.toml" in ran.output and "Traceback" not in ran.output
+    from loader.inbox import backlog
+
+    assert backlog(settings.inbox_dir)[0] == 1
+
+
+KEYS = st.sampled_from(["identity", "traits", "data", "trait_key", "x"])
+VALUES = st.recursive(
+    st.text() | st.integers() | st.none(),
+    lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),
+    max_leaves=8,
+)
+
+
+@given(st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()))
+def test_rules__whatever_the_body__answer(body):
+    altered, original = privacy.Privacy(KEY.encode(), identity="hash", other_traits="drop").apply(body)
+    assert (original is None) == (altered == body)

@@ -1,0 +1,54 @@
+"""What the first release has written is taken up; what a later one has written is left alone."""
+
+import tarfile
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from loader import landing
+from tests.operations.conftest import invoke
+
+FIRST_RELEASE = Path(__file__).parents[1] / "fixtures" / "first_release" / "data.tar.gz"
+
+
+@pytest.fixture
+def first_release(settings):
+    """Three deliveries landed and two in an inbox file, as the first release left them."""
+    with tarfile.open(FIRST_RELEASE) as archive:
+        archive.extractall(settings.warehouse_dir.parent, filter="data")
+    return settings
+
+
+def landed(settings, columns="*"):
+    with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
+        query = f"select {columns} from landing.webhooks order by received_at, delivery_id"
+        return warehouse.execute(query).fetchall()
+
+
+def test_land__data_of_the_first_release__is_upgraded_and_nothing_lost(first_release, environ):
+    before = landed(first_release)
+    ran = invoke(environ, "land")
+    assert ran.exit_code == 0 and "Landed 2 deliveries" in ran.output, ran.output
+    after = landed(first_release)
+    assert [row[:-1] for row in after[:3]] == before and len(after) == 5
+    assert {row[-1] for row in after} == {None}
+    assert after[4][7] == "waiting" and not list(first_release.inbox_dir.glob("*"))
+
+
+def test_land__twice__upgrades_once(first_release, environ):
+    for _ in range(2):
+        assert invoke(environ, "land").exit_code == 0
+    with duckdb.connect(first_release.warehouse_file, read_only=True) as warehouse:
+        assert warehouse.execute("from landing.schema_version").fetchall() == [(landing.SCHEMA_VERSION,)]
+
+
+@pytest.mark.parametrize("command", ["land", "refresh"])
+def test_land__data_of_a_later_release__is_refused_and_left_alone(first_release, environ, command):
+    invoke(environ, "land")
+    with duckdb.connect(first_release.warehouse_file) as warehouse:
+        warehouse.execute("insert into landing.schema_version values (99)")
+    before = landed(first_release)
+    ran = invoke(environ, command)
+    assert ran.exit_code == 1 and "form 99" in ran.output and "later release" in ran.output
+    assert landed(first_release) == before

@@ -1,0 +1,13 @@
+{{ config(severity='warn') }}
+-- What arrives can be read. Returns the environments of which, in the last day, more than one in a hundred deliveries was
+-- quarantined and more than 20 were.
+select
+    environment,
+    sum(deliveries) filter (where kind = 'quarantined') as quarantined,
+    sum(deliveries) as deliveries
+from {{ ref('fct_deliveries_hourly') }}
+where hour >= cast(now() at time zone 'UTC' as timestamp) - interval 1 day
+group by environment
+having
+    sum(deliveries) filter (where kind = 'quarantined') > 20
+    and sum(deliveries) filter (where kind = 'quarantined') > {{ var('quarantine_alert_share', 0.01) }} * sum(deliveries)
