@@ -139,6 +139,19 @@ def test_segments_and_cohorts__the_example_month__are_the_marts(here):
     assert (cells.retention * cells.identities).round().tolist() == cells.active_identities.tolist()
 
 
+def test_segments_and_cohorts__two_segments__overlap_in_their_members_of_now(here):
+    _, found = run("segments_and_cohorts", chosen=[("segment", "6"), ("segment", "7")])
+    members = warehouse.ask("""
+        select identity, bool_or(segment_id = 6) as paying, bool_or(segment_id = 7) as beta_tester
+        from marts.fct_segment_memberships where is_current group by identity
+    """)
+    assert found["overlap"].set_index("who").identities.to_dict() == {
+        "in both": (members.paying & members.beta_tester).sum(),
+        "only segment paying": (members.paying & ~members.beta_tester).sum(),
+        "only segment beta testers": (~members.paying & members.beta_tester).sum(),
+    }
+
+
 def test_data_health__the_example_month__counts_what_was_sent(here):
     _, found = run("data_health")
     sent = World(MONTH).count
