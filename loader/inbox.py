@@ -116,7 +116,8 @@ class Inbox:
             except BaseException as error:
                 batch.error = error
                 self._give_up_file()
-        batch.done.release()
+            finally:
+                batch.done.release()
 
     def _usable_file(self) -> "InboxFile":
         if self._file is None or not self._file.is_usable():
@@ -138,6 +139,7 @@ class InboxFile:
         _make_folder(folder)
         self.path = folder / f"{Identifiers().next()[0]}.sqlite"
         self._connection: sqlite3.Connection | None = None
+        self._is_empty = True
         self._lock = lock.create_held(lock_of(self.path))
         try:
             self._connection = sqlite3.connect(
@@ -146,7 +148,6 @@ class InboxFile:
             self._connection.executescript(PRAGMAS + TABLE)
         except Exception:
             self.close()
-            remove(self.path)
             raise
 
     def append(self, rows: list[tuple]) -> None:
@@ -158,6 +159,7 @@ class InboxFile:
         if rows:
             places = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
             self._connection.execute(INSERT + places, [value for row in rows for value in row])
+            self._is_empty = False
         else:
             self._connection.execute("pragma user_version = 1")
 
@@ -169,10 +171,13 @@ class InboxFile:
             return False
 
     def close(self) -> None:
-        """Let go: from here on the file belongs to `land`."""
+        """Let go: from here on the file belongs to `land`, unless nothing has ever been kept in it."""
         if self._connection:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
+        if self._is_empty:
+            with contextlib.suppress(OSError):
+                remove(self.path)
         os.close(self._lock)
 
 
@@ -210,17 +215,13 @@ def files(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def connect(path: Path, alone: bool = False) -> Iterator[sqlite3.Connection | None]:
-    """A connection to the inbox file `path`, or None if it has no deliveries in it and never had.
-
-    `alone`: nobody else may open it meanwhile. It can then be read on a disk that is full.
-    """
+def connect(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """A connection to the inbox file `path`, or None if it has no deliveries in it and never had."""
     if not path.exists():
         yield None
         return
     connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10)
     with contextlib.closing(connection):
-        connection.execute(f"pragma locking_mode = {'exclusive' if alone else 'normal'}")
         tables = connection.execute("select name from sqlite_master where name = 'deliveries'").fetchall()
         yield connection if tables else None
 

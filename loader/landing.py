@@ -148,7 +148,7 @@ class Run:
         """
         with lock.try_hold(inbox.lock_of(path)) as worker_is_dead:
             try:
-                with inbox.connect(path, alone=worker_is_dead) as source:
+                with inbox.connect(path) as source:
                     if source:
                         self.land_deliveries(source, path.name, keep=worker_is_dead)
             except sqlite3.Error as error:

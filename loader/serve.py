@@ -53,6 +53,8 @@ def serve(host: str, port: int, workers: int, application: str = "loader.receive
 
 def create_worker(application: str) -> Callable:
     """The application of one worker process, which ends when the server does, however that ended."""
+    # Until Granian listens to it, SIGTERM would only reach what this process has inherited of the server.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     return pkgutil.resolve_name(application)()
 

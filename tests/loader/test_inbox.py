@@ -1,5 +1,6 @@
 """What `put` has returned for is on disk, in one commit for many; what cannot be written is refused, whole."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +80,7 @@ def test_put__commit_fails__all_that_share_it_are_told_and_none_is_kept(box, set
         go_on.wait(20)
         raise sqlite3.OperationalError("database or disk is full")
 
+    box.put("production", True, b"before")
     monkeypatch.setattr(inbox.InboxFile, "append", fail)
     threading.Timer(0.5, go_on.set).start()
     errors = put_at_once(box, 10)
@@ -85,7 +88,8 @@ def test_put__commit_fails__all_that_share_it_are_told_and_none_is_kept(box, set
     assert all(isinstance(error, InboxError) and "disk is full" in str(error) for error in errors)
     monkeypatch.undo()
     box.put("production", True, b"after")
-    assert inbox.backlog(settings.inbox_dir)[0] == 1
+    assert inbox.backlog(settings.inbox_dir)[0] == 2
+    assert len(inbox.files(settings.inbox_dir)) == 2, "a file that failed is not written to again"
 
 
 FILL_A_SMALL_DISK = """
@@ -123,6 +127,13 @@ def test_put__no_more_room__refused_whole_and_goes_on_when_there_is_room(setting
     assert inbox.files(settings.inbox_dir) == []
 
 
+def fill_to_the_brim(file: Path) -> None:
+    """Take the last byte of the disk."""
+    with contextlib.suppress(OSError), file.open("wb", buffering=0) as filler:
+        while filler.write(b"x" * 100):
+            pass
+
+
 def put_until_refused(box: Inbox) -> int:
     """How many bodies of 50 KB found room."""
     for accepted in range(1000):
@@ -148,7 +159,9 @@ def test_put__disk_is_full__refused_whole_and_goes_on_when_there_is_room(setting
         with pytest.raises(InboxError, match="full"):
             box.put("production", True, os.urandom(50_000))
         assert inbox.backlog(settings.inbox_dir)[0] == accepted
+        fill_to_the_brim(settings.inbox_dir / "filler")
         landing.land(settings)
+        assert len(landed(environ)) == accepted
         box.put("production", True, b"after")
         box.close()
         landing.land(settings)

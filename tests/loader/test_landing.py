@@ -98,24 +98,36 @@ class Killed(BaseException):
     """What a SIGKILL does, at a line of our choice."""
 
 
+class Countdown:
+    """A process dies at its nth step."""
+
+    def __init__(self, steps: int):
+        self.steps = steps
+
+    def step(self) -> None:
+        self.steps -= 1
+        if self.steps == 0:
+            raise Killed
+
+    def before(self, function):
+        """The function, with a step before it."""
+        return lambda *arguments, **options: (self.step(), function(*arguments, **options))[1]
+
+
 class Fragile:
-    """The connections of a process that dies at its nth statement."""
+    """A connection of which every statement is a step."""
 
-    countdown = 0
-
-    def __init__(self, connection):
-        self.connection = connection
+    def __init__(self, connection, countdown: Countdown):
+        self.connection, self.countdown = connection, countdown
 
     def __getattr__(self, name):
         if name in ("begin", "execute", "commit"):
-            Fragile.countdown -= 1
-            if Fragile.countdown == 0:
-                raise Killed
+            self.countdown.step()
         return getattr(self.connection, name)
 
 
 @pytest.mark.parametrize("worker_is_dead", [False, True])
-def test_land__killed_at_any_statement__next_run_lands_the_rest_once(
+def test_land__killed_at_any_step__next_run_lands_the_rest_once(
     environ, tmp_path, monkeypatch, worker_is_dead
 ):
     monkeypatch.setattr(landing, "BATCH_BYTES", 20)
@@ -140,13 +152,14 @@ def test_land__killed_at_any_statement__next_run_lands_the_rest_once(
 
 
 def land_and_be_killed(settings, stop_at: int) -> bool:
-    """Whether the run was killed: it was not if it has fewer statements than that."""
-    Fragile.countdown = stop_at
+    """Whether the run was killed: it was not if it has fewer steps (statements, files removed) than that."""
+    countdown = Countdown(stop_at)
     with pytest.MonkeyPatch.context() as patch:
         for module in (duckdb, sqlite3):
-            patch.setattr(
-                module, "connect", lambda *a, connect=module.connect, **k: Fragile(connect(*a, **k))
-            )
+            connect = module.connect
+            patch.setattr(module, "connect", lambda *a, c=connect, **k: Fragile(c(*a, **k), countdown))
+        patch.setattr(Path, "rename", countdown.before(Path.rename))
+        patch.setattr(Path, "unlink", countdown.before(Path.unlink))
         try:
             landing.land(settings)
         except Killed:
