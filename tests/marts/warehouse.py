@@ -60,7 +60,10 @@ class Warehouse:
         with duckdb.connect(self.path) as connection:
             connection.execute(LANDING)
             if rows:
-                connection.executemany("insert into landing.webhooks values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                connection.executemany(
+                    f"insert into landing.webhooks ({', '.join(Landed._fields)}) values (?, ?, ?, ?, ?, ?, ?, ?)",
+                    rows,
+                )
 
     def dbt(self, *arguments: str):
         """Run a dbt command; raise AssertionError with its log where it fails; return its results.
