@@ -158,7 +158,8 @@ class Nginx:
         )
         (folder / "site.conf").write_text(site)
         (folder / "nginx.conf").write_text(
-            f"daemon off;\nuser {_user()};\npid {folder}/pid;\nerror_log {folder}/error.log;\nevents {{ worker_connections 4096; }}\n"
+            f"daemon off;\nworker_rlimit_nofile 50000;\nuser {_user()};\npid {folder}/pid;\n"
+            f"error_log {folder}/error.log;\nevents {{ worker_connections 20000; }}\n"
             f"http {{\naccess_log off;\n{temporary}include {folder}/site.conf;\n}}\n"
         )
         self.trust = ssl.create_default_context(cafile=certificate)
