@@ -29,7 +29,7 @@ from pathlib import Path
 from tests.loader.server import COMMAND, Server, command, landed, sign
 from tests.operations.test_deploy import Nginx
 
-# ruff: noqa: E501, S607  # a line of the table is a line here; mount and umount are the system's own
+# ruff: noqa: E501  # a line of the table is a line here; mount and umount are the system's own
 
 
 class Skipped(Exception):
@@ -144,7 +144,7 @@ def disk_full_in_landing_and_publish(site: Site) -> str:
 
 
 def killed_at_random(site: Site, rounds: int = 12) -> str:
-    dice = random.Random(1)  # noqa: S311  # not a secret
+    dice = random.Random(1)  # not a secret
     stop = threading.Event()
 
     def send() -> None:

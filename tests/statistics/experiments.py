@@ -185,7 +185,7 @@ class ExperimentWarehouse(Warehouse):
             connection.execute(LANDING)
             marks = ", ".join("unnest(?)" for _ in Landed._fields)
             connection.execute(
-                f"insert into landing.webhooks select {marks}",
+                f"insert into landing.webhooks ({', '.join(Landed._fields)}) select {marks}",
                 [list(column) for column in zip(*rows, strict=True)],
             )
 
