@@ -1,14 +1,16 @@
 """A person is forgotten: in every table and in the bytes of every file, and does not come back."""
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from loader import inbox, landing
+from loader import settings as settings_module
 from loader.tombstones import identities_in
-from tests.operations.conftest import bodies, invoke, receive
+from tests.operations.conftest import bodies, environ_of, invoke, receive
 
 PERSON, OTHER = "erase-me-Zoë@example.com", "keep-me@example.com"
 LONELY_TRAIT = "a trait that only one person has"
@@ -60,14 +62,24 @@ def uncompressed(monkeypatch):
     monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))
 
 
-@pytest.fixture
-def with_person(warehouse, environ):
-    """A refreshed warehouse in which the person and another one are, in two environments."""
-    receive(warehouse, *ABOUT_THE_PERSON, *ABOUT_OTHERS)
-    receive(warehouse, body(PERSON, LONELY_TRAIT), environment="staging")
+@pytest.fixture(scope="session")
+def refreshed_with_person(refreshed, tmp_path_factory):
+    """The folder of a warehouse in which the person and another one are, in two environments."""
+    folder = tmp_path_factory.mktemp("with_person") / "data"
+    shutil.copytree(refreshed, folder)
+    environ = environ_of(folder)
+    receive(settings_module.read(environ), *ABOUT_THE_PERSON, *ABOUT_OTHERS)
+    receive(settings_module.read(environ), body(PERSON, LONELY_TRAIT), environment="staging")
     ran = invoke(environ, "refresh")
     assert ran.exit_code == 0, ran.output
-    return warehouse
+    return folder
+
+
+@pytest.fixture
+def with_person(refreshed_with_person, settings):
+    """The same, to be changed."""
+    shutil.copytree(refreshed_with_person, settings.warehouse_dir)
+    return settings
 
 
 def tables(path):
