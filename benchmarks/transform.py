@@ -26,7 +26,7 @@ from simulator.world import Parameters, World
 
 DELIVERIES = int(os.environ.get("TRANSFORM_DELIVERIES", "100000"))
 INCREMENT = 10_000
-REPEATS = 3
+REPEATS = int(os.environ.get("TRANSFORM_REPEATS", "3"))
 FLOOR = "select sum(json_array_length(body, '$.flags')) from landing.webhooks"
 
 # What a weekend script does: unnest every delivery, then group. Typed from_json, each table once: not a straw man.
