@@ -177,7 +177,7 @@ def compiles(pattern):
             re.compile(pattern)
         except re.error:
             return False
-    return not (pattern.startswith(("(?i)", "(?is)")) and ("\u00e9" in pattern or not pattern.isascii()))
+    return not (pattern.startswith(("(?i)", "(?is)")) and (r"\u00e9" in pattern or not pattern.isascii()))
 
 
 conditions = st.one_of(
