@@ -11,7 +11,8 @@
       declared    relations that people fill and its rows depend on (names for the macro `declared`).
       vars        vars that its rows depend on. -#}
 
-{#- The relation that holds the progress: one row per model and build. -#}
+{#- The relation that holds the progress: one row per model and recording. Recordings are counted, not timed, so that a
+    clock set back cannot bring an older row forward. -#}
 {% macro build_progress() %}
     {{ return(api.Relation.create(
         database=target.database,
@@ -24,11 +25,11 @@
 {% macro create_build_progress() %}
     create schema if not exists {{ build_progress().without_identifier() }};
     create table if not exists {{ build_progress() }} (
-        model varchar, build_number bigint, fingerprint varchar, recorded_at timestamp
+        model varchar, build_number bigint, fingerprint varchar, recording bigint
     );
     delete from {{ build_progress() }} as older
     using {{ build_progress() }} as newer
-    where older.model = newer.model and older.recorded_at < newer.recorded_at
+    where older.model = newer.model and older.recording < newer.recording
 {% endmacro %}
 
 {#- The one value of a query; `otherwise` while parsing, and where nothing is built (`dbt compile` and `dbt docs
@@ -54,7 +55,7 @@
     {%- set meta = config.get('meta', {}) -%}
     {%- set sources = meta.get('built_from', []) -%}
     {%- set rows = run_query(
-        "select model, arg_max(build_number, recorded_at), arg_max(fingerprint, recorded_at) from " ~ build_progress()
+        "select model, arg_max(build_number, recording), arg_max(fingerprint, recording) from " ~ build_progress()
         ~ " where model in ('" ~ ([this.identifier] + sources) | join("', '") ~ "') group by model"
     ) -%}
     {%- set latest = {} -%}
@@ -120,7 +121,9 @@
         (select coalesce(max(_build_number), 0) from {{ this }}),
         {%- endif %}
         '{{ progress().fingerprint }}',
-        cast(now() at time zone 'UTC' as timestamp)
+        coalesce(max(recording), 0) + 1
+    from {{ build_progress() }}
+    where model = '{{ this.identifier }}'
     {%- endif -%}
 {% endmacro %}
 
