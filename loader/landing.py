@@ -44,7 +44,8 @@ select row_id, delivery_id, environment, received_at, is_verified, body
 from deliveries where row_id between ? and ? order by row_id
 """
 BATCH_BYTES = 64 * 2**20
-MEMORY_LIMIT = "512MB"
+# A process that lands takes about 150 MB more than DuckDB is allowed.
+DUCKDB = {"memory_limit": "256MB", "threads": 2}
 EPOCH = datetime(1970, 1, 1)
 
 
@@ -93,7 +94,7 @@ def open_warehouse(settings: Settings, on_wait: Callable[[str], None]) -> Iterat
 
     def is_open() -> bool:
         try:
-            opened.append(duckdb.connect(settings.warehouse_file, config={"memory_limit": MEMORY_LIMIT}))
+            opened.append(duckdb.connect(settings.warehouse_file, config=DUCKDB))
         except duckdb.IOException as error:
             if "lock" not in str(error):
                 raise

@@ -14,7 +14,6 @@ from pathlib import Path
 import duckdb
 
 from loader import LoaderError, lock
-from loader.landing import MEMORY_LIMIT
 from loader.settings import Settings
 
 # What is published: the marts, and what people declared, which says what the marts mean.
@@ -111,7 +110,7 @@ def in_memory(spill_folder: Path) -> duckdb.DuckDBPyConnection:
     """A connection to no file, so that neither file is opened but by `attach`, and few bytes are held."""
     return duckdb.connect(
         config={
-            "memory_limit": MEMORY_LIMIT,
+            "memory_limit": "512MB",
             "temp_directory": str(spill_folder),
             "preserve_insertion_order": False,
         }

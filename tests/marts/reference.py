@@ -22,6 +22,7 @@ class Landed(NamedTuple):
     is_verified: bool
     body_encoding: str
     body: str
+    original_payload_hash: str | None = None
 
 
 ABSENT = object()

@@ -197,10 +197,9 @@ def test_package__in_a_host_project__reads_its_landing_and_follows_its_schemas(h
             "create table raw.flagsmith (delivery_id varchar, environment varchar, received_at timestamp,"
             " landed_at timestamp, payload_hash varchar, is_verified boolean, body_encoding varchar, body varchar)"
         )
-        rows = hourly(body("ann"), body("robot"))
+        rows = [row[:8] for row in hourly(body("ann"), body("robot"))]
         connection.executemany("insert into raw.flagsmith values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-    quiet_dbt(dbtRunner(), ["deps", "--project-dir", str(host), "--profiles-dir", str(host), "--quiet"])
-    for command in ("seed", "run"):
+    for command in ("deps", "seed", "run"):
         quiet_dbt(dbtRunner(), [command, *paths(host / "target", project=host)])
     with duckdb.connect(host / "host.duckdb") as connection:
         exposures = connection.execute(

@@ -12,17 +12,11 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 
+from loader.landing import TABLES
+
 from .reference import Landed
 
 PROJECT = Path(__file__).parents[2]
-LANDING = """
-create schema if not exists landing;
-create table if not exists landing.webhooks (
-    delivery_id varchar not null, environment varchar not null, received_at timestamp not null,
-    landed_at timestamp not null, payload_hash varchar not null, is_verified boolean not null,
-    body_encoding varchar not null, body varchar not null using compression zstd
-)
-"""
 
 
 def paths(target: Path, project: Path = PROJECT) -> list[str]:
@@ -58,10 +52,10 @@ class Warehouse:
 
     def land(self, rows: list[Landed]) -> None:
         with duckdb.connect(self.path) as connection:
-            connection.execute(LANDING)
+            connection.execute(TABLES)
             if rows:
                 connection.executemany(
-                    f"insert into landing.webhooks ({', '.join(Landed._fields)}) values (?, ?, ?, ?, ?, ?, ?, ?)",
+                    f"insert into landing.webhooks ({', '.join(Landed._fields)}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     rows,
                 )
 

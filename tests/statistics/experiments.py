@@ -7,8 +7,9 @@ from pathlib import Path
 
 import duckdb
 
+from loader import landing
 from tests.marts.reference import Landed
-from tests.marts.warehouse import LANDING, Warehouse
+from tests.marts.warehouse import Warehouse
 
 BEGIN = datetime(2026, 1, 1)
 REASONS = {
@@ -182,7 +183,7 @@ class ExperimentWarehouse(Warehouse):
 
     def land(self, rows: list[Landed]) -> None:
         with duckdb.connect(self.path) as connection:
-            connection.execute(LANDING)
+            connection.execute(landing.TABLES)
             marks = ", ".join("unnest(?)" for _ in Landed._fields)
             connection.execute(
                 f"insert into landing.webhooks ({', '.join(Landed._fields)}) select {marks}",
