@@ -199,7 +199,9 @@ def test_package__in_a_host_project__reads_its_landing_and_follows_its_schemas(h
         )
         rows = [row[:8] for row in hourly(body("ann"), body("robot"))]
         connection.executemany("insert into raw.flagsmith values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-    for command in ("deps", "seed", "run"):
+    folders = ["--project-dir", str(host), "--profiles-dir", str(host)]
+    quiet_dbt(dbtRunner(), ["deps", *folders, "--log-level-file", "none", "--quiet"])
+    for command in ("seed", "run"):
         quiet_dbt(dbtRunner(), [command, *paths(host / "target", project=host)])
     with duckdb.connect(host / "host.duckdb") as connection:
         exposures = connection.execute(
