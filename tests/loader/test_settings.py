@@ -108,3 +108,7 @@ def test_table__every_setting__has_a_line():
     assert all(
         f"`{setting.name}`" in line for setting, line in zip(settings.SETTINGS, lines[2:], strict=True)
     )
+
+
+def test_table__as_made_here__stands_in_the_readme():
+    assert settings.table() in (settings.PROJECT_FOLDER / "README.md").read_text()
