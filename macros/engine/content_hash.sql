@@ -11,6 +11,17 @@
 {%- endmacro %}
 
 
+{#- The same for a text of many kilobytes of which few distinct ones are seen: the engine's hash and the length, which took a
+    third of the time. Of 1,000,000 distinct texts two have one number with a probability below 3 in 100,000,000. -#}
+{% macro long_content_hash(text) %}{{ return(adapter.dispatch('long_content_hash', 'flagsmith_warehouse')(text)) }}{% endmacro %}
+
+{% macro default__long_content_hash(text) %}{{ refuse_engine('long_content_hash', 'content_hash') }}{% endmacro %}
+
+{% macro duckdb__long_content_hash(text) -%}
+    (cast(hash({{ text }}) as uhugeint) << 64) | cast(strlen({{ text }}) as ubigint)
+{%- endmacro %}
+
+
 {#- The same for a short text, and the same on every version of the engine (128 bits of MD5). -#}
 {% macro stable_hash(text) %}{{ return(adapter.dispatch('stable_hash', 'flagsmith_warehouse')(text)) }}{% endmacro %}
 

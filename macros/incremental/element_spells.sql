@@ -14,10 +14,10 @@
       earlier_count, end_count   flag evaluations of the identity before valid_from and before valid_to
 
     said: hash column of int_state_spells. elements: relation of the sets' elements. key: the element's key.
-    only: condition on an element for it to count as there. state: what a spell holds constant. said_at_start: columns
+    only: condition on an element for it to count as there. state: columns that a spell holds constant. said_at_start: columns
     of the model that say something of a spell's beginning (name -> expression on the `element` that began and the
     `earlier` one of the same key, null for none). started: the model's column for the beginning, ended: for the end. -#}
-{% macro element_spells(said, elements, key, only='true', state='state_hash', said_at_start={}, started='valid_from', ended='valid_to') %}
+{% macro element_spells(said, elements, key, only='true', state=['state_hash'], said_at_start={}, started='valid_from', ended='valid_to') %}
 window_of_spells as (
 
     select
@@ -89,7 +89,10 @@ differences as (
     inner join present as element on pairs.set_hash = element.{{ said }}
     left join present as earlier
         on pairs.before_hash = earlier.{{ said }} and element.{{ key }} = earlier.{{ key }}
-    where element.{{ state }} is distinct from earlier.{{ state }}
+    where
+        {%- for column in state %}
+        {{ 'or ' if not loop.first }}element.{{ column }} is distinct from earlier.{{ column }}
+        {%- endfor %}
 
     union all
 

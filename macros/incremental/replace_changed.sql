@@ -20,15 +20,20 @@
     {{ return('changed_for_' ~ this.identifier) }}
 {% endmacro %}
 
+{#- A query: when the earliest evaluation of each identity was received of those that are new to the model in hand. -#}
+{% macro first_new_evaluations() %}
+    select environment, identity, min(received_at) as changed_from
+    from {{ ref('int_deliveries') }}
+    where {{ is_to_be_taken_in() }} and kind = 'evaluation' and not is_test_identity
+    group by all
+{% endmacro %}
+
 {#- Pre-hook: one row per environment and identity with evaluations that are new to this model.
     changed_from: received_at of the earliest of them. Nothing the model knows from before that moment can change. -#}
 {% macro find_changed_identities() %}
     {%- if builds_on_itself() %}
     create or replace temporary table {{ changed() }} as
-    select environment, identity, min(received_at) as changed_from
-    from {{ ref('int_deliveries') }}
-    where {{ is_to_be_taken_in() }} and kind = 'evaluation' and not is_test_identity
-    group by all
+    {{ first_new_evaluations() }}
     {%- endif %}
 {% endmacro %}
 
@@ -44,12 +49,7 @@
         coalesce(
             max(spells.valid_from) filter (where spells.valid_from < fresh.changed_from), timestamp '0001-01-01'
         ) as rebuilt_from
-    from (
-        select environment, identity, min(received_at) as changed_from
-        from {{ ref('int_deliveries') }}
-        where {{ is_to_be_taken_in() }} and kind = 'evaluation' and not is_test_identity
-        group by all
-    ) as fresh
+    from ({{ first_new_evaluations() }}) as fresh
     left join {{ this if said == 'itself' else ref('int_state_spells') }} as spells
         on
             fresh.environment = spells.environment
@@ -74,12 +74,7 @@
     {%- else -%}
     select distinct deliveries.environment, cast(deliveries.received_at as date) as day
     from {{ ref('int_deliveries') }} as deliveries
-    inner join (
-        select environment, identity, min(received_at) as changed_from
-        from {{ ref('int_deliveries') }}
-        where {{ is_to_be_taken_in() }} and kind = 'evaluation' and not is_test_identity
-        group by all
-    ) as fresh
+    inner join ({{ first_new_evaluations() }}) as fresh
         on
             deliveries.environment = fresh.environment
             and deliveries.identity = fresh.identity

@@ -25,20 +25,6 @@ elements as (
 
 ),
 
-typed as (
-
-    select
-        traits_hash,
-        position,
-        element.trait_key as trait_key,
-        coalesce(element.transient, false) as is_transient,
-        element.trait_value as trait_value,
-        {{ value_type('element.trait_value') }} as value_type,
-        {{ value_text('element.trait_value') }} as value_text
-    from elements
-
-),
-
 superseded as (
 
     -- A key is in the array once. Should one ever be there twice, the last counts.
@@ -53,18 +39,15 @@ superseded as (
 )
 
 select
-    typed.traits_hash,
-    typed.trait_key,
-    {{ stable_hash("concat_ws('|', value_type, is_transient, coalesce(value_text, ''))") }} as state_hash,
-    case when typed.trait_key is null then 'trait_without_key' end as quarantine_reason,
+    elements.traits_hash,
+    elements.element.trait_key as trait_key,
+    case when elements.element.trait_key is null then 'trait_without_key' end as quarantine_reason,
 
-    value_text,
-    case when value_type in ('integer', 'float') then {{ finite_number('value_text') }} end as value_number,
-    case when value_type = 'boolean' then value_text = 'true' end as value_boolean,
-    value_type,
-    trait_value,
-    is_transient
-from typed
+    elements.element.trait_value as trait_value,
+    coalesce(elements.element.transient, false) as is_transient
+from elements
 left join superseded
-    on typed.traits_hash = superseded.traits_hash and typed.trait_key is not distinct from superseded.trait_key
-where superseded.last_position is null or typed.position = superseded.last_position
+    on
+        elements.traits_hash = superseded.traits_hash
+        and elements.element.trait_key is not distinct from superseded.trait_key
+where superseded.last_position is null or elements.position = superseded.last_position

@@ -6,7 +6,7 @@ with calls as (
 
     select
         deliveries.environment,
-        cast(traits.value_number as bigint) as sent_second,
+        try_cast(cast(traits.trait_value as varchar) as bigint) as sent_second,
         min(deliveries.received_at) as received_at,
         min(deliveries.landed_at) as landed_at,
         count(*) as deliveries
@@ -16,8 +16,8 @@ with calls as (
         deliveries.kind = 'evaluation'
         and deliveries.identity = '{{ var("canary_identity", "warehouse-canary") }}'
         and traits.trait_key = 'canary_sent_at'
-        and traits.value_type = 'integer'
-    group by deliveries.environment, cast(traits.value_number as bigint)
+        and {{ value_type('traits.trait_value') }} = 'integer'
+    group by deliveries.environment, try_cast(cast(traits.trait_value as varchar) as bigint)
 
 )
 

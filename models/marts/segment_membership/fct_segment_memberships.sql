@@ -11,7 +11,7 @@
 
 with {{ element_spells(
     'segments_hash', ref('int_segment_set_elements'), 'segment_id',
-    only='is_member', state='is_member', started='entered_at', ended='left_at'
+    only='is_member', state=['is_member'], started='entered_at', ended='left_at'
 ) }}
 
 select

@@ -9,22 +9,34 @@
 
 -- depends_on: {{ ref('int_deliveries') }}
 
-with {{ element_spells('traits_hash', ref('int_trait_set_elements'), 'trait_key') }}
+with {{ element_spells('traits_hash', ref('int_trait_set_elements'), 'trait_key', state=['trait_value', 'is_transient']) }},
+
+typed as (
+
+    -- Values are typed once a spell, not once in each set that has them.
+    select
+        spells.*,
+        elements.is_transient,
+        {{ value_text('elements.trait_value') }} as value_text,
+        {{ value_type('elements.trait_value') }} as value_type
+    from element_spells as spells
+    inner join {{ ref('int_trait_set_elements') }} as elements
+        on spells.last_hash = elements.traits_hash and spells.trait_key = elements.trait_key
+
+)
 
 select
-    spells.environment,
-    spells.identity,
-    spells.trait_key,
+    environment,
+    identity,
+    trait_key,
 
-    elements.value_text,
-    elements.value_number,
-    elements.value_boolean,
-    elements.value_type,
-    elements.is_transient,
+    value_text,
+    case when value_type in ('integer', 'float') then {{ finite_number('value_text') }} end as value_number,
+    case when value_type = 'boolean' then value_text = 'true' end as value_boolean,
+    value_type,
+    is_transient,
 
-    spells.happened_at as valid_from,
-    spells.ended_at as valid_to,
-    spells.ended_at is null as is_current
-from element_spells as spells
-inner join {{ ref('int_trait_set_elements') }} as elements
-    on spells.last_hash = elements.traits_hash and spells.trait_key = elements.trait_key
+    happened_at as valid_from,
+    ended_at as valid_to,
+    ended_at is null as is_current
+from typed

@@ -118,7 +118,7 @@ select
     quarantine_reason,
 
     case when quarantine_reason is null then {{ json_text('cast(identity as json)') }} end as identity,
-    case when quarantine_reason is null and flags like '[%' then {{ content_hash('flags') }} end as flags_hash,
+    case when quarantine_reason is null and flags like '[%' then {{ long_content_hash('flags') }} end as flags_hash,
     case when quarantine_reason is null and segments like '[%' then {{ content_hash('segments') }} end as segments_hash,
     case when quarantine_reason is null and traits like '[%' then {{ content_hash('traits') }} end as traits_hash,
 
