@@ -38,6 +38,7 @@ create table if not exists deliveries (
 )
 """
 INSERT = "insert into deliveries (delivery_id, received_at, environment, is_verified, body) values "
+MEAN_SIZE = "select avg(length(body)) from (select body from deliveries order by row_id limit 100)"
 FIRST = "select row_id, received_at from deliveries order by row_id limit 1"
 # A file larger than this is left to `land`, which removes it; a new one is begun.
 LARGEST_FILE = 256 * 2**20
@@ -235,3 +236,13 @@ def backlog(folder: Path) -> tuple[int, int | None]:
                 depth += connection.execute("select max(row_id) from deliveries").fetchone()[0] - first[0] + 1
                 oldest.append(first[1])
     return depth, min(oldest, default=None)
+
+
+def mean_size(folder: Path) -> float:
+    """About how many bytes a body has that waits to be landed: the mean of some of each file; 0 of none."""
+    means = []
+    for path in files(folder):
+        with contextlib.suppress(sqlite3.Error), connect(path) as connection:
+            if connection and (mean := connection.execute(MEAN_SIZE).fetchone()[0]) is not None:
+                means.append(mean)
+    return sum(means) / len(means) if means else 0
