@@ -52,7 +52,9 @@ ROW_GROUP_STEP, LARGEST_ROW_GROUP = 2_048, 122_880
 # Whatever the sizes of bodies, no batch is longer, and no more is handed to DuckDB at once.
 BATCH_BYTES, PIECE_BYTES = 160 * 2**20, 16 * 2**20
 # A process that lands takes about 150 MB more than DuckDB is allowed. Row groups are written one by one.
-DUCKDB = {"memory_limit": "256MB", "threads": 2, "write_buffer_row_group_count": 1}
+DUCKDB = {"threads": 2, "write_buffer_row_group_count": 1}
+# DuckDB holds the bodies of up to 2,048 rows at once: where the first is too little for that, it gets the next.
+MEMORY = ("256MB", "1GB", "4GB")
 EPOCH = datetime(1970, 1, 1)
 
 
@@ -77,20 +79,37 @@ def land(
     """Move what is committed in the inbox into the warehouse; create the warehouse if there is none.
 
     `on_batch` is told how many deliveries each batch had. A file that cannot be read holds up no other.
+    Where DuckDB has too little memory, what is left is landed with more. (It may have landed the batch in which
+    it says so: that one is neither landed again nor counted.)
     """
-    try:
-        row_group = row_group_for(inbox.mean_size(settings.inbox_dir))
-        with open_warehouse(settings, on_wait, row_group) as warehouse:
-            run = Run(settings, warehouse, on_batch, row_group)
-            for path in inbox.files(settings.inbox_dir):
-                run.land_file(path)
-            warehouse.execute("checkpoint")
-    except duckdb.Error as error:
-        raise LandingError(
-            f"Landing into {settings.warehouse_file} stopped: {error}. What has not been landed is still in "
-            f"{settings.inbox_dir}; run `flagsmith-warehouse land` again when the cause is gone."
-        ) from error
-    return run.landed
+    landed = Landed()
+    for memory in MEMORY:
+        try:
+            _land(settings, on_batch, on_wait, landed, memory)
+            break
+        except duckdb.Error as error:
+            if memory == MEMORY[-1] or not is_out_of_memory(error):
+                raise LandingError(
+                    f"Landing into {settings.warehouse_file} stopped: {error}. What has not been landed is still in "
+                    f"{settings.inbox_dir}; run `flagsmith-warehouse land` again when the cause is gone."
+                ) from error
+    return landed
+
+
+def _land(settings: Settings, on_batch, on_wait, landed: Landed, memory: str) -> None:
+    """Land what there is, and note in `landed` what was."""
+    row_group = row_group_for(inbox.mean_size(settings.inbox_dir))
+    landed.unreadable.clear()
+    with open_warehouse(settings, on_wait, row_group, memory) as warehouse:
+        run = Run(settings, warehouse, on_batch, row_group, landed)
+        for path in inbox.files(settings.inbox_dir):
+            run.land_file(path)
+        warehouse.execute("checkpoint")
+
+
+def is_out_of_memory(error: duckdb.Error) -> bool:
+    """True if DuckDB was allowed too little memory; of a commit it says so in the message only."""
+    return isinstance(error, duckdb.OutOfMemoryException) or "failed to pin block" in str(error)
 
 
 def row_group_for(mean_bytes: float) -> int:
@@ -101,11 +120,14 @@ def row_group_for(mean_bytes: float) -> int:
 
 @contextlib.contextmanager
 def open_warehouse(
-    settings: Settings, on_wait: Callable[[str], None], row_group: int = LARGEST_ROW_GROUP
+    settings: Settings,
+    on_wait: Callable[[str], None],
+    row_group: int = LARGEST_ROW_GROUP,
+    memory: str = MEMORY[0],
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """The warehouse, with the landing in it, once no other process has it open. Raises lock.StillHeld.
 
-    `row_group`: the rows of row groups that are written now.
+    `row_group`: the rows of row groups that are written now. `memory`: what DuckDB may use.
     """
     refuse_network(settings.warehouse_dir)
     settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
@@ -113,7 +135,7 @@ def open_warehouse(
 
     def is_open() -> bool:
         try:
-            opened.append(_connect(settings.warehouse_file, row_group))
+            opened.append(_connect(settings.warehouse_file, row_group, memory))
         except duckdb.IOException as error:
             if "lock" not in str(error):
                 raise
@@ -127,9 +149,9 @@ def open_warehouse(
         yield warehouse
 
 
-def _connect(file: Path, row_group: int) -> duckdb.DuckDBPyConnection:
+def _connect(file: Path, row_group: int, memory: str) -> duckdb.DuckDBPyConnection:
     """Attached to a connection in memory, as the size of row groups can be said nowhere else."""
-    warehouse = duckdb.connect(config={**DUCKDB, "temp_directory": f"{file}.tmp"})
+    warehouse = duckdb.connect(config={**DUCKDB, "memory_limit": memory, "temp_directory": f"{file}.tmp"})
     try:
         warehouse.execute("attach ? as warehouse (row_group_size ?)", [str(file), row_group])
         warehouse.execute("use warehouse")
@@ -168,6 +190,7 @@ class Run:
         warehouse: duckdb.DuckDBPyConnection,
         on_batch: Callable[[int], None],
         row_group: int = LARGEST_ROW_GROUP,
+        landed: Landed | None = None,
     ):
         rules = privacy.read(settings.privacy_file, settings.privacy_key)
         self.apply = rules.apply if rules else privacy.unaltered
@@ -175,7 +198,7 @@ class Run:
         self.warehouse = warehouse
         self.on_batch = on_batch
         self.row_group = row_group
-        self.landed = Landed()
+        self.landed = landed or Landed()
         self.last_landed_at = self._value("select max(landed_at) from landing.webhooks") or EPOCH
 
     def land_file(self, path: Path) -> None:

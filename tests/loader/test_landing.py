@@ -301,6 +301,26 @@ def test_land__large_backlog__memory_stays_bounded(settings, environ):
     assert kilobytes < 400_000
 
 
+def test_land__bodies_too_large_for_the_memory__are_landed_with_more(settings, environ, monkeypatch):
+    monkeypatch.setattr(landing, "MEMORY", ("30MB", "300MB"))
+    monkeypatch.setattr(landing, "BATCH_BYTES", 5_000_000)
+    sent = [os.urandom(500_000).hex().encode() for _ in range(60)]
+    fill_file(settings, sent)
+    assert landing.land(settings).unreadable == []
+    assert [body for (body,) in landed(environ, "body")] == [body.decode() for body in sent]
+
+
+def test_land__memory_never_enough__fails_and_loses_nothing(settings, environ, monkeypatch):
+    sent = [os.urandom(500_000).hex().encode() for _ in range(60)]
+    fill_file(settings, sent)
+    with monkeypatch.context() as patch:
+        patch.setattr(landing, "MEMORY", ("30MB", "31MB"))
+        with pytest.raises(landing.LandingError, match="still in"):
+            landing.land(settings)
+    landing.land(settings)
+    assert [body for (body,) in landed(environ, "body")] == [body.decode() for body in sent]
+
+
 @contextlib.contextmanager
 def opened_elsewhere(settings, seconds: float):
     """Another process that has the warehouse open for that long."""
