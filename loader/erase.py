@@ -21,7 +21,7 @@ from loader.tombstones import Tombstones, identities_in
 MODELS = ("staging", "intermediate", "marts")
 # Bodies that may be about the person; whether they are, Python says. A backslash may spell any letter.
 CANDIDATES = """
-select delivery_id, environment, body_encoding, body from landing.webhooks
+select delivery_id, environment, body_encoding, body from warehouse.landing.webhooks
 where (environment = $environment or $environment is null)
     and (contains(body, $identity) or contains(body, '\\') or body_encoding = 'base64')
 """

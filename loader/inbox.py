@@ -26,10 +26,11 @@ pragma fullfsync = on;
 pragma checkpoint_fullfsync = on;
 pragma wal_autocheckpoint = 256;
 """
-# autoincrement: a row id is never used twice, also after its row has been landed and deleted.
+# A row id is never used twice, also after its row has been landed and deleted: the file's one writer counts.
+# (With autoincrement SQLite would count, in a page of its own that goes through the log with every commit.)
 TABLE = """
 create table if not exists deliveries (
-    row_id integer primary key autoincrement,
+    row_id integer primary key,
     delivery_id text not null,
     environment text not null,
     received_at integer not null,  -- microseconds since 1970, UTC
@@ -37,7 +38,8 @@ create table if not exists deliveries (
     body blob not null
 )
 """
-INSERT = "insert into deliveries (delivery_id, received_at, environment, is_verified, body) values "
+INSERT = "insert into deliveries (row_id, delivery_id, received_at, environment, is_verified, body) values "
+MEAN_SIZE = "select avg(length(body)) from (select body from deliveries order by row_id limit 100)"
 FIRST = "select row_id, received_at from deliveries order by row_id limit 1"
 # A file larger than this is left to `land`, which removes it; a new one is begun.
 LARGEST_FILE = 256 * 2**20
@@ -139,7 +141,7 @@ class InboxFile:
         _make_folder(folder)
         self.path = folder / f"{Identifiers().next()[0]}.sqlite"
         self._connection: sqlite3.Connection | None = None
-        self._is_empty = True
+        self._last_row_id = 0
         self._lock = lock.create_held(lock_of(self.path))
         try:
             self._connection = sqlite3.connect(
@@ -157,9 +159,12 @@ class InboxFile:
         wait for it as often as there are rows.
         """
         if rows:
-            places = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
-            self._connection.execute(INSERT + places, [value for row in rows for value in row])
-            self._is_empty = False
+            places = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(rows))
+            numbered = enumerate(rows, self._last_row_id + 1)
+            self._connection.execute(
+                INSERT + places, [value for row_id, row in numbered for value in (row_id, *row)]
+            )
+            self._last_row_id += len(rows)
         else:
             self._connection.execute("pragma user_version = 1")
 
@@ -175,7 +180,7 @@ class InboxFile:
         if self._connection:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
-        if self._is_empty:
+        if not self._last_row_id:
             with contextlib.suppress(OSError):
                 remove(self.path)
         os.close(self._lock)
@@ -235,3 +240,13 @@ def backlog(folder: Path) -> tuple[int, int | None]:
                 depth += connection.execute("select max(row_id) from deliveries").fetchone()[0] - first[0] + 1
                 oldest.append(first[1])
     return depth, min(oldest, default=None)
+
+
+def mean_size(folder: Path) -> float:
+    """About how many bytes a body has that waits to be landed: the mean of some of each file; 0 of none."""
+    means = []
+    for path in files(folder):
+        with contextlib.suppress(sqlite3.Error), connect(path) as connection:
+            if connection and (mean := connection.execute(MEAN_SIZE).fetchone()[0]) is not None:
+                means.append(mean)
+    return sum(means) / len(means) if means else 0

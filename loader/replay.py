@@ -97,8 +97,7 @@ def _land_batch(run: Run, captures: Iterator[tuple]) -> bool:
     """One transaction: those of a bounded number of captures that are new. False if there were none."""
     batch = run.batch(captures)
     with transaction(run.warehouse):
-        with run.warehouse.appender("captured") as appender:
-            appender.append_rows(batch)
+        run.append(batch, "captured")
         run.warehouse.execute(ONLY_NEW)
         size = run.warehouse.execute("select coalesce(sum(strlen(body)), 0) from captured").fetchone()[0]
         new = run.warehouse.execute("insert into landing.webhooks from captured").fetchone()[0]

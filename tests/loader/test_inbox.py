@@ -258,6 +258,17 @@ def test_backlog__landed_in_part__counts_the_rest_and_knows_its_age(box, setting
     assert inbox.backlog(settings.inbox_dir) == (2, second)
 
 
+def test_mean_size__of_each_file_that_can_be_read__is_their_mean(box, settings):
+    assert inbox.mean_size(settings.inbox_dir) == 0
+    other = Inbox(settings.inbox_dir)
+    for size in (100, 300):
+        box.put("production", True, b"x" * size)
+    other.put("production", True, b"x" * 1000)
+    other.close()
+    (settings.inbox_dir / "0.sqlite").write_bytes(b"not a database" * 100)
+    assert inbox.mean_size(settings.inbox_dir) == 600
+
+
 def test_backlog__nothing_there__nothing(settings):
     assert inbox.backlog(settings.inbox_dir) == (0, None)
 

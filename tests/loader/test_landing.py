@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -92,6 +93,60 @@ def test_land__batches_of_any_size__all_of_it_once(box, settings, environ, monke
     assert landed(environ, "body") == bodies(20)
     assert sum(batches) == 20
     assert len(batches) == {1: 20, 30: 4, 10_000: 1}[size]
+
+
+def fill_file(settings, bodies: Iterable[bytes]) -> None:
+    """An inbox file whose worker has died."""
+    settings.inbox_dir.mkdir(parents=True, exist_ok=True)
+    file = inbox.InboxFile(settings.inbox_dir)
+    rows = ((f"{number:036d}", 0, "production", 1, body) for number, body in enumerate(bodies))
+    while some := list(itertools.islice(rows, 1000)):
+        file.append(some)
+    file.close()
+
+
+def test_land__a_row_group_or_more__goes_into_the_file_and_not_through_the_log(settings, environ):
+    sent = [f"{number} {'x' * 36_000}".encode() for number in range(4_500)]
+    fill_file(settings, sent)
+    log, batches, logged = settings.warehouse_dir / "warehouse.duckdb.wal", [], []
+
+    def on_batch(deliveries: int) -> None:
+        batches.append(deliveries)
+        logged.append(log.stat().st_size if log.exists() else 0)
+
+    landing.land(settings, on_batch)
+    assert batches == [2_048, 2_452], "what does not fill another row group comes along"
+    assert max(logged) < 100_000
+    assert [body for (body,) in landed(environ, "body")] == [body.decode() for body in sent]
+
+
+def test_batch__pieces__are_bounded_and_all_of_it_in_the_end(monkeypatch):
+    monkeypatch.setattr(landing, "PIECE_BYTES", 25)
+    monkeypatch.setattr(landing, "BATCH_BYTES", 60)
+    deliveries = ((number, "", "production", 0, 1, b"x" * 10) for number in range(20))
+    batch = landing.Batch(deliveries, landing.EPOCH, lambda *_: False, landing.privacy.unaltered)
+    pieces = []
+    while not batch.is_over:
+        pieces.append(len(list(batch.piece())))
+    assert pieces == [3, 3]
+    assert batch.last_row_id == 5
+
+
+@pytest.mark.parametrize(
+    ("mean_bytes", "rows"), [(0, 122_880), (400, 122_880), (8_160, 8_192), (70_000, 2_048), (10**7, 2_048)]
+)
+def test_row_group_for__bodies_of_a_size__as_many_as_memory_holds(mean_bytes, rows):
+    assert landing.row_group_for(mean_bytes) == rows
+
+
+def test_land__after_a_build_has_merged_row_groups__goes_on_in_smaller_ones(box, settings, environ):
+    fill(box, 10)
+    landing.land(settings)
+    with duckdb.connect(settings.warehouse_file) as warehouse:
+        warehouse.execute("create table built as from range(10)")
+    fill(box, 10, start=10)
+    landing.land(settings)
+    assert landed(environ, "body") == bodies(20)
 
 
 class Killed(BaseException):
@@ -229,28 +284,41 @@ def test_land__a_file_that_never_was_an_inbox__holds_up_no_other(box, settings, 
     assert landed(environ, "body") == bodies(2)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's own peak")
 def test_land__large_backlog__memory_stays_bounded(settings, environ):
-    """200 MB of bodies that do not compress, in less than 400 MB more than an empty run takes."""
-    settings.inbox_dir.mkdir(parents=True)
-    file = inbox.InboxFile(settings.inbox_dir)
+    """200 MB of bodies. Not getrusage, whose peak begins with that of the process that started this one."""
     noise = [f"{number:x}" * 4 for number in range(0, 2**62, 2**62 // 20)]
-    for start in range(0, 20_000, 1000):
-        file.append(
-            [
-                (f"{n:036d}", 0, "production", 1, (str(n) + noise[n % 20] * 150).encode())
-                for n in range(start, start + 1000)
-            ]
-        )
-    file.close()
+    fill_file(settings, ((str(number) + noise[number % 20] * 150).encode() for number in range(20_000)))
     code = (
-        "import resource; from loader import landing, settings\n"
+        "import pathlib, re; from loader import landing, settings\n"
         "landed = landing.land(settings.read())\n"
-        "print(landed.deliveries, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "status = pathlib.Path('/proc/self/status').read_text()\n"
+        "print(landed.deliveries, re.search(r'VmHWM:\\s+(\\d+)', status)[1])"
     )
     shown = subprocess.check_output([sys.executable, "-c", code], env={**os.environ, **environ}, text=True)
     deliveries, kilobytes = map(int, shown.split())
     assert deliveries == 20_000
-    assert kilobytes < 700_000
+    assert kilobytes < 400_000
+
+
+def test_land__bodies_too_large_for_the_memory__are_landed_with_more(settings, environ, monkeypatch):
+    monkeypatch.setattr(landing, "MEMORY", ("30MB", "300MB"))
+    monkeypatch.setattr(landing, "BATCH_BYTES", 5_000_000)
+    sent = [os.urandom(500_000).hex().encode() for _ in range(60)]
+    fill_file(settings, sent)
+    assert landing.land(settings).unreadable == []
+    assert [body for (body,) in landed(environ, "body")] == [body.decode() for body in sent]
+
+
+def test_land__memory_never_enough__fails_and_loses_nothing(settings, environ, monkeypatch):
+    sent = [os.urandom(500_000).hex().encode() for _ in range(60)]
+    fill_file(settings, sent)
+    with monkeypatch.context() as patch:
+        patch.setattr(landing, "MEMORY", ("30MB", "31MB"))
+        with pytest.raises(landing.LandingError, match="still in"):
+            landing.land(settings)
+    landing.land(settings)
+    assert [body for (body,) in landed(environ, "body")] == [body.decode() for body in sent]
 
 
 @contextlib.contextmanager
@@ -353,11 +421,6 @@ def test_landing__bodies_alike__take_a_small_part_of_their_size_on_disk(settings
     """A fiftieth at 50,000 (the benchmark says); of 10,000 the fixed costs are a larger part."""
     from benchmarks.loader import bodies as like_flagsmith
 
-    settings.inbox_dir.mkdir(parents=True)
-    file = inbox.InboxFile(settings.inbox_dir)
-    rows = [(f"{n:036d}", 0, "production", 1, body) for n, body in enumerate(like_flagsmith(20, 10_000))]
-    for start in range(0, len(rows), 1000):
-        file.append(rows[start : start + 1000])
-    file.close()
+    fill_file(settings, like_flagsmith(20, 10_000))
     result = landing.land(settings)
     assert settings.warehouse_file.stat().st_size * 40 < result.bytes

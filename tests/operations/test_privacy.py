@@ -98,11 +98,7 @@ def test_land__under_rules__nothing_of_what_is_dropped_is_in_the_files_and_what_
     """Positive control: the same bytes are in the inbox before, and a kept trait is in the warehouse after."""
     from loader import landing
 
-    connect = duckdb.connect
-    monkeypatch.setattr(
-        "loader.landing.duckdb.connect",
-        lambda path, **_: connect(path, config={"force_compression": "uncompressed"}),
-    )
+    monkeypatch.setattr(landing, "DUCKDB", {**landing.DUCKDB, "force_compression": "uncompressed"})
     monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))
     land('[traits]\nemail = "drop"', BODY)
     content = settings.warehouse_file.read_bytes()
