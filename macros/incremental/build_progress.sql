@@ -51,7 +51,7 @@
         {{ return({'built_up_to': 0, 'sources_built_up_to': 0, 'fingerprint': '', 'is_same': false}) }}
     {%- endif -%}
     {%- if 'progress' in model -%}{{ return(model['progress']) }}{%- endif -%}
-    {%- set logic_version = '1' -%}
+    {%- set logic_version = '2' -%}
     {%- set meta = config.get('meta', {}) -%}
     {%- set sources = meta.get('built_from', []) -%}
     {%- set rows = run_query(
