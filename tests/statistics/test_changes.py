@@ -8,6 +8,7 @@ METRICS = [
     metric("bought", event_name="buy"),
     metric("revenue", event_name="buy", aggregation="sum", before_days=2),
 ]
+AMOUNT = METRICS[1] | {"metric_key": "amount"}  # the first of its event's metrics, by name
 MARTS = (
     "fct_experiment_assignments",
     "fct_experiment_results_daily",
@@ -88,7 +89,7 @@ def counted_once(tmp_path_factory):
     warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("counted_once"))
     warehouse.settings = {"experiment_late_days": 0}
     warehouse.land([evaluation("one", 1, "blue", 50.0)])
-    declared(warehouse, METRICS)
+    declared(warehouse, [METRICS[0], AMOUNT])
     moments = {"before it began": -10, "before the evaluation": 0.5, "on the day": 2, "a day later": 26}
     events = [event("one", "buy", hours, 1.0) for hours in moments.values()]
     warehouse.give("conversion_events", [*events, event("a stranger", "buy", 2)])
@@ -114,17 +115,16 @@ def test_outcomes__before_the_experiment_began__adjust_but_are_not_among_its_out
     checks = checks_of(counted_once)
     assert checks["outcomes_without_assignment"].startswith("1 of 4 outcomes")
     assert checks["outcomes_before_exposure"].startswith("0 of 4 outcomes")
-    assert sums_of(counted_once, "revenue") == (2, 2)
+    assert sums_of(counted_once, "amount") == (2, 2)
     assert sums_of(counted_once, "bought") == (0, 1)
 
 
 def test_outcomes__one_metric_changed__the_other_is_not_counted_anew(counted_once):
     counted_once.give("conversion_events", [])
-    changed = [METRICS[0] | {"conversion_window_hours": 30}, METRICS[1]]
-    declared(counted_once, changed)
+    declared(counted_once, [METRICS[0] | {"conversion_window_hours": 30}, AMOUNT])
     counted_once.run()
     assert sums_of(counted_once, "bought") == (0, 0)
-    assert sums_of(counted_once, "revenue") == (2, 1)  # the last day is
+    assert sums_of(counted_once, "amount") == (2, 1)  # the last day is
 
 
 WRONG = {
