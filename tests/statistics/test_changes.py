@@ -8,6 +8,7 @@ METRICS = [
     metric("bought", event_name="buy"),
     metric("revenue", event_name="buy", aggregation="sum", before_days=2),
 ]
+AMOUNT = METRICS[1] | {"metric_key": "amount"}  # the first of its event's metrics, by name
 MARTS = (
     "fct_experiment_assignments",
     "fct_experiment_results_daily",
@@ -80,6 +81,50 @@ def test_outcomes__built_again__unchanged(grown):
     before = sorted(map(repr, grown.mart("int_experiment_outcomes", "intermediate")))
     grown.run()
     assert before == sorted(map(repr, grown.mart("int_experiment_outcomes", "intermediate")))
+
+
+@pytest.fixture(scope="module")
+def counted_once(tmp_path_factory):
+    """One identity, two metrics of one event; then a metric is changed, and the events are gone from their relation."""
+    warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("counted_once"))
+    warehouse.settings = {"experiment_late_days": 0}
+    warehouse.land([evaluation("one", 1, "blue", 50.0)])
+    declared(warehouse, [METRICS[0], AMOUNT])
+    moments = {"before it began": -10, "before the evaluation": 0.5, "on the day": 2, "a day later": 26}
+    events = [event("one", "buy", hours, 1.0) for hours in moments.values()]
+    warehouse.give("conversion_events", [*events, event("a stranger", "buy", 2)])
+    warehouse.run()
+    return warehouse
+
+
+def checks_of(warehouse: ExperimentWarehouse) -> dict[str, str]:
+    return {row["check_name"]: row["message"] for row in warehouse.mart("fct_experiment_health")}
+
+
+def sums_of(warehouse: ExperimentWarehouse, metric_key: str) -> tuple[float, float]:
+    """Of the last day, what was before and what came out."""
+    rows = warehouse.mart("fct_experiment_results")
+    return next(
+        (row["before_sum"], row["outcome_sum"])
+        for row in rows
+        if (row["metric_key"], row["variation"]) == (metric_key, "blue")
+    )
+
+
+def test_outcomes__before_the_experiment_began__adjust_but_are_not_among_its_outcomes(counted_once):
+    checks = checks_of(counted_once)
+    assert checks["outcomes_without_assignment"].startswith("1 of 4 outcomes")
+    assert checks["outcomes_before_exposure"].startswith("0 of 4 outcomes")
+    assert sums_of(counted_once, "amount") == (2, 2)
+    assert sums_of(counted_once, "bought") == (0, 1)
+
+
+def test_outcomes__one_metric_changed__the_other_is_not_counted_anew(counted_once):
+    counted_once.give("conversion_events", [])
+    declared(counted_once, [METRICS[0] | {"conversion_window_hours": 30}, AMOUNT])
+    counted_once.run()
+    assert sums_of(counted_once, "bought") == (0, 0)
+    assert sums_of(counted_once, "amount") == (2, 1)  # the last day is
 
 
 WRONG = {

@@ -1,151 +1,168 @@
 {{ config(
-    materialized='incremental',
-    incremental_strategy='append',
     pre_hook="{{ forget_changed_outcomes() }}",
     meta={'built_from': ['int_deliveries']},
 ) }}
 
-with needed as (
+{%- set number_of = outcome_parts() %}
 
-    -- Which events feed which metric, as its outcome or its denominator.
-    select
-        experiment_key,
-        metric_key,
-        event_name,
-        'outcome' as part,
-        conversion_window_hours,
-        before_days
-    from {{ ref('int_experiment_metrics') }}
-
-    union all
+with metrics as (
 
     select
-        experiment_key,
-        metric_key,
-        denominator_event_name as event_name,
-        'denominator' as part,
-        conversion_window_hours,
-        null as before_days
-    from {{ ref('int_experiment_metrics') }}
-    where denominator_event_name is not null
-
-),
-
-assigned as (
-
-    select
-        assignments.experiment_key,
-        assignments.identity,
-        assignments.first_exposed_at,
-        cast(assignments.first_exposed_at as date) as first_exposed_on,
-        experiments.environment,
-        experiments.ended_at,
-        {%- if is_incremental() %}
-        known.identity is not null as is_known,
-        case
-            when known.identity is not null then coalesce(counted.up_to + 1, date '0001-01-01') else date '0001-01-01'
-        end as count_from
+        metrics.*,
+        {%- if builds_on_itself() %}
+        known.measure_number is not null as is_known,
+        coalesce(
+            known.measure_number,
+            (select coalesce(max(measure_number - measure_number % 8), 0) from {{ this }})
+            + 8 * row_number() over (order by metrics.experiment_key, metrics.metric_key)
+        ) as metric_number,
+        coalesce(counted.up_to + 1, date '0001-01-01') as count_from
         {%- else %}
         false as is_known,
+        8 * row_number() over (order by metrics.experiment_key, metrics.metric_key) as metric_number,
         date '0001-01-01' as count_from
         {%- endif %}
-    from {{ ref('fct_experiment_assignments') }} as assignments
-    inner join {{ ref('dim_experiments') }} as experiments
-        on assignments.experiment_key = experiments.experiment_key
-    {%- if is_incremental() %}
+    from {{ metrics_to_count() }} as metrics
+    {%- if builds_on_itself() %}
     left join {{ this }} as known
         on
-            known.metric_key is null
-            and assignments.experiment_key = known.experiment_key
-            and assignments.identity = known.identity
-    left join (
-        select experiment_key, max(day) as up_to
-        from {{ this }}
-        where metric_key is not null
-        group by experiment_key
-    ) as counted
-        on assignments.experiment_key = counted.experiment_key
+            known.identity_number is null
+            and metrics.experiment_key = known.experiment_key
+            and metrics.metric_key = known.metric_key
+    left join {{ counted_up_to() }} as counted on known.measure_number = counted.metric_number
     {%- endif %}
 
 ),
 
-counted as (
+assigned as {{ evaluated_once() }} (
 
-    -- The clock of an outcome starts at the first evaluation. What came before it can only be used to tell
-    -- identities apart, for the metrics that ask for that (before_days).
     select
-        assigned.experiment_key,
-        needed.metric_key,
-        assigned.identity,
-        assigned.first_exposed_at,
-        greatest(cast(events.occurred_at as date), assigned.first_exposed_on) as day,
-        case
-            when events.occurred_at < assigned.first_exposed_at then 'before' else needed.part
-        end as part,
-        cast(events.value as double) as value
-    from {{ conversion_events() }} as events
-    inner join needed on events.event_name = needed.event_name
-    inner join assigned
+        assignments.experiment_key,
+        assignments.identity,
+        {%- if builds_on_itself() %}
+        known.identity_number is not null as is_known,
+        coalesce(
+            known.identity_number, (select coalesce(max(identity_number), 0) from {{ this }}) + row_number() over ()
+        ) as identity_number,
+        {%- else %}
+        false as is_known,
+        row_number() over () as identity_number,
+        {%- endif %}
+        assignments.first_exposed_at,
+        cast(assignments.first_exposed_at as date) as first_exposed_on
+    from {{ ref('fct_experiment_assignments') }} as assignments
+    {%- if builds_on_itself() %}
+    left join {{ this }} as known
         on
-            needed.experiment_key = assigned.experiment_key
-            and events.identity = assigned.identity
-            {%- if conversion_events_have_environment() %}
-            and (events.environment = assigned.environment or events.environment is null)
-            {%- endif %}
+            known.measure_number is null
+            and assignments.experiment_key = known.experiment_key
+            and assignments.identity = known.identity
+    {%- endif %}
+
+),
+
+measured as (
+
+    -- Few metrics, many identities: to find an event's metrics first keeps the other join from being made for each
+    -- identity and metric (10,000,000 events: 1.5 s instead of 4). A union is what DuckDB does not reorder joins across.
+    {% for part, event_name, is_counting in [
+        ('outcome', 'event_name', 'counts_outcomes'), ('denominator', 'denominator_event_name', 'counts_denominators'),
+    ] -%}
+    select
+        metrics.experiment_key,
+        metrics.metric_number,
+        metrics.conversion_window_hours,
+        {{ 'metrics.before_days' if part == 'outcome' else 'cast(null as double) as before_days' }},
+        {{ 'true' if part == 'outcome' else 'false' }} as is_outcome,
+        metrics.is_known,
+        metrics.count_from,
+        events.identity,
+        events.occurred_at,
+        events.occurred_at >= metrics.started_at as is_within,
+        case when metrics.{{ is_counting }} then 1e0 else cast(events.value as double) end as value
+    from {{ conversion_events() }} as events
+    inner join metrics on events.event_name = metrics.{{ event_name }}
     where
+        (events.occurred_at < metrics.ended_at or metrics.ended_at is null)
+        {%- if conversion_events_have_environment() %}
+        and (events.environment = metrics.environment or events.environment is null)
+        {%- endif %}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
+met as (
+
+    -- The clock of an outcome starts at the first evaluation. What came before it can only be used to tell identities
+    -- apart, for the metrics that ask for that (before_days).
+    select
+        assigned.identity_number,
+        measured.metric_number,
         case
-            when events.occurred_at >= assigned.first_exposed_at
-            then (events.occurred_at < assigned.ended_at or assigned.ended_at is null)
-                and (
-                    needed.conversion_window_hours is null
-                    or events.occurred_at
-                    < {{ plus_hours('assigned.first_exposed_at', 'needed.conversion_window_hours') }}
-                )
-            else events.occurred_at >= {{ plus_hours('assigned.first_exposed_at', '(-24 * needed.before_days)') }}
-        end
-        and greatest(cast(events.occurred_at as date), assigned.first_exposed_on) >= assigned.count_from
+            when measured.occurred_at < assigned.first_exposed_at
+                then case
+                    when
+                        measured.before_days is not null
+                        and measured.occurred_at
+                        >= {{ plus_hours('assigned.first_exposed_at', '(-24 * measured.before_days)') }}
+                        then case when measured.is_within then {{ number_of.before }} else {{ number_of.before_start }} end
+                    when measured.is_within and measured.is_outcome then {{ number_of.too_early }}
+                end
+            when
+                measured.conversion_window_hours is null
+                or measured.occurred_at
+                < {{ plus_hours('assigned.first_exposed_at', 'measured.conversion_window_hours') }}
+                then case when measured.is_outcome then {{ number_of.outcome }} else {{ number_of.denominator }} end
+            when measured.is_outcome then {{ number_of.too_late }}
+        end as part_number,
+        greatest(cast(measured.occurred_at as date), assigned.first_exposed_on) as day,
+        measured.value,
+        measured.count_from,
+        assigned.is_known and measured.is_known as is_known
+    from measured
+    inner join assigned on measured.experiment_key = assigned.experiment_key and measured.identity = assigned.identity
 
 )
 
 select
-    experiment_key,
-    metric_key,
-    identity,
-    day,
+    cast(null as varchar) as experiment_key,
+    cast(null as varchar) as metric_key,
+    cast(null as varchar) as identity,
+    cast(null as varchar) as counted_by,
 
-    count(*) filter (where part = 'outcome') as outcome_count,
-    coalesce(sum(value) filter (where part = 'outcome'), 0) as outcome_sum,
-    count(value) filter (where part = 'outcome') as outcome_values,
-    count(*) filter (where part = 'denominator') as denominator_count,
-    coalesce(sum(value) filter (where part = 'denominator'), 0) as denominator_sum,
-    count(*) filter (where part = 'before') as before_count,
-    coalesce(sum(value) filter (where part = 'before'), 0) as before_sum,
-    count(value) filter (where part = 'before') as before_values,
-
-    first_exposed_at,
-    cast(null as varchar) as declared
-from counted
-group by experiment_key, metric_key, identity, day, first_exposed_at
+    cast(identity_number as integer) as identity_number,
+    cast(metric_number + part_number as integer) as measure_number,
+    value,
+    day
+from met
+where part_number is not null and (not is_known or day >= count_from)
 
 union all
 
--- One row without a metric for each assigned identity, with what it was counted by: what tells the next build whose
--- outcomes must be counted anew.
+-- One row for each assigned identity and one for each metric, with what they were counted by: what tells the next build
+-- which must be counted anew.
 select
-    assigned.experiment_key,
+    experiment_key,
     null as metric_key,
-    assigned.identity,
-    assigned.first_exposed_on as day,
-    0 as outcome_count,
-    0 as outcome_sum,
-    0 as outcome_values,
-    0 as denominator_count,
-    0 as denominator_sum,
-    0 as before_count,
-    0 as before_sum,
-    0 as before_values,
-    assigned.first_exposed_at,
-    declarations.declared
+    identity,
+    cast(first_exposed_at as varchar) as counted_by,
+    cast(identity_number as integer) as identity_number,
+    null as measure_number,
+    null as value,
+    null as day
 from assigned
-inner join {{ outcome_declarations() }} as declarations on assigned.experiment_key = declarations.experiment_key
-where not assigned.is_known
+where not is_known
+
+union all
+
+select
+    experiment_key,
+    metric_key,
+    null as identity,
+    counted_by,
+    null as identity_number,
+    cast(metric_number as integer) as measure_number,
+    null as value,
+    null as day
+from metrics
+where not is_known

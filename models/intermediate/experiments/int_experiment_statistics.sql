@@ -10,81 +10,154 @@
 with arms as (
 
     -- Every variation that was seen, should have been seen, or is to be compared with, so that an empty one has a row.
-    select distinct experiment_key, variation from {{ ref('fct_experiment_assignments') }}
+    select
+        experiment_key,
+        variation,
+        row_number() over (order by experiment_key, variation) as arm_number
+    from (
+        select distinct experiment_key, variation from {{ ref('fct_experiment_assignments') }}
 
-    union
+        union
 
-    select experiment_key, variation from {{ ref('int_experiment_epochs') }}
-    where weight > 0
+        select experiment_key, variation from {{ ref('int_experiment_epochs') }}
+        where weight > 0
 
-    union
+        union
 
-    select experiment_key, control_variation from {{ ref('dim_experiments') }}
-    where status <> 'invalid'
+        select experiment_key, control_variation from {{ ref('dim_experiments') }}
+        where status <> 'invalid'
+    ) as seen
 
 ),
 
 identities as (
 
-    -- Numbered, because millions of outcomes are put in order below: numbers sort several times faster than names.
+    -- What an outcome must know of its identity, in numbers: millions of outcomes are put in order below, and numbers sort
+    -- several times faster than names.
     select
-        experiment_key,
-        identity,
-        variation,
-        row_number() over () as identity_number,
-        cast(first_exposed_at as date) as first_exposed_on,
-        cast(activated_at as date) as activated_on
-    from {{ ref('fct_experiment_assignments') }}
-    where not is_quarantined
+        known.identity_number,
+        cast(arms.arm_number as integer) as arm_number,
+        assignments.experiment_key,
+        assignments.variation,
+        cast(assignments.first_exposed_at as date) as first_exposed_on,
+        cast(assignments.activated_at as date) as activated_on
+    from {{ ref('fct_experiment_assignments') }} as assignments
+    inner join arms
+        on assignments.experiment_key = arms.experiment_key and assignments.variation = arms.variation
+    inner join {{ ref('int_experiment_outcomes') }} as known
+        on
+            known.measure_number is null
+            and assignments.experiment_key = known.experiment_key
+            and assignments.identity = known.identity
+    where not assignments.is_quarantined
 
 ),
 
 metrics as (
 
-    select *, row_number() over () as metric_number
+    select
+        *,
+        cast(row_number() over (order by experiment_key, metric_key) as integer) as metric_number
     from {{ ref('int_experiment_metrics') }}
+
+),
+
+measures as (
+
+    {% for part in ['outcome', 'denominator', 'before', 'before_start'] -%}
+    select
+        known.measure_number + {{ outcome_parts()[part] }} as measure_number,
+        '{{ 'before' if part == 'before_start' else part }}' as part,
+        metrics.metric_number,
+        metrics.aggregation = 'occurrence' as is_occurrence,
+        metrics.aggregation = 'mean' as is_mean,
+        -- Whether the metric is one sum alone, as most are.
+        metrics.aggregation in ('occurrence', 'count', 'sum')
+        and metrics.before_days is null and metrics.winsorise_percentile is null as is_plain
+    from {{ ref('int_experiment_outcomes') }} as known
+    inner join metrics on known.experiment_key = metrics.experiment_key and known.metric_key = metrics.metric_key
+    where known.identity_number is null
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
+plain_running as (
+
+    -- Each identity's sum up to and including each of its events. Such a sum costs about as much as a plain group by of the
+    -- events, so that metrics which need but one have a way of their own.
+    select
+        outcomes.measure_number,
+        identities.arm_number,
+        identities.activated_on,
+        outcomes.day,
+        coalesce(outcomes.value, 0e0) as outcome_of_event,
+        sum(coalesce(outcomes.value, 0e0)) over up_to_the_event as outcome
+    from {{ ref('int_experiment_outcomes') }} as outcomes
+    inner join measures on outcomes.measure_number = measures.measure_number
+    inner join identities on outcomes.identity_number = identities.identity_number
+    where measures.is_plain
+    window up_to_the_event as (
+        partition by outcomes.identity_number, outcomes.measure_number
+        order by outcomes.day
+        rows between unbounded preceding and current row
+    )
+
+),
+
+plain_valued as (
+
+    select
+        measures.metric_number,
+        running.arm_number,
+        running.activated_on,
+        running.day,
+        case when not is_occurrence then outcome when outcome > 0 then 1e0 else 0e0 end as outcome,
+        case
+            when not is_occurrence then outcome - outcome_of_event
+            when outcome - outcome_of_event > 0 then 1e0
+            else 0e0
+        end as outcome_until_then
+    from plain_running as running
+    inner join measures on running.measure_number = measures.measure_number
 
 ),
 
 numbered as (
 
-    -- Of what an identity did on a day, what its metric adds up: few columns, because each is summed in order below.
+    -- Of the other metrics, what an event adds to which part.
     select
-        cast(identities.identity_number as integer) as identity_number,
-        cast(metrics.metric_number as integer) as metric_number,
+        measures.metric_number,
+        outcomes.identity_number,
         outcomes.day,
-        {{ summand('metrics.aggregation', 'metrics.numerator_aggregation', 'outcomes.outcome') }} as outcome,
-        case when metrics.aggregation = 'mean' then outcomes.outcome_values else 0 end as outcome_values,
-        case
-            when metrics.aggregation <> 'ratio' then 0e0
-            when metrics.denominator_aggregation = 'count' then cast(outcomes.denominator_count as double)
-            else outcomes.denominator_sum
-        end as denominator,
-        {{ summand('metrics.aggregation', 'metrics.numerator_aggregation', 'outcomes.before') }} as before,
-        case when metrics.aggregation = 'mean' then outcomes.before_values else 0 end as before_values
+        {%- for part in ['outcome', 'denominator', 'before'] %}
+        case when measures.part = '{{ part }}' then coalesce(outcomes.value, 0e0) else 0e0 end as {{ part }},
+        {%- endfor %}
+        case when measures.is_mean and measures.part = 'outcome' and outcomes.value is not null then 1 else 0 end
+            as outcome_values,
+        case when measures.is_mean and measures.part = 'before' and outcomes.value is not null then 1 else 0 end
+            as before_values
     from {{ ref('int_experiment_outcomes') }} as outcomes
-    inner join metrics
-        on outcomes.experiment_key = metrics.experiment_key and outcomes.metric_key = metrics.metric_key
-    inner join identities
-        on outcomes.experiment_key = identities.experiment_key and outcomes.identity = identities.identity
+    inner join measures on outcomes.measure_number = measures.measure_number
+    where not measures.is_plain
 
 ),
 
 running as (
 
-    -- Each identity's sums up to and including each day on which it did anything.
     select
-        identity_number,
-        metric_number,
-        day
+        numbered.metric_number,
+        numbered.day,
+        identities.arm_number,
+        identities.activated_on
         {%- for part in parts %},
-        {{ part }} as {{ part }}_of_day,
-        sum({{ part }}) over up_to_the_day as {{ part }}
+        numbered.{{ part }} as {{ part }}_of_event,
+        sum(numbered.{{ part }}) over up_to_the_event as {{ part }}
         {%- endfor %}
     from numbered
-    window up_to_the_day as (
-        partition by identity_number, metric_number
-        order by day
+    inner join identities on numbered.identity_number = identities.identity_number
+    window up_to_the_event as (
+        partition by numbered.identity_number, numbered.metric_number
+        order by numbered.day
         rows between unbounded preceding and current row
     )
 
@@ -92,20 +165,21 @@ running as (
 
 valued as (
 
-    -- What that makes of the identity, with the day and just before it.
+    -- What that makes of the identity, with the event and just before it.
     select
-        running.identity_number,
         running.metric_number,
+        running.arm_number,
         running.day,
+        running.activated_on,
         metrics.winsorise_percentile,
         running.denominator,
-        running.denominator - running.denominator_of_day as denominator_until_then
+        running.denominator - running.denominator_of_event as denominator_until_then
         {%- for part in ['outcome', 'before'] %},
         {{ identity_value('metrics.aggregation', 'running.' ~ part, 'running.' ~ part ~ '_values') }} as {{ part }},
         {{ identity_value(
             'metrics.aggregation',
-            '(running.' ~ part ~ ' - running.' ~ part ~ '_of_day)',
-            '(running.' ~ part ~ '_values - running.' ~ part ~ '_values_of_day)'
+            '(running.' ~ part ~ ' - running.' ~ part ~ '_of_event)',
+            '(running.' ~ part ~ '_values - running.' ~ part ~ '_values_of_event)'
         ) }} as {{ part }}_until_then
         {%- endfor %}
     from running
@@ -127,10 +201,18 @@ caps as (
             sizes.identities - ceil(latest.winsorise_percentile * sizes.identities) + 1 as wanted_rank,
             row_number() over (partition by latest.metric_number order by latest.outcome desc) as descending_rank
         from (
-            select metric_number, winsorise_percentile, max_by(outcome, day) as outcome
-            from valued
-            where winsorise_percentile is not null
-            group by metric_number, winsorise_percentile, identity_number
+            select
+                numbered.metric_number,
+                numbered.identity_number,
+                capped_metrics.winsorise_percentile,
+                {{ identity_value('capped_metrics.aggregation', 'sum(numbered.outcome)', 'sum(numbered.outcome_values)') }} as outcome
+            from numbered
+            inner join metrics as capped_metrics on numbered.metric_number = capped_metrics.metric_number
+            inner join identities on numbered.identity_number = identities.identity_number
+            where capped_metrics.winsorise_percentile is not null
+            group by
+                numbered.metric_number, numbered.identity_number, capped_metrics.winsorise_percentile,
+                capped_metrics.aggregation
         ) as latest
         inner join metrics on latest.metric_number = metrics.metric_number
         inner join (
@@ -145,9 +227,10 @@ caps as (
 capped as (
 
     select
-        valued.identity_number,
         valued.metric_number,
-        valued.day
+        valued.arm_number,
+        valued.day,
+        valued.activated_on
         {%- for column in ['outcome', 'outcome_until_then', 'before', 'before_until_then'] %},
         case
             when valued.winsorise_percentile is null then valued.{{ column }}
@@ -165,11 +248,11 @@ gained as (
 
     -- What each day added to the sums: they telescope, so adding up the days gives the sums of the whole.
     select
-        capped.metric_number,
-        identities.variation,
-        capped.day,
-        greatest(capped.day, identities.activated_on) as activated_day,
-        identities.activated_on is not null as is_activated,
+        metric_number,
+        arm_number,
+        day,
+        greatest(day, activated_on) as activated_day,
+        activated_on is not null as is_activated,
         sum(outcome - outcome_until_then) as outcome_sum,
         sum(outcome * outcome - outcome_until_then * outcome_until_then) as outcome_sum_squares,
         sum(denominator - denominator_until_then) as denominator_sum,
@@ -179,10 +262,23 @@ gained as (
         sum(before * before - before_until_then * before_until_then) as before_sum_squares,
         sum(outcome * before - outcome_until_then * before_until_then) as outcome_before_products
     from capped
-    inner join identities on capped.identity_number = identities.identity_number
-    group by
-        capped.metric_number, identities.variation, capped.day, greatest(capped.day, identities.activated_on),
-        identities.activated_on is not null
+    group by metric_number, arm_number, day, greatest(day, activated_on), activated_on is not null
+
+    union all
+
+    select
+        metric_number,
+        arm_number,
+        day,
+        greatest(day, activated_on) as activated_day,
+        activated_on is not null as is_activated,
+        sum(outcome - outcome_until_then) as outcome_sum,
+        sum(outcome * outcome - outcome_until_then * outcome_until_then) as outcome_sum_squares
+        {%- for sum in sums[2:] %},
+        0e0 as {{ sum }}
+        {%- endfor %}
+    from plain_valued
+    group by metric_number, arm_number, day, greatest(day, activated_on), activated_on is not null
 
 ),
 
@@ -191,7 +287,7 @@ gained_by_population as (
     select
         metrics.experiment_key,
         metrics.metric_key,
-        gained.variation,
+        arms.variation,
         '{{ population }}' as population,
         gained.{{ day }} as day
         {%- for sum in sums %},
@@ -199,8 +295,9 @@ gained_by_population as (
         {%- endfor %}
     from gained
     inner join metrics on gained.metric_number = metrics.metric_number
+    inner join arms on gained.arm_number = arms.arm_number
     where {{ condition }}
-    group by metrics.experiment_key, metrics.metric_key, gained.variation, gained.{{ day }}
+    group by metrics.experiment_key, metrics.metric_key, arms.variation, gained.{{ day }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),

@@ -177,26 +177,41 @@ before_differences as (
 
 ),
 
-{{ student_t_cdf('before_differences', 'statistic', 'degrees_of_freedom', 'one_sided_p_value', 'before_tests') }},
+{{ student_t_cdf('before_differences', 'statistic', 'degrees_of_freedom', 'one_sided_p_value', 'before_p_values') }},
 
-outcomes as (
+before_tests as {{ evaluated_once() }} (
 
-    -- Every event of a metric since the experiment began, and whether its identity had been assigned by then.
+    -- Planned once: where its readers each take the p-value's formula over, planning takes three seconds.
+    select experiment_key, metric_key, one_sided_p_value from before_p_values
+
+),
+
+needed as (
+
+    select
+        metrics.experiment_key,
+        metrics.event_name,
+        max(metrics.before_days) as before_days,
+        min(known.measure_number) as metric_number
+    from {{ ref('int_experiment_metrics') }} as metrics
+    inner join {{ ref('int_experiment_outcomes') }} as known
+        on
+            known.identity_number is null
+            and metrics.experiment_key = known.experiment_key
+            and metrics.metric_key = known.metric_key
+    group by metrics.experiment_key, metrics.event_name
+
+),
+
+happened as (
+
+    -- Every event of a metric since the experiment began.
     select
         experiments.experiment_key,
         count(*) as events,
-        count(*) filter (where assignments.identity is null) as unassigned,
-        -- Where a metric asks for what was before, that is no surprise.
-        count(*) filter (
-            where events.occurred_at < assignments.first_exposed_at and needed.before_days is null
-        ) as before_exposure,
         max(events.occurred_at) as last_occurred_at
     from {{ conversion_events() }} as events
-    inner join (
-        select experiment_key, event_name, max(before_days) as before_days
-        from {{ ref('int_experiment_metrics') }}
-        group by experiment_key, event_name
-    ) as needed on events.event_name = needed.event_name
+    inner join needed on events.event_name = needed.event_name
     inner join {{ ref('dim_experiments') }} as experiments
         on
             needed.experiment_key = experiments.experiment_key
@@ -205,9 +220,50 @@ outcomes as (
             {%- if conversion_events_have_environment() %}
             and (events.environment = experiments.environment or events.environment is null)
             {%- endif %}
-    left join {{ ref('fct_experiment_assignments') }} as assignments
-        on experiments.experiment_key = assignments.experiment_key and events.identity = assignments.identity
     group by experiments.experiment_key
+
+),
+
+met as (
+
+    -- Those of them whose identity is assigned, from where they have been looked up already.
+    select
+        needed.experiment_key,
+        sum(counted.events) as events,
+        -- Where a metric asks for what was before, that is no surprise.
+        sum(counted.events) filter (
+            where counted.measure_number = needed.metric_number + {{ outcome_parts().too_early }}
+            and needed.before_days is null
+        ) as before_exposure
+    from (
+        select
+            measure_number,
+            count(*) as events
+        from {{ ref('int_experiment_outcomes') }}
+        where identity_number is not null and measure_number is not null
+        group by measure_number
+    ) as counted
+    inner join needed
+        on
+            counted.measure_number in (
+                {%- for part in ['outcome', 'before', 'too_early', 'too_late'] %}
+                needed.metric_number + {{ outcome_parts()[part] }}{{ ',' if not loop.last }}
+                {%- endfor %}
+            )
+    group by needed.experiment_key
+
+),
+
+outcomes as (
+
+    select
+        happened.experiment_key,
+        happened.events,
+        greatest(happened.events - coalesce(met.events, 0), 0) as unassigned,
+        coalesce(met.before_exposure, 0) as before_exposure,
+        happened.last_occurred_at
+    from happened
+    left join met on happened.experiment_key = met.experiment_key
 
 ),
 

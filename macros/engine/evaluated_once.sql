@@ -1,0 +1,7 @@
+{#- `with name as {{ evaluated_once() }} (…)`: the engine may not work out the CTE once for each place that reads it, and
+    not mix its joins with those of its readers. -#}
+{% macro evaluated_once() %}{{ return(adapter.dispatch('evaluated_once', 'flagsmith_warehouse')()) }}{% endmacro %}
+
+{% macro default__evaluated_once() %}{{ refuse_engine('evaluated_once', 'evaluated_once') }}{% endmacro %}
+
+{% macro duckdb__evaluated_once() %}{{ return('materialized') }}{% endmacro %}
