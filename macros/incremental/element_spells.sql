@@ -15,8 +15,9 @@
 
     said: hash column of int_state_spells. elements: relation of the sets' elements. key: the element's key.
     only: condition on an element for it to count as there. state: what a spell holds constant. kept: columns of the model itself that a spell which
-    began before what is rebuilt keeps. started: its column for the beginning, ended: for the end. -#}
-{% macro element_spells(said, elements, key, only='true', state='state_hash', kept=[], started='valid_from', ended='valid_to') %}
+    began before what is rebuilt keeps. seen: relation that knows the elements an identity was ever seen with, also of
+    pruned spells, with first_exposed_at. started: its column for the beginning, ended: for the end. -#}
+{% macro element_spells(said, elements, key, only='true', state='state_hash', kept=[], seen=none, started='valid_from', ended='valid_to') %}
 window_of_spells as (
 
     select
@@ -174,6 +175,18 @@ seen_before as (
             known.environment = changed.environment
             and known.identity = changed.identity
             and known.{{ started }} < changed.rebuilt_from
+    {%- if seen and is_pruned() %}
+
+    union
+
+    -- Spells of it may have been pruned.
+    select
+        seen.environment,
+        seen.identity,
+        seen.{{ key }}
+    from {{ seen }} as seen
+    where seen.first_exposed_at < {{ pruned_before('seen.environment') }}
+    {%- endif %}
 
 ),
 {%- endif %}

@@ -9,7 +9,9 @@
 
 -- depends_on: {{ ref('int_deliveries') }}
 
-with {{ element_spells('flags_hash', ref('int_flag_set_elements'), 'feature_id', kept=['change_reason']) }},
+with {{ element_spells(
+    'flags_hash', ref('int_flag_set_elements'), 'feature_id', kept=['change_reason'], seen=ref('fct_flag_exposures')
+) }},
 
 reasons as (
 
