@@ -21,6 +21,23 @@
 {% macro duckdb__json_array(text, fields) -%} from_json({{ text }}, '[{{ tojson(fields) }}]') {%- endmacro %}
 
 
+{#- One JSON object as a struct with the given fields, as in json_array; a null where it is no object. -#}
+{% macro json_object(text, fields) %}{{ return(adapter.dispatch('json_object', 'flagsmith_warehouse')(text, fields)) }}{% endmacro %}
+
+{% macro default__json_object(text, fields) %}{{ refuse_engine('json_object', 'parse_json') }}{% endmacro %}
+
+{% macro duckdb__json_object(text, fields) -%} from_json({{ text }}, '{{ tojson(fields) }}') {%- endmacro %}
+
+
+{#- The elements of the array at a path of a JSON document, each as its JSON text; none where there is no array, and
+    null as a whole where the text is not JSON. -#}
+{% macro json_elements(text, path) %}{{ return(adapter.dispatch('json_elements', 'flagsmith_warehouse')(text, path)) }}{% endmacro %}
+
+{% macro default__json_elements(text, path) %}{{ refuse_engine('json_elements', 'parse_json') }}{% endmacro %}
+
+{% macro duckdb__json_elements(text, path) -%} cast(try(json_extract({{ text }}, '{{ path }}[*]')) as varchar[]) {%- endmacro %}
+
+
 {#- A list's elements as rows: the select-list items `element` and `position` (from 1). -#}
 {% macro unnest_list(list) %}{{ return(adapter.dispatch('unnest_list', 'flagsmith_warehouse')(list)) }}{% endmacro %}
 

@@ -4,7 +4,7 @@
     found once (the two joined on the element's key, compared by its state); only that, not every element of every
     set, is then put in order per identity.
 
-    Yields the CTEs `set_spells`, `starts_and_ends` and `element_spells`; the last has one row per environment,
+    Yields the CTEs `starts_and_ends` and `element_spells`; the last has one row per environment,
     identity, element and valid_from:
       began_hash      the set in which the spell began (null where it began before what is rebuilt)
       before_hash     the set that was in force just before (null for none)
@@ -14,10 +14,13 @@
       earlier_count, end_count   flag evaluations of the identity before valid_from and before valid_to
 
     said: hash column of int_state_spells. elements: relation of the sets' elements. key: the element's key.
-    only: condition on an element for it to count as there. state: what a spell holds constant. kept: columns of the model itself that a spell which
-    began before what is rebuilt keeps. seen: relation that knows the elements an identity was ever seen with, also of
-    pruned spells, with first_exposed_at. started: its column for the beginning, ended: for the end. -#}
-{% macro element_spells(said, elements, key, only='true', state='state_hash', kept=[], seen=none, started='valid_from', ended='valid_to') %}
+    only: condition on an element for it to count as there. state: what a spell holds constant. said_at_start: columns
+    of the model that say something of a spell's beginning (name -> expression on the `element` that began and the
+    `earlier` one of the same key, null for none). seen: relation that knows the elements an identity was ever seen with,
+    also of pruned spells, with first_exposed_at. started: the model's column for the beginning, ended: for the end. -#}
+{% macro element_spells(
+    said, elements, key, only='true', state='state_hash', said_at_start={}, seen=none, started='valid_from', ended='valid_to'
+) %}
 window_of_spells as (
 
     select
@@ -81,6 +84,9 @@ differences as (
         pairs.before_hash,
         pairs.set_hash,
         element.{{ key }},
+        {%- for column, expression in said_at_start.items() %}
+        {{ expression }} as {{ column }},
+        {%- endfor %}
         true as is_start
     from pairs
     inner join present as element on pairs.set_hash = element.{{ said }}
@@ -94,6 +100,9 @@ differences as (
         pairs.before_hash,
         pairs.set_hash,
         earlier.{{ key }},
+        {%- for column in said_at_start %}
+        null as {{ column }},
+        {%- endfor %}
         false as is_start
     from pairs
     inner join present as earlier on pairs.before_hash = earlier.{{ said }}
@@ -115,8 +124,8 @@ starts_and_ends as (
         sequence.before_hash,
         sequence.earlier_count,
         false as is_known
-        {%- for column in kept %},
-        null as {{ column }}
+        {%- for column in said_at_start %},
+        differences.{{ column }}
         {%- endfor %}
     from sequence
     inner join differences
@@ -143,7 +152,7 @@ starts_and_ends as (
         null as before_hash,
         spells.earlier_flag_evaluation_count as earlier_count,
         true as is_known
-        {%- for column in kept %},
+        {%- for column in said_at_start %},
         known.{{ column }}
         {%- endfor %}
     from {{ this }} as known
@@ -224,7 +233,7 @@ element_spells as (
         {%- if builds_on_itself() %} and seen_before.identity is null{% endif %} as is_first,
         ordered.earlier_count,
         coalesce(ordered.count_at_end, latest.end_count) as end_count
-        {%- for column in kept %},
+        {%- for column in said_at_start %},
         ordered.{{ column }}
         {%- endfor %}
     from ordered

@@ -10,21 +10,27 @@ with unreadable as (
 
     -- Arrays with an element that lacks what makes it one: a flag without feature id or state, a segment without id or
     -- membership, a trait without key.
-    select distinct flags_hash as set_hash, 'flag_without_id_or_state' as reason
+    select distinct
+        flags_hash as set_hash,
+        quarantine_reason as reason
     from {{ ref('int_flag_set_elements') }}
-    where not is_readable
+    where quarantine_reason is not null
 
     union all
 
-    select distinct segments_hash as set_hash, 'segment_without_id_or_membership' as reason
+    select distinct
+        segments_hash as set_hash,
+        quarantine_reason as reason
     from {{ ref('int_segment_set_elements') }}
-    where not is_readable
+    where quarantine_reason is not null
 
     union all
 
-    select distinct traits_hash as set_hash, 'trait_without_key' as reason
+    select distinct
+        traits_hash as set_hash,
+        quarantine_reason as reason
     from {{ ref('int_trait_set_elements') }}
-    where not is_readable
+    where quarantine_reason is not null
 
 ),
 

@@ -25,26 +25,10 @@ bodies as (
 
 arrays as (
 
-    -- from_json reads an absent key and a null one alike, but only a null percentage says `control`: it is made a
-    -- text first. Inside a JSON string the quotes would be escaped, so nothing else can match.
+    -- A body that is not JSON (stg_flagsmith__payloads may have parsed only what is behind the flags) has one element: ''.
     select
         fresh.flags_hash,
-        {{ json_array(
-            "replace(" ~ json_parts('bodies.body', ['$.flags']) ~ "[1], "
-            ~ "'\"percentage_allocation\":null', '\"percentage_allocation\":\"null\"')", {
-            'enabled': 'BOOLEAN',
-            'feature': {
-                'id': 'BIGINT',
-                'name': 'VARCHAR',
-                'type': 'VARCHAR',
-                'initial_value': 'VARCHAR',
-                'default_enabled': 'BOOLEAN',
-            },
-            'feature_segment': 'JSON',
-            'feature_state_value': 'JSON',
-            'identity': 'JSON',
-            'percentage_allocation': 'JSON',
-        }) }} as flags
+        coalesce({{ json_elements('bodies.body', '$.flags') }}, ['']) as flags
     from bodies
     inner join fresh on bodies.payload_hash = fresh.payload_hash
 
@@ -59,27 +43,86 @@ elements as (
 
 ),
 
+flags as (
+
+    -- Sets differ in a flag or two: of 100,000 elements about 100 are distinct, and only these are read. from_json reads
+    -- an absent key and a null one alike, but only a null percentage says `control`: it is made a text first. Inside
+    -- a JSON string the quotes would be escaped, so nothing else can match.
+    select
+        element,
+        {{ json_object(
+            "replace(nullif(element, ''), '\"percentage_allocation\":null', '\"percentage_allocation\":\"null\"')", {
+            'enabled': 'BOOLEAN',
+            'feature': {
+                'id': 'BIGINT',
+                'name': 'VARCHAR',
+                'type': 'VARCHAR',
+                'initial_value': 'VARCHAR',
+                'default_enabled': 'BOOLEAN',
+            },
+            'feature_segment': 'JSON',
+            'feature_state_value': 'JSON',
+            'identity': 'JSON',
+            'percentage_allocation': 'JSON',
+        }) }} as flag
+    from (select distinct element from elements)
+
+),
+
 typed as (
 
     select
-        flags_hash,
-        position,
-        element.feature.id as feature_id,
-        element.feature.name as feature_name,
-        coalesce(element.feature.type = 'MULTIVARIATE', false) as is_multivariate,
-        element.enabled as enabled,
-        element.feature.initial_value as default_value,
-        element.feature.default_enabled as default_enabled,
-        {{ value_text('element.feature_state_value') }} as value,
-        {{ value_type('element.feature_state_value') }} as value_type,
-        try_cast(cast(element.percentage_allocation as varchar) as double) as percentage_allocation,
-        element.percentage_allocation is not null as has_percentage_allocation,
+        element,
+        flag.feature.id as feature_id,
+        flag.feature.name as feature_name,
+        coalesce(flag.feature.type = 'MULTIVARIATE', false) as is_multivariate,
+        flag.enabled as enabled,
+        flag.feature.initial_value as default_value,
+        flag.feature.default_enabled as default_enabled,
+        {{ value_text('flag.feature_state_value') }} as value,
+        {{ value_type('flag.feature_state_value') }} as value_type,
+        try_cast(cast(flag.percentage_allocation as varchar) as double) as percentage_allocation,
+        flag.percentage_allocation is not null as has_percentage_allocation,
         case
-            when element.identity is not null then 'identity_override'
-            when element.feature_segment is not null then 'segment_override'
+            when flag.identity is not null then 'identity_override'
+            when flag.feature_segment is not null then 'segment_override'
             else 'environment_default'
         end as assignment_reason
+    from flags
+
+),
+
+with_variation as (
+
+    select
+        *,
+        {{ variation() }} as variation
+    from typed
+
+),
+
+described as (
+
+    select
+        *,
+        {{ stable_hash("concat_ws('|', enabled, value_type, coalesce(value, ''), assignment_reason, variation)") }} as state_hash,
+        {{ stable_hash("concat_ws('|', feature_id, enabled, assignment_reason, variation)") }} as exposure_hash,
+        case
+            when element = '' then 'not_json'
+            when feature_id is null or enabled is null then 'flag_without_id_or_state'
+        end as quarantine_reason
+    from with_variation
+
+),
+
+placed as (
+
+    select
+        elements.flags_hash,
+        elements.position,
+        described.* exclude (element)
     from elements
+    inner join described on elements.element = described.element
 
 ),
 
@@ -90,40 +133,31 @@ superseded as (
         flags_hash,
         feature_id,
         max(position) as last_position
-    from typed
+    from placed
     group by flags_hash, feature_id
     having count(*) > 1
-
-),
-
-with_variation as (
-
-    select
-        typed.*,
-        {{ variation() }} as variation
-    from typed
-    left join superseded
-        on typed.flags_hash = superseded.flags_hash and typed.feature_id is not distinct from superseded.feature_id
-    where superseded.last_position is null or typed.position = superseded.last_position
 
 )
 
 select
-    flags_hash,
-    feature_id,
-    {{ stable_hash("concat_ws('|', enabled, value_type, coalesce(value, ''), assignment_reason, variation)") }} as state_hash,
-    {{ stable_hash("concat_ws('|', feature_id, enabled, assignment_reason, variation)") }} as exposure_hash,
-    feature_id is not null and enabled is not null as is_readable,
+    placed.flags_hash,
+    placed.feature_id,
+    placed.state_hash,
+    placed.exposure_hash,
+    placed.quarantine_reason,
 
-    feature_name,
-    is_multivariate,
-    variation,
-    enabled,
-    value,
-    value_type,
-    assignment_reason,
-    percentage_allocation,
-    has_percentage_allocation,
-    default_value,
-    default_enabled
-from with_variation
+    placed.feature_name,
+    placed.is_multivariate,
+    placed.variation,
+    placed.enabled,
+    placed.value,
+    placed.value_type,
+    placed.assignment_reason,
+    placed.percentage_allocation,
+    placed.has_percentage_allocation,
+    placed.default_value,
+    placed.default_enabled
+from placed
+left join superseded
+    on placed.flags_hash = superseded.flags_hash and placed.feature_id is not distinct from superseded.feature_id
+where superseded.last_position is null or placed.position = superseded.last_position

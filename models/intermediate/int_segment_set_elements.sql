@@ -30,6 +30,8 @@ select
     element.id as segment_id,
     element.name as segment_name,
     element.member as is_member,
-    element.id is not null and element.member is not null as is_readable
+    case
+        when element.id is null or element.member is null then 'segment_without_id_or_membership'
+    end as quarantine_reason
 from elements
 qualify row_number() over (partition by segments_hash, element.id order by position desc) = 1

@@ -29,21 +29,34 @@ typed as (
 
     select
         traits_hash,
+        position,
         element.trait_key as trait_key,
         coalesce(element.transient, false) as is_transient,
         element.trait_value as trait_value,
         {{ value_type('element.trait_value') }} as value_type,
         {{ value_text('element.trait_value') }} as value_text
     from elements
-    qualify row_number() over (partition by traits_hash, element.trait_key order by position desc) = 1
+
+),
+
+superseded as (
+
+    -- A key is in the array once. Should one ever be there twice, the last counts.
+    select
+        traits_hash,
+        element.trait_key as trait_key,
+        max(position) as last_position
+    from elements
+    group by traits_hash, element.trait_key
+    having count(*) > 1
 
 )
 
 select
-    traits_hash,
-    trait_key,
+    typed.traits_hash,
+    typed.trait_key,
     {{ stable_hash("concat_ws('|', value_type, is_transient, coalesce(value_text, ''))") }} as state_hash,
-    trait_key is not null as is_readable,
+    case when typed.trait_key is null then 'trait_without_key' end as quarantine_reason,
 
     value_text,
     case when value_type in ('integer', 'float') then {{ finite_number('value_text') }} end as value_number,
@@ -52,3 +65,6 @@ select
     trait_value,
     is_transient
 from typed
+left join superseded
+    on typed.traits_hash = superseded.traits_hash and typed.trait_key is not distinct from superseded.trait_key
+where superseded.last_position is null or typed.position = superseded.last_position

@@ -79,6 +79,7 @@ TRAITS = {
     "list as text": ("['a', 1]", ("['a', 1]", None, None, "string")),
     "an object": ({"a": 1}, ('{"a":1}', None, None, "json")),
 }
+REST = ', "identity": "ann", "segments": [], "traits": []}'
 # (body, reason)
 UNREADABLE = {
     "empty": ("", "not_json"),
@@ -96,7 +97,13 @@ UNREADABLE = {
     ),
     "trait without key": ('{"identity": "ann", "traits": [{"trait_value": 1}]}', "trait_without_key"),
     "deep": ("[" * 400 + "]" * 400, "unknown_shape"),
+    # What is behind the flags reads well alone.
+    "broken flags": (f'{{"flags": [{{]{REST}', "not_json"),
+    "flags closed twice": (f'{{"flags": []]{REST}', "not_json"),
+    "lone surrogate in the flags": (f'{{"flags": ["\\ud83d"]{REST}', "not_json"),
+    "half a rest": ('{"flags": [], "identity": "ann", "segments": [], "traits": [', "not_json"),
 }
+TRAIT = {"trait_key": "k", "trait_value": 1}
 READABLE = {
     "NUL in a value": json.dumps(evaluation([flag(value="a\x00b")], identity="nul\x00")),
     "NaN": '{"identity": "ann", "flags": [], "segments": [], "traits": [{"trait_key": "n", "trait_value": NaN}]}',
@@ -107,6 +114,19 @@ READABLE = {
     "all empty": json.dumps(evaluation()),
     "500 flags": json.dumps(evaluation([flag(number) for number in range(500)])),
     "long identity": json.dumps(evaluation([flag()], identity="☃é" * 1000)),
+    "an identity behind an array within the flags": json.dumps(
+        evaluation([{"list": [1], "identity": "7", **flag(identity="7")}, flag(2)])
+    ),
+    "the end of the flags within a value": json.dumps(
+        evaluation([flag(value='], "identity": "x", "segments": [], "traits": []}')])
+    ),
+    "traits before the identity": json.dumps(
+        {"flags": [flag()], "traits": [TRAIT], "identity": "ann", "segments": []}
+    ),
+    "something between flags and identity": json.dumps(
+        {"flags": [flag()], "new": [1], **evaluation([flag()], traits=[TRAIT])}
+    ),
+    "without spaces": json.dumps(evaluation([flag()], traits=[TRAIT]), separators=(",", ":")),
     "documented": (CAPTURED / "documented_example.json").read_text(),
 }
 # Bodies an hour apart.

@@ -9,38 +9,26 @@
 
 -- depends_on: {{ ref('int_deliveries') }}
 
-with {{ element_spells(
-    'flags_hash', ref('int_flag_set_elements'), 'feature_id', kept=['change_reason'], seen=ref('fct_flag_exposures')
-) }},
-
-reasons as (
-
-    -- Why the state changed, from what Flagsmith said just before and just after: once per pair of sets, not per
-    -- identity. The first that applies.
-    select distinct
-        changes.before_hash,
-        changes.began_hash,
-        changes.feature_id,
+{#- Why the state changed, from what Flagsmith said just before and just after. The first that applies. -#}
+{%- set change_reason %}
         case
-            when earlier.assignment_reason <> 'identity_override' and later.assignment_reason = 'identity_override'
+            when earlier.assignment_reason <> 'identity_override' and element.assignment_reason = 'identity_override'
                 then 'identity_override_added'
-            when earlier.assignment_reason = 'identity_override' and later.assignment_reason <> 'identity_override'
+            when earlier.assignment_reason = 'identity_override' and element.assignment_reason <> 'identity_override'
                 then 'identity_override_removed'
-            when earlier.assignment_reason <> 'segment_override' and later.assignment_reason = 'segment_override'
+            when earlier.assignment_reason <> 'segment_override' and element.assignment_reason = 'segment_override'
                 then 'segment_override_added'
-            when earlier.assignment_reason = 'segment_override' and later.assignment_reason <> 'segment_override'
+            when earlier.assignment_reason = 'segment_override' and element.assignment_reason <> 'segment_override'
                 then 'segment_override_removed'
-            when earlier.enabled <> later.enabled then 'toggled'
-            when earlier.percentage_allocation is distinct from later.percentage_allocation then 'weights_changed'
+            when earlier.enabled <> element.enabled then 'toggled'
+            when earlier.percentage_allocation is distinct from element.percentage_allocation then 'weights_changed'
             else 'value_changed'
-        end as change_reason
-    from (select distinct before_hash, began_hash, feature_id from element_spells) as changes
-    inner join {{ ref('int_flag_set_elements') }} as earlier
-        on changes.before_hash = earlier.flags_hash and changes.feature_id = earlier.feature_id
-    inner join {{ ref('int_flag_set_elements') }} as later
-        on changes.began_hash = later.flags_hash and changes.feature_id = later.feature_id
-
-)
+        end
+{%- endset %}
+with {{ element_spells(
+    'flags_hash', ref('int_flag_set_elements'), 'feature_id',
+    said_at_start={'change_reason': change_reason}, seen=ref('fct_flag_exposures')
+) }}
 
 select
     spells.environment,
@@ -58,10 +46,9 @@ select
 
     spells.end_count - spells.earlier_count as evaluation_count,
     case
-        when spells.is_known then spells.change_reason
-        when spells.is_first then 'first_seen'
-        when spells.is_after_gap then 'reappeared'
-        else reasons.change_reason
+        when spells.is_first and not spells.is_known then 'first_seen'
+        when spells.is_after_gap and not spells.is_known then 'reappeared'
+        else spells.change_reason
     end as change_reason,
 
     spells.happened_at as valid_from,
@@ -70,8 +57,3 @@ select
 from element_spells as spells
 inner join {{ ref('int_flag_set_elements') }} as last
     on spells.last_hash = last.flags_hash and spells.feature_id = last.feature_id
-left join reasons
-    on
-        spells.before_hash = reasons.before_hash
-        and spells.began_hash = reasons.began_hash
-        and spells.feature_id = reasons.feature_id
