@@ -154,7 +154,14 @@ def _delete_unused_states(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int
     for what in ("flag", "segment", "trait"):
         table, column = f"intermediate.int_{what}_set_elements", f"{what}s_hash"
         if _exists(warehouse, table):
-            used = f"select {column} from {bodies} where {column} is not null"  # noqa: S608
+            # After retention has pruned, there are states whose bodies are gone.
+            relations = filter(
+                lambda name: _exists(warehouse, name), (bodies, "intermediate.int_state_spells")
+            )
+            used = " union all ".join(
+                f"select {column} from {name} where {column} is not null"  # noqa: S608
+                for name in relations
+            )
             deleted[table] = _delete_where(warehouse, table, f"{column} not in ({used})")
     return deleted
 

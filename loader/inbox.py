@@ -26,9 +26,12 @@ pragma fullfsync = on;
 pragma checkpoint_fullfsync = on;
 pragma wal_autocheckpoint = 256;
 """
+# The form of an inbox file, in its `user_version`. 0 and 1: the same columns; the first release wrote either. A worker
+# never takes up a file of another one, so an older form is only ever read, by `land`.
+FORM = 1
 # A row id is never used twice, also after its row has been landed and deleted: the file's one writer counts.
 # (With autoincrement SQLite would count, in a page of its own that goes through the log with every commit.)
-TABLE = """
+TABLE = f"""
 create table if not exists deliveries (
     row_id integer primary key,
     delivery_id text not null,
@@ -36,7 +39,8 @@ create table if not exists deliveries (
     received_at integer not null,  -- microseconds since 1970, UTC
     is_verified integer not null,
     body blob not null
-)
+);
+pragma user_version = {FORM};
 """
 INSERT = "insert into deliveries (row_id, delivery_id, received_at, environment, is_verified, body) values "
 MEAN_SIZE = "select avg(length(body)) from (select body from deliveries order by row_id limit 100)"
@@ -166,7 +170,7 @@ class InboxFile:
             )
             self._last_row_id += len(rows)
         else:
-            self._connection.execute("pragma user_version = 1")
+            self._connection.execute(f"pragma user_version = {FORM}")
 
     def is_usable(self) -> bool:
         """False if somebody has removed the file (writing on would lose what comes), or if it is large."""
@@ -229,6 +233,11 @@ def connect(path: Path) -> Iterator[sqlite3.Connection | None]:
     with contextlib.closing(connection):
         tables = connection.execute("select name from sqlite_master where name = 'deliveries'").fetchall()
         yield connection if tables else None
+
+
+def form(connection: sqlite3.Connection) -> int:
+    """The form in which an inbox file was written; higher than FORM: by a later release."""
+    return connection.execute("pragma user_version").fetchone()[0]
 
 
 def backlog(folder: Path) -> tuple[int, int | None]:

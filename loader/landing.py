@@ -209,6 +209,12 @@ class Run:
         with lock.try_hold(inbox.lock_of(path)) as worker_is_dead:
             try:
                 with inbox.connect(path) as source:
+                    if source and inbox.form(source) > inbox.FORM:
+                        self.landed.unreadable.append(
+                            f"{path} has the form {inbox.form(source)}, and this release knows {inbox.FORM}: a later "
+                            "release has written it. Install that release again, and land; nothing in it was touched."
+                        )
+                        return
                     if source:
                         self.land_deliveries(source, path.name, keep=worker_is_dead)
             except sqlite3.Error as error:

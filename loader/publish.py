@@ -110,7 +110,7 @@ def in_memory(spill_folder: Path) -> duckdb.DuckDBPyConnection:
     """A connection to no file, so that neither file is opened but by `attach`, and few bytes are held."""
     return duckdb.connect(
         config={
-            "memory_limit": "512MB",
+            "memory_limit": "1GB",
             "temp_directory": str(spill_folder),
             "preserve_insertion_order": False,
         }

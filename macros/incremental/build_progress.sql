@@ -91,8 +91,10 @@
     built with the fingerprint of today. Where it was not, it rebuilds itself in full, without anybody having to remember
     `--full-refresh`. -#}
 {% macro builds_on_itself() %}
-    {%- if not execute or not is_incremental() -%}{{ return(false) }}{%- endif -%}
-    {{ return(progress().is_same) }}
+    {%- if not execute -%}{{ return(false) }}{%- endif -%}
+    {%- if is_incremental() and (progress().is_same or keeps_pruned_history()) -%}{{ return(true) }}{%- endif -%}
+    {%- do refuse_to_forget() -%}
+    {{ return(false) }}
 {% endmacro %}
 
 {#- The number of the last build whose deliveries the model in hand has taken in; 0 for none. -#}

@@ -16,8 +16,11 @@
     said: hash column of int_state_spells. elements: relation of the sets' elements. key: the element's key.
     only: condition on an element for it to count as there. state: columns that a spell holds constant. said_at_start: columns
     of the model that say something of a spell's beginning (name -> expression on the `element` that began and the
-    `earlier` one of the same key, null for none). started: the model's column for the beginning, ended: for the end. -#}
-{% macro element_spells(said, elements, key, only='true', state=['state_hash'], said_at_start={}, started='valid_from', ended='valid_to') %}
+    `earlier` one of the same key, null for none). seen: relation that knows the elements an identity was ever seen with,
+    also of pruned spells, with first_exposed_at. started: the model's column for the beginning, ended: for the end. -#}
+{% macro element_spells(
+    said, elements, key, only='true', state=['state_hash'], said_at_start={}, seen=none, started='valid_from', ended='valid_to'
+) %}
 window_of_spells as (
 
     select
@@ -184,6 +187,18 @@ seen_before as (
             known.environment = changed.environment
             and known.identity = changed.identity
             and known.{{ started }} < changed.rebuilt_from
+    {%- if seen and is_pruned() %}
+
+    union
+
+    -- Spells of it may have been pruned.
+    select
+        seen.environment,
+        seen.identity,
+        seen.{{ key }}
+    from {{ seen }} as seen
+    where seen.first_exposed_at < {{ pruned_before('seen.environment') }}
+    {%- endif %}
 
 ),
 {%- endif %}

@@ -49,6 +49,9 @@
         coalesce(
             max(spells.valid_from) filter (where spells.valid_from < fresh.changed_from), timestamp '0001-01-01'
         ) as rebuilt_from
+        {%- if said == 'itself' and is_pruned() %},
+        max(pruned.pruned_before) as pruned_before
+        {%- endif %}
     from ({{ first_new_evaluations() }}) as fresh
     left join {{ this if said == 'itself' else ref('int_state_spells') }} as spells
         on
@@ -57,7 +60,14 @@
             {%- if said != 'itself' %}
             and spells.{{ said }} is not null
             {%- endif %}
-    group by all
+    {%- if said == 'itself' and is_pruned() %}
+    left join {{ pruned() }} as pruned on fresh.environment = pruned.environment
+    {%- endif %}
+    group by fresh.environment, fresh.identity, fresh.changed_from
+    {%- if said == 'itself' and is_pruned() %};
+    -- A state from before retention's cutoff is not rebuilt: the deliveries it was made of are gone.
+    update {{ changed() }} set rebuilt_from = greatest(rebuilt_from, pruned_before) where pruned_before is not null
+    {%- endif %}
     {%- endif %}
 {% endmacro %}
 

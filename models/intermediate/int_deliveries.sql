@@ -4,7 +4,7 @@
     'int_flag_set_elements',
     'int_segment_set_elements',
     'int_trait_set_elements',
-], 'declared': ['test_identities']}) }}
+], 'declared': ['test_identities'], 'is_made_of_what_is_left': true}) }}
 
 with unreadable as (
 

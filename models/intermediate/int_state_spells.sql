@@ -113,11 +113,11 @@ beginnings as (
 
 untouched as (
 
-    -- The number of evaluations before the first spell that is rebuilt.
+    -- The number of evaluations before the first spell that is rebuilt, those that retention has pruned included.
     select
         spells.environment,
         spells.identity,
-        sum(spells.flag_evaluation_count) as flag_evaluations
+        max(spells.earlier_flag_evaluation_count + spells.flag_evaluation_count) as flag_evaluations
     from {{ this }} as spells
     inner join {{ changed() }} as changed
         on

@@ -9,6 +9,7 @@ import concurrent.futures
 import contextlib
 import gzip
 import http.client
+import itertools
 import json
 import os
 import random
@@ -25,6 +26,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import duckdb
 
 from tests.loader.server import COMMAND, Server, command, landed, sign
 from tests.operations.test_deploy import Nginx
@@ -182,6 +185,202 @@ def killed_at_random(site: Site, rounds: int = 12) -> str:
         server.wait_until_ready()
         site.lost = site.lost_and_doubled()
     return f"{rounds} times a worker or all of the server, `land` over and over, 4 senders: {site.answers[204]} accepted"
+
+
+@contextlib.contextmanager
+def _refresh_killed_over_and_over(site: Site, dice: random.Random) -> Iterator[Counter]:
+    """Refreshes, one after the other, most of them killed at some moment; how they ended, by exit code."""
+    stop, ends = threading.Event(), Counter()
+
+    def refresh() -> None:
+        while not stop.is_set():
+            process = subprocess.Popen([*COMMAND, "refresh"], env={**os.environ, **site.environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(dice.uniform(1, 60))
+            process.kill()
+            ends[process.wait()] += 1
+
+    thread = threading.Thread(target=refresh)
+    thread.start()
+    try:
+        yield ends
+    finally:
+        stop.set()
+        thread.join()
+
+
+def every_process_killed_for_long(site: Site, seconds: float = 600, rate: float = 20) -> str:
+    """Server, workers, and refreshes with all that is in them, at random; a reader opens what is published meanwhile."""
+    dice = random.Random(2)  # not a secret
+    stop = threading.Event()
+    kills: Counter = Counter()
+    opened = 0
+
+    def send() -> None:
+        while not stop.wait(4 / rate):
+            site.post()
+
+    assert _refresh(site).returncode == 0
+    published = site.folder / "data" / "published.duckdb"
+    with site.serve() as server:
+        senders = [threading.Thread(target=send) for _ in range(4)]
+        for thread in senders:
+            thread.start()
+        deadline = time.monotonic() + seconds
+        with _refresh_killed_over_and_over(site, dice) as ends:
+            try:
+                while time.monotonic() < deadline:
+                    time.sleep(dice.uniform(1, 10))
+                    if dice.random() < 0.6:
+                        with contextlib.suppress(ProcessLookupError, IndexError):
+                            os.kill(dice.choice(server.worker_ids()), signal.SIGKILL)
+                            kills["worker"] += 1
+                    else:
+                        server.kill()
+                        server.start()
+                        kills["server"] += 1
+                    with contextlib.closing(duckdb.connect(published, read_only=True)) as reader:
+                        reader.execute("select count(*) from marts.dim_identities").fetchone()
+                        opened += 1
+            finally:
+                stop.set()
+                for thread in senders:
+                    thread.join()
+    assert _refresh(site).returncode == 0, site.said
+    assert _evaluations(site) == len(landed(site.environ)), "the marts and the landing differ"
+    site.lost = site.lost_and_doubled()
+    return f"{seconds / 60:.0f} minutes: {kills['worker']} workers, {kills['server']} times all of the server, {ends[-9]} refreshes killed ({ends[0]} ended by themselves); the published copy could be read each of {opened} times; the last refresh accounts for all"
+
+
+def _refresh(site: Site) -> subprocess.CompletedProcess:
+    ran = subprocess.run(
+        [*COMMAND, "refresh"], env={**os.environ, **site.environ}, capture_output=True, text=True
+    )
+    if ran.returncode:
+        site.said = " ".join((ran.stdout + ran.stderr).split())[-300:]
+    return ran
+
+
+def _evaluations(site: Site) -> int:
+    """How many evaluations the marts of the published copy count."""
+    with contextlib.closing(
+        duckdb.connect(site.folder / "data" / "published.duckdb", read_only=True)
+    ) as reader:
+        return reader.execute("select sum(evaluation_count) from marts.dim_identities").fetchone()[0]
+
+
+def disk_full_in_build_and_publish(site: Site) -> str:
+    """Less and less room, so that now landing, now dbt, now publishing finds none."""
+    stages: Counter = Counter()
+    with file_system(site, 120) as folder, site.serve():
+        for _ in range(200):
+            site.post()
+        assert _refresh(site).returncode == 0
+        before = _evaluations(site)
+        balloon = folder / "balloon"
+        for kilobytes in (4000, 1000, 500, 100):
+            for _ in range(20):
+                site.post()
+            stat = os.statvfs(folder)
+            with contextlib.suppress(OSError), balloon.open("ab") as file:
+                while os.statvfs(folder).f_bavail * stat.f_frsize > kilobytes * 1000:
+                    file.write(bytes(50_000))
+                    file.flush()
+            if _refresh(site).returncode == 0:
+                stages["none"] += 1
+            else:
+                stages["land" if "Landing into" in site.said else "publish" if "could not be published" in site.said else "build"] += 1  # fmt: skip
+            assert _evaluations(site) >= before, "readers lost something"
+            before = _evaluations(site)
+        balloon.unlink()
+        assert _refresh(site).returncode == 0, site.said
+        assert _evaluations(site) == len(landed(site.environ)), "the marts and the landing differ"
+        site.lost = site.lost_and_doubled()
+    stopped = ", ".join(f"{count} in {stage}" for stage, count in stages.items() if stage != "none")
+    return f"{sum(stages.values())} refreshes with ever less room: {stages['none']} did, of the others {stopped} stopped, with exit code 1; the published copy could be read all the time; all well after room was made"
+
+
+def read_only_folder(site: Site) -> str:
+    """The folder mounted over itself, read-only: root is not asked for permissions, but this holds for root too."""
+    folder = site.folder / "data"
+    if os.geteuid():
+        raise Skipped("mounting needs root")
+    with site.serve() as server:
+        for _ in range(20):
+            site.post()
+        subprocess.run(["mount", "--bind", folder, folder], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        try:
+            for _ in range(20):
+                site.post()
+            still = site.answers[204] - 20
+            for worker in server.worker_ids():
+                os.kill(worker, signal.SIGKILL)
+            deadline = time.monotonic() + 60
+            while site.answers[503] < 20 and time.monotonic() < deadline:
+                site.post()
+            assert site.answers[503] == 20, site.answers
+            said = []
+            for name in ("land", "refresh", "doctor"):
+                ran = subprocess.run([*COMMAND, name], env={**os.environ, **site.environ}, capture_output=True, text=True)  # fmt: skip
+                assert ran.returncode == 1 and "Traceback" not in ran.stderr, ran.stderr
+                assert "ead-only" in ran.stdout + ran.stderr or name == "doctor", ran.stderr
+                said.append(name)
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True)
+        deadline = time.monotonic() + 60
+        while site.post() != 204 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        for _ in range(19):
+            site.post()
+        site.lost = site.lost_and_doubled()
+    return f"living workers kept what they have open and went on ({still} of 20 accepted); new ones answered 503 to 20 of 20; {', '.join(said)} exit with 1 and say why; accepted again, without a restart, once it could be written"
+
+
+SET_BACK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t which, struct timespec *at) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(which, at);
+    if ((which == CLOCK_REALTIME || which == CLOCK_REALTIME_COARSE) && access(getenv("SET_BACK"), F_OK) == 0)
+        at->tv_sec -= 3600;
+    return result;
+}
+"""
+
+
+def clock_set_back_an_hour(site: Site) -> str:
+    """The wall clock of all our processes, while they live: a library before libc's, that a file switches on."""
+    library, switch = site.folder / "clock.so", site.folder / "set_back"
+    if not shutil.which("gcc"):
+        raise Skipped("no compiler")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", library, "-ldl"], input=SET_BACK.encode(), check=True)  # fmt: skip
+    site.environ |= {"LD_PRELOAD": str(library), "SET_BACK": str(switch)}
+    with site.serve():
+        for number, is_set_back in enumerate((False, True, True, False)):
+            switch.touch() if is_set_back else switch.unlink(missing_ok=True)
+            for _ in range(50):
+                site.post()
+            assert site.run("land").returncode == 0, site.said
+            if number % 2:
+                assert _refresh(site).returncode == 0, site.said
+        site.lost = site.lost_and_doubled()
+    with contextlib.closing(
+        duckdb.connect(site.folder / "data" / "warehouse.duckdb", read_only=True)
+    ) as warehouse:
+        rows = warehouse.execute(
+            "select landed_at, received_at from landing.webhooks order by rowid"
+        ).fetchall()
+    assert [row[0] for row in rows] == sorted(row[0] for row in rows), "landed_at went back"
+    seconds = max((earlier - later).total_seconds() for (_, earlier), (_, later) in itertools.pairwise(rows))
+    assert seconds > 3500, "the clock was not set back"
+    assert _evaluations(site) == len(rows), "the marts and the landing differ"
+    return f"back an hour and forth again under living workers and between refreshes: `received_at` went back by {seconds:,.0f} s, `landed_at` rose all the same, each refresh counted every delivery"
 
 
 def inbox_file_damaged(site: Site) -> str:
@@ -398,6 +597,7 @@ def path_tricks(site: Site) -> str:
 
 
 FAULTS: tuple[Callable[[Site], str], ...] = (
+    disk_full_in_build_and_publish, read_only_folder, clock_set_back_an_hour, every_process_killed_for_long,
     disk_full_in_the_inbox, disk_full_in_landing_and_publish, killed_at_random, inbox_file_damaged,
     warehouse_truncated, ten_thousand_connections, ten_thousand_connections_behind_nginx, slow_senders, slow_senders_behind_nginx, gigabyte_body, gzip_bomb, header_flood, path_tricks,
 )  # fmt: skip

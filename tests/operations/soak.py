@@ -1,8 +1,9 @@
 """Hours of traffic: `python -m tests.operations.soak --seconds 3600 --rate 500 --refresh-every 300`.
 
 Sends at a steady rate to the real loader while refreshes run and a reader keeps an old published copy open.
-Prints a line a window: answers, p50 and p99 of the answer's time, memory of the web workers. Ends with the account:
-everything that was answered with 2xx, in the landing once. Exits with 1 if it does not balance.
+Identities come back, mostly with the state they had. Prints a line a window: answers, p50, p99 and the slowest
+answer, memory of the web workers, the last refresh. Ends with the account: everything that was answered with 2xx,
+in the landing as often as it was answered so. Exits with 1 if it does not balance.
 """
 
 # ruff: noqa: E501  # a line of the table is a line here
@@ -29,21 +30,28 @@ import duckdb
 from tests.loader.server import COMMAND, Server, command, landed, sign
 from tests.operations.conftest import bodies
 
+# Visits after which an identity's state is another one.
+VISITS = 4
+
 
 class Sender:
-    """Webhooks as Flagsmith sends them: a new connection each, signed, and every body another one."""
+    """Webhooks as Flagsmith sends them: a new connection each, signed; each identity comes back in its turn."""
 
-    def __init__(self, server: Server):
+    def __init__(self, server: Server, identities: int):
         self.server = server
+        self.identities = identities
         self.patterns = [json.loads(body) for body in bodies() if b'"identity"' in body][:20]
         self.numbers = itertools.count()
-        self.accepted: list[str] = []
+        self.accepted: Counter = Counter()
+        self.unanswered: Counter = Counter()
         self.refused: Counter = Counter()
         self.seconds: list[float] = []
+        self.lock = threading.Lock()
 
     def send(self) -> None:
-        number = next(self.numbers)
-        value = {**self.patterns[number % len(self.patterns)], "identity": f"soak-{number}"}
+        visit, identity = divmod(next(self.numbers), self.identities)
+        pattern = self.patterns[(identity + visit // VISITS) % len(self.patterns)]
+        value = {**pattern, "identity": f"soak-{identity}"}
         body = json.dumps(value, sort_keys=True).encode()
         started = time.perf_counter()
         try:
@@ -51,10 +59,41 @@ class Sender:
         except (OSError, http.client.HTTPException) as error:
             status = type(error).__name__
         self.seconds.append(time.perf_counter() - started)
-        if status == 204:
-            self.accepted.append(hashlib.sha256(body).hexdigest())
-        else:
-            self.refused[status] += 1
+        digest = hashlib.sha256(body).digest()
+        with self.lock:
+            if status == 204:
+                self.accepted[digest] += 1
+            else:
+                self.refused[status] += 1
+                self.unanswered[digest] += 1
+
+
+class Refresher(threading.Thread):
+    """A refresh at every moment that is due, one after the other; how long each took, and how it ended."""
+
+    def __init__(self, environ: dict[str, str], every: float):
+        super().__init__()
+        self.environ, self.every = environ, every
+        self.done = threading.Event()
+        self.refreshes: list[tuple[float, int]] = []
+
+    def run(self) -> None:
+        begun = time.monotonic()
+        for number in itertools.count(1):
+            if self.done.wait(max(0.0, begun + number * self.every - time.monotonic())):
+                return
+            started = time.monotonic()
+            ran = subprocess.run([*COMMAND, "refresh"], env={**os.environ, **self.environ}, capture_output=True, text=True)  # fmt: skip
+            self.refreshes.append((time.monotonic() - started, ran.returncode))
+            if ran.returncode:
+                print(ran.stdout[-1000:], ran.stderr[-1000:], file=sys.stderr)
+
+    def last(self) -> str:
+        """How the last one went."""
+        if not self.refreshes:
+            return "none yet"
+        seconds, code = self.refreshes[-1]
+        return f"{seconds:.0f}" + (f" (exit {code})" if code else "")
 
 
 def _memory(server: Server) -> float:
@@ -65,8 +104,8 @@ def _memory(server: Server) -> float:
 def main() -> int:
     """Run it; 1 if what was accepted and what was landed are not the same."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("--seconds", 3600), ("--rate", 500), ("--refresh-every", 300), ("--window", 60)):
-        parser.add_argument(name, type=float, default=default)
+    for name, default in (("--seconds", 3600), ("--rate", 500), ("--refresh-every", 300), ("--window", 60), ("--identities", 50_000)):  # fmt: skip
+        parser.add_argument(name, type=type(default), default=default)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         environ = {
@@ -85,39 +124,35 @@ def main() -> int:
 
 
 def _soak(server: Server, environ: dict[str, str], options: argparse.Namespace) -> bool:
-    sender = Sender(server)
-    refreshes: Counter = Counter()
-    whole = {**os.environ, **environ}
-    stop = threading.Event()
-
-    def refresh() -> None:
-        while not stop.wait(options.refresh_every):
-            refreshes[subprocess.run([*COMMAND, "refresh"], env=whole, capture_output=True).returncode] += 1
-
-    refresher = threading.Thread(target=refresh)
+    sender = Sender(server, options.identities)
+    refresher = Refresher(environ, options.refresh_every)
     refresher.start()
     print(
-        "| minute | accepted/s | not accepted | p50 ms | p99 ms | memory of workers, MB |\n|---|---|---|---|---|---|"
+        "| minute | accepted/s | not accepted | p50 ms | p99 ms | slowest ms | memory of workers, MB | warehouse, MB | last refresh, s |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
     begun = time.monotonic()
+    warehouse = Path(environ["FLAGSMITH_WAREHOUSE_DIR"], "warehouse.duckdb")
     with concurrent.futures.ThreadPoolExecutor(64) as pool:
         for window in itertools.count(1):
-            before, sender.seconds = len(sender.accepted), []
+            before, sender.seconds = sender.accepted.total(), []
             _steadily(pool, sender, options, begun, window)
             times = sorted(sender.seconds)
             p50, p99 = (1000 * statistics.quantiles(times, n=100)[i] for i in (49, 98))
-            rate = (len(sender.accepted) - before) / options.window
-            print(f"| {window * options.window / 60:.1f} | {rate:.0f} | {sum(sender.refused.values())} | {p50:.0f} | {p99:.0f} | {_memory(server):.0f} |", flush=True)  # fmt: skip
+            rate = (sender.accepted.total() - before) / options.window
+            print(f"| {window * options.window / 60:.1f} | {rate:.0f} | {sender.refused.total()} | {p50:.0f} | {p99:.0f} | {1000 * times[-1]:.0f} | {_memory(server):.0f} | {warehouse.stat().st_size / 1e6:.0f} | {refresher.last()} |", flush=True)  # fmt: skip
             if time.monotonic() - begun >= options.seconds:
                 break
-    stop.set()
+    refresher.done.set()
     refresher.join()
-    ran = command(environ, "land")
-    count = Counter(row[0] for row in landed(environ, "payload_hash"))
-    accepted = Counter(sender.accepted)
-    lost, doubled = sum((accepted - count).values()), sum(count[one] > 1 for one in count)
-    print(f"{len(sender.accepted):,} accepted, {lost} lost, {doubled} landed twice, not accepted {dict(sender.refused)}; refreshes by exit code {dict(refreshes)}, last land {ran.returncode}.")  # fmt: skip
-    return not (lost or doubled)
+    last_land = subprocess.run([*COMMAND, "land"], env={**os.environ, **environ}, capture_output=True)
+    count = Counter(bytes.fromhex(row[0]) for row in landed(environ, "payload_hash"))
+    # What was not answered may be there, or not.
+    lost, doubled = (sender.accepted - count).total(), (count - sender.accepted - sender.unanswered).total()
+    seconds = ", ".join(f"{seconds:.0f}" for seconds, _ in refresher.refreshes)
+    codes = dict(Counter(code for _, code in refresher.refreshes))
+    print(f"{sender.accepted.total():,} accepted, {lost} lost, {doubled} landed too often, not accepted {dict(sender.refused)}; refreshes by exit code {codes}, seconds each took: {seconds}; last land {last_land.returncode}.")  # fmt: skip
+    return not (lost or doubled or last_land.returncode)
 
 
 def _steadily(pool, sender: Sender, options: argparse.Namespace, begun: float, window: int) -> None:

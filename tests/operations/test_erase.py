@@ -14,12 +14,16 @@ from tests.operations.conftest import bodies, environ_of, invoke, receive
 
 PERSON, OTHER = "erase-me-Zoë@example.com", "keep-me@example.com"
 LONELY_TRAIT = "a trait that only one person has"
+SEGMENT = 4711
+# What names nobody, and stays as it was counted.
+STAYS = ("marts.fct_flag_exposures_daily", "marts.fct_deliveries_hourly")
 
 
 def body(identity, trait="plain", flags=None):
     flags = json.loads(bodies()[0])["flags"] if flags is None else flags
     traits = [{"id": 1, "trait_key": "note", "trait_value": trait, "transient": False}]
-    value = {"flags": flags, "identity": identity, "segments": [], "traits": traits}
+    segments = [{"id": SEGMENT, "name": "both of them", "member": True}]
+    value = {"flags": flags, "identity": identity, "segments": segments, "traits": traits}
     return json.dumps(value, sort_keys=True).encode()
 
 
@@ -107,14 +111,26 @@ def test_erase__a_person__is_in_no_table_and_everybody_else_is(with_person, envi
     assert PERSON not in ran.output
 
 
+def members(settings):
+    return {
+        row[:1] + row[4:5]
+        for row in rows(settings.warehouse_file, "marts.fct_segment_sizes_daily")
+        if row[1] == SEGMENT
+    }
+
+
 def test_erase__then_refresh__equals_a_warehouse_that_never_knew_the_person(with_person, environ):
+    """Given a segment's size counts the person and daily counts do; then the former drops, and the latter stay."""
+    counted = {name: rows(with_person.warehouse_file, name) for name in STAYS}
+    assert members(with_person) == {("production", 2), ("staging", 1)}
     invoke(environ, "erase", "--identity", PERSON)
+    assert {name: rows(with_person.warehouse_file, name) for name in STAYS} == counted
     receive(with_person, body(OTHER, "something new"))
     ran = invoke(environ, "refresh")
     assert ran.exit_code == 0, ran.output
-    names = [
-        n for n in tables(with_person.warehouse_file) if n.startswith("marts.") and not n.endswith(("ly",))
-    ]
+    assert members(with_person) == {("production", 1)}
+    names = [n for n in tables(with_person.warehouse_file) if n.startswith("marts.") and n not in STAYS]
+    assert "marts.fct_segment_sizes_daily" in names
     built = {name: rows(with_person.warehouse_file, name) for name in names}
     with duckdb.connect(with_person.warehouse_file) as connection:
         for schema in ("staging", "intermediate", "marts"):
@@ -123,6 +139,8 @@ def test_erase__then_refresh__equals_a_warehouse_that_never_knew_the_person(with
     assert ran.exit_code == 0, ran.output
     for name in names:
         assert rows(with_person.warehouse_file, name) == built[name], name
+    for name in STAYS:
+        assert rows(with_person.warehouse_file, name) != counted[name]
 
 
 def test_erase__in_one_environment__the_other_keeps_the_person(with_person, environ):

@@ -1,13 +1,15 @@
 """What the first release has written is taken up; what a later one has written is left alone."""
 
+import contextlib
+import sqlite3
 import tarfile
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from loader import landing
-from tests.operations.conftest import invoke
+from loader import inbox, landing
+from tests.operations.conftest import invoke, receive
 
 FIRST_RELEASE = Path(__file__).parents[1] / "fixtures" / "first_release" / "data.tar.gz"
 
@@ -52,3 +54,29 @@ def test_land__data_of_a_later_release__is_refused_and_left_alone(first_release,
     ran = invoke(environ, command)
     assert ran.exit_code == 1 and "form 99" in ran.output and "later release" in ran.output
     assert landed(first_release) == before
+
+
+def written_in_form(settings, number):
+    """An inbox file whose worker has died, and says that it was written in that form."""
+    receive(settings, b"in form %d" % number)
+    path = max(inbox.files(settings.inbox_dir))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        assert inbox.form(connection) == inbox.FORM
+        connection.execute(f"pragma user_version = {number}")
+    return path
+
+
+def test_land__inbox_file_of_an_earlier_release__is_drained(settings, environ):
+    path = written_in_form(settings, 0)
+    ran = invoke(environ, "land")
+    assert ran.exit_code == 0 and landed(settings, "body") == [("in form 0",)] and not path.exists()
+
+
+def test_land__inbox_file_of_a_later_release__is_refused_and_holds_up_no_other(settings, environ):
+    path = written_in_form(settings, inbox.FORM + 1)
+    receive(settings, b"of this release")
+    content = path.read_bytes()
+    ran = invoke(environ, "land")
+    assert ran.exit_code == 1 and "later release" in " ".join(ran.output.split()) and path.name in ran.output
+    assert landed(settings, "body") == [("of this release",)]
+    assert path.read_bytes() == content and inbox.files(settings.inbox_dir) == [path]

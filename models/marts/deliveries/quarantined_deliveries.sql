@@ -1,4 +1,4 @@
-{{ config(meta={'built_from': ['int_deliveries']}) }}
+{{ config(meta={'built_from': ['int_deliveries'], 'is_made_of_what_is_left': true}) }}
 
 with quarantined as (
 

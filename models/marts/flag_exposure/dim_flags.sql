@@ -8,10 +8,11 @@ with exposures as (
 
 environments as (
 
+    -- Hours, not deliveries: those of an environment that has fallen silent may all have been pruned.
     select
         environment,
-        max(received_at) as last_received_at
-    from {{ ref('int_deliveries') }}
+        max(last_received_at) as last_received_at
+    from {{ ref('fct_deliveries_hourly') }}
     group by environment
 
 ),

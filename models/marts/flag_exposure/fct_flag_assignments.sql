@@ -26,7 +26,8 @@
         end
 {%- endset %}
 with {{ element_spells(
-    'flags_hash', ref('int_flag_set_elements'), 'feature_id', said_at_start={'change_reason': change_reason}
+    'flags_hash', ref('int_flag_set_elements'), 'feature_id',
+    said_at_start={'change_reason': change_reason}, seen=ref('fct_flag_exposures')
 ) }}
 
 select

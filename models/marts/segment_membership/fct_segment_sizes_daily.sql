@@ -1,4 +1,10 @@
-{{ config(materialized='table') }}
+{{ config(
+    pre_hook="{{ find_days_to_count() }}",
+    meta={
+        'built_from': ['fct_segment_memberships', 'fct_deliveries_hourly'],
+        'replaces': 'target.environment = changed.environment and target.day >= changed.first_day',
+    },
+) }}
 
 with movements as (
 
@@ -36,13 +42,31 @@ segments as (
     group by all
 
 ),
+{%- if builds_on_itself() and is_pruned() %}
+
+known_segments as (
+
+    -- A segment goes on being counted when all who ever were in it have left, and were pruned.
+    select
+        known.environment,
+        known.segment_id,
+        max_by(known.segment_name, known.day) as segment_name,
+        max(known.day) as last_day
+    from {{ this }} as known
+    inner join {{ changed() }} as changed
+        on known.environment = changed.environment and known.day < changed.first_day
+    group by known.environment, known.segment_id
+
+),
+{%- endif %}
 
 environments as (
 
+    -- Hours, not deliveries: those of an environment that has fallen silent may all have been pruned.
     select
         environment,
-        max(cast(received_at as date)) as last_day
-    from {{ ref('int_deliveries') }}
+        max(cast(last_received_at as date)) as last_day
+    from {{ ref('fct_deliveries_hourly') }}
     group by environment
 
 ),
@@ -55,7 +79,18 @@ days as (
         segments.segment_id,
         segments.segment_name,
         cast({{ days_between('segments.first_day', 'environments.last_day') }} as date) as day
-    from segments
+    from {% if builds_on_itself() and is_pruned() -%} (
+
+        select
+            coalesce(segments.environment, known_segments.environment) as environment,
+            coalesce(segments.segment_id, known_segments.segment_id) as segment_id,
+            coalesce(segments.segment_name, known_segments.segment_name) as segment_name,
+            least(segments.first_day, known_segments.last_day) as first_day
+        from segments
+        full join known_segments
+            on segments.environment = known_segments.environment and segments.segment_id = known_segments.segment_id
+
+    ) as {% endif -%} segments
     inner join environments on segments.environment = environments.environment
 
 ),
@@ -93,3 +128,9 @@ left join moved
         days.environment = moved.environment
         and days.segment_id = moved.segment_id
         and days.day = moved.day
+{%- if builds_on_itself() %}
+left join {{ changed() }} as changed on days.environment = changed.environment
+qualify days.day >= coalesce(changed.first_day, date '0001-01-01')
+{%- elif is_pruned() %}
+qualify days.day >= {{ pruned_before('days.environment') }}
+{%- endif %}

@@ -3,6 +3,7 @@
     meta={
         'built_from': ['int_deliveries', 'fct_identity_traits', 'dim_identities'],
         'vars': ['cohorts', 'flagsmith_environments'],
+        'is_made_of_what_is_left': true,
         'replaces': 'target.environment = changed.environment and target.identity = changed.identity',
     },
 ) }}
@@ -24,6 +25,39 @@ with memberships as (
 
 )
 
+{%- if is_pruned() %},
+
+left_over as (
+
+    -- Traits from before retention's cutoff may be gone: a membership that lasts beyond it began when it was known to,
+    -- or, for a cohort that is new, at the cutoff at the latest.
+    select
+        memberships.environment,
+        memberships.cohort_key,
+        memberships.identity,
+        case
+            when memberships.entered_at >= {{ pruned_before('memberships.environment') }} then memberships.entered_at
+            {%- if builds_on_itself() %}
+            when known.entered_at is not null then known.entered_at
+            {%- endif %}
+            else {{ pruned_before('memberships.environment') }}
+        end as entered_at,
+        memberships.left_at
+    from memberships
+    {%- if builds_on_itself() %}
+    left join {{ this }} as known
+        on
+            memberships.environment = known.environment
+            and memberships.cohort_key = known.cohort_key
+            and memberships.identity = known.identity
+            and known.entered_at < {{ pruned_before('memberships.environment') }}
+            and (known.left_at > {{ pruned_before('memberships.environment') }} or known.left_at is null)
+    {%- endif %}
+    where memberships.left_at > {{ pruned_before('memberships.environment') }} or memberships.left_at is null
+
+)
+{%- endif %}
+
 select
     environment,
     cohort_key,
@@ -33,4 +67,4 @@ select
 
     entered_at,
     left_at
-from memberships
+from {{ 'left_over' if is_pruned() else 'memberships' }}

@@ -72,10 +72,9 @@ days as (
     from (
         select
             environment,
-            min(cast(received_at as date)) as first_day,
-            max(cast(received_at as date)) as last_day
-        from {{ ref('int_deliveries') }}
-        where kind = 'evaluation' and not is_test_identity
+            min(cast(first_seen_at as date)) as first_day,
+            max(cast(last_seen_at as date)) as last_day
+        from {{ ref('dim_identities') }}
         group by environment
     ) as spans
 
@@ -159,3 +158,7 @@ left join active
         and cells.period = active.period
         and cells.start_period = active.start_period
         and cells.active_period = active.active_period
+{%- if is_pruned() %}
+-- Of periods before retention's cutoff nobody knows any more who was active.
+where cells.active_period >= {{ pruned_before('cells.environment') }}
+{%- endif %}

@@ -1,4 +1,11 @@
-{{ config(materialized='table') }}
+{{ config(
+    pre_hook="{{ find_days_to_count() }}",
+    meta={
+        'built_from': ['fct_cohort_memberships', 'fct_deliveries_hourly'],
+        'is_made_of_what_is_left': true,
+        'replaces': 'target.environment = changed.environment and target.day >= changed.first_day',
+    },
+) }}
 
 with movements as (
 
@@ -40,10 +47,11 @@ moved as (
 
 environments as (
 
+    -- Hours, not deliveries: those of an environment that has fallen silent may all have been pruned.
     select
         environment,
-        max(cast(received_at as date)) as last_day
-    from {{ ref('int_deliveries') }}
+        max(cast(last_received_at as date)) as last_day
+    from {{ ref('fct_deliveries_hourly') }}
     group by environment
 
 ),
@@ -58,6 +66,22 @@ first_days as (
     group by all
 
 ),
+{%- if builds_on_itself() and is_pruned() %}
+
+known_cohorts as (
+
+    -- A cohort goes on being counted when all who ever were in it have left, and were pruned.
+    select
+        known.environment,
+        known.cohort_key,
+        max(known.day) as last_day
+    from {{ this }} as known
+    inner join {{ changed() }} as changed
+        on known.environment = changed.environment and known.day < changed.first_day
+    group by known.environment, known.cohort_key
+
+),
+{%- endif %}
 
 days as (
 
@@ -68,6 +92,17 @@ days as (
         cast({{ days_between('first_days.first_day', 'environments.last_day') }} as date) as day
     from first_days
     inner join environments on first_days.environment = environments.environment
+    {%- if builds_on_itself() and is_pruned() %}
+
+    union
+
+    select
+        known_cohorts.environment,
+        known_cohorts.cohort_key,
+        cast({{ days_between('known_cohorts.last_day', 'environments.last_day') }} as date) as day
+    from known_cohorts
+    inner join environments on known_cohorts.environment = environments.environment
+    {%- endif %}
 
 )
 
@@ -90,3 +125,9 @@ left join moved
         days.environment = moved.environment
         and days.cohort_key = moved.cohort_key
         and days.day = moved.day
+{%- if builds_on_itself() %}
+left join {{ changed() }} as changed on days.environment = changed.environment
+qualify days.day >= coalesce(changed.first_day, date '0001-01-01')
+{%- elif is_pruned() %}
+qualify days.day >= {{ pruned_before('days.environment') }}
+{%- endif %}

@@ -1,3 +1,5 @@
+{{ config(meta={'is_made_of_what_is_left': true}) }}
+
 with landed as (
 
     select
@@ -7,7 +9,7 @@ with landed as (
         is_verified,
         received_at,
         landed_at
-    from {{ source('landing', 'webhooks') }}
+    from {{ not_pruned(source('landing', 'webhooks')) }}
     {%- if builds_on_itself() %}
     -- Batches of the landing of which not every row is known here. Counting by landed_at reads one column and trusts
     -- no clock: a batch with an older landed_at, or a row added to a known batch, is found all the same.

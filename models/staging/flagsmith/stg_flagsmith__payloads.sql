@@ -1,4 +1,4 @@
-{{ config(meta={'built_from': ['stg_flagsmith__deliveries']}) }}
+{{ config(meta={'built_from': ['stg_flagsmith__deliveries'], 'is_made_of_what_is_left': true}) }}
 
 with fresh as (
 

@@ -1,0 +1,89 @@
+{#- What retention has pruned: `pruned` in the schema of the landing, one row per environment of which anything was.
+      pruned_before  midnight, UTC. No delivery received before it is in the landing any more, or is taken in again;
+                     what models kept of that time cannot be made a second time.
+      held_in        the models that hold something of that time. They refuse to be made anew. -#}
+{% macro pruned() %}
+    {{ return(api.Relation.create(
+        database=target.database,
+        schema=var('landing_schema', 'landing'),
+        identifier='pruned'
+    )) }}
+{% endmacro %}
+
+{% macro create_pruned() %}
+    create schema if not exists {{ pruned().without_identifier() }};
+    create table if not exists {{ pruned() }} (
+        environment varchar not null, pruned_before timestamp not null, held_in varchar[] not null
+    )
+{% endmacro %}
+
+{#- True where anything was ever pruned. Where nothing was, models are the same SQL as if there were no retention. -#}
+{% macro is_pruned() %}
+    {{ return(flagsmith_warehouse.scalar('select count(*) from ' ~ pruned(), 0) | int > 0) }}
+{% endmacro %}
+
+{#- Up to when an environment was pruned; the beginning of time where it was not. -#}
+{% macro pruned_before(environment) -%}
+    {%- if flagsmith_warehouse.is_pruned() -%}
+    coalesce(
+        (select max(pruned.pruned_before) from {{ pruned() }} as pruned where pruned.environment = {{ environment }}),
+        timestamp '0001-01-01'
+    )
+    {%- else -%}
+    timestamp '0001-01-01'
+    {%- endif -%}
+{%- endmacro %}
+
+{#- The landing without what comes so late that retention would delete it at once. -#}
+{% macro not_pruned(landing) -%}
+    {%- if flagsmith_warehouse.is_pruned() -%}
+    (select * from {{ landing }} as landing where landing.received_at >= {{ pruned_before('landing.environment') }}) as landing
+    {%- else -%}
+    {{ landing }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Pre-hook of a model of daily counts that is computed from spells, every day anew: one row per environment, with the
+    day before which counts stay as they are, since spells that ended before it may have been pruned. -#}
+{% macro find_days_to_count() %}
+    {%- if builds_on_itself() %}
+    create or replace temporary table {{ changed() }} as
+    select
+        counted.environment,
+        least(cast({{ pruned_before('counted.environment') }} as date), counted.last_day + 1) as first_day
+    from (select environment, max(day) as last_day from {{ this }} group by environment) as counted
+    {%- endif %}
+{% endmacro %}
+
+{#- Condition: true where the model in hand may not be made anew without losing history, and is to go on as it is. -#}
+{% macro keeps_pruned_history() %}
+    {{ return(var('pruned_history', 'refuse') == 'keep' and flagsmith_warehouse.held_before() is not none) }}
+{% endmacro %}
+
+{#- Up to when the model in hand holds what is no longer in the landing, as a text; none if it holds nothing such. -#}
+{% macro held_before() %}
+    {{ return(flagsmith_warehouse.scalar(
+        "select cast(max(pruned_before) as varchar) from " ~ pruned()
+        ~ " where list_contains(held_in, '" ~ this.identifier ~ "')", none
+    )) }}
+{% endmacro %}
+
+{#- Stops a model that is about to be made anew, and would lose what is no longer in the landing. Called by
+    `builds_on_itself` for every incremental model that does not build on itself. -#}
+{% macro refuse_to_forget() %}
+    {%- if flags.WHICH not in ['run', 'build'] or var('pruned_history', 'refuse') == 'forget' -%}{{ return('') }}{%- endif -%}
+    {%- set held = flagsmith_warehouse.held_before() -%}
+    {%- if not held -%}{{ return('') }}{%- endif -%}
+    {%- if flags.FULL_REFRESH -%}
+        {%- set why = 'a full refresh was asked for' -%}
+    {%- elif not load_relation(this) -%}
+        {%- set why = 'its table is gone' -%}
+    {%- else -%}
+        {%- set why = 'its logic, or a var or a seed that it depends on, has changed' -%}
+    {%- endif -%}
+    {{ exceptions.raise_compiler_error(
+        this.identifier ~ ' holds what retention has pruned from the landing (before ' ~ held[:10] ~ '), and would lose it by '
+        ~ 'being made anew: ' ~ why ~ '. Nothing was changed. Undo that; or, with `vars: pruned_history:`, choose `keep` '
+        ~ '(what is there stays as it was made) or `forget` (everything is made from what is left). See docs/privacy.md.'
+    ) }}
+{% endmacro %}

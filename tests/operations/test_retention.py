@@ -1,0 +1,272 @@
+"""Retention: what is kept equals, row for row, a warehouse that never pruned anything."""
+
+import collections
+import functools
+import itertools
+import json
+import os
+import random
+import shutil
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from dbt.cli.main import dbtRunner
+
+from loader.erase import erase
+from loader.settings import read
+from tests.marts.conftest import landed
+from tests.marts.histories import History
+from tests.marts.warehouse import Warehouse, paths, quiet_dbt
+from tests.operations.conftest import environ_of
+from tests.rules.test_cohort_models import COHORTS, KEYS
+
+DAYS = 10
+# By hand, for others: SEED=2 pytest tests/operations/test_retention.py
+SEED = int(os.environ.get("SEED", "1"))
+# Somebody who is heard of once, with a set of flags that nobody else has.
+QUIET = json.dumps(
+    {
+        "identity": "quiet",
+        "flags": [{"enabled": True, "feature": {"id": 77, "name": "only for one", "type": "STANDARD"}}],
+        "segments": [{"id": 77, "name": "only for one", "member": True}],
+        "traits": [{"trait_key": "plan", "trait_value": "x"}],
+    }
+)
+NOTHING_SAID = json.dumps({"identity": "ann", "flags": [], "segments": [], "traits": []})
+MODELS = (
+    "--exclude",
+    "marts.experiment_results",
+    "intermediate.experiments",
+    "marts.connectors",
+    "fct_canary_calls",
+)
+
+
+@functools.cache
+def _parsed():
+    return quiet_dbt(dbtRunner(), ["parse", *paths(Path(tempfile.mkdtemp()))]).result
+
+
+class Retaining(Warehouse):
+    """A warehouse whose builds have vars; the project is parsed once for all of them."""
+
+    def __init__(self, directory: Path):
+        super().__init__(directory)
+        directory.mkdir()
+
+    def build(self, *arguments: str, command: str = "run", **variables) -> None:
+        """Raises AssertionError, with what dbt printed, where it fails."""
+        declared = {"cohorts": COHORTS, "flagsmith_environments": KEYS, **variables}
+        os.environ["FLAGSMITH_WAREHOUSE_DIR"] = str(self.directory)
+        whole = [command, *arguments, *MODELS, "--vars", json.dumps(declared)]
+        quiet_dbt(dbtRunner(_parsed()), [*whole, *paths(self.directory / "target")])
+
+    def cutoffs(self) -> dict[str, datetime]:
+        """Up to when each environment was pruned."""
+        rows = self.query("select environment, pruned_before from landing.pruned")
+        return {row["environment"]: row["pruned_before"] for row in rows}
+
+
+def steps(seed: int, count: int = 480, landings: int = 3) -> list[list]:
+    """Deliveries in a few landings: roughly in the order of receipt, late by less than what is retained."""
+    # No two in one microsecond: of such, only one makes spells, while all are exposures (see seen_before).
+    moment = itertools.count()
+    apart = collections.defaultdict(lambda: timedelta(microseconds=next(moment)))
+    rows = [
+        row._replace(received_at=row.received_at + apart[row.delivery_id])
+        for row in History(seed).deliveries(count)
+    ]
+    chance = random.Random(seed)
+    late = {row.delivery_id: timedelta(days=chance.choice([0, 0, 0, 1, DAYS - 1])) for row in rows}
+    rows.sort(key=lambda row: row.received_at + late[row.delivery_id])
+    rows.insert(0, landed(QUIET, rows[0].received_at, "quiet"))
+    size = -(-count // landings)
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+# What a mart calls the end of a row, or its moment: rows from before the cutoff are gone.
+ENDS = {
+    "fct_flag_assignments": "valid_to",
+    "fct_segment_memberships": "left_at",
+    "fct_identity_traits": "valid_to",
+    "fct_cohort_memberships": "left_at",
+    "quarantined_deliveries": "received_at",
+    "int_deliveries": "received_at",
+    "stg_flagsmith__deliveries": "received_at",
+}
+# Counts and first times: nothing is gone.
+WHOLE = (
+    "fct_flag_exposures",
+    "fct_flag_exposures_daily",
+    "fct_flag_changes",
+    "fct_deliveries_hourly",
+    "fct_segment_sizes_daily",
+    "fct_cohort_sizes_daily",
+    "dim_identities",
+    "dim_flags",
+)
+# Of several names that a flag or segment had, the one shown may be another; sets of flags that nobody has any more
+# say nothing of what is ambiguous.
+LEFT_OUT = ("_build_number", "segment_name", "ambiguous_variations")
+
+
+def schema_of(name: str) -> str:
+    return {"int": "intermediate", "stg": "staging"}.get(name[:3], "marts")
+
+
+def compared(warehouse: Warehouse, name: str, cutoffs: dict[str, datetime]) -> list[str]:
+    end = ENDS.get(name)
+    earlier = (
+        (lambda row: row[end] < cutoffs.get(row["environment"], datetime.min))
+        if end == "received_at"
+        else (lambda row: row[end] is not None and row[end] <= cutoffs.get(row["environment"], datetime.min))
+    )
+    rows = [row for row in warehouse.mart(name, schema_of(name)) if end is None or not earlier(row)]
+    return sorted(repr({k: v for k, v in row.items() if k not in LEFT_OUT}) for row in rows)
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory) -> Retaining:
+    """Built in steps, each of which prunes. From the second step on, something is landed too late to be kept."""
+    warehouse = Retaining(tmp_path_factory.mktemp("retention") / "pruned")
+    for batch in steps(SEED):
+        warehouse.land(batch)
+        if warehouse.path.exists() and (seen := _cutoffs_if_any(warehouse)):
+            too_late = min(seen.values()) - timedelta(days=3)
+            warehouse.land([landed(NOTHING_SAID, too_late, f"too-late-{too_late}", min(seen))])
+        warehouse.build(retention_days=DAYS)
+        cutoffs = warehouse.cutoffs()
+        assert all(cutoffs[environment] >= before for environment, before in seen.items())
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Retaining:
+    """The same deliveries, built at once, without retention."""
+    warehouse = Retaining(tmp_path_factory.mktemp("retention") / "whole")
+    warehouse.land([row for batch in steps(SEED) for row in batch])
+    warehouse.build()
+    return warehouse
+
+
+@pytest.fixture
+def mine(pruned, tmp_path) -> Retaining:
+    """The pruned one, to be changed."""
+    warehouse = Retaining(tmp_path / "mine")
+    shutil.copy(pruned.path, warehouse.path)
+    return warehouse
+
+
+def _cutoffs_if_any(warehouse: Retaining) -> dict[str, datetime]:
+    known = warehouse.query("from duckdb_tables() where table_name = 'pruned'")
+    return warehouse.cutoffs() if known else {}
+
+
+def test_prune__any_history_in_steps__what_is_kept_equals_a_warehouse_that_never_pruned(pruned, whole):
+    """Given deliveries late by less and by more than is retained; then nothing lacks but history that was closed."""
+    cutoffs = pruned.cutoffs()
+    assert cutoffs.keys() == {"production", "staging"}
+    for name in (*ENDS, *WHOLE):
+        kept, expected = compared(pruned, name, cutoffs), compared(whole, name, cutoffs)
+        differing = sorted(set(kept) ^ set(expected))
+        assert kept == expected, "\n".join([name, *differing[:6]])
+        if name in ENDS:
+            assert len(kept) == len(pruned.mart(name, schema_of(name))), f"{name} holds what should be pruned"
+            assert len(kept) < len(whole.mart(name, schema_of(name))), f"{name} was not pruned"
+    pruned.build("--select", "assert_every_delivery_is_accounted_for", command="test")
+
+
+def test_prune__afterwards__nothing_refers_to_what_is_gone(pruned):
+    oldest = pruned.query("select environment, min(received_at) as at from landing.webhooks group by all")
+    assert all(row["at"] >= pruned.cutoffs()[row["environment"]] for row in oldest)
+    bodies = "select count(*) as count from staging.stg_flagsmith__payloads where _delivery_id {} in "
+    assert pruned.query(bodies.format("not") + "(select delivery_id from landing.webhooks)") == [{"count": 0}]
+    unused = (
+        "select count(*) as count from intermediate.int_trait_set_elements where traits_hash not in (select "
+        "traits_hash from staging.stg_flagsmith__payloads where traits_hash is not null union all select "
+        "traits_hash from intermediate.int_state_spells where traits_hash is not null)"
+    )
+    assert pruned.query(unused) == [{"count": 0}]
+
+
+def test_cutoff__an_experiment_is_declared__its_environment_is_kept_from_its_start(mine):
+    before = mine.cutoffs()
+    started_at = before["staging"] + timedelta(days=2, hours=5)
+    with duckdb.connect(mine.path) as connection:
+        connection.execute(
+            "insert into seeds.experiments (experiment_key, environment, started_at) values ('e', 'staging', ?)",
+            [started_at],
+        )
+    mine.build("--select", "stg_flagsmith__deliveries", retention_days=3)
+    after = mine.cutoffs()
+    assert after["staging"] == before["staging"] + timedelta(days=2)
+    assert after["production"] == before["production"] + timedelta(days=DAYS - 3)
+
+
+def test_prune__a_model_is_behind__waits_until_it_has_caught_up(mine):
+    before = mine.cutoffs()
+    mine.land([landed(NOTHING_SAID, max(before.values()) + timedelta(days=DAYS + 1), "new")])
+    mine.build("--select", "stg_flagsmith__deliveries", retention_days=1)
+    assert mine.cutoffs() == before
+
+
+def test_prune__a_delivery_from_the_future__deletes_no_more_than_the_clock_says(mine):
+    before = mine.cutoffs()
+    mine.land([landed(NOTHING_SAID, datetime.now() + timedelta(days=4000), "future")])
+    mine.build(retention_days=4000)
+    assert mine.cutoffs() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "why"),
+    [
+        (["--full-refresh"], {}, "a full refresh was asked for"),
+        ([], {"transient_traits_in_dim_identities": True}, "has changed"),
+        (["drop"], {}, "its table is gone"),
+    ],
+)
+def test_rebuild__of_a_model_with_pruned_history__is_refused_and_says_what_to_do(
+    mine, arguments, variables, why
+):
+    if arguments == ["drop"]:
+        with duckdb.connect(mine.path) as connection:
+            connection.execute("drop table marts.dim_identities")
+        arguments = []
+    with pytest.raises(AssertionError) as refused:
+        mine.build("--select", "dim_identities", *arguments, **variables)
+    said = " ".join(str(refused.value).split())
+    assert why in said and "pruned_history" in said and "docs/privacy.md" in said
+
+
+def test_rebuild__keep_or_forget_is_chosen__goes_on_or_begins_with_what_is_left(mine):
+    before = mine.mart("dim_identities")
+    changed = {"transient_traits_in_dim_identities": True}
+    mine.build("--select", "dim_identities", pruned_history="keep", **changed)
+    assert mine.mart("dim_identities") == before
+    mine.build("--select", "dim_identities", **changed)  # is as it should be from now on
+    mine.build("--select", "dim_identities", pruned_history="forget")
+    first = min(row["first_seen_at"] for row in mine.mart("dim_identities"))
+    assert first >= min(mine.cutoffs().values()) > min(row["first_seen_at"] for row in before)
+
+
+def test_erase__after_pruning__states_whose_bodies_are_gone_keep_their_sets(mine):
+    def lonely(warehouse):
+        return warehouse.query(
+            "select flags_hash, count(*) as count from intermediate.int_flag_set_elements where flags_hash in (select "
+            "flags_hash from intermediate.int_state_spells where identity <> 'ann') and flags_hash not in (select "
+            "flags_hash from staging.stg_flagsmith__payloads where flags_hash is not null) group by all order by all"
+        )
+
+    before = lonely(mine)
+    assert before
+    erase(read(environ_of(mine.directory)), "ann")
+    assert lonely(mine) == before
+    assert not mine.query("from marts.fct_flag_assignments where identity = 'ann'")
+
+
+def test_prune__days_are_no_number__is_refused(mine):
+    with pytest.raises(AssertionError, match="retention_days is none of your business; a number of days"):
+        mine.build("--select", "stg_flagsmith__deliveries", retention_days="none of your business")
