@@ -413,7 +413,9 @@ def intervals(
         yOffset=altair.YOffset(f"{method}:N", scale=altair.Scale(domain=scale.domain)),
         color=altair.Color(f"{method}:N", scale=scale, title=method),
     )
-    across = altair.X("low:Q", title=heading, axis=altair.Axis(format="+.0%", labelOverlap=True, labelSeparation=6))
+    across = altair.X(
+        "low:Q", title=heading, axis=altair.Axis(format="+.0%", labelOverlap=True, labelSeparation=6)
+    )
     whole = base.mark_rule(strokeWidth=3).encode(x=across, x2="high:Q")
     middle = base.mark_point(filled=True, size=90, opacity=1).encode(
         x="lift:Q",
