@@ -209,7 +209,7 @@ def _refresh_killed_over_and_over(site: Site, dice: random.Random) -> Iterator[C
         thread.join()
 
 
-def every_process_killed_for_long(site: Site, seconds: float = 600, rate: float = 20) -> str:
+def every_process_killed_for_long(site: Site, seconds: float = 480, rate: float = 20) -> str:
     """Server, workers, and refreshes with all that is in them, at random; a reader opens what is published meanwhile."""
     dice = random.Random(2)  # not a secret
     stop = threading.Event()
