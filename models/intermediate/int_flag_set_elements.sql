@@ -65,7 +65,7 @@ flags as (
             'identity': 'JSON',
             'percentage_allocation': 'JSON',
         }) }} as flag
-    from (select distinct element from elements)
+    from (select distinct element from elements) as distinct_elements
 
 ),
 

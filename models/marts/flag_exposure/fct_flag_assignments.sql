@@ -21,7 +21,12 @@
             when earlier.assignment_reason = 'segment_override' and element.assignment_reason <> 'segment_override'
                 then 'segment_override_removed'
             when earlier.enabled <> element.enabled then 'toggled'
-            when earlier.percentage_allocation is distinct from element.percentage_allocation then 'weights_changed'
+            when
+                coalesce(
+                    earlier.percentage_allocation <> element.percentage_allocation,
+                    (earlier.percentage_allocation is null) <> (element.percentage_allocation is null)
+                )
+                then 'weights_changed'
             else 'value_changed'
         end
 {%- endset %}
