@@ -7,15 +7,16 @@
     {%- set surplus -%}
         select (select count(*) from {{ landing }}) - (select count(*) from {{ ref('stg_flagsmith__deliveries') }})
     {%- endset %}
+    {%- set is_surplus = scalar(surplus, 0) | int != 0 %}
     select
-        landed.payload_hash,
-        landed.delivery_id as _delivery_id,
+        wanted.payload_hash,
+        wanted.delivery_id as _delivery_id,
         landed.body_encoding,
         landed.body
     from {{ landing }} as landed
     inner join {{ wanted }} as wanted
-        on landed.delivery_id = wanted.delivery_id and landed.payload_hash = wanted.payload_hash
-    {%- if scalar(surplus, 0) | int != 0 %}
+        on landed.delivery_id = wanted.delivery_id
+    {%- if is_surplus %} and landed.payload_hash = wanted.payload_hash
     where landed.delivery_id not in (select delivery_id from {{ landing }} group by delivery_id having count(*) > 1)
 
     union all
