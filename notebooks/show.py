@@ -24,7 +24,7 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 GREY = "#5f636e"
 FIRST = ("control", "off")
 NOTHING = "–"
-COUNTS = altair.Axis(format=",d", tickMinStep=1)
+COUNTS = altair.Axis(format=",d", tickMinStep=1, labelOverlap=True, labelSeparation=6)
 PANEL = altair.Header(labelAngle=0, labelOrient="top", labelAnchor="start", labelFontSize=13, labelLimit=600)
 CONFIG = {
     "background": "white",
