@@ -23,10 +23,6 @@ class Source:
     path: Path
     problem: str | None = None
 
-    @property
-    def is_published_copy(self) -> bool:
-        return self.path.name == "published.duckdb"
-
 
 def source(*marts: str) -> Source:
     """Find the file to read: the published copy where there is one, else the warehouse itself.
@@ -62,9 +58,8 @@ def ask(sql: str, **parameters: object) -> pandas.DataFrame:
 
 
 def _path() -> Path:
-    directory = settings.read().warehouse_dir
-    published = directory / "published.duckdb"
-    return published if published.exists() else directory / "warehouse.duckdb"
+    files = settings.read()
+    return files.published_file if files.published_file.exists() else files.warehouse_file
 
 
 def _open() -> duckdb.DuckDBPyConnection:

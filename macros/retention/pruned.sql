@@ -17,9 +17,25 @@
     )
 {% endmacro %}
 
+{#- What the table `pruned` says, asked once per model and kept with it, as in `progress`:
+      is_pruned    whether anything was ever pruned
+      held_before  up to when the model in hand holds what is no longer in the landing, as a text; none for nothing such -#}
+{% macro retention() %}
+    {%- if not execute or flags.WHICH in ['compile', 'generate'] -%}
+        {{ return({'is_pruned': false, 'held_before': none}) }}
+    {%- endif -%}
+    {%- if 'retention' in model -%}{{ return(model['retention']) }}{%- endif -%}
+    {%- set row = run_query(
+        "select count(*), cast(max(pruned_before) filter (where list_contains(held_in, '" ~ model.name
+        ~ "')) as varchar) from " ~ pruned()
+    ).rows[0] -%}
+    {%- do model.update({'retention': {'is_pruned': row[0] > 0, 'held_before': row[1]}}) -%}
+    {{ return(model['retention']) }}
+{% endmacro %}
+
 {#- True where anything was ever pruned. Where nothing was, models are the same SQL as if there were no retention. -#}
 {% macro is_pruned() %}
-    {{ return(flagsmith_warehouse.scalar('select count(*) from ' ~ pruned(), 0) | int > 0) }}
+    {{ return(flagsmith_warehouse.retention().is_pruned) }}
 {% endmacro %}
 
 {#- Up to when an environment was pruned; the beginning of time where it was not. -#}
@@ -57,22 +73,14 @@
 
 {#- Condition: true where the model in hand may not be made anew without losing history, and is to go on as it is. -#}
 {% macro keeps_pruned_history() %}
-    {{ return(var('pruned_history', 'refuse') == 'keep' and flagsmith_warehouse.held_before() is not none) }}
-{% endmacro %}
-
-{#- Up to when the model in hand holds what is no longer in the landing, as a text; none if it holds nothing such. -#}
-{% macro held_before() %}
-    {{ return(flagsmith_warehouse.scalar(
-        "select cast(max(pruned_before) as varchar) from " ~ pruned()
-        ~ " where list_contains(held_in, '" ~ this.identifier ~ "')", none
-    )) }}
+    {{ return(var('pruned_history', 'refuse') == 'keep' and flagsmith_warehouse.retention().held_before is not none) }}
 {% endmacro %}
 
 {#- Stops a model that is about to be made anew, and would lose what is no longer in the landing. Called by
     `builds_on_itself` for every incremental model that does not build on itself. -#}
 {% macro refuse_to_forget() %}
     {%- if flags.WHICH not in ['run', 'build'] or var('pruned_history', 'refuse') == 'forget' -%}{{ return('') }}{%- endif -%}
-    {%- set held = flagsmith_warehouse.held_before() -%}
+    {%- set held = flagsmith_warehouse.retention().held_before -%}
     {%- if not held -%}{{ return('') }}{%- endif -%}
     {%- if flags.FULL_REFRESH -%}
         {%- set why = 'a full refresh was asked for' -%}

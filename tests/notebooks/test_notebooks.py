@@ -317,7 +317,7 @@ def test_report__a_pick_without_value__says_how_to_write_it(here, tmp_path):
 def test_source__a_published_copy__is_what_is_read(month, tmp_path, monkeypatch):
     shutil.copy(month / "warehouse.duckdb", tmp_path / "published.duckdb")
     monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path))
-    assert warehouse.source("dim_flags").is_published_copy
+    assert warehouse.source("dim_flags").path == tmp_path / "published.duckdb"
     assert "published.duckdb" in report.page("data_health")
 
 
