@@ -29,48 +29,39 @@ INCREMENT = 10_000
 REPEATS = int(os.environ.get("TRANSFORM_REPEATS", "3"))
 FLOOR = "select sum(json_array_length(body, '$.flags')) from landing.webhooks"
 
-# What a weekend script does: unnest every delivery, then group. Typed from_json, each table once: not a straw man.
-PLAIN_SQL = """
-create or replace table plain_bodies as
-select delivery_id, environment, received_at, from_json(body, '{"identity": "VARCHAR", "flags": [{"enabled": "BOOLEAN",
-    "feature": {"id": "BIGINT", "name": "VARCHAR", "type": "VARCHAR"}, "feature_segment": "JSON", "identity": "JSON",
-    "feature_state_value": "JSON", "percentage_allocation": "JSON"}], "segments": [{"id": "BIGINT", "name": "VARCHAR",
-    "member": "BOOLEAN"}], "traits": [{"trait_key": "VARCHAR", "trait_value": "JSON", "transient": "BOOLEAN"}]}') as body
-from landing.webhooks;
-create or replace table plain_flags as
-select environment, body.identity as identity, received_at, delivery_id, flag.feature.id as feature_id,
-    flag.feature.name as feature_name, flag.enabled as enabled, flag.feature_state_value as value,
-    flag.percentage_allocation as percentage,
-    case when flag.identity is not null then 'identity_override' when flag.feature_segment is not null then 'segment_override'
-        else 'environment_default' end as reason,
-    case when not flag.enabled then 'off' when flag.feature.type = 'MULTIVARIATE' and flag.percentage_allocation is null
-        then 'control' else coalesce(flag.feature_state_value ->> '$', 'on') end as variation
-from (select * exclude (body), body, unnest(body.flags) as flag from plain_bodies);
-create or replace table plain_exposures as
-select environment, identity, feature_id, variation, enabled, reason, count(*) as n, min(received_at) as first_at,
-    max(received_at) as last_at, max_by(value, received_at) as value
-from plain_flags group by all;
-create or replace table plain_daily as
-select environment, feature_id, variation, enabled, reason, cast(received_at as date) as day, count(*) as n,
-    count(distinct identity) as identities
-from plain_flags group by all;
-create or replace table plain_assignments as
-select environment, identity, feature_id, variation, reason, received_at as valid_from,
-    lead(received_at) over (partition by environment, identity, feature_id order by received_at) as valid_to
-from (
-    select * from plain_flags
-    qualify (variation, enabled, value, reason) is distinct from lag((variation, enabled, value, reason))
-        over (partition by environment, identity, feature_id order by received_at)
-);
-create or replace table plain_segments as
-select environment, identity, id, member, received_at as entered_at from (
-    select environment, body.identity as identity, received_at, unnest(body.segments, recursive := true) from plain_bodies
-) qualify member is distinct from lag(member) over (partition by environment, identity, id order by received_at);
-create or replace table plain_traits as
-select environment, identity, trait_key, trait_value, received_at as valid_from from (
-    select environment, body.identity as identity, received_at, unnest(body.traits, recursive := true) from plain_bodies
-) qualify trait_value is distinct from lag(trait_value) over (partition by environment, identity, trait_key order by received_at);
-"""
+# What a weekend script does, for the rows of these marts: in each, the columns that are compared.
+PLAIN_SQL = (Path(__file__).parent / "plain.sql").read_text()
+PLAIN = {
+    "exposures": (
+        "fct_flag_exposures",
+        "environment, identity, feature_id, variation, enabled, assignment_reason, feature_name, is_multivariate, value,"
+        " value_type, percentage_allocation, exposure_count, first_exposed_at, last_exposed_at",
+    ),
+    "daily": (
+        "fct_flag_exposures_daily",
+        "environment, feature_id, variation, enabled, assignment_reason, day, feature_name, identities, new_identities,"
+        " evaluations",
+    ),
+    "assignments": (
+        "fct_flag_assignments",
+        "environment, identity, feature_id, feature_name, is_multivariate, variation, enabled, value, value_type,"
+        " assignment_reason, percentage_allocation, evaluation_count, change_reason, valid_from, valid_to",
+    ),
+    "memberships": (
+        "fct_segment_memberships",
+        "environment, identity, segment_id, segment_name, left_reason, entered_at, left_at",
+    ),
+    "traits": (
+        "fct_identity_traits",
+        "environment, identity, trait_key, value_type, is_transient, valid_from, valid_to,"
+        " case when value_type in ('integer', 'float') then cast(value_number as varchar) else value_text end",
+    ),
+    "identities": (
+        "dim_identities",
+        "environment, identity, cast(traits as varchar), trait_count, segment_count, evaluation_count, first_seen_at,"
+        " last_seen_at",
+    ),
+}
 
 DLT = """
 import json, sys, time
@@ -209,6 +200,22 @@ def peak_memory(project: Project) -> float:
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
 
 
+def plain_seconds(project: Project) -> float:
+    """Seconds that plain SQL takes for the same rows (median of REPEATS). Raises SystemExit where they are not the same."""
+    with duckdb.connect(project.file) as connection:
+        connection.execute("create schema plain")
+        seconds = statistics.median(_timed(connection, PLAIN_SQL) for _ in range(REPEATS))
+        for table, (mart, columns) in PLAIN.items():
+            ours, theirs = f"select {columns} from marts.{mart}", f"select {columns} from plain.{table}"
+            both = (
+                f"select count(*) from (({ours} except all {theirs}) union all ({theirs} except all {ours}))"
+            )
+            if differing := connection.execute(both).fetchone()[0]:
+                raise SystemExit(f"{differing} rows of {mart} are not those of plain SQL.")
+        connection.execute("drop schema plain cascade")
+    return seconds
+
+
 def dlt_seconds(project: Project, directory: Path) -> float | None:
     """Seconds from bodies to dlt's flat tables in DuckDB; None where dlt cannot be installed."""
     venv = directory / "dlt"
@@ -256,8 +263,7 @@ def _main(scratch: Path) -> None:
         f"\nIncrement beside the full build, both less the fixed cost: 1/{seconds / max(large - fixed, 0.01):.1f}."
     )
 
-    with duckdb.connect(typical.file) as connection:
-        plain = statistics.median(_timed(connection, PLAIN_SQL) for _ in range(REPEATS))
+    plain = plain_seconds(typical)
     print(
         f"\nPlain SQL that unnests every delivery: {plain:.2f} s, {plain / seconds:.1f} times our SQL time."
     )

@@ -19,7 +19,11 @@ with fresh as (
 
 bodies as (
 
-    {{ landed_bodies('fresh') }}
+    {{ landed_bodies(
+        'fresh',
+        'select min(_delivery_id) from ' ~ ref('stg_flagsmith__payloads')
+        ~ ' where flags_hash not in (select flags_hash from ' ~ this ~ ')'
+    ) }}
 
 ),
 
@@ -101,8 +105,9 @@ with_variation as (
 
 ),
 
-described as (
+described as {{ evaluated_once() }} (
 
+    -- Once per distinct element; DuckDB would work it out for each element of each set.
     select
         *,
         {{ stable_hash("concat_ws('|', enabled, value_type, coalesce(value, ''), assignment_reason, variation)") }} as state_hash,

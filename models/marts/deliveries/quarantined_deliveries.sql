@@ -27,7 +27,10 @@ distinct_payloads as (
 
 bodies as (
 
-    {{ landed_bodies('distinct_payloads') }}
+    {{ landed_bodies(
+        'distinct_payloads',
+        'select min(delivery_id) from ' ~ ref('int_deliveries') ~ " where kind = 'quarantined' and " ~ is_to_be_taken_in()
+    ) }}
 
 )
 

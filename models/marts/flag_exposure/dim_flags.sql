@@ -2,7 +2,33 @@
 
 with exposures as (
 
-    select * from {{ ref('fct_flag_exposures') }}
+    -- What was given, whoever it was given to: a few rows, so that finding the last of them costs nothing.
+    select
+        environment,
+        feature_id,
+        variation,
+        enabled,
+        assignment_reason,
+        feature_name,
+        is_multivariate,
+        value,
+        value_type,
+        percentage_allocation,
+        min(first_exposed_at) as first_exposed_at,
+        max({'at': last_exposed_at, 'delivery_id': last_delivery_id}) as last_exposure
+    from {{ ref('fct_flag_exposures') }}
+    group by all
+
+),
+
+people as (
+
+    select
+        environment,
+        feature_id,
+        count(distinct identity) as identities
+    from {{ ref('fct_flag_exposures') }}
+    group by all
 
 ),
 
@@ -67,31 +93,32 @@ select
     exposures.environment,
     exposures.feature_id,
 
-    max_by(exposures.feature_name, {'at': exposures.last_exposed_at, 'delivery_id': exposures.last_delivery_id}) as name,
+    max_by(exposures.feature_name, exposures.last_exposure) as name,
     case
-        when max_by(exposures.is_multivariate, {'at': exposures.last_exposed_at, 'delivery_id': exposures.last_delivery_id})
+        when max_by(exposures.is_multivariate, exposures.last_exposure)
             then 'MULTIVARIATE'
         else 'STANDARD'
     end as type,
     max_by(
         case when exposures.is_multivariate and exposures.enabled then coalesce(exposures.value, 'on') else exposures.variation end,
-        {'at': exposures.last_exposed_at, 'delivery_id': exposures.last_delivery_id}
+        exposures.last_exposure
     ) filter (
         where exposures.assignment_reason = 'environment_default'
         and (not exposures.is_multivariate or exposures.variation in ('control', 'off'))
     ) as current_default,
     list(distinct exposures.variation order by exposures.variation) as variations,
     coalesce(any_value(ambiguous_variations.ambiguous_variations), []) as ambiguous_variations,
-    count(distinct exposures.identity) as identities,
+    any_value(people.identities) as identities,
     count(distinct exposures.variation) filter (
-        where exposures.last_exposed_at
+        where exposures.last_exposure.at
         >= environments.last_received_at - cast({{ var('stale_flag_days') }} as integer) * interval 1 day
     ) = 1 as is_stale,
 
     min(exposures.first_exposed_at) as first_seen_at,
-    max(exposures.last_exposed_at) as last_seen_at
+    max(exposures.last_exposure.at) as last_seen_at
 from exposures
 inner join environments on exposures.environment = environments.environment
+inner join people on exposures.environment = people.environment and exposures.feature_id = people.feature_id
 left join ambiguous_variations
     on exposures.environment = ambiguous_variations.environment and exposures.feature_id = ambiguous_variations.feature_id
 group by exposures.environment, exposures.feature_id

@@ -18,7 +18,10 @@ with fresh as (
 
 bodies as (
 
-    {{ landed_bodies('fresh') }}
+    {{ landed_bodies(
+        'fresh',
+        'select min(delivery_id) from ' ~ ref('stg_flagsmith__deliveries') ~ ' where _build_number > ' ~ built_up_to()
+    ) }}
 
 ),
 
