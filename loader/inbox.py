@@ -9,6 +9,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -151,6 +152,8 @@ class InboxFile:
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False, timeout=1
             )
+            # Python 3.13 warns of a connection that is dropped without being closed.
+            weakref.finalize(self, self._connection.close).atexit = False
             self._connection.executescript(PRAGMAS + TABLE)
         except Exception:
             self.close()

@@ -39,7 +39,7 @@ READY_WITHIN_SECONDS = 20
 WHERE_NEXT = """
 [bold]Where next[/]
 Ask the warehouse yourself, in [bold].venv/bin/python[/]:
-  import duckdb; demo = duckdb.connect("{folder}/warehouse.duckdb", read_only=True)
+  import duckdb; demo = duckdb.connect("{folder}/published.duckdb", read_only=True)
   demo.sql("from marts.fct_flag_assignments where not is_current limit 10")
   demo.sql("select table_name, comment from duckdb_tables() where schema_name = 'marts'")
 Send more: start the loader in one terminal, the other two commands in a second one, all with

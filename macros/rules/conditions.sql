@@ -39,11 +39,13 @@
     {%- set number = flagsmith_warehouse.python_float(condition.value) -%}
     {%- set is_exact = whole is not none and -9007199254740992 < whole < 9007199254740992 -%}
     {%- set branches = [] -%}
+    {#- A trait that is the float `nan` is more than every number to the engine of the warehouse, and to Python is not. -#}
+    {%- set beyond = ' and ' ~ value ~ "_number <> cast('nan' as double)" if sign in ['>', '>='] else '' -%}
     {%- if is_exact -%}
         {#- Integers and floats alike: beyond 2^53 an integer rounds to a double, but never across the number. -#}
-        {%- do branches.append(value ~ '_number ' ~ sign ~ ' ' ~ whole) -%}
+        {%- do branches.append(value ~ '_number ' ~ sign ~ ' ' ~ whole ~ beyond) -%}
     {%- elif number is not none and number == number -%}
-        {%- do branches.append(value ~ '_float ' ~ sign ~ ' ' ~ flagsmith_warehouse.double_literal(number)) -%}
+        {%- do branches.append(value ~ '_float ' ~ sign ~ ' ' ~ flagsmith_warehouse.double_literal(number) ~ beyond) -%}
     {%- elif number is not none and sign == '<>' -%}
         {#- Nothing equals the float `nan`, nor is it less or more. -#}
         {%- do branches.append(value ~ '_float is not null') -%}

@@ -39,7 +39,7 @@ def command(environ: dict[str, str], *arguments: str, **options) -> subprocess.C
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         **options,
     )
 

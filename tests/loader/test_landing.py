@@ -417,6 +417,27 @@ def test_create_landing__loader_and_dbt__make_the_same_table(settings, environ, 
     assert "body varchar not null using compression zstd" in landing.TABLES
 
 
+def test_dbt__warehouse_open_elsewhere_for_a_moment__waits(settings, environ, tmp_path):
+    landing.land(settings)
+    folder = str(PROJECT_FOLDER)
+    dbt = [str(Path(sys.executable).with_name("dbt")), "show", "--inline", "select 1 as it_waited"]
+    places = ["--target-path", str(tmp_path), "--log-path", str(tmp_path)]
+    where = ["--project-dir", folder, "--profiles-dir", folder]
+    with duckdb.connect(settings.warehouse_file) as held:
+        asked = subprocess.Popen(
+            [*dbt, *places, *where], env={**os.environ, **environ}, stdout=subprocess.PIPE, text=True
+        )
+        said = []
+        for line in asked.stdout:
+            said.append(line)
+            if "Found " in line:  # all is read, and what comes next is the connection
+                time.sleep(2)
+                held.close()
+    asked.stdout.close()
+    assert asked.wait() == 0, "".join(said)
+    assert "it_waited" in "".join(said)
+
+
 def test_landing__bodies_alike__take_a_small_part_of_their_size_on_disk(settings):
     """A fiftieth at 50,000 (the benchmark says); of 10,000 the fixed costs are a larger part."""
     from benchmarks.loader import bodies as like_flagsmith

@@ -1,5 +1,6 @@
 """Calls the project's own macros, rendered by dbt itself, without a warehouse and without running a model."""
 
+import json
 from argparse import Namespace
 from collections.abc import Callable
 from functools import cache
@@ -64,7 +65,7 @@ def value_columns(value) -> dict:
         return {"value_type": "string", "value_text": value, "value_number": None}
     kind = "integer" if isinstance(value, int) else "float"
     number = float(value) if abs(value) < 10**308 else None
-    return {"value_type": kind, "value_text": repr(value), "value_number": number}
+    return {"value_type": kind, "value_text": json.dumps(value), "value_number": number}
 
 
 TRAITS = (

@@ -117,8 +117,11 @@ def test_regex__beyond_the_engine__is_refused_with_the_reason(pattern):
 
 def test_regex__every_character__is_of_the_class_that_python_says(cohort_memberships):
     """\\d, \\w, \\s and letters without case, over all of Unicode that this Python and DuckDB both know."""
+    newer = range(0x2EBF0, 0x2EE5E)  # letters of Unicode 15.1, which Python 3.13 knows and RE2 does not
     known = [
-        chr(n) for n in range(0x110000) if not 0xD800 <= n <= 0xDFFF and unicodedata.category(chr(n)) != "Cn"
+        chr(n)
+        for n in range(0x110000)
+        if not 0xD800 <= n <= 0xDFFF and n not in newer and unicodedata.category(chr(n)) != "Cn"
     ]
     compile_regex = macro("compile_regex")
     with duckdb.connect() as connection:

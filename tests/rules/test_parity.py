@@ -56,6 +56,8 @@ ODD_NUMBERS = [
     *(0, 1, 2, 7, 30, -1, -7, 2**53 - 1, 2**53, 2**53 + 1, -(2**53) - 1, 2**64, -(2**64), 10**30, 10**30 + 1),
     *(0.0, -0.0, 1.0, 1.5, 30.0, 1e16, 1e-7, -2.5, 1.2, 1e300, 5e-324, 9007199254740993.0),
 ]
+# No JSON, but Python writes and DuckDB reads them.
+NO_NUMBERS = [float("nan"), float("inf"), float("-inf")]
 ODD_TEXTS = [
     *split(
         r"True False true false None null nan inf FR fr é 😀 ﬀ a,b it's 100% \\ [1 [] '; {{1}} 007 -0 -007"
@@ -142,7 +144,7 @@ def regexes():
         lambda negated, items: f"[{'^' if negated else ''}{''.join(items)}]",
         st.booleans(),
         st.lists(item, min_size=1, max_size=3),
-    )
+    ).filter(lambda text: text != "[^]")  # is no class yet: it would go on to the next bracket
     quantifier = st.sampled_from(
         ["", "", "", "*", "+", "?", "*?", "+?", "??", "{2}", "{1,}", "{,2}", "{0,3}?", "{0}"]
     )
@@ -294,7 +296,7 @@ def test_conditions__every_operator_on_every_odd_value__agree_with_flagsmiths_en
         for operator, value in every_condition()
         if (operator in operators if operators else operator not in COMPARISONS)
     ]
-    held = [None, True, False, *ODD_NUMBERS, *ODD_TEXTS, *VERSIONS]
+    held = [None, True, False, *ODD_NUMBERS, *NO_NUMBERS, *ODD_TEXTS, *VERSIONS]
     population = {f"user {number}": {"plan": value} for number, value in enumerate(held)} | {"nobody": {}}
     for start in range(0, len(every), 120):
         trees = every[start : start + 120]
