@@ -76,7 +76,11 @@ def serve(host: str, port: int, workers: int) -> None:
     help="Land captured webhooks too: one JSON object a line with received_at, path, headers, body "
     "(- is standard input). Landed again, nothing is there twice.",
 )
-@click.option("--environment", metavar="NAME", help="Whose the captures are whose path names none.")
+@click.option(
+    "--environment",
+    metavar="NAME",
+    help="Whose the captures are whose path names none; not needed where only one environment is configured.",
+)
 @click.argument("more_captures", nargs=-1, type=click.File("rb"), metavar="")
 def land(
     captures: tuple[BinaryIO, ...], environment: str | None, more_captures: tuple[BinaryIO, ...]

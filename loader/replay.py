@@ -68,9 +68,12 @@ def replay(
 ) -> Landed:
     """Land the captures in `files` that are not in the landing yet. The caller holds the warehouse's lock.
 
-    `environment` is that of captures whose path does not name one. What cannot be landed is in `unreadable`
-    of the result, and holds up nothing else. Raises LandingError.
+    `environment` is that of captures whose path does not name one; without it, the one that is configured where
+    there is only one. What cannot be landed is in `unreadable` of the result, and holds up nothing else. Raises
+    LandingError.
     """
+    if environment is None and len(settings.environments) == 1:
+        (environment,) = settings.environments
     try:
         with open_warehouse(settings, on_wait) as warehouse:
             run = Run(settings, warehouse, on_batch)

@@ -7,7 +7,7 @@ import pytest
 
 from loader import replay
 from tests.loader.server import sign
-from tests.operations.conftest import CAPTURED, invoke, receive
+from tests.operations.conftest import CAPTURED, SECRETS, invoke, receive
 
 
 def landed(settings, columns="environment, received_at, body, is_verified"):
@@ -139,6 +139,13 @@ def test_replay__paths_headers_and_clocks_as_proxies_write_them__are_understood(
         "gone": ("12:00", True),
         "other": ("13:00", False),
     }
+
+
+def test_replay__one_environment_configured__is_that_of_paths_that_name_none(environ, settings, land):
+    environ["FLAGSMITH_WEBHOOK_SECRETS"] = json.dumps({"production": SECRETS["production"]})
+    ran = land(capture(path="/hook"), capture(path="/webhooks/other", headers={}))
+    assert ran.exit_code == 0, ran.output
+    assert {environment for environment, *_ in landed(settings)} == {"production", "other"}
 
 
 def test_land__files_without_from__says_how(environ, tmp_path):
