@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask, Response
+from granian.rsgi import ProtocolClosed
 
 from loader.inbox import Batch, Inbox, InboxError
 from loader.receive import KEEP
@@ -50,7 +51,10 @@ class Front:
         if size > largest:
             return b""
         if announced is not None and size <= LARGE:
-            return await protocol()
+            try:
+                return await protocol()
+            except ProtocolClosed:  # gone before the end: what came of it is refused
+                return b""
         async with self._large:
             return await some_of(protocol, largest + 1)
 

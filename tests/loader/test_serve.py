@@ -81,7 +81,10 @@ def test_webhook__connection_lost_before_the_end__lands_nothing(server, environ)
         head = HEAD.replace(b"production", environment)
         server.send_raw(head + b"Content-Length: 100\r\n\r\n" + BODY, half_closed=True)
         server.send_raw(head + b"Transfer-Encoding: chunked\r\n\r\n11\r\n" + BODY + b"\r\n", half_closed=True)
+    with socket.create_connection(("127.0.0.1", server.port)) as gone:
+        gone.sendall(HEAD + b"Content-Length: 100\r\n\r\n" + BODY)
     time.sleep(0.3)
+    assert "exception" not in server.log.read_text()
     command(environ, "land")
     assert landed(environ) == []
 
