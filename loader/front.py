@@ -18,7 +18,7 @@ from granian.rsgi import ProtocolClosed
 from loader.inbox import Batch, Inbox, InboxError
 from loader.receive import KEEP
 
-# A commit waits this long for more to come: half the commits, and a tenth more webhooks a second.
+# A commit waits this long for more to come: a tenth more webhooks a second, when many come.
 PAUSE_SECONDS = 0.001
 # Bodies that are larger, or do not say how large they are, are read this many at a time, as they are held in memory;
 # each has this many seconds to arrive.
