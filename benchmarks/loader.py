@@ -173,16 +173,12 @@ def wait_for_port() -> None:
     raise TimeoutError(f"No server came up at port {PORT}.")
 
 
-def serve_this(factory: str, workers: int) -> list[str]:
-    """The command that serves a function of this module as `flagsmith-warehouse serve` does its own."""
-    call = f"from loader.serve import serve; serve('127.0.0.1', {PORT}, {workers}, 'benchmarks.loader:{factory}')"
-    return ["-c", call]
-
-
+VERIFY = f"from loader.serve import serve; serve('127.0.0.1', {PORT}, 2, 'benchmarks.loader:verify_only')"
+PLAIN = "-m granian --interface wsgi --workers 1 --blocking-threads 64 --http 1 --no-ws --no-log --factory"
 SERVERS = {
     "durable": ["-c", "from loader.cli import main; main()", "serve", "--port", str(PORT)],
-    "verify only": serve_this("verify_only", 2),
-    "plain insert": serve_this("plain_insert", 1),
+    "verify only": ["-c", VERIFY],
+    "plain insert": [*PLAIN.split(), "--port", str(PORT), "benchmarks.loader:plain_insert"],
 }
 
 
@@ -191,7 +187,14 @@ def verify_only():
     from loader.receive import create_app
 
     class Forget:
-        def put(self, environment: str, is_verified: bool, body: bytes) -> None:
+        def join(self, *delivery) -> tuple:
+            return self, False
+
+        @property
+        def committed(self):
+            return asyncio.sleep(0)
+
+        def raise_if_failed(self, batch) -> None:
             pass
 
     return create_app(inbox=Forget())

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from loader import lock
@@ -54,12 +54,16 @@ class InboxError(Exception):
     """What was to be kept is not on disk. Nothing of it is: the sender must send it again."""
 
 
-class _Batch:
-    """Deliveries that share a commit. `done` opens when it has succeeded, or failed with `error`."""
+class Batch:
+    """Deliveries that share a commit. `done` opens when it has succeeded, or failed with `error`.
+
+    `committed`: for whoever would rather await that.
+    """
 
     def __init__(self):
         self.rows: list[tuple] = []
         self.error: Exception | None = None
+        self.committed: Awaitable | None = None
         self.done = threading.Lock()
         self.done.acquire()
 
@@ -76,24 +80,29 @@ class Inbox:
         self._on_commit = on_commit
         self._identifiers = Identifiers()
         self._file: InboxFile | None = None
-        self._batch = _Batch()
+        self._batch = Batch()
         self._batch_lock = threading.Lock()
         self._commit_lock = threading.Lock()
 
     def put(self, environment: str, is_verified: bool, body: bytes) -> None:
         """Return when the delivery is on disk. Raises InboxError if it is not."""
+        batch, is_first = self.join(environment, is_verified, body)
+        if is_first:
+            self.commit(batch)
+        self._wait_for(batch)
+
+    def join(self, environment: str, is_verified: bool, body: bytes) -> tuple[Batch, bool]:
+        """The batch that the delivery is in, and whether it is the first: then the caller must `commit` it."""
         row = (*self._identifiers.next(), environment, is_verified, body)
         with self._batch_lock:
             batch = self._batch
             batch.rows.append(row)
-        if batch.rows[0] is row:
-            self._commit(batch)
-        self._wait_for(batch)
+        return batch, batch.rows[0] is row
 
     def check(self) -> None:
         """Return when something has been written to disk. Raises InboxError if it cannot be."""
-        batch = _Batch()
-        self._commit(batch)
+        batch = Batch()
+        self.commit(batch)
         self._wait_for(batch)
 
     def close(self) -> None:
@@ -101,21 +110,19 @@ class Inbox:
         with self._commit_lock:
             self._give_up_file()
 
-    def _wait_for(self, batch: _Batch) -> None:
-        batch.done.acquire()
-        batch.done.release()
+    def raise_if_failed(self, batch: Batch) -> None:
+        """InboxError if what is in the batch, whose commit is over, is not on disk."""
         if batch.error:
             raise InboxError(f"The inbox {self.folder} cannot be written: {batch.error}") from batch.error
 
-    def _commit(self, batch: _Batch) -> None:
-        """The first of a batch waits for the commit before it; who comes meanwhile joins the batch.
+    def commit(self, batch: Batch) -> None:
+        """Wait for the commit before it; who comes meanwhile joins the batch. All rows are written or none.
 
-        All rows are written or none. After an error a new file is begun, and what the old one holds is
-        committed.
+        After an error a new file is begun, and what the old one holds is committed.
         """
         with self._commit_lock:
             with self._batch_lock:
-                self._batch = _Batch()
+                self._batch = Batch()
             try:
                 started = time.perf_counter()
                 self._usable_file().append(batch.rows)
@@ -125,6 +132,11 @@ class Inbox:
                 self._give_up_file()
             finally:
                 batch.done.release()
+
+    def _wait_for(self, batch: Batch) -> None:
+        batch.done.acquire()
+        batch.done.release()
+        self.raise_if_failed(batch)
 
     def _usable_file(self) -> "InboxFile":
         if self._file is None or not self._file.is_usable():

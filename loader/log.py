@@ -10,18 +10,10 @@ CONFIGURATION = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "loader.log.JsonFormatter"}},
-    "filters": {"advice": {"()": "loader.log.WithoutAdvice"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["advice"]}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {"_granian": {"level": "INFO"}, "granian.access": {"level": "ERROR"}},
 }
-
-
-class WithoutAdvice(logging.Filter):
-    """Granian advises fewer threads; ours wait for the disk, most of the time."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "Python threads" not in record.getMessage()
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,5 +1,7 @@
 """The web application: a webhook in, an answer out. 204 means: it is on disk."""
 
+from collections.abc import Callable
+
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import (
     BadRequest,
@@ -17,6 +19,10 @@ from loader.log import LOG
 from loader.settings import SECRETS, Settings, read, require_environments
 from loader.signature import SignatureError, verify
 
+# A server that waits for commits itself, many at once, puts here what it wants called instead of `Inbox.put`, with
+# what is to be done once the delivery is on disk.
+KEEP = "loader.keep"
+
 
 def create_app(settings: Settings | None = None, inbox: Inbox | None = None) -> Flask:
     """The application. Raises SettingsError where nobody could send anything."""
@@ -24,6 +30,7 @@ def create_app(settings: Settings | None = None, inbox: Inbox | None = None) -> 
     require_environments(settings)
     inbox = inbox or Inbox(settings.inbox_dir, on_commit=metrics.COMMIT_SECONDS.observe)
     app = Flask("loader", static_folder=None)
+    app.extensions |= {"settings": settings, "inbox": inbox}
     app.url_map.strict_slashes = False  # Flagsmith takes a redirect for delivered: the webhook would be lost
     app.url_map.merge_slashes = False
 
@@ -34,10 +41,17 @@ def create_app(settings: Settings | None = None, inbox: Inbox | None = None) -> 
             raise NotFound(f"This environment has no secret here. One is set with {SECRETS.name}.")
         body = whole_body(settings.max_body_bytes, environment in settings.unsigned_environments)
         secret = matching_secret(settings, environment, body)
-        inbox.put(environment, secret is not None, body)
-        metrics.ACCEPTED.labels(environment, "none" if secret is None else secret).inc()
-        metrics.ACCEPTED_BYTES.inc(len(body))
+
+        def count() -> None:
+            metrics.ACCEPTED.labels(environment, "none" if secret is None else secret).inc()
+            metrics.ACCEPTED_BYTES.inc(len(body))
+
+        request.environ.get(KEEP, keep)(environment, secret is not None, body, then=count)
         return "", 204
+
+    def keep(*delivery, then: Callable[[], None]) -> None:
+        inbox.put(*delivery)
+        then()
 
     @app.get("/healthz")
     def alive() -> dict:

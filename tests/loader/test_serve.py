@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -80,9 +81,40 @@ def test_webhook__connection_lost_before_the_end__lands_nothing(server, environ)
         head = HEAD.replace(b"production", environment)
         server.send_raw(head + b"Content-Length: 100\r\n\r\n" + BODY, half_closed=True)
         server.send_raw(head + b"Transfer-Encoding: chunked\r\n\r\n11\r\n" + BODY + b"\r\n", half_closed=True)
+    with socket.create_connection(("127.0.0.1", server.port)) as gone:
+        gone.sendall(HEAD + b"Content-Length: 100\r\n\r\n" + BODY)
     time.sleep(0.3)
+    assert "exception" not in server.log.read_text()
     command(environ, "land")
     assert landed(environ) == []
+
+
+def test_webhook__commit_fails__503_as_json_and_counted_once(server, environ):
+    server.post(BODY)
+    folder = Path(environ["FLAGSMITH_WAREHOUSE_DIR"]) / "inbox"
+    shutil.rmtree(folder)
+    folder.write_text("a file where a folder is needed")
+    refused = server.post(BODY)
+    assert (refused.status, json.loads(refused.body)["error"]) == (503, "service_unavailable")
+    folder.unlink()
+    assert server.post(BODY).status == 204
+    counted = metrics(server)
+    assert counted["flagsmith_webhooks_received_total"] == 3
+    assert counted['flagsmith_webhooks_accepted_total{environment="production",secret="0"}'] == 2
+    assert counted['flagsmith_webhooks_refused_total{reason="service_unavailable"}'] == 1
+
+
+def test_webhook__hundreds_of_bodies_that_never_end__hold_up_nobody(server):
+    sizes = [b"100"] * 200 + [b"5000000"] * 100
+    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in sizes]
+    for connection, size in zip(slow, sizes, strict=True):
+        connection.sendall(HEAD + b"Content-Length: " + size + b"\r\n\r\n{")
+    time.sleep(0.5)
+    assert [server.post(BODY).status for _ in range(5)] == [204] * 5
+    for connection in slow:
+        connection.close()
+    large = b"x" * 3_000_000
+    assert server.post(large).status == 204
 
 
 def test_serve__no_secret__refuses_to_start_and_says_how_to_set_one(environ):
