@@ -23,6 +23,9 @@ PAUSE_SECONDS = 0.001
 # Bodies that are larger, or do not say how large they are, are read this many at a time, as they are held in memory;
 # each has this many seconds to arrive.
 LARGE, LARGE_AT_ONCE, LARGE_SECONDS = 2**20, 32, 30
+# A body that is too large, but announced as no larger than this, is taken as it comes and thrown away, until nothing has
+# come for so many seconds: a sender who is cut off while sending may never read why.
+LARGEST_DISCARDED, DISCARD_SECONDS = 2**26, 1
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
@@ -49,6 +52,9 @@ class Front:
         announced = scope.headers.get("content-length")
         size = largest if announced is None else int(announced)
         if size > largest:
+            if size <= LARGEST_DISCARDED:
+                async with self._large:
+                    await discard(protocol)
             return b""
         if announced is not None and size <= LARGE:
             try:
@@ -99,6 +105,15 @@ async def some_of(protocol, enough: int) -> bytes:
                 if len(body) >= enough:
                     break
     return bytes(body)
+
+
+async def discard(protocol) -> None:
+    """Take the body as far as it comes, and keep nothing of it."""
+    chunks = aiter(protocol)
+    with contextlib.suppress(TimeoutError, StopAsyncIteration, ProtocolClosed):
+        async with asyncio.timeout(LARGE_SECONDS):
+            while True:
+                await asyncio.wait_for(anext(chunks), DISCARD_SECONDS)
 
 
 def environ(scope, body: bytes) -> dict:

@@ -76,6 +76,15 @@ def test_webhook__chunked__accepted_when_signed_and_413_when_too_large(environ):
         assert status(server.send_raw(HEAD + b"Content-Length: 1001\r\n\r\n")) == 413
 
 
+def test_webhook__too_large_and_sent_in_one_go__the_sender_reads_413(environ):
+    """Given a client that reads the answer only when all is sent; then it is not cut off before that."""
+    body = b"x" * 5_000_000
+    with Server({**environ, "FLAGSMITH_MAX_BODY_BYTES": "1000"}) as server:
+        for _ in range(10):
+            assert server.request("POST", "/webhooks/production", body, sign(body)).status == 413
+        assert server.post(BODY).status == 204
+
+
 def test_webhook__connection_lost_before_the_end__lands_nothing(server, environ):
     for environment in (b"production", b"development"):
         head = HEAD.replace(b"production", environment)
