@@ -3,7 +3,8 @@
     python -m benchmarks.cohorts [identities]
 
 By default 50 cohorts of 5 conditions over 1,000,000 identities with 10 traits each, in memory. The engine
-evaluates a sample; its time for all is extrapolated, and its verdicts must equal the SQL's.
+evaluates a sample, warm and with its contexts made; its time for all is extrapolated, and its verdicts must
+equal the SQL's.
 """
 
 # queries of our own making
@@ -16,7 +17,7 @@ from flag_engine.segments.evaluator import is_context_in_segment
 
 from tests.rules.macros import ENVIRONMENTS, macro
 
-COHORTS, CONDITIONS, SAMPLE, SEPARATE = 50, 5, 400, 5
+COHORTS, CONDITIONS, SAMPLE, SEPARATE = 50, 5, 4_000, 5
 # Trait keys, and their values as DuckDB expressions of a random number `r` in [0, 2^32): text, type.
 TRAITS = {
     "country": ("['FR','DE','GB','US','IT','ES','PL','NL'][1 + r % 8]", "string"),
@@ -112,13 +113,14 @@ def engine_verdicts(
     segments = [
         {"key": str(cohort["mirrors_segment"]), "name": "", "rules": cohort["rules"]} for cohort in cohorts
     ]
-    started, busy = time.perf_counter(), time.process_time()
-    members = {
-        (f"cohort_{segment['key']}", name)
-        for name, context in contexts.items()
-        for segment in segments
-        if is_context_in_segment(context, segment)
-    }
+    for _warm_then_timed in range(2):
+        started, busy = time.perf_counter(), time.process_time()
+        members = {
+            (f"cohort_{segment['key']}", name)
+            for name, context in contexts.items()
+            for segment in segments
+            if is_context_in_segment(context, segment)
+        }
     return members, time.perf_counter() - started, time.process_time() - busy
 
 
@@ -148,7 +150,7 @@ def main(identities: int = 1_000_000) -> None:
         names = [f"user_{number}" for number in sorted(dice.sample(range(identities), SAMPLE))]
         expected, *engine = engine_verdicts(connection, cohorts, names)
         found = connection.execute(
-            "select cohort_key, identity from members where list_contains($1, identity)", [names]
+            "select cohort_key, identity from members where identity in (select unnest($1))", [names]
         ).fetchall()
         if set(found) != expected:
             raise SystemExit(f"{len(set(found) ^ expected)} verdicts differ from the engine's")

@@ -3,11 +3,19 @@
 
 {% macro default__md5_modulo(text, modulus) %}{{ refuse_engine('md5_modulo', 'md5_modulo') }}{% endmacro %}
 
-{#- Three numbers of 44, 44 and 40 bits instead of one of 128: three times as fast, and all fits a bigint. -#}
+{#- DuckDB's number has the bytes of the hash in reverse. Each half becomes four lanes of two bytes in the right order, each
+    lane counts what 2^16, 2^32, ... leave. All fits 64 bits and no text is made: half the time of numbers cut out of the
+    hexadecimal text. -#}
 {% macro duckdb__md5_modulo(text, modulus) %}
+    {%- set hash = 'md5_number(' ~ text ~ ')' -%}
     {%- set terms = [] -%}
-    {%- for start, digits, weight in [(1, 11, 2 ** 84), (12, 11, 2 ** 40), (23, 10, 1)] -%}
-        {%- do terms.append("cast('0x' || substr(md5(" ~ text ~ '), ' ~ start ~ ', ' ~ digits ~ ') as bigint) * ' ~ weight % modulus) -%}
+    {%- for half, above in [('(' ~ hash ~ ' & 18446744073709551615)', 64), ('(' ~ hash ~ ' >> 64)', 0)] -%}
+        {%- set number = 'cast(' ~ half ~ ' as ubigint)' -%}
+        {%- set every_other_byte = 'cast(71777214294589695 as ubigint)' -%}
+        {%- set lanes = '(((' ~ number ~ ' & ' ~ every_other_byte ~ ') << 8::ubigint) | ((' ~ number ~ ' >> 8::ubigint) & ' ~ every_other_byte ~ '))' -%}
+        {%- for lane in range(4) -%}
+            {%- do terms.append('((' ~ lanes ~ ' >> ' ~ 16 * lane ~ '::ubigint) & 65535::ubigint) * ' ~ 2 ** (above + 48 - 16 * lane) % modulus ~ '::ubigint') -%}
+        {%- endfor -%}
     {%- endfor -%}
-    {{ return('((' ~ terms | join(' + ') ~ ') % ' ~ modulus ~ ')') }}
+    {{ return('cast((' ~ terms | join(' + ') ~ ') % ' ~ modulus ~ '::ubigint as bigint)') }}
 {% endmacro %}

@@ -7,16 +7,23 @@
 {%- set compiled = flagsmith_warehouse.compile_cohorts(cohorts) -%}
 {%- set columns = compiled.columns -%}
 {%- set sources = compiled.identity | map(attribute='source') | unique | list -%}
+{#- Flagsmith's engine knows no transient traits, and null for none. -#}
+{%- set is_set = "not is_transient and value_type <> 'null' and trait_key" -%}
+{#- Of some traits only the presence is asked: their values, often everybody's own, are not looked at. -#}
+{%- set present = {} -%}
+{%- set valued = {} -%}
+{%- for key, bits in compiled.traits.items() -%}
+    {%- do (valued if bits | rejectattr('predicate', 'eq', 'true') | list else present).update({key: bits}) -%}
+{%- endfor -%}
+{%- set is_asked -%}
+    {{ is_set }} in ({% for key in valued or [''] %}{{ text_literal(key) }}{{ ', ' if not loop.last }}{% endfor %})
+{%- endset -%}
 {%- set version_traits = [] -%}
-{%- for key, bits in compiled.traits.items() if bits | selectattr('compares_versions') | list -%}
+{%- for key, bits in valued.items() if bits | selectattr('compares_versions') | list -%}
     {%- do version_traits.append(text_literal(key)) -%}
 {%- endfor -%}
-{#- Flagsmith's engine knows no transient traits, and null for none. -#}
-{%- set is_asked -%}
-    not is_transient and value_type <> 'null' and trait_key in (
-    {%- for key in compiled.traits %}{{ text_literal(key) }}, {% endfor %}'')
-{%- endset -%}
-{%- set verdict_columns = (cohorts | length + 61) // 62 -%}
+{%- set verdict_columns = [(compiled.verdicts | length + 61) // 62, 1] | max -%}
+{%- set splits = compiled.verdicts | rejectattr('split_by', 'none') | list -%}
 with trait_values as (
 
     -- Most values are many identities': conditions are put to each distinct one once.
@@ -67,7 +74,7 @@ conditions_of_values as (
         value_type,
         given_text
         {%- for column in range(columns) %},
-        {{ flagsmith_warehouse.bits_of_traits(compiled.traits, column) }} as conditions_{{ column }}
+        {{ flagsmith_warehouse.bits_of_traits(valued, column) }} as conditions_{{ column }}
         {%- endfor %}
     from splittable_values
 
@@ -89,22 +96,6 @@ conditions_of_traits as (
             traits.trait_key = conditions_of_values.trait_key
             and traits.value_type = conditions_of_values.value_type
             and traits.value_text = conditions_of_values.given_text
-
-),
-
-periods as (
-
-    -- Most traits of an identity come and go together.
-    select
-        environment,
-        identity,
-        valid_from,
-        valid_to
-        {%- for column in range(columns) %},
-        sum(conditions_{{ column }}) as conditions_{{ column }}
-        {%- endfor %}
-    from conditions_of_traits
-    group by environment, identity, valid_from, valid_to
 
 ),
 
@@ -159,13 +150,14 @@ splittable_identities as (
 
 ),
 
-changes as (
+bits_of_traits as (
 
-    -- Bits come with a value and go with it. An identity is there from its first sighting, traits or none.
+    -- An identity is there from its first sighting, traits or none.
     select
         environment,
         identity,
-        first_seen_at as changed_at
+        first_seen_at as valid_from,
+        cast(null as timestamp) as valid_to
         {%- for column in range(columns) %},
         {{ flagsmith_warehouse.bits_of_identity(compiled.identity, column) }} as conditions_{{ column }}
         {%- endfor %}
@@ -176,11 +168,67 @@ changes as (
     select
         environment,
         identity,
-        valid_from
+        valid_from,
+        valid_to
         {%- for column in range(columns) %},
         conditions_{{ column }}
         {%- endfor %}
+    from conditions_of_traits
+    {%- if present %}
+
+    union all
+
+    select
+        environment,
+        identity,
+        valid_from,
+        valid_to
+        {%- for column in range(columns) %},
+        {{ flagsmith_warehouse.bits_of_traits(present, column) }} as conditions_{{ column }}
+        {%- endfor %}
+    from {{ traits }}
+    where {{ is_set }} in ({% for key in present %}{{ text_literal(key) }}{{ ', ' if not loop.last }}{% endfor %})
+    {%- endif %}
+
+),
+
+periods as (
+
+    -- Most traits of an identity come and go together.
+    select
+        environment,
+        identity,
+        valid_from,
+        valid_to
+        {%- for column in range(columns) %},
+        sum(conditions_{{ column }}) as conditions_{{ column }}
+        {%- endfor %}
+    from bits_of_traits
+    group by environment, identity, valid_from, valid_to
+
+),
+
+counted_periods as (
+
+    select
+        *,
+        count(*) over (partition by environment, identity) as period_count
     from periods
+
+),
+
+changes as (
+
+    -- Bits come with a value and go with it.
+    select
+        environment,
+        identity,
+        valid_from as changed_at
+        {%- for column in range(columns) %},
+        conditions_{{ column }}
+        {%- endfor %}
+    from counted_periods
+    where period_count > 1 or valid_to is not null
 
     union all
 
@@ -191,7 +239,7 @@ changes as (
         {%- for column in range(columns) %},
         -conditions_{{ column }}
         {%- endfor %}
-    from periods
+    from counted_periods
     where valid_to is not null
 
 ),
@@ -212,11 +260,26 @@ moments as (
 
 states as (
 
+    -- Most identities never change, and are put in no order.
+    select
+        environment,
+        identity,
+        valid_from as changed_at,
+        true as is_only_one
+        {%- for column in range(columns) %},
+        cast(conditions_{{ column }} as bigint) as conditions_{{ column }}
+        {%- endfor %}
+    from counted_periods
+    where period_count = 1 and valid_to is null
+
+    union all
+
     -- No two traits share a bit, so the sum of what came and went is what holds.
     select
         environment,
         identity,
-        changed_at
+        changed_at,
+        false as is_only_one
         {%- for column in range(columns) %},
         cast(sum(conditions_{{ column }}) over identity_so_far as bigint) as conditions_{{ column }}
         {%- endfor %}
@@ -235,17 +298,34 @@ verdicts as (
     select
         environment,
         identity,
-        changed_at
+        changed_at,
+        is_only_one
+        {%- if splits %},
+        {{ flagsmith_warehouse.identity_key(splits[0]) }} as key_text
+        {%- endif %}
         {%- for column in range(verdict_columns) %},
-        {% for predicate in compiled.predicates[62 * column:62 * column + 62] -%}
-        case when {{ predicate }} then {{ 2 ** loop.index0 }} else 0 end{{ ' + ' if not loop.last }}
+        cast(0 as bigint)
+        {%- for verdict in compiled.verdicts[62 * column:62 * column + 62] %}
+        + case when {{ verdict.predicate }} then {{ 2 ** loop.index0 }} else 0 end
         {%- endfor %} as cohorts_{{ column }}
         {%- endfor %}
     from states
 
 ),
 
-verdicts_before as (
+only_verdicts as (
+
+    select
+        *
+        {%- for column in range(verdict_columns) %},
+        0 as cohorts_before_{{ column }}
+        {%- endfor %}
+    from verdicts
+    where is_only_one
+
+),
+
+later_verdicts as (
 
     select
         *
@@ -253,26 +333,42 @@ verdicts_before as (
         lag(cohorts_{{ column }}, 1, 0) over (partition by environment, identity order by changed_at) as cohorts_before_{{ column }}
         {%- endfor %}
     from verdicts
+    where not is_only_one
 
 ),
 
-turning_points as (
+cohort_bits as (
 
+    -- A cohort with a split is one cohort for those inside and another for the others.
+    {% for verdict in compiled.verdicts or [{}] -%}
     select
-        *,
-        count(*) over (partition by environment, identity) = 1 as is_only_one
-    from verdicts_before
-    where {% for column in range(verdict_columns) %}cohorts_{{ column }} <> cohorts_before_{{ column }} or {% endfor %}1 = 0
+        {{ text_literal(verdict.cohort or '') }} as cohort_key,
+        {{ loop.index0 // 62 }} as verdict_column,
+        cast({{ 2 ** (loop.index0 % 62) }} as bigint) as bit
+        {%- if splits %},
+        {{ 'null' if verdict.split_by is none else text_literal(verdict.split_by | string) }} as split_by,
+        {{ verdict.above }} as above,
+        {{ verdict.up_to }} as up_to
+        {%- endif %}
+    {{ 'where 1 = 0' if not compiled.verdicts }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 
 ),
 
-turns as (
+only_turns as (
 
-    {{ flagsmith_warehouse.turns(cohorts, 'not is_only_one') }}
+    {{ flagsmith_warehouse.turns('only_verdicts', verdict_columns, splits) }}
 
 ),
 
 later_turns as (
+
+    {{ flagsmith_warehouse.turns('later_verdicts', verdict_columns, splits) }}
+
+),
+
+later_spells as (
 
     select
         environment,
@@ -281,14 +377,7 @@ later_turns as (
         is_member,
         changed_at as entered_at,
         lead(changed_at) over (partition by environment, cohort_key, identity order by changed_at) as left_at
-    from turns
-
-),
-
-only_turns as (
-
-    -- Most identities enter their cohorts at once and stay: these need no putting in order.
-    {{ flagsmith_warehouse.turns(cohorts, 'is_only_one') }}
+    from later_turns
 
 )
 
@@ -308,34 +397,53 @@ select
     identity,
     entered_at,
     left_at
-from later_turns
+from later_spells
 where is_member
 {% endmacro %}
 
 
-{#- Who enters or leaves which cohort, at those of the turning_points of which `only` holds. -#}
-{% macro turns(cohorts, only) %}
-    {%- for cohort in cohorts %}
-    {%- set now = bit_is_set('cohorts_' ~ loop.index0 // 62, 2 ** (loop.index0 % 62)) %}
-    {%- set before = bit_is_set('cohorts_before_' ~ loop.index0 // 62, 2 ** (loop.index0 % 62)) %}
+{#- Who enters or leaves which cohort. Joined with the cohorts' bits: a select for each cohort took twice as long. The hash
+    of a split is asked last, of those for whom it decides. -#}
+{% macro turns(verdicts, verdict_columns, splits) %}
+    {%- set entered -%}
+    {%- for column in range(verdict_columns) %}
+    {%- set now = bit_is_set(verdicts ~ '.cohorts_' ~ column, 'cohort_bits.bit') %}
+    {%- set before = bit_is_set(verdicts ~ '.cohorts_before_' ~ column, 'cohort_bits.bit') %}
     select
-        environment,
-        {{ text_literal(cohort.key) }} as cohort_key,
-        identity,
-        changed_at,
+        {{ verdicts }}.environment,
+        cohort_bits.cohort_key,
+        {{ verdicts }}.identity,
+        {{ verdicts }}.changed_at,
         {{ now }} as is_member
-    from turning_points
-    where {{ only }} and {{ now }} <> {{ before }}
+        {%- if splits %},
+        cohort_bits.split_by,
+        cohort_bits.above,
+        cohort_bits.up_to,
+        cohort_bits.split_by || ',' || {{ verdicts }}.key_text as hashed_text
+        {%- endif %}
+    from {{ verdicts }}
+    inner join cohort_bits on {{ now }} <> {{ before }} and cohort_bits.verdict_column = {{ column }}
     {{ 'union all' if not loop.last }}
-    {%- else %}
+    {% endfor %}
+    {%- endset -%}
+    {%- if not splits -%}
+        {{ return(entered) }}
+    {%- endif -%}
     select
         environment,
-        cast(null as {{ dbt.type_string() | lower }}) as cohort_key,
+        cohort_key,
         identity,
         changed_at,
-        true as is_member
-    from turning_points
-    {%- endfor %}
+        is_member
+    from (
+        select
+            *,
+            {{ md5_modulo('hashed_text', 9999) }} as split_hash
+        from ({{ entered }}) as entered
+    ) as hashed
+    where
+        split_by is null
+        or coalesce({{ flagsmith_warehouse.split_number('split_hash', 'hashed_text') }}, 9999) between above + 1 and up_to
 {% endmacro %}
 
 
@@ -407,9 +515,15 @@ where is_member
     identity as given_identifier
     {%- for bit in bits | selectattr('source', 'ne', 'identifier') | unique(attribute='source') %},
     {% if bit.source == 'key' -%}
-    {{ flagsmith_warehouse.flagsmith_environment('key', bit.cohort, bit.where) }} || '_' || identity as given_key
+    {{ flagsmith_warehouse.identity_key(bit) }} as given_key
     {%- else -%}
     {{ flagsmith_warehouse.flagsmith_environment(bit.source.split('_')[1], bit.cohort, bit.where) }} as given_{{ bit.source }}
     {%- endif %}
     {%- endfor %}
+{%- endmacro %}
+
+
+{#- The identity's key in Flagsmith; null in an environment without a declared one. asked: {cohort, where}, who needs it. -#}
+{% macro identity_key(asked) -%}
+    {{ flagsmith_warehouse.flagsmith_environment('key', asked.cohort, asked.where) }} || '_' || identity
 {%- endmacro %}

@@ -142,30 +142,47 @@
 {% endmacro %}
 
 
-{#- PERCENTAGE_SPLIT as Flagsmith hashes: the 128 bits of md5('<segment id>,<text>') modulo 9999, of 9998 the percentage;
-    where that is exactly 100, the text repeated. The percentages are compared as the whole numbers they come from, so
-    that no engine's arithmetic matters; `last` is the greatest that is still inside. -#}
+{#- PERCENTAGE_SPLIT of a value as Flagsmith hashes: split_number is at most last_inside. -#}
 {% macro split_predicate(condition, value) %}
+    {%- set last = flagsmith_warehouse.last_inside(condition) -%}
+    {%- if last < 0 or last == 9998 -%}
+        {{ return('false' if last < 0 else 'true') }}
+    {%- endif -%}
+    {%- set hash = value ~ '_split_' ~ local_md5(condition.segment_id | string)[:8] -%}
+    {%- set text = text_literal(condition.segment_id ~ ',') ~ ' || ' ~ value ~ '_text' -%}
+    {{ return(flagsmith_warehouse.split_number(hash, text) ~ ' <= ' ~ last) }}
+{% endmacro %}
+
+
+{#- The greatest number out of 0 to 9998 that is still inside a PERCENTAGE_SPLIT, -1 for none. Flagsmith compares
+    percentages of 9998; the whole numbers these come from are compared here, so that no engine's arithmetic matters. -#}
+{% macro last_inside(condition) %}
     {%- set percentage = flagsmith_warehouse.python_float(condition.value) -%}
     {%- if percentage is none or not percentage >= 0 -%}
         {%- do flagsmith_warehouse.warn_rule(condition, 'has the value ' ~ tojson(condition.value) ~ ' instead of a percentage') -%}
-        {{ return('false') }}
+        {{ return(-1) }}
     {%- elif percentage >= 100 -%}
-        {{ return('true') }}
+        {{ return(9998) }}
     {%- endif -%}
     {%- set guess = (percentage * 9998 / 100) | int -%}
     {%- set inside = [] -%}
     {%- for number in range([guess - 2, 0] | max, guess + 3) if number / 9998 * 100 <= percentage -%}
         {%- do inside.append(number) -%}
     {%- endfor -%}
-    {%- set last = inside[-1] -%}
-    {%- set hash = value ~ '_split_' ~ local_md5(condition.segment_id | string)[:8] -%}
-    {%- set once = text_literal(condition.segment_id ~ ',') ~ ' || ' ~ value ~ '_text' -%}
-    {%- set twice = once ~ " || ',' || " ~ once -%}
-    {%- set second = 'case when ' ~ hash ~ ' = 9998 then ' ~ md5_modulo(twice, 9999) ~ ' end' -%}
-    {%- set third = 'case when ' ~ hash ~ ' = 9998 then ' ~ md5_modulo(twice ~ " || ',' || " ~ once, 9999) ~ ' end' -%}
-    {{ return('(' ~ hash ~ ' <= ' ~ last ~ ' or coalesce(nullif(' ~ second ~ ', 9998), ' ~ third ~ ') <= ' ~ last ~ ')') }}
+    {{ return(inside[-1]) }}
 {% endmacro %}
+
+
+{#- The number that Flagsmith draws for a text, `<segment id>,<key>`: hash, the 128 bits of its md5 modulo 9999; where
+    that is 9998, that of the text repeated. -#}
+{% macro split_number(hash, text) -%}
+    {%- set twice = text ~ " || ',' || " ~ text -%}
+    case
+        when {{ hash }} = 9998
+            then coalesce(nullif({{ md5_modulo(twice, 9999) }}, 9998), {{ md5_modulo(twice ~ " || ',' || " ~ text, 9999) }})
+        else {{ hash }}
+    end
+{%- endmacro %}
 
 
 {#- The column a PERCENTAGE_SPLIT asks for: computed once, and apart, since no engine can be relied on to see that an

@@ -43,7 +43,21 @@ COHORTS = [
     },
     {"key": "everybody", "rules": rule("ALL")},
     {"key": "nobody", "rules": rule("ANY", ("plan", "EQUAL", "no such plan"))},
+    {
+        "key": "half of those with a plan",
+        "mirrors_segment": 7,
+        "rules": rule("ALL", ("", "PERCENTAGE_SPLIT", "50"), ("plan", "IS_SET", None)),
+    },
+    {
+        "key": "two splits",
+        "mirrors_segment": 8,
+        "rules": rule("ANY", ("", "PERCENTAGE_SPLIT", "70"), ("plan", "IS_SET", None))
+        + rule("NONE", ("", "PERCENTAGE_SPLIT", "20")),
+    },
+    {"key": "with a key", "mirrors_segment": 9, "rules": rule("ALL", ("", "PERCENTAGE_SPLIT", "100"))},
 ]
+# The other environment's key is not declared: no split holds there.
+ONE_KEY = {"production": {"key": "k"}}
 
 
 def declared(cohorts, environments=None):
@@ -59,6 +73,7 @@ def by_engine(reference: Reference, cohorts: list[dict]) -> list[tuple]:
     found = []
     for person in reference.dim_identities():
         who = (person["environment"], person["identity"])
+        key = f"{ONE_KEY[who[0]]['key']}_{who[1]}" if who[0] in ONE_KEY else None
         moments = {person["first_seen_at"]}
         for spell in spells[who]:
             moments |= {spell["valid_from"], spell["valid_to"]} - {None}
@@ -72,9 +87,10 @@ def by_engine(reference: Reference, cohorts: list[dict]) -> list[tuple]:
                 }
                 context = {
                     "environment": {"key": "k", "name": who[0]},
-                    "identity": {"identifier": who[1], "traits": held},
+                    "identity": {"identifier": who[1], "traits": held, "key": key},
                 }
-                is_member = is_context_in_segment(context, {"key": "1", "name": "", "rules": cohort["rules"]})
+                segment = {"key": str(cohort.get("mirrors_segment")), "name": "", "rules": cohort["rules"]}
+                is_member = is_context_in_segment(context, segment)
                 is_member &= cohort.get("environment") in (None, who[0])
                 if is_member and entered is None:
                     entered = at
@@ -111,13 +127,14 @@ def test_memberships__built_in_steps_and_rules_changed__equal_the_engine_asked_a
     warehouse.dbt("seed")
     for begin, end in ((0, 250), (250, 450)):
         warehouse.land(rows[begin:end])
-        warehouse.dbt("run", "--select", "+dim_cohorts", *declared(COHORTS))
+        warehouse.dbt("run", "--select", "+dim_cohorts", *declared(COHORTS, ONE_KEY))
         expected = by_engine(Reference(rows[:end]), COHORTS)
         assert memberships(warehouse) == expected
-    assert any(left is not None for *_, left in expected)
+    assert "half of those with a plan" in {name for _, name, _, _, left in expected if left is not None}
+    assert {place for place, name, *_ in expected if name == "two splits"} == {"production", "staging"}
 
     changed = [*COHORTS[1:], {"key": "pro", "rules": rule("ALL", ("plan", "NOT_EQUAL", "x"))}]
-    warehouse.dbt("run", "--select", "+dim_cohorts", *declared(changed))
+    warehouse.dbt("run", "--select", "+dim_cohorts", *declared(changed, ONE_KEY))
     assert memberships(warehouse) == by_engine(Reference(rows), changed)
 
     warehouse.dbt("run", "--select", "+dim_cohorts", *declared([]))
