@@ -113,7 +113,11 @@ def late_news(number: int) -> tuple[list, list]:
                 evaluation("1-4", 24 * 3 + 4, "blue", 50.0),
                 evaluation("1-1", 3, "blue", 50.0),  # first evaluated earlier than known
             ],
-            [event("0-1", "activate", 24 * 3 + 5), event("1-3", "activate", 24 * 2 + 5)],
+            [
+                event("0-1", "activate", 24 * 3 + 5),
+                event("1-3", "activate", 24 * 2 + 5),
+                event("1-1", "buy", 5, 13),
+            ],
         ),
         4: ([], [event("0-1", "buy", 24 * 4 + 3.3, -7), event("0-2", "buy", 24 * 4 + 3.5, 8)]),
         5: ([evaluation("5-1", 24 * 4 + 23, "blue", 50.0)], []),  # a day earlier, with a past
