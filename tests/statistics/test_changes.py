@@ -83,6 +83,103 @@ def test_outcomes__built_again__unchanged(grown):
     assert before == sorted(map(repr, grown.mart("int_experiment_outcomes", "intermediate")))
 
 
+EVERY_KIND = [
+    metric("occurrence", event_name="buy", before_days=3),
+    metric("count", event_name="buy", aggregation="count"),
+    metric("mean", event_name="buy", aggregation="mean", before_days=3),
+    metric("capped", event_name="buy", aggregation="sum", winsorise_percentile=0.8, before_days=3),
+    metric("capped mean", event_name="buy", aggregation="mean", winsorise_percentile=0.8),
+    metric(
+        "ratio",
+        event_name="buy",
+        aggregation="ratio",
+        numerator_aggregation="sum",
+        denominator_event_name="visit",
+        denominator_aggregation="count",
+    ),
+]
+
+
+def late_news(number: int) -> tuple[list, list]:
+    """What a day brings of days that were counted already."""
+    return {
+        0: ([], [event("5-1", "buy", -9, 3), event("0-1", "buy", 0.2, 6)]),
+        2: ([], [event("0-4", "buy", 24 * 1 + 5, 41), event("1-2", "visit", 24 * 1 + 6)]),  # within the days
+        3: (
+            [
+                evaluation(
+                    "0-2", 24 * 3 + 4, "blue", 50.0
+                ),  # quarantined long after its outcomes were counted
+                evaluation("1-4", 24 * 3 + 4, "blue", 50.0),
+                evaluation("1-1", 3, "blue", 50.0),  # first evaluated earlier than known
+            ],
+            [
+                event("0-1", "activate", 24 * 3 + 5),
+                event("1-3", "activate", 24 * 2 + 5),
+                event("1-1", "buy", 5, 13),
+            ],
+        ),
+        4: ([], [event("0-1", "buy", 24 * 4 + 3.3, -7), event("0-2", "buy", 24 * 4 + 3.5, 8)]),
+        5: ([evaluation("5-1", 24 * 4 + 23, "blue", 50.0)], []),  # a day earlier, with a past
+    }.get(number, ([], []))
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    """Six days of an experiment with every kind of metric, of which the last is not built yet."""
+    warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("lived"))
+    warehouse.settings = {"experiment_late_days": 1}
+    events = []
+    for number in range(6):
+        webhooks, fresh = day_of(number)
+        late_webhooks, late_events = late_news(number)
+        visits = [event(one["identity"], "visit", 24 * number + 2.1) for one in fresh[::2]]
+        events += fresh + visits + late_events
+        warehouse.land(webhooks + late_webhooks)
+        warehouse.give(
+            "experiments",
+            [experiment("checkout", activation_event="activate")],
+        )
+        metrics = EVERY_KIND[: 5 if number < 2 else 6]
+        warehouse.give("metrics", metrics)
+        warehouse.give("experiment_metrics", [link("checkout", one["metric_key"]) for one in metrics])
+        warehouse.give("conversion_events", events)
+        if number < 5:
+            warehouse.run()
+    return warehouse
+
+
+def refreshed(warehouse: ExperimentWarehouse) -> tuple[dict, dict]:
+    """The marts as they have grown, and made anew."""
+    warehouse.run()
+    by_day = marts(warehouse)
+    warehouse.run("run", "--select", NEEDED, "--full-refresh")
+    return by_day, marts(warehouse)
+
+
+def test_outcomes__every_kind_of_metric__grown_equals_a_full_refresh(lived):
+    """Late outcomes, quarantined and activated identities, an earlier first evaluation, an added metric, an end."""
+    by_day, anew = refreshed(lived)
+    assert by_day == anew
+
+
+def test_outcomes__one_model_alone_made_anew__nothing_is_counted_twice_or_lost(lived):
+    """Identities get other numbers then; or outcomes are counted from nothing."""
+    expected = marts(lived)
+    for alone in ("int_experiment_identities", "int_experiment_outcomes"):
+        lived.run("run", "--select", alone, "--full-refresh")
+        lived.run()
+        assert marts(lived) == expected, alone
+
+
+def test_outcomes__experiment_ended_since__grown_equals_a_full_refresh(lived):
+    lived.give(
+        "experiments", [experiment("checkout", activation_event="activate", ended_at="2026-01-06 02:00")]
+    )
+    by_day, anew = refreshed(lived)
+    assert by_day == anew
+
+
 @pytest.fixture(scope="module")
 def counted_once(tmp_path_factory):
     """One identity, two metrics of one event; then a metric is changed, and the events are gone from their relation."""

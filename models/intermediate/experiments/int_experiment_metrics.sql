@@ -1,36 +1,81 @@
 {{ config(materialized='table') }}
 
--- What is computed: every experiment that is in order with every metric that is.
-select
-    links.experiment_key,
-    links.metric_key,
+with computed as (
 
-    links.role,
-    cast(links.target_lift as double) as target_lift,
-    metrics.event_name,
-    metrics.aggregation,
-    coalesce(metrics.numerator_aggregation, 'count') as numerator_aggregation,
-    case when metrics.aggregation = 'ratio' then metrics.denominator_event_name end as denominator_event_name,
-    coalesce(metrics.denominator_aggregation, 'count') as denominator_aggregation,
-    metrics.direction = 'lower_is_better' as is_lower_better,
-    cast(metrics.conversion_window_hours as double) as conversion_window_hours,
-    cast(metrics.winsorise_percentile as double) as winsorise_percentile,
-    greatest(coalesce(metrics.minimum_sample, 0), 50) as minimum_sample,
-    cast(metrics.before_days as double) as before_days,
-    coalesce(cast(metrics.prior_mean as double), 0e0) as prior_mean,
-    cast(metrics.prior_standard_deviation as double) as prior_standard_deviation,
-    coalesce(metrics.prior_type, 'relative') as prior_type
-from {{ declared('experiment_metrics') }} as links
-inner join {{ declared('metrics') }} as metrics on links.metric_key = metrics.metric_key
-inner join {{ ref('dim_experiments') }} as experiments on links.experiment_key = experiments.experiment_key
-left join {{ ref('experiment_declaration_problems') }} as metric_problems
-    on metric_problems.declared_in = 'metrics' and links.metric_key = metric_problems.metric_key
-left join {{ ref('experiment_declaration_problems') }} as link_problems
-    on
-        link_problems.declared_in = 'experiment_metrics'
-        and links.experiment_key = link_problems.experiment_key
-        and links.metric_key = link_problems.metric_key
-where
-    experiments.status <> 'invalid'
-    and metric_problems.problem is null
-    and link_problems.problem is null
+    -- Every experiment that is in order with every metric that is.
+    select
+        links.experiment_key,
+        links.metric_key,
+        links.role,
+        cast(links.target_lift as double) as target_lift,
+        metrics.event_name,
+        metrics.aggregation,
+        coalesce(metrics.numerator_aggregation, 'count') as numerator_aggregation,
+        case when metrics.aggregation = 'ratio' then metrics.denominator_event_name end as denominator_event_name,
+        coalesce(metrics.denominator_aggregation, 'count') as denominator_aggregation,
+        metrics.direction = 'lower_is_better' as is_lower_better,
+        cast(metrics.conversion_window_hours as double) as conversion_window_hours,
+        cast(metrics.winsorise_percentile as double) as winsorise_percentile,
+        greatest(coalesce(metrics.minimum_sample, 0), 50) as minimum_sample,
+        cast(metrics.before_days as double) as before_days,
+        coalesce(cast(metrics.prior_mean as double), 0e0) as prior_mean,
+        cast(metrics.prior_standard_deviation as double) as prior_standard_deviation,
+        coalesce(metrics.prior_type, 'relative') as prior_type,
+        experiments.environment,
+        experiments.started_at,
+        experiments.ended_at
+    from {{ declared('experiment_metrics') }} as links
+    inner join {{ declared('metrics') }} as metrics on links.metric_key = metrics.metric_key
+    inner join {{ ref('dim_experiments') }} as experiments on links.experiment_key = experiments.experiment_key
+    left join {{ ref('experiment_declaration_problems') }} as metric_problems
+        on metric_problems.declared_in = 'metrics' and links.metric_key = metric_problems.metric_key
+    left join {{ ref('experiment_declaration_problems') }} as link_problems
+        on
+            link_problems.declared_in = 'experiment_metrics'
+            and links.experiment_key = link_problems.experiment_key
+            and links.metric_key = link_problems.metric_key
+    where
+        experiments.status <> 'invalid'
+        and metric_problems.problem is null
+        and link_problems.problem is null
+
+),
+
+explained as (
+
+    -- Everything that the metric's outcomes depend on, besides events and identities.
+    select
+        *,
+        concat_ws(
+            '|', experiment_key, metric_key, environment, cast(started_at as varchar),
+            coalesce(cast(ended_at as varchar), ''),
+            event_name, aggregation, numerator_aggregation,
+            coalesce(denominator_event_name, ''), denominator_aggregation,
+            coalesce(cast(conversion_window_hours as varchar), ''),
+            coalesce(cast(before_days as varchar), '')
+        ) as counted_by
+    from computed
+
+)
+
+select
+    experiment_key,
+    metric_key,
+
+    8 * {{ text_number('counted_by') }} as metric_number,
+    role,
+    target_lift,
+    event_name,
+    aggregation,
+    numerator_aggregation,
+    denominator_event_name,
+    denominator_aggregation,
+    is_lower_better,
+    conversion_window_hours,
+    winsorise_percentile,
+    minimum_sample,
+    before_days,
+    prior_mean,
+    prior_standard_deviation,
+    prior_type
+from explained

@@ -1,7 +1,5 @@
 {{ config(materialized='table') }}
 
-{#- What is added up for an identity, and the sums over identities made of it. -#}
-{%- set parts = ['outcome', 'outcome_values', 'denominator', 'before', 'before_values'] -%}
 {%- set sums = [
     'outcome_sum', 'outcome_sum_squares', 'denominator_sum', 'denominator_sum_squares',
     'outcome_denominator_products', 'before_sum', 'before_sum_squares', 'outcome_before_products',
@@ -13,7 +11,7 @@ with arms as (
     select
         experiment_key,
         variation,
-        row_number() over (order by experiment_key, variation) as arm_number
+        cast(row_number() over (order by experiment_key, variation) as integer) as arm_number
     from (
         select distinct experiment_key, variation from {{ ref('fct_experiment_assignments') }}
 
@@ -32,158 +30,20 @@ with arms as (
 
 identities as (
 
-    -- What an outcome must know of its identity, in numbers: millions of outcomes are put in order below, and numbers sort
-    -- several times faster than names.
     select
-        known.identity_number,
-        cast(arms.arm_number as integer) as arm_number,
-        assignments.experiment_key,
-        assignments.variation,
-        cast(assignments.first_exposed_at as date) as first_exposed_on,
-        cast(assignments.activated_at as date) as activated_on
-    from {{ ref('fct_experiment_assignments') }} as assignments
-    inner join arms
-        on assignments.experiment_key = arms.experiment_key and assignments.variation = arms.variation
-    inner join {{ ref('int_experiment_outcomes') }} as known
-        on
-            known.measure_number is null
-            and assignments.experiment_key = known.experiment_key
-            and assignments.identity = known.identity
-    where not assignments.is_quarantined
+        identity_number,
+        experiment_key,
+        variation,
+        cast(first_exposed_at as date) as first_exposed_on,
+        cast(activated_at as date) as activated_on
+    from {{ ref('int_experiment_identities') }}
+    where not is_quarantined
 
 ),
 
 metrics as (
 
-    select
-        *,
-        cast(row_number() over (order by experiment_key, metric_key) as integer) as metric_number
-    from {{ ref('int_experiment_metrics') }}
-
-),
-
-measures as (
-
-    {% for part in ['outcome', 'denominator', 'before', 'before_start'] -%}
-    select
-        known.measure_number + {{ outcome_parts()[part] }} as measure_number,
-        '{{ 'before' if part == 'before_start' else part }}' as part,
-        metrics.metric_number,
-        metrics.aggregation = 'occurrence' as is_occurrence,
-        metrics.aggregation = 'mean' as is_mean,
-        -- Whether the metric is one sum alone, as most are.
-        metrics.aggregation in ('occurrence', 'count', 'sum')
-        and metrics.before_days is null and metrics.winsorise_percentile is null as is_plain
-    from {{ ref('int_experiment_outcomes') }} as known
-    inner join metrics on known.experiment_key = metrics.experiment_key and known.metric_key = metrics.metric_key
-    where known.identity_number is null
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
-),
-
-plain_running as (
-
-    -- Each identity's sum up to and including each of its events. Such a sum costs about as much as a plain group by of the
-    -- events, so that metrics which need but one have a way of their own.
-    select
-        outcomes.measure_number,
-        identities.arm_number,
-        identities.activated_on,
-        outcomes.day,
-        coalesce(outcomes.value, 0e0) as outcome_of_event,
-        sum(coalesce(outcomes.value, 0e0)) over up_to_the_event as outcome
-    from {{ ref('int_experiment_outcomes') }} as outcomes
-    inner join measures on outcomes.measure_number = measures.measure_number
-    inner join identities on outcomes.identity_number = identities.identity_number
-    where measures.is_plain
-    window up_to_the_event as (
-        partition by outcomes.identity_number, outcomes.measure_number
-        order by outcomes.day
-        rows between unbounded preceding and current row
-    )
-
-),
-
-plain_valued as (
-
-    select
-        measures.metric_number,
-        running.arm_number,
-        running.activated_on,
-        running.day,
-        case when not is_occurrence then outcome when outcome > 0 then 1e0 else 0e0 end as outcome,
-        case
-            when not is_occurrence then outcome - outcome_of_event
-            when outcome - outcome_of_event > 0 then 1e0
-            else 0e0
-        end as outcome_until_then
-    from plain_running as running
-    inner join measures on running.measure_number = measures.measure_number
-
-),
-
-numbered as (
-
-    -- Of the other metrics, what an event adds to which part.
-    select
-        measures.metric_number,
-        outcomes.identity_number,
-        outcomes.day,
-        {%- for part in ['outcome', 'denominator', 'before'] %}
-        case when measures.part = '{{ part }}' then coalesce(outcomes.value, 0e0) else 0e0 end as {{ part }},
-        {%- endfor %}
-        case when measures.is_mean and measures.part = 'outcome' and outcomes.value is not null then 1 else 0 end
-            as outcome_values,
-        case when measures.is_mean and measures.part = 'before' and outcomes.value is not null then 1 else 0 end
-            as before_values
-    from {{ ref('int_experiment_outcomes') }} as outcomes
-    inner join measures on outcomes.measure_number = measures.measure_number
-    where not measures.is_plain
-
-),
-
-running as (
-
-    select
-        numbered.metric_number,
-        numbered.day,
-        identities.arm_number,
-        identities.activated_on
-        {%- for part in parts %},
-        numbered.{{ part }} as {{ part }}_of_event,
-        sum(numbered.{{ part }}) over up_to_the_event as {{ part }}
-        {%- endfor %}
-    from numbered
-    inner join identities on numbered.identity_number = identities.identity_number
-    window up_to_the_event as (
-        partition by numbered.identity_number, numbered.metric_number
-        order by numbered.day
-        rows between unbounded preceding and current row
-    )
-
-),
-
-valued as (
-
-    -- What that makes of the identity, with the event and just before it.
-    select
-        running.metric_number,
-        running.arm_number,
-        running.day,
-        running.activated_on,
-        metrics.winsorise_percentile,
-        running.denominator,
-        running.denominator - running.denominator_of_event as denominator_until_then
-        {%- for part in ['outcome', 'before'] %},
-        {{ identity_value('metrics.aggregation', 'running.' ~ part, 'running.' ~ part ~ '_values') }} as {{ part }},
-        {{ identity_value(
-            'metrics.aggregation',
-            '(running.' ~ part ~ ' - running.' ~ part ~ '_of_event)',
-            '(running.' ~ part ~ '_values - running.' ~ part ~ '_values_of_event)'
-        ) }} as {{ part }}_until_then
-        {%- endfor %}
-    from running
-    inner join metrics on running.metric_number = metrics.metric_number
+    select * from {{ ref('int_experiment_metrics') }}
 
 ),
 
@@ -202,102 +62,109 @@ caps as (
             row_number() over (partition by latest.metric_number order by latest.outcome desc) as descending_rank
         from (
             select
-                numbered.metric_number,
-                numbered.identity_number,
-                capped_metrics.winsorise_percentile,
-                {{ identity_value('capped_metrics.aggregation', 'sum(numbered.outcome)', 'sum(numbered.outcome_values)') }} as outcome
-            from numbered
-            inner join metrics as capped_metrics on numbered.metric_number = capped_metrics.metric_number
-            inner join identities on numbered.identity_number = identities.identity_number
-            where capped_metrics.winsorise_percentile is not null
+                metrics.metric_number,
+                metrics.experiment_key,
+                metrics.winsorise_percentile,
+                {{ identity_value('metrics.aggregation', 'sum(coalesce(outcomes.value, 0e0))', 'count(outcomes.value)') }} as outcome
+            from {{ ref('int_experiment_outcomes') }} as outcomes
+            inner join metrics on outcomes.measure_number = metrics.metric_number + {{ outcome_parts().outcome }}
+            inner join identities on outcomes.identity_number = identities.identity_number
+            where metrics.winsorise_percentile is not null
             group by
-                numbered.metric_number, numbered.identity_number, capped_metrics.winsorise_percentile,
-                capped_metrics.aggregation
+                metrics.metric_number, metrics.experiment_key, metrics.winsorise_percentile, metrics.aggregation,
+                outcomes.identity_number
         ) as latest
-        inner join metrics on latest.metric_number = metrics.metric_number
         inner join (
             select experiment_key, count(*) as identities from identities group by experiment_key
-        ) as sizes on metrics.experiment_key = sizes.experiment_key
+        ) as sizes on latest.experiment_key = sizes.experiment_key
     ) as ranked
     where descending_rank = wanted_rank
     group by metric_number
 
 ),
 
-capped as (
+measures as (
 
+    {% for part in ['outcome', 'denominator', 'before', 'before_start'] -%}
     select
-        valued.metric_number,
-        valued.arm_number,
-        valued.day,
-        valued.activated_on
-        {%- for column in ['outcome', 'outcome_until_then', 'before', 'before_until_then'] %},
-        case
-            when valued.winsorise_percentile is null then valued.{{ column }}
-            else least(valued.{{ column }}, coalesce(caps.cap, 0e0))
-        end as {{ column }}
-        {%- endfor %},
-        valued.denominator,
-        valued.denominator_until_then
-    from valued
-    left join caps on valued.metric_number = caps.metric_number
-
+        metrics.metric_number + {{ outcome_parts()[part] }} as measure_number,
+        '{{ 'before' if part == 'before_start' else part }}' as part,
+        metrics.experiment_key,
+        metrics.metric_key,
+        metrics.aggregation,
+        -- None is below 0: that is what an identity without any outcome has.
+        case when metrics.winsorise_percentile is not null then greatest(coalesce(caps.cap, 0e0), 0e0) end as cap
+    from metrics
+    left join caps on metrics.metric_number = caps.metric_number
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 gained as (
 
-    -- What each day added to the sums: they telescope, so adding up the days gives the sums of the whole.
+    -- What each day added to the sums, with what the identity had before each event and with it: they telescope, so adding
+    -- up the days gives the sums of the whole. Where nothing is capped the rows need not be joined with their measures
+    -- (10,000,000 events: 0.7 s instead of 1.6).
+    {% for is_capped in [false, true] -%}
     select
-        metric_number,
+        measure_number,
         arm_number,
         day,
-        greatest(day, activated_on) as activated_day,
-        activated_on is not null as is_activated,
-        sum(outcome - outcome_until_then) as outcome_sum,
-        sum(outcome * outcome - outcome_until_then * outcome_until_then) as outcome_sum_squares,
-        sum(denominator - denominator_until_then) as denominator_sum,
-        sum(denominator * denominator - denominator_until_then * denominator_until_then) as denominator_sum_squares,
-        sum(outcome * denominator - outcome_until_then * denominator_until_then) as outcome_denominator_products,
-        sum(before - before_until_then) as before_sum,
-        sum(before * before - before_until_then * before_until_then) as before_sum_squares,
-        sum(outcome * before - outcome_until_then * before_until_then) as outcome_before_products
-    from capped
-    group by metric_number, arm_number, day, greatest(day, activated_on), activated_on is not null
-
-    union all
-
-    select
-        metric_number,
-        arm_number,
-        day,
-        greatest(day, activated_on) as activated_day,
-        activated_on is not null as is_activated,
-        sum(outcome - outcome_until_then) as outcome_sum,
-        sum(outcome * outcome - outcome_until_then * outcome_until_then) as outcome_sum_squares
-        {%- for sum in sums[2:] %},
-        0e0 as {{ sum }}
-        {%- endfor %}
-    from plain_valued
-    group by metric_number, arm_number, day, greatest(day, activated_on), activated_on is not null
-
+        {{ is_capped | lower }} as is_capped,
+        case when activated_on is not null then greatest(day, activated_on) end as activated_day,
+        sum(with_it - until_then) as gain,
+        sum(with_it * with_it - until_then * until_then) as gain_squares,
+        sum((with_it - until_then) * beside) as gain_products
+    from (
+        select
+            outcomes.measure_number,
+            arms.arm_number,
+            outcomes.day,
+            cast(known.activated_at as date) as activated_on
+            {%- for column, expression in {
+                'until_then': 'outcomes.until_then',
+                'with_it': 'coalesce(outcomes.with_it, outcomes.until_then + coalesce(outcomes.value, 0e0))',
+                'beside': 'coalesce(outcomes.beside, 0e0)',
+            }.items() %},
+            {{ 'least(' ~ expression ~ ', measures.cap)' if is_capped else expression }} as {{ column }}
+            {%- endfor %}
+        from {{ ref('int_experiment_outcomes') }} as outcomes
+        inner join {{ ref('int_experiment_identities') }} as known on outcomes.identity_number = known.identity_number
+        inner join arms on known.experiment_key = arms.experiment_key and known.variation = arms.variation
+        {%- if is_capped %}
+        inner join measures on outcomes.measure_number = measures.measure_number and measures.cap is not null
+        {%- endif %}
+        where not known.is_quarantined
+    ) as rows_of_events
+    group by
+        measure_number, arm_number, day,
+        case when activated_on is not null then greatest(day, activated_on) end
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 gained_by_population as (
-    {% for population, day, condition in [('assigned', 'day', 'true'), ('activated', 'activated_day', 'is_activated')] %}
+    {% for population, day in [('assigned', 'day'), ('activated', 'activated_day')] %}
     select
-        metrics.experiment_key,
-        metrics.metric_key,
+        measures.experiment_key,
+        measures.metric_key,
         arms.variation,
         '{{ population }}' as population,
         gained.{{ day }} as day
-        {%- for sum in sums %},
-        sum(gained.{{ sum }}) as {{ sum }}
-        {%- endfor %}
+        {%- for part in ['outcome', 'denominator', 'before'] %},
+        sum(case when measures.part = '{{ part }}' then gained.gain else 0e0 end) as {{ part }}_sum,
+        sum(case when measures.part = '{{ part }}' then gained.gain_squares else 0e0 end) as {{ part }}_sum_squares
+        {%- endfor %},
+        sum(case when measures.aggregation = 'ratio' then gained.gain_products else 0e0 end) as outcome_denominator_products,
+        sum(case when measures.aggregation <> 'ratio' then gained.gain_products else 0e0 end) as outcome_before_products
     from gained
-    inner join metrics on gained.metric_number = metrics.metric_number
+    inner join measures
+        on gained.measure_number = measures.measure_number and gained.is_capped = (measures.cap is not null)
     inner join arms on gained.arm_number = arms.arm_number
-    where {{ condition }}
-    group by metrics.experiment_key, metrics.metric_key, arms.variation, gained.{{ day }}
+    {%- if population == 'activated' %}
+    where gained.activated_day is not null
+    {%- endif %}
+    group by measures.experiment_key, measures.metric_key, arms.variation, gained.{{ day }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),

@@ -189,17 +189,12 @@ before_tests as {{ evaluated_once() }} (
 needed as (
 
     select
-        metrics.experiment_key,
-        metrics.event_name,
-        max(metrics.before_days) as before_days,
-        min(known.measure_number) as metric_number
-    from {{ ref('int_experiment_metrics') }} as metrics
-    inner join {{ ref('int_experiment_outcomes') }} as known
-        on
-            known.identity_number is null
-            and metrics.experiment_key = known.experiment_key
-            and metrics.metric_key = known.metric_key
-    group by metrics.experiment_key, metrics.event_name
+        experiment_key,
+        event_name,
+        max(before_days) as before_days,
+        min(metric_number) as metric_number
+    from {{ ref('int_experiment_metrics') }}
+    group by experiment_key, event_name
 
 ),
 
@@ -240,7 +235,7 @@ met as (
             measure_number,
             count(*) as events
         from {{ ref('int_experiment_outcomes') }}
-        where identity_number is not null and measure_number is not null
+        where measure_number is not null
         group by measure_number
     ) as counted
     inner join needed
