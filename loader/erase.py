@@ -129,9 +129,16 @@ def _deliveries_of(
 def _condition(columns: list[str], environment: str | None) -> str | None:
     """Which rows of a model are about the person: by the columns it has."""
     conditions = []
-    if "identity" in columns and (environment is None or "environment" in columns):
-        here = " and environment = $environment" if environment else ""
-        conditions.append(f"(list_contains($names, identity){here})")
+    if environment is None:
+        here = "true"
+    elif "environment" in columns:
+        here = "environment = $environment"
+    elif "experiment_key" in columns:
+        here = "experiment_key in (select experiment_key from marts.dim_experiments where environment = $environment)"
+    else:
+        here = None
+    if "identity" in columns and here:
+        conditions.append(f"(list_contains($names, identity) and {here})")
     if "delivery_id" in columns:
         conditions.append("delivery_id in (from erased)")
     return " or ".join(conditions) or None

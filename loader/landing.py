@@ -131,19 +131,13 @@ def open_warehouse(
     """
     refuse_network(settings.warehouse_dir)
     settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
-    opened: list[duckdb.DuckDBPyConnection] = []
-
-    def is_open() -> bool:
-        try:
-            opened.append(_connect(settings.warehouse_file, row_group, memory))
-        except duckdb.IOException as error:
-            if "lock" not in str(error):
-                raise
-        return bool(opened)
-
-    why_not = f"{settings.warehouse_file} is open in another process (dbt, a notebook, a database client)"
-    lock.wait_until(is_open, why_not, settings.lock_timeout_seconds, on_wait)
-    with contextlib.closing(opened[0]) as warehouse:
+    opened = lock.when_free(
+        lambda: _connect(settings.warehouse_file, row_group, memory),
+        settings.warehouse_file,
+        settings.lock_timeout_seconds,
+        on_wait,
+    )
+    with contextlib.closing(opened) as warehouse:
         warehouse.execute("set enable_progress_bar = false")  # ours says more
         upgrade(warehouse)
         yield warehouse

@@ -6,8 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+import duckdb
 
 from loader import LoaderError
+
+Opened = TypeVar("Opened")
 
 
 class StillHeld(LoaderError):
@@ -67,6 +72,25 @@ def wait_until(
             on_wait(f"Waiting up to {timeout_seconds:g} s: {why_not}.")
             said = True
         time.sleep(0.05)
+
+
+def when_free(
+    open_it: Callable[[], Opened], file: Path, timeout_seconds: float, on_wait: Callable[[str], None]
+) -> Opened:
+    """What `open_it` returns, once no other process has the DuckDB file `file` open. Raises StillHeld."""
+    opened: list[Opened] = []
+
+    def is_open() -> bool:
+        try:
+            opened.append(open_it())
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+        return bool(opened)
+
+    why_not = f"{file} is open in another process (dbt, a notebook, a database client)"
+    wait_until(is_open, why_not, timeout_seconds, on_wait)
+    return opened[0]
 
 
 def _take(descriptor: int) -> bool:

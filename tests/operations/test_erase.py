@@ -158,6 +158,27 @@ def test_erase__in_one_environment__the_other_keeps_the_person(with_person, envi
     assert where == [("staging",)] and body_left == (1,)
 
 
+def test_erase__in_one_environment__leaves_its_experiments_and_no_others(with_person, environ):
+    """Given tables that know a person's environment by the experiment alone."""
+    tables = ("marts.fct_experiment_assignments", "intermediate.int_experiment_identities")
+    with duckdb.connect(with_person.warehouse_file) as connection:
+        for key, environment in (("here", "production"), ("there", "staging")):
+            connection.execute(
+                "insert into marts.dim_experiments (experiment_key, environment) values (?, ?)",
+                [key, environment],
+            )
+            for table in tables:
+                connection.execute(
+                    f"insert into {table} (experiment_key, identity) values (?, ?)", [key, PERSON]
+                )
+    ran = invoke(environ, "erase", "--identity", PERSON, "--environment", "production")
+    assert ran.exit_code == 0, ran.output
+    with duckdb.connect(with_person.warehouse_file, read_only=True) as connection:
+        for table in tables:
+            left = f"select experiment_key from {table} where identity = ?"
+            assert connection.execute(left, [PERSON]).fetchall() == [("there",)], table
+
+
 def test_erase__replayed_or_landed_late__does_not_come_back_and_what_is_new_does(
     with_person, environ, tmp_path
 ):

@@ -332,4 +332,6 @@ from identities
 having
     cast(max(short_identity) as bigint) + {{ before_all }}
     > (select coalesce(max(identity_number), 0) from {{ this }} where measure_number is null)
+{%- else %}
+having count(*) > 0
 {%- endif %}

@@ -1,0 +1,32 @@
+"""A plugin of dbt-duckdb, named in profiles.yml: dbt, too, waits for a warehouse that another process has open."""
+
+import sys
+from pathlib import Path
+
+from dbt.adapters.duckdb.plugins import BasePlugin
+from duckdb import DuckDBPyConnection
+
+from loader import lock
+
+
+class Plugin(BasePlugin):
+    """Does what `attach` says in the profile, so that dbt finds it done."""
+
+    def initialize(self, plugin_config: dict) -> None:
+        self.timeout_seconds = float(plugin_config["timeout_seconds"])
+
+    def configure_connection(self, conn: DuckDBPyConnection) -> None:
+        """Attach the file, in a folder that is made if need be. Raises lock.StillHeld."""
+        for attachment in self.creds.attach or []:
+            file = Path(attachment.path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock.when_free(
+                lambda attachment=attachment: conn.execute(attachment.to_sql()),
+                file,
+                self.timeout_seconds,
+                _say,
+            )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
