@@ -270,10 +270,14 @@ def backlog() -> None:
         fill(file, [("", 0, "production", 1, body) for body in bodies(20, BODIES_OF_A_FILE)])
         for number in range(1, BACKLOG_BODIES // BODIES_OF_A_FILE):
             os.link(file.path, settings.inbox_dir / f"{number}.sqlite")
+            (settings.inbox_dir / f"{number}.lock").touch()  # of a dead worker, as the file's own
         shown = subprocess.check_output(
             [sys.executable, "-c", LAND_AND_TELL], env={**os.environ, **environ}, text=True
         )
     deliveries, seconds, kilobytes = map(float, shown.split())
+    assert deliveries == BACKLOG_BODIES // BODIES_OF_A_FILE * BODIES_OF_A_FILE, (
+        f"{deliveries:,.0f} were landed."
+    )
     print(f"A backlog of {deliveries:,.0f}: {seconds:.0f} s, {kilobytes / 1024:.0f} MiB at most.\n")
 
 
