@@ -124,7 +124,7 @@ def refresh() -> None:
         landed = _land(settings)
         record["landed"] = landed.deliveries
         record["built"] = built = build(settings)
-        record["published"] = published = str(publish(settings))
+        record["published"] = published = str(publish(settings, _say))
         _fail_if_unreadable(landed)
     seconds = time.monotonic() - started
     click.echo(

@@ -86,7 +86,7 @@ def _erase(settings: Settings, names: set[str], environment: str | None, on_wait
     _rewrite_warehouse(settings)
     with contextlib.suppress(publish.PublishError):
         _remove(settings.published_file)  # also where there are no marts to publish
-        publish.publish(settings)
+        publish.publish(settings, on_wait)
     return {
         "erased_at": erased_at.replace(tzinfo=UTC).isoformat(),
         "environment": environment,

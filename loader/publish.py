@@ -7,7 +7,7 @@ name, and block nobody. Killed at any moment: the last copy stays as it was.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +53,11 @@ class Published:
         return f"{self.tables} tables, {self.rows:,} rows, {self.bytes / 1e6:,.1f} MB"
 
 
-def publish(settings: Settings) -> Published:
+def publish(settings: Settings, on_wait: Callable[[str], None] = lambda text: None) -> Published:
     """Copy the marts of the warehouse to the published file. The caller holds the lock of the warehouse.
 
     Tables by `create table as`, views as tables; descriptions and table functions (`marts.traits_as_of`, …)
-    come along. Raises PublishError.
+    come along. Raises PublishError, and lock.StillHeld where another process has the file open for too long.
     """
     if not settings.warehouse_file.exists():
         raise PublishError(
@@ -66,7 +66,7 @@ def publish(settings: Settings) -> Published:
     fresh = settings.published_file.with_suffix(".unfinished")
     try:
         _remove(fresh)  # what a run killed half-way has left
-        tables, rows = _copy(settings.warehouse_file, fresh)
+        tables, rows = _copy(settings, fresh, on_wait)
         return Published(tables, rows, replace(settings.published_file, fresh))
     except (duckdb.Error, OSError) as error:
         raise PublishError(
@@ -84,13 +84,17 @@ def publish_alone(settings: Settings, on_wait=lambda text: None) -> Published:
         lock.hold(settings.refresh_lock, settings.lock_timeout_seconds, on_wait),
         lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, on_wait),
     ):
-        return publish(settings)
+        return publish(settings, on_wait)
 
 
-def _copy(warehouse_file: Path, fresh: Path) -> tuple[int, int]:
+def _copy(settings: Settings, fresh: Path, on_wait: Callable[[str], None]) -> tuple[int, int]:
     """How many tables, and how many rows in all, were written to the new file."""
+    warehouse_file = settings.warehouse_file
     with contextlib.closing(in_memory(fresh.with_suffix(".spill"))) as connection:
-        connection.execute(f"attach {text(str(warehouse_file))} as warehouse (read_only)")
+        attach = f"attach {text(str(warehouse_file))} as warehouse (read_only)"
+        lock.when_free(
+            lambda: connection.execute(attach), warehouse_file, settings.lock_timeout_seconds, on_wait
+        )
         connection.execute(
             f"attach {text(str(fresh))} as published (storage_version {text(STORAGE_VERSION)})"
         )

@@ -66,6 +66,30 @@ def rows(path: Path, table: str) -> list[tuple]:
         return connection.execute(f"from {table} order by all").fetchall()
 
 
+def test_publish__warehouse_open_elsewhere__waits_for_it(warehouse, environ):
+    """Given a client in another process; when it lets go; then the copy is made, and it was said what for we waited."""
+    holder = (
+        "import sys, duckdb; held = duckdb.connect(sys.argv[1]); print('open', flush=True);"
+        " sys.stdin.readline(); held.close()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(warehouse.warehouse_file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "open\n"
+        said: list[str] = []
+
+        def let_go(text: str) -> None:
+            said.append(text)
+            process.stdin.write("\n")
+            process.stdin.flush()
+
+        published = publish.publish_alone(warehouse, let_go)
+    assert published.tables and "is open in another process" in said[0]
+
+
 def test_publish__after_a_refresh__has_every_mart_with_its_rows_and_descriptions(warehouse):
     names, columns = described(warehouse.published_file)
     assert (names, columns) == described(warehouse.warehouse_file)
