@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-import duckdb
-
 from loader import LoaderError
 
 Opened = TypeVar("Opened")
@@ -78,6 +76,8 @@ def when_free(
     open_it: Callable[[], Opened], file: Path, timeout_seconds: float, on_wait: Callable[[str], None]
 ) -> Opened:
     """What `open_it` returns, once no other process has the DuckDB file `file` open. Raises StillHeld."""
+    import duckdb  # here, as web workers hold locks too and have no use for it
+
     opened: list[Opened] = []
 
     def is_open() -> bool:
