@@ -27,6 +27,10 @@ class Plugin(BasePlugin):
                 _say,
             )
 
+    def configure_cursor(self, cursor: DuckDBPyConnection) -> None:
+        """What is named without a database (`conversion_events: analytics.events`) is meant in the warehouse."""
+        cursor.execute(f'use "{self.creds.database}"')
+
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
