@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
@@ -15,9 +16,13 @@ class Plugin(BasePlugin):
     def initialize(self, plugin_config: dict) -> None:
         self.timeout_seconds = float(plugin_config["timeout_seconds"])
 
+    def update_connection_config(self, creds: DuckDBCredentials, config: dict) -> None:
+        """What does not fit in memory goes beside the file, not into the folder that dbt was called from."""
+        config.setdefault("temp_directory", f"{creds.attach[0].path}.tmp")
+
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Attach the file, in a folder that is made if need be. Raises lock.StillHeld."""
-        for attachment in self.creds.attach or []:
+        for attachment in self.creds.attach:
             file = Path(attachment.path)
             file.parent.mkdir(parents=True, exist_ok=True)
             lock.when_free(
