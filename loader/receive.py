@@ -1,6 +1,7 @@
 """The web application: a webhook in, an answer out. 204 means: it is on disk."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import (
@@ -19,9 +20,44 @@ from loader.log import LOG
 from loader.settings import SECRETS, Settings, read, require_environments
 from loader.signature import SignatureError, verify
 
-# A server that waits for commits itself, many at once, puts here what it wants called instead of `Inbox.put`, with
-# what is to be done once the delivery is on disk.
-KEEP = "loader.keep"
+# What `accept` and `Inbox.put` raise, and the application has an answer to.
+Refusal = (HTTPException, SignatureError, InboxError)
+
+
+class Accepted(NamedTuple):
+    """A webhook to keep: signed with the secret at that position, or from an environment that need not sign."""
+
+    environment: str
+    secret: int | None
+    body: bytes
+
+    def delivery(self) -> tuple[str, bool, bytes]:
+        """What `Inbox.put` wants of it."""
+        return self.environment, self.secret is not None, self.body
+
+    def count(self) -> None:
+        """It is on disk."""
+        metrics.ACCEPTED.labels(self.environment, "none" if self.secret is None else self.secret).inc()
+        metrics.ACCEPTED_BYTES.inc(len(self.body))
+
+
+def accept(
+    settings: Settings,
+    environment: str,
+    announced: int | None,
+    read_bytes: Callable[[int], bytes],
+    signature: str | None,
+) -> Accepted:
+    """The webhook, if it is ours and signed; its body has the `announced` length. Raises one of Refusal."""
+    metrics.RECEIVED.inc()
+    if environment not in settings.environments:
+        raise NotFound(f"This environment has no secret here. One is set with {SECRETS.name}.")
+    may_be_unsigned = environment in settings.unsigned_environments
+    body = whole_body(settings.max_body_bytes, announced, read_bytes, may_be_unsigned)
+    secrets = settings.secrets.get(environment, ())
+    if may_be_unsigned and not (signature and secrets):
+        return Accepted(environment, None, body)
+    return Accepted(environment, verify(body, signature, secrets), body)
 
 
 def create_app(settings: Settings | None = None, inbox: Inbox | None = None) -> Flask:
@@ -36,22 +72,11 @@ def create_app(settings: Settings | None = None, inbox: Inbox | None = None) -> 
 
     @app.route("/webhooks/<environment>", methods=["POST"], provide_automatic_options=False)
     def webhook(environment: str) -> tuple[str, int]:
-        metrics.RECEIVED.inc()
-        if environment not in settings.environments:
-            raise NotFound(f"This environment has no secret here. One is set with {SECRETS.name}.")
-        body = whole_body(settings.max_body_bytes, environment in settings.unsigned_environments)
-        secret = matching_secret(settings, environment, body)
-
-        def count() -> None:
-            metrics.ACCEPTED.labels(environment, "none" if secret is None else secret).inc()
-            metrics.ACCEPTED_BYTES.inc(len(body))
-
-        request.environ.get(KEEP, keep)(environment, secret is not None, body, then=count)
+        signature = request.environ.get("HTTP_X_FLAGSMITH_SIGNATURE")
+        accepted = accept(settings, environment, request.content_length, request.stream.read, signature)
+        inbox.put(*accepted.delivery())
+        accepted.count()
         return "", 204
-
-    def keep(*delivery, then: Callable[[], None]) -> None:
-        inbox.put(*delivery)
-        then()
 
     @app.get("/healthz")
     def alive() -> dict:
@@ -72,28 +97,20 @@ def create_app(settings: Settings | None = None, inbox: Inbox | None = None) -> 
     return app
 
 
-def whole_body(largest: int, may_be_unsigned: bool) -> bytes:
+def whole_body(
+    largest: int, announced: int | None, read_bytes: Callable[[int], bytes], may_be_unsigned: bool
+) -> bytes:
     """The raw bytes of the request. Nothing is verified before all that was announced has arrived."""
-    announced = request.content_length
     if announced is None and may_be_unsigned:
         raise LengthRequired("Without a signature or a Content-Length nothing tells whether a body is whole.")
     if announced is not None and announced > largest:
         raise RequestEntityTooLarge(f"The body is larger than {largest} bytes.")
-    body = request.stream.read(largest + 1 if announced is None else announced)
+    body = read_bytes(largest + 1 if announced is None else announced)
     if len(body) > largest:
         raise RequestEntityTooLarge(f"The body is larger than {largest} bytes.")
     if announced is not None and len(body) != announced:
         raise BadRequest(f"The body ended after {len(body)} of {announced} bytes.")
     return body
-
-
-def matching_secret(settings: Settings, environment: str, body: bytes) -> int | None:
-    """Which secret signed the body; None if none did and none has to. Raises SignatureError."""
-    secrets = settings.secrets.get(environment, ())
-    signature = request.environ.get("HTTP_X_FLAGSMITH_SIGNATURE")
-    if environment in settings.unsigned_environments and not (signature and secrets):
-        return None
-    return verify(body, signature, secrets)
 
 
 def refuse(error: HTTPException, detail: str = "") -> tuple[Response, int]:

@@ -1,11 +1,15 @@
-"""Whatever is sent: never a 500, and never in without a valid signature."""
+"""Whatever is sent: never a 500, and never in without a valid signature; the server's front and Flask agree."""
+
+import asyncio
+import io
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from loader import inbox
+from loader import front, inbox
 from loader.receive import create_app
 from loader.settings import read
 from tests.loader.server import sign
@@ -17,7 +21,9 @@ header_text = st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]))
 def parts(tmp_path_factory):
     settings = read(
         {
-            "FLAGSMITH_WEBHOOK_SECRETS": '{"production": ["new secret"]}',
+            "FLAGSMITH_WEBHOOK_SECRETS": '{"production": ["new secret"], "ümwelt": ["new secret"]}',
+            "FLAGSMITH_UNSIGNED_ENVIRONMENTS": '["development"]',
+            "FLAGSMITH_MAX_BODY_BYTES": "1000",
             "FLAGSMITH_WAREHOUSE_DIR": str(tmp_path_factory.mktemp("data")),
         }
     )
@@ -26,8 +32,6 @@ def parts(tmp_path_factory):
 
 def call(application, path: bytes, body: bytes, signature: str | None, length: str | None) -> int:
     """A request as a server gives it to the application, unchecked; the status."""
-    import io
-
     environ = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": path.decode("latin-1"),
@@ -66,3 +70,56 @@ def test_webhook__anything_signed__204(parts, body):
     _, application = parts
     signature = sign(body)["X-Flagsmith-Signature"]
     assert call(application, b"/webhooks/production", body, signature, str(len(body))) == 204
+
+
+class Protocol:
+    """What Granian gives with a request: its body, whole or in pieces, and a place for the answer."""
+
+    def __init__(self, body: bytes):
+        self.body = body
+
+    async def __call__(self) -> bytes:
+        return self.body
+
+    async def __aiter__(self):
+        yield self.body
+
+    def response_bytes(self, *answer) -> None:
+        self.answer = answer
+
+
+@given(
+    path=st.sampled_from(
+        ["/webhooks/production", "/webhooks/production/", "/webhooks/ümwelt", "/webhooks/development"]
+    )
+    | st.sampled_from(
+        ["/webhooks//", "/webhooks/production//", "//webhooks/production", "/healthz", "/webhooks"]
+    )
+    | st.text(st.sampled_from("/%a ")).map(lambda rest: f"/webhooks{rest}"),
+    body=st.binary(max_size=120) | st.just(b"x" * 1001),
+    signature=st.none() | header_text | st.just("valid"),
+    length=st.none() | st.just("whole") | st.integers(0, 1200),
+)
+@hypothesis_settings(deadline=None)
+def test_webhook__any_request__the_front_answers_as_the_application_does(
+    parts, path, body, signature, length
+):
+    settings, _ = parts
+    app = create_app(settings)
+    headers = {}
+    if length is not None:
+        headers["content-length"] = str(len(body) if length == "whole" else length)
+    if signature is not None:
+        signed = sign(body)["X-Flagsmith-Signature"]
+        headers["x-flagsmith-signature"] = signed if signature == "valid" else signature
+    scope = SimpleNamespace(method="POST", path=path, query_string="", headers=headers)
+    protocol = Protocol(body)
+    before, _ = inbox.backlog(settings.inbox_dir)
+    asyncio.run(front.Front(app).__rsgi__(scope, protocol))
+    status, _, content = protocol.answer
+    between, _ = inbox.backlog(settings.inbox_dir)
+    expected, _, expected_content = front.call(app, front.environ(scope, body))
+    after, _ = inbox.backlog(settings.inbox_dir)
+    app.extensions["inbox"].close()
+    assert (status, content) == (expected, expected_content)
+    assert between - before == after - between == (status == 204)
