@@ -7,6 +7,7 @@ temporary folder.
 import asyncio
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,8 +31,9 @@ SECRET = "benchmark"  # noqa: S105 -- of nothing
 DISTINCT_BODIES = 200
 LANDED_BODIES = 50_000
 BACKLOG_BODIES = int(os.environ.get("BENCHMARK_BACKLOG", "250000"))
-# As many as a worker writes before it begins a new file.
-BODIES_OF_A_FILE = 31_250
+BACKLOG_REPEATS = 10  # of the same bodies
+# Under load a worker commits about as many at once.
+BODIES_OF_A_COMMIT = 16
 PORT = 8971
 
 
@@ -234,28 +236,32 @@ def land() -> None:
     from loader.landing import land
     from loader.settings import read
 
-    rates, ratios, processor = [], [], []
+    rates, ratios, inbox_ratios, processor = [], [], [], []
     rows = [("", 0, "production", 1, body) for body in bodies(20, LANDED_BODIES)]
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory(prefix="benchmark-", dir=".") as folder:
             settings = read({"FLAGSMITH_WAREHOUSE_DIR": str(Path(folder).resolve())})
             settings.inbox_dir.mkdir()
-            fill(InboxFile(settings.inbox_dir), rows)
+            file = InboxFile(settings.inbox_dir)
+            fill(file, rows)
+            size = file.path.stat().st_size
             started, before = time.perf_counter(), time.process_time()
             landed = land(settings)
             processor.append((time.process_time() - before) / landed.deliveries * 1e6)
             rates.append(landed.deliveries / (time.perf_counter() - started))
             ratios.append(landed.bytes / settings.warehouse_file.stat().st_size)
+            inbox_ratios.append(landed.bytes / size)
     print(
         f"Landing {LANDED_BODIES:,} bodies of {landed.bytes / landed.deliveries / 1000:.1f} KB, {ROUNDS} rounds.\n"
     )
-    print("| bodies/s | µs of processor a body | raw bytes / bytes on disk |\n|--:|--:|--:|")
-    medians = [statistics.median(figures) for figures in (rates, processor, ratios)]
-    print("| {:,.0f} | {:.0f} | {:.0f} |\n".format(*medians))
+    print("| bodies/s | µs of processor a body | raw bytes / bytes on disk | the same in the inbox |")
+    print("|--:|--:|--:|--:|")
+    medians = [statistics.median(figures) for figures in (rates, processor, ratios, inbox_ratios)]
+    print("| {:,.0f} | {:.0f} | {:.0f} | {:.0f} |\n".format(*medians))
 
 
 def backlog() -> None:
-    """The peak memory of landing many files of 256 MB; it is one file under many names, to need no more disk.
+    """The peak memory of landing what has come for long.
 
     In a process of its own, and not by getrusage, whose peak begins with that of the process that started it.
     """
@@ -266,19 +272,19 @@ def backlog() -> None:
         environ = {"FLAGSMITH_WAREHOUSE_DIR": str(Path(folder).resolve())}
         settings = read(environ)
         settings.inbox_dir.mkdir()
+        rows = [("", 0, "production", 1, body) for body in bodies(20, BACKLOG_BODIES // BACKLOG_REPEATS)]
         file = InboxFile(settings.inbox_dir)
-        fill(file, [("", 0, "production", 1, body) for body in bodies(20, BODIES_OF_A_FILE)])
-        for number in range(1, BACKLOG_BODIES // BODIES_OF_A_FILE):
-            os.link(file.path, settings.inbox_dir / f"{number}.sqlite")
-            (settings.inbox_dir / f"{number}.lock").touch()  # of a dead worker, as the file's own
+        fill(file, (row for _ in range(BACKLOG_REPEATS) for row in rows))
+        size = file.path.stat().st_size
         shown = subprocess.check_output(
             [sys.executable, "-c", LAND_AND_TELL], env={**os.environ, **environ}, text=True
         )
     deliveries, seconds, kilobytes = map(float, shown.split())
-    assert deliveries == BACKLOG_BODIES // BODIES_OF_A_FILE * BODIES_OF_A_FILE, (
-        f"{deliveries:,.0f} were landed."
+    assert deliveries == len(rows) * BACKLOG_REPEATS, f"{deliveries:,.0f} were landed."
+    print(
+        f"A backlog of {deliveries:,.0f}, {size / 1e6:,.0f} MB in the inbox: {seconds:.0f} s, "
+        f"{kilobytes / 1024:.0f} MiB at most.\n"
     )
-    print(f"A backlog of {deliveries:,.0f}: {seconds:.0f} s, {kilobytes / 1024:.0f} MiB at most.\n")
 
 
 LAND_AND_TELL = """
@@ -291,9 +297,10 @@ print(landed.deliveries, time.perf_counter() - started, peak)
 """
 
 
-def fill(file, rows: list[tuple]) -> None:
+def fill(file, rows: Iterable[tuple]) -> None:
     """An inbox file of a worker that has died."""
     identifiers = Identifiers()
-    for start in range(0, len(rows), 1000):
-        file.append([(*identifiers.next(), *row[2:]) for row in rows[start : start + 1000]])
+    rows = iter(rows)
+    while commit := [(*identifiers.next(), *row[2:]) for row in itertools.islice(rows, BODIES_OF_A_COMMIT)]:
+        file.append(commit)
     file.close()

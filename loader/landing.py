@@ -7,6 +7,7 @@ the rows are deleted from the inbox. Killed between the two, the next run sees t
 import base64
 import contextlib
 import hashlib
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -39,10 +40,6 @@ create table if not exists landing.schema_version (version integer not null);
 """
 # 1: the first release. 2: original_payload_hash.
 SCHEMA_VERSION = 2
-UNREAD = """
-select row_id, delivery_id, environment, received_at, is_verified, body
-from deliveries where row_id between ? and ? order by row_id limit ?
-"""
 # DuckDB compresses what it is given into the file at once, and writes it to no log before, if a transaction has
 # the rows of a row group: 50,000 bodies of 8 KB for 28 µs of processor each instead of 57. Its own row groups of
 # 122,880 rows would be a gigabyte of bodies each. So a batch has a row group, of about this many bytes of bodies.
@@ -245,7 +242,7 @@ class Run:
         """
         waiting = last - first + 1
         limit = self.row_group if waiting >= 2 * self.row_group else waiting
-        batch = self.batch(source.execute(UNREAD, [first, last, limit]))
+        batch = self.batch(itertools.islice(inbox.unread(source, first, last), limit))
         with transaction(self.warehouse):
             self.append(batch, "landing.webhooks")
             if batch.last_row_id is None:

@@ -11,6 +11,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from loader import inbox, landing, lock
 from loader.identifier import Identifiers
@@ -58,10 +61,9 @@ def hold_up(box: Inbox, monkeypatch) -> tuple[threading.Event, list[int]]:
 def test_put__returned__is_committed(box, settings):
     box.put("production", True, b"body")
     [path] = inbox.files(settings.inbox_dir)
-    with sqlite3.connect(path) as other:
-        rows = other.execute("select environment, is_verified, body from deliveries").fetchall()
-    other.close()
-    assert rows == [("production", 1, b"body")]
+    with inbox.connect(path) as other:
+        [(row_id, _, environment, _, is_verified, body)] = inbox.unread(other, 1, 1)
+    assert (row_id, environment, is_verified, body) == (1, "production", 1, b"body")
 
 
 def test_put__many_while_one_commits__share_the_next_commit(box, settings, monkeypatch):
@@ -192,7 +194,7 @@ def test_put__file_removed_under_us__goes_to_a_new_one(box, settings):
 def test_put__file_has_become_large__begins_a_new_one(box, settings, monkeypatch):
     monkeypatch.setattr(inbox, "LARGEST_FILE", 100_000)
     for _ in range(3):
-        box.put("production", True, b"x" * 40_000_000)
+        box.put("production", True, os.urandom(5_000_000))
     assert len(inbox.files(settings.inbox_dir)) > 1
     assert landing.land(settings).deliveries == 3
     assert len(inbox.files(settings.inbox_dir)) == 1
@@ -271,6 +273,75 @@ def test_mean_size__of_each_file_that_can_be_read__is_their_mean(box, settings):
 
 def test_backlog__nothing_there__nothing(settings):
     assert inbox.backlog(settings.inbox_dir) == (0, None)
+
+
+@given(
+    commits=st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=6), min_size=1, max_size=6),
+    pack_bytes=st.integers(1, 60),
+    data=st.data(),
+)
+@hypothesis_settings(deadline=None, max_examples=50)
+def test_unread__any_bodies_in_any_packs__are_what_was_put_also_when_the_first_are_gone(
+    tmp_path_factory, commits, pack_bytes, data
+):
+    put = [body for commit in commits for body in commit]
+    first = data.draw(st.integers(1, len(put)))
+    gone = data.draw(st.integers(0, first - 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inbox, "PACK_BYTES", pack_bytes)
+        file = inbox.InboxFile(tmp_path_factory.mktemp("inbox"))
+        for commit in commits:
+            file.append([(str(body), 0, "production", 1, body) for body in commit])
+        file.close()
+    with inbox.connect(file.path) as connection:
+        connection.execute("delete from deliveries where row_id <= ?", [gone])
+        found = [(row_id, body) for row_id, *_, body in inbox.unread(connection, first, len(put))]
+    assert found == list(enumerate(put, start=1))[first - 1 :]
+
+
+def test_put__the_same_many_times__takes_hardly_more_room_than_once(settings):
+    """Bodies of an environment differ by little, and are compressed together."""
+    file = inbox.InboxFile(settings.inbox_dir)
+    body = os.urandom(10_000)
+    file.append([(str(number), 0, "production", 1, body) for number in range(100)])
+    file.close()
+    assert file.path.stat().st_size < 10_000 + 100 * 100 + 20_000
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (
+            "update deliveries set bodies = substr(bodies, 1, 20) where row_id = 3",
+            "bodies up to row 3 are damaged",
+        ),
+        ("update deliveries set bodies = zeroblob(50) where row_id = 3", "bodies up to row 3 are damaged"),
+        ("delete from deliveries where row_id = 3", "no bodies to all rows from 1 to 6"),
+    ],
+)
+def test_unread__a_damaged_pack__an_error_and_no_wrong_body(settings, damage, said):
+    file = inbox.InboxFile(settings.inbox_dir)
+    for _ in range(2):
+        file.append([(str(number), 0, "production", 1, os.urandom(30)) for number in range(3)])
+    file.close()
+    with inbox.connect(file.path) as connection:
+        connection.execute(damage)
+        with pytest.raises(sqlite3.DatabaseError, match=said):
+            list(inbox.unread(connection, 1, 6))
+
+
+def test_unread__one_byte_of_a_body_is_another__is_seen(settings):
+    """zstd keeps bytes that it cannot compress as they are; only the checksum tells that one has changed."""
+    file = inbox.InboxFile(settings.inbox_dir)
+    body = os.urandom(1000)
+    file.append([("", 0, "production", 1, body)])
+    file.close()
+    content = file.path.read_bytes()
+    spoiled = body[:500] + bytes([body[500] ^ 1]) + body[501:]
+    assert content.count(body) == 1
+    file.path.write_bytes(content.replace(body, spoiled))
+    with inbox.connect(file.path) as connection, pytest.raises(sqlite3.DatabaseError, match="damaged"):
+        list(inbox.unread(connection, 1, 1))
 
 
 def test_identifiers__clock_set_back_and_standing_still__ids_rise_and_are_uuid7():

@@ -173,8 +173,9 @@ def killed_at_random(site: Site, rounds: int = 12) -> str:
         try:
             for _ in range(rounds):
                 time.sleep(dice.uniform(0.2, 1.5))
-                if dice.random() < 0.5:
-                    os.kill(dice.choice(server.worker_ids()), signal.SIGKILL)
+                workers = server.worker_ids()  # none: two deaths within seconds, and the server has given up
+                if workers and dice.random() < 0.5:
+                    os.kill(dice.choice(workers), signal.SIGKILL)
                 else:
                     server.kill()
                     server.start()

@@ -206,6 +206,13 @@ def test_erase__replayed_or_landed_late__does_not_come_back_and_what_is_new_does
     assert "came back" in str(rows(with_person.warehouse_file, "landing.webhooks"))
 
 
+def compressed_bodies(settings) -> list[bytes]:
+    """As they are in the inbox, where each was put by itself."""
+    [path] = inbox.files(settings.inbox_dir)
+    with inbox.connect(path) as connection:
+        return [packed for (packed,) in connection.execute("select bodies from deliveries").fetchall()]
+
+
 def test_erase__bytes_on_uncompressed_storage__are_in_no_file_and_those_of_another_are(
     uncompressed, settings, environ
 ):
@@ -226,12 +233,13 @@ def test_erase__bytes_on_uncompressed_storage__are_in_no_file_and_those_of_anoth
     for path in (settings.warehouse_file, settings.published_file):
         content = path.read_bytes()
         assert all(text in content for text in (texts[0], texts[2], *controls)), path
+    packs = compressed_bodies(settings)
     in_inbox = everything(settings.inbox_dir)
-    assert all(text in in_inbox for text in (texts[1], *controls[1:]))
+    assert len(packs) == len((*ABOUT_THE_PERSON, *ABOUT_OTHERS)) and all(pack in in_inbox for pack in packs)
     ran = invoke(environ, "erase", "--identity", PERSON)
     assert ran.exit_code == 0, ran.output
     left = everything(settings.warehouse_dir)
-    for text in texts:
+    for text in (*texts, *packs):
         assert text not in left, [
             p for p in settings.warehouse_dir.rglob("*") if p.is_file() and text in p.read_bytes()
         ]

@@ -56,24 +56,32 @@ def test_land__data_of_a_later_release__is_refused_and_left_alone(first_release,
     assert landed(first_release) == before
 
 
-def written_in_form(settings, number):
-    """An inbox file whose worker has died, and says that it was written in that form."""
-    receive(settings, b"in form %d" % number)
-    path = max(inbox.files(settings.inbox_dir))
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        assert inbox.form(connection) == inbox.FORM
-        connection.execute(f"pragma user_version = {number}")
-    return path
+EARLIER_FORM = """
+create table deliveries (row_id integer primary key, delivery_id text not null, environment text not null,
+    received_at integer not null, is_verified integer not null, body blob not null);
+insert into deliveries values (1, '0198', 'production', 1, 1, x'6f6e65'), (2, '0199', 'production', 2, 1, x'74776f');
+"""
 
 
-def test_land__inbox_file_of_an_earlier_release__is_drained(settings, environ):
-    path = written_in_form(settings, 0)
+@pytest.mark.parametrize("number", [0, 1])
+def test_land__inbox_file_of_an_earlier_release__is_drained(settings, environ, number):
+    receive(settings, b"of this release")
+    path = settings.inbox_dir / "0198.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(EARLIER_FORM + f"pragma user_version = {number};")
+    inbox.lock_of(path).touch()
+    assert (inbox.backlog(settings.inbox_dir), inbox.mean_size(settings.inbox_dir)) == ((3, 1), (3 + 15) / 2)
     ran = invoke(environ, "land")
-    assert ran.exit_code == 0 and landed(settings, "body") == [("in form 0",)] and not path.exists()
+    assert ran.exit_code == 0 and inbox.files(settings.inbox_dir) == []
+    assert landed(settings, "body") == [("one",), ("two",), ("of this release",)]
 
 
 def test_land__inbox_file_of_a_later_release__is_refused_and_holds_up_no_other(settings, environ):
-    path = written_in_form(settings, inbox.FORM + 1)
+    receive(settings, b"in a later form")
+    [path] = inbox.files(settings.inbox_dir)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        assert inbox.form(connection) == inbox.FORM
+        connection.execute(f"pragma user_version = {inbox.FORM + 1}")
     receive(settings, b"of this release")
     content = path.read_bytes()
     ran = invoke(environ, "land")
