@@ -4,6 +4,7 @@ The web workers never open the warehouse, because DuckDB gives a file to one pro
 what is committed here into the warehouse, while the workers go on writing.
 """
 
+import collections
 import contextlib
 import os
 import sqlite3
@@ -55,6 +56,8 @@ FIRST = "select row_id, received_at from deliveries order by row_id limit 1"
 PACK_BYTES, ZSTD_LEVEL = 8 * 2**20, 2
 # A file larger than this is left to `land`, which removes it; a new one is begun.
 LARGEST_FILE = 256 * 2**20
+# In a damaged file, so many rows are looked at for the next that can be read.
+LARGEST_DAMAGE = 100_000
 
 
 class InboxError(Exception):
@@ -314,6 +317,23 @@ def _unpacked(rows: Iterable[tuple]) -> Iterator[tuple]:
             yield *known, bodies[start : start + size]
             start += size
         waiting.clear()
+
+
+def damage(connection: sqlite3.Connection, last: int) -> sqlite3.Error | None:
+    """What is wrong with the rows up to `last`, or None."""
+    try:
+        collections.deque(unread(connection, 1, last), maxlen=0)
+    except sqlite3.Error as error:
+        return error
+
+
+def next_readable(connection: sqlite3.Connection, first: int, last: int) -> int:
+    """The first row from `first` on that can be read; last + 1 if none can, or only behind very large damage."""
+    for row_id in range(first, min(last + 1, first + LARGEST_DAMAGE)):
+        with contextlib.suppress(sqlite3.Error):
+            if next(unread(connection, row_id, last), None):
+                return row_id
+    return last + 1
 
 
 def _in_form_of(connection: sqlite3.Connection, query: str) -> str:

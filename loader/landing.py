@@ -210,8 +210,8 @@ class Run:
                         self.land_deliveries(source, path.name, keep=worker_is_dead)
             except sqlite3.Error as error:
                 self.landed.unreadable.append(
-                    f"{path} cannot be read any further ({error}); what could be read has been landed. "
-                    f"See what `sqlite3 {path} .recover` still finds, then remove the file."
+                    f"{path} is damaged ({error}); what could be read has been landed, the rest is lost. "
+                    "The file stays for you to look at: move it away, or every `land` will say so again."
                 )
                 return
             if worker_is_dead:
@@ -222,18 +222,27 @@ class Run:
     def land_deliveries(self, source: sqlite3.Connection, name: str, keep: bool) -> None:
         """Batch by batch up to the last delivery there is now, however fast new ones arrive.
 
-        `keep`: do not delete what has been landed; the file will be removed as a whole.
+        `keep`: do not delete what has been landed; the file will be removed as a whole. Raises sqlite3.Error if
+        some cannot be read, when the others have been landed: then nothing more of the file is deleted.
         """
         last = source.execute("select max(row_id) from deliveries").fetchone()[0] or 0
         done = (
             self._value("select max(last_row_id) from landing.inbox_progress where inbox_file = ?", name) or 0
         )
-        while True:
-            if not keep:
-                source.execute("delete from deliveries where row_id <= ?", [done])
-            if done >= last:
-                return
-            done = self.land_batch(source, name, done + 1, last)
+        # A run before this one may have seen damage, and gone on behind it.
+        damage = inbox.damage(source, done)
+        while done < last:
+            try:
+                if not (keep or damage):
+                    source.execute("delete from deliveries where row_id <= ?", [done])
+                done = self.land_batch(source, name, done + 1, last)
+            except sqlite3.Error as error:
+                damage = damage or error
+                done = inbox.next_readable(source, done + 1, last) - 1
+        if damage:
+            raise damage
+        if not keep:
+            source.execute("delete from deliveries where row_id <= ?", [done])
 
     def land_batch(self, source: sqlite3.Connection, name: str, first: int, last: int) -> int:
         """One transaction: a bounded number of deliveries, and the row id of the last, which is returned.

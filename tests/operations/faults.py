@@ -409,7 +409,7 @@ def inbox_file_damaged(site: Site) -> str:
     assert site.run("land").returncode == 1 and damaged.name in site.said
     lost, doubled = site.lost_and_doubled()
     site.lost = (0, doubled) if lost < in_damaged else (lost, doubled)
-    return f"64 kB overwritten in one of {len(files)} files: {lost} of the {in_damaged} in it not read, all {len(site.accepted) - in_damaged} others landed; land exits with 1 and names the file"
+    return f"64 kB overwritten in one of {len(files)} files: {lost} of the {in_damaged} in it could not be read, all others are landed; land exits with 1 and names the file"
 
 
 def warehouse_truncated(site: Site) -> str:
