@@ -4,12 +4,13 @@
     found once (the two joined on the element's key, compared by its state); only that, not every element of every
     set, is then put in order per identity.
 
-    Yields the CTEs `starts_and_ends` and `element_spells`; the last has one row per environment,
-    identity, element and valid_from:
+    Yields the CTEs `present` (the elements of all sets that the spells name) and `element_spells`, which has one row per
+    environment, identity, element and valid_from:
       began_hash      the set in which the spell began (null where it began before what is rebuilt)
       before_hash     the set that was in force just before (null for none)
       last_hash       the set in force just before the spell's end, now for an open one: its last sighting
       end_hash        the set that ended it (null for an open one)
+    and, where `seen` is given (left out otherwise: two more joins with all spells):
       is_first        no spell of the element before
       earlier_count, end_count   flag evaluations of the identity before valid_from and before valid_to
 
@@ -159,7 +160,7 @@ starts_and_ends as (
         true as is_start,
         null as set_hash,
         null as before_hash,
-        spells.earlier_flag_evaluation_count as earlier_count,
+        {{ 'spells.earlier_flag_evaluation_count' if seen else 'null' }} as earlier_count,
         true as is_known
         {%- for column in said_at_start %},
         known.{{ column }}
@@ -171,15 +172,17 @@ starts_and_ends as (
             and known.identity = changed.identity
             and known.{{ started }} <= changed.rebuilt_from
             and (known.{{ ended }} > changed.rebuilt_from or known.{{ ended }} is null)
+    {%- if seen %}
     inner join {{ ref('int_state_spells') }} as spells
         on
             known.environment = spells.environment
             and known.identity = spells.identity
             and known.{{ started }} = spells.valid_from
     {%- endif %}
+    {%- endif %}
 
 ),
-{%- if builds_on_itself() %}
+{%- if builds_on_itself() and seen %}
 
 seen_before as (
 
@@ -193,7 +196,7 @@ seen_before as (
             known.environment = changed.environment
             and known.identity = changed.identity
             and known.{{ started }} < changed.rebuilt_from
-    {%- if seen and is_pruned() %}
+    {%- if is_pruned() %}
 
     union
 
@@ -237,18 +240,20 @@ element_spells as (
         case when ordered.ended_at is null then latest.set_hash else ordered.hash_before_end end as last_hash,
         ordered.end_hash,
         ordered.is_known,
-        ordered.is_after_gap,
+        {%- if seen %}
         ordered.is_earliest
         {%- if builds_on_itself() %} and seen_before.identity is null{% endif %} as is_first,
         ordered.earlier_count,
-        coalesce(ordered.count_at_end, latest.end_count) as end_count
+        coalesce(ordered.count_at_end, latest.end_count) as end_count,
+        {%- endif %}
+        ordered.is_after_gap
         {%- for column in said_at_start %},
         ordered.{{ column }}
         {%- endfor %}
     from ordered
     inner join latest
         on ordered.environment = latest.environment and ordered.identity = latest.identity
-    {%- if builds_on_itself() %}
+    {%- if builds_on_itself() and seen %}
     left join seen_before
         on
             ordered.environment = seen_before.environment

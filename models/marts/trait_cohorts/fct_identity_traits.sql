@@ -20,7 +20,7 @@ typed as (
         {{ value_text('elements.trait_value') }} as value_text,
         {{ value_type('elements.trait_value') }} as value_type
     from element_spells as spells
-    inner join {{ ref('int_trait_set_elements') }} as elements
+    inner join present as elements
         on spells.last_hash = elements.traits_hash and spells.trait_key = elements.trait_key
 
 )
