@@ -1,8 +1,9 @@
 """The models: from landed bodies to marts, beside the floor (one bare JSON pass over the same bodies), plain SQL and dlt.
 
-`python -m benchmarks transform` takes 100,000 deliveries (minutes); TRANSFORM_DELIVERIES=1000000 is the long run. Every
-figure is a ratio of two measured in one run. SQL time is the sum of the models' execution times of a run with one thread,
-less the same on a landing of one delivery (what dbt costs per model).
+`python -m benchmarks transform` takes 100,000 deliveries (minutes); TRANSFORM_DELIVERIES=1000000 is the long run.
+`python -m benchmarks.transform increments` measures increments alone, beside the full build. Every figure is a ratio of two
+measured in one run. SQL time is the sum of the models' execution times of a run with one thread, less the same on a landing
+of one delivery (what dbt costs per model).
 """
 
 import json
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -154,13 +156,18 @@ def landed(directory: Path, deliveries: int, volatile: float = 0.0) -> Project:
     return project
 
 
-def fixed_cost(directory: Path) -> float:
-    """SQL time on a landing of one delivery: what the models cost however little there is to do."""
+def one_delivery(directory: Path) -> Project:
+    """A project with next to nothing to do."""
     directory.mkdir(parents=True)
     project = Project(directory)
     append(project.file, islice(World(parameters(1_000)).deliveries(), 1))
     project.dbt("seed")
-    return statistics.median(_fresh(project) for _ in range(REPEATS))
+    return project
+
+
+def fixed_cost(one: Project) -> float:
+    """SQL time on a landing of one delivery: what the models cost however little there is to do."""
+    return statistics.median(_fresh(one) for _ in range(REPEATS))
 
 
 def _fresh(project: Project) -> float:
@@ -180,19 +187,57 @@ def first_build(project: Project, fixed: float, name: str) -> float:
     return seconds
 
 
-def increment(directory: Path, history: int, full: float | None) -> float:
-    """Build 10,000 new deliveries on a history; return the SQL time in seconds, dbt's cost per model included."""
-    directory.mkdir(parents=True)
-    project = Project(directory)
-    stream = iter(World(parameters(history + 4 * INCREMENT)).deliveries())
-    append(project.file, islice(stream, history), datetime(2027, 1, 1))
-    project.dbt("seed")
-    project.run()
-    times = []
-    for number in range(REPEATS):
-        append(project.file, islice(stream, INCREMENT), datetime(2027, 1, 2 + number))
-        times.append(project.run())
-    return statistics.median(times)
+class History:
+    """A project that has built a history, and to which more deliveries come."""
+
+    def __init__(self, directory: Path, deliveries: int):
+        directory.mkdir(parents=True)
+        self.project = Project(directory)
+        self.builds = 0
+        self._stream = iter(World(parameters(deliveries + (REPEATS + 1) * INCREMENT)).deliveries())
+        self._append(deliveries)
+        self.project.dbt("seed")
+        self.project.run()
+
+    def _append(self, deliveries: int) -> None:
+        self.builds += 1
+        landed_at = datetime(2027, 1, self.builds)
+        append(self.project.file, islice(self._stream, deliveries), landed_at)
+
+    def increment(self) -> float:
+        """Build 10,000 new deliveries; the SQL time in seconds, dbt's cost per model included."""
+        self._append(INCREMENT)
+        return self.project.run()
+
+
+def increments(one: Project, whole: Project, scratch: Path) -> None:
+    """Print increments on a history of a tenth and of all deliveries beside the full build of all.
+
+    In rounds, each with the fixed cost measured anew: it is most of an increment, and varies.
+    """
+    small, large = (History(scratch / f"history_{n}", n) for n in (DELIVERIES // 10, DELIVERIES))
+    rounds = [(_fresh(one), small.increment(), large.increment(), _fresh(whole)) for _ in range(REPEATS)]
+
+    def median(value: Callable[[float, float, float, float], float]) -> float:
+        return statistics.median(value(*times) for times in rounds)
+
+    print(
+        f"\n| SQL time, {REPEATS} rounds | fixed cost included | less the fixed cost of the round |\n|---|--:|--:|"
+    )
+    for name, which in (
+        ("fixed cost: a landing of one delivery", 0),
+        (f"increment of {INCREMENT:,} on a history of {DELIVERIES // 10:,}", 1),
+        (f"increment of {INCREMENT:,} on a history of {DELIVERIES:,}", 2),
+        (f"full build of {DELIVERIES:,}", 3),
+    ):
+        with_fixed, without = median(lambda *t, i=which: t[i]), median(lambda *t, i=which: t[i] - t[0])
+        print(f"| {name} | {with_fixed:.2f} s | {without:.2f} s |")
+    growth = median(lambda fixed, small, large, whole: large / small)
+    share = median(lambda fixed, small, large, whole: (large - fixed) / (whole - fixed))
+    print(
+        f"\nTen times the history makes an increment {growth:.2f} times as long; less the fixed cost it is "
+        f"1/{1 / max(share, 0.001):.1f} of the full build."
+    )
 
 
 def peak_memory(project: Project) -> float:
@@ -233,17 +278,23 @@ def dlt_seconds(project: Project, directory: Path) -> float | None:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Print Markdown tables of all figures."""
+def main(only_increments: bool = False) -> None:
+    """Print Markdown tables of all figures, or of increments."""
     scratch = Path(tempfile.mkdtemp())
     try:
-        _main(scratch)
+        if only_increments:
+            whole = landed(scratch / "typical", DELIVERIES)
+            whole.dbt("seed")
+            increments(one_delivery(scratch / "one"), whole, scratch)
+        else:
+            _main(scratch)
     finally:
         shutil.rmtree(scratch)
 
 
 def _main(scratch: Path) -> None:
-    fixed = fixed_cost(scratch / "one")
+    one = one_delivery(scratch / "one")
+    fixed = fixed_cost(one)
     print(
         f"{os.cpu_count()} cores, DuckDB {duckdb.__version__}, {DELIVERIES:,} deliveries; fixed cost of the models {fixed:.2f} s.\n"
     )
@@ -254,14 +305,7 @@ def _main(scratch: Path) -> None:
     first_build(landed(scratch / "worst", DELIVERIES, volatile=1.0), fixed, "worst: every body distinct")
     print(f"\nPeak memory of dbt in the typical build: {memory:.2f} GiB.")
 
-    small, large = (increment(scratch / f"increment_{n}", n, None) for n in (DELIVERIES // 10, DELIVERIES))
-    print(f"\n| increment of {INCREMENT:,} on a history of | SQL time, fixed cost included |\n|---|---|")
-    print(
-        f"| {DELIVERIES // 10:,} | {small:.2f} s |\n| {DELIVERIES:,} | {large:.2f} s ({large / small:.2f} times) |"
-    )
-    print(
-        f"\nIncrement beside the full build, both less the fixed cost: 1/{seconds / max(large - fixed, 0.01):.1f}."
-    )
+    increments(one, typical, scratch)
 
     plain = plain_seconds(typical)
     print(
@@ -274,3 +318,7 @@ def _main(scratch: Path) -> None:
         ours = time.perf_counter() - start
         said = f"{flat:.1f} s, {flat / ours:.1f} times our {ours:.1f} s" if flat else "could not be installed"
         print(f"\ndlt into DuckDB, from bodies to flat tables: {said} (dbt's start-up included).")
+
+
+if __name__ == "__main__":
+    main(only_increments=sys.argv[1:] == ["increments"])
