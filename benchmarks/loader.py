@@ -39,6 +39,7 @@ PORT = 8971
 
 def main() -> None:
     receive()
+    compress()
     land()
     backlog()
 
@@ -228,6 +229,38 @@ def plain_insert():
         return "", 204
 
     return app
+
+
+def compress() -> None:
+    """Simulated bodies of one environment, compressed each by itself and with others, as a commit is."""
+    import zlib
+
+    import zstandard
+
+    from loader.inbox import ZSTD_LEVEL
+    from simulator.world import Parameters, World
+
+    print(
+        "| flags | KB | together | zstd: µs a body | raw / compressed | zlib 1: µs a body | raw / compressed |"
+    )
+    print("|--:|--:|--:|--:|--:|--:|--:|")
+    ways = (zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress, lambda raw: zlib.compress(raw, 1))
+    for flags in (20, 200):
+        world = World(Parameters(deliveries=640, identities=100, features=flags))
+        raw = [delivery.body for delivery in itertools.islice(world.deliveries(), 320)]
+        for together in (1, BODIES_OF_A_COMMIT):
+            packs = [b"".join(raw[start : start + together]) for start in range(0, len(raw), together)]
+            figures = []
+            for way in ways:
+                started = time.process_time()
+                size = sum(len(way(pack)) for pack in packs)
+                figures += [(time.process_time() - started) / len(raw) * 1e6, sum(map(len, raw)) / size]
+            print(
+                "| {} | {:.1f} | {} | {:.0f} | {:.0f} | {:.0f} | {:.0f} |".format(
+                    flags, sum(map(len, raw)) / len(raw) / 1000, together, *figures
+                )
+            )
+    print()
 
 
 def land() -> None:
