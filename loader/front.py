@@ -21,8 +21,8 @@ from loader.settings import Settings
 
 # A commit waits this long for more to come: a tenth more webhooks a second, when many come.
 PAUSE_SECONDS = 0.001
-# Bodies that are larger, or do not say how large they are, are read this many at a time, as they are held in memory;
-# each has this many seconds to arrive.
+# Bodies that are larger, or do not say how large they are, are held in memory this many at a time, from the first byte to
+# the commit; each has this many seconds to arrive.
 LARGE, LARGE_AT_ONCE, LARGE_SECONDS = 2**20, 32, 30
 # A body that is too large, but announced as no larger than this, is taken as it comes and thrown away, until nothing has
 # come for so many seconds: a sender who is cut off while sending may never read why.
@@ -41,36 +41,33 @@ class Front:
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def __rsgi__(self, scope, protocol) -> None:
-        """Answer a request. Health and metrics look at the disk, so these do wait in a thread."""
-        if scope.method == "POST":
-            answer = await self._post(scope, await self._body(scope, protocol))
-        else:
+        """Answer a request. What Flask is asked for waits for the disk, so in a thread."""
+        if scope.method.upper() != "POST":  # as Flask compares it
             answer = await asyncio.to_thread(call, self.app, environ(scope, b""))
+        else:
+            async with self._large if is_large(scope) else contextlib.nullcontext():
+                answer = await self._post(scope, await self._body(scope, protocol))
         protocol.response_bytes(*answer)
 
     async def _body(self, scope, protocol) -> bytes:
         """The body, or as much of it as the application needs to refuse it."""
-        largest = self._settings.max_body_bytes
-        announced = announced_by(scope)
-        size = largest if announced is None else announced
-        if size > largest:
-            if size <= LARGEST_DISCARDED:
-                async with self._large:
-                    await discard(protocol)
+        largest, announced = self._settings.max_body_bytes, announced_by(scope)
+        if announced is not None and announced > largest:
+            if announced <= LARGEST_DISCARDED:
+                await discard(protocol)
             return b""
-        if announced is not None and size <= LARGE:
-            try:
-                return await protocol()
-            except ProtocolClosed:  # gone before the end: what came of it is refused
-                return b""
-        async with self._large:
+        if is_large(scope):
             return await some_of(protocol, largest + 1)
+        try:
+            return await protocol()
+        except ProtocolClosed:  # gone before the end: what came of it is refused
+            return b""
 
     async def _post(self, scope, body: bytes) -> Answer:
         """Answer to a webhook when it is on disk, and to one that is refused what the application does."""
         environment = environment_in(scope.path)
         if environment is None:
-            return call(self.app, environ(scope, body))
+            return await asyncio.to_thread(call, self.app, environ(scope, body))
         signature = scope.headers.get("x-flagsmith-signature")
         try:
             accepted = accept(
@@ -105,9 +102,18 @@ class Front:
         return self.app.extensions["settings"]
 
 
+def is_large(scope) -> bool:
+    """Whether the body is large, or may be, as the request does not say how large it is."""
+    announced = announced_by(scope)
+    return announced is None or announced > LARGE
+
+
 def environment_in(path: str) -> str | None:
-    """Of which environment a webhook to that path is: as in the application's rule, `/webhooks/<environment>`."""
-    match path.split("/"):
+    """Of which environment a webhook to that path is: as in the application's rule, `/webhooks/<environment>`.
+
+    Flask takes several slashes at the start for one.
+    """
+    match ("/" + path.lstrip("/")).split("/"):
         case ["", "webhooks", str(environment)] | ["", "webhooks", str(environment), ""] if environment:
             return environment
     return None

@@ -89,6 +89,7 @@ class Protocol:
 
 
 @given(
+    method=st.sampled_from(["POST", "post"]),
     path=st.sampled_from(
         ["/webhooks/production", "/webhooks/production/", "/webhooks/ümwelt", "/webhooks/development"]
     )
@@ -102,7 +103,7 @@ class Protocol:
 )
 @hypothesis_settings(deadline=None)
 def test_webhook__any_request__the_front_answers_as_the_application_does(
-    parts, path, body, signature, length
+    parts, method, path, body, signature, length
 ):
     settings, _ = parts
     app = create_app(settings)
@@ -112,7 +113,7 @@ def test_webhook__any_request__the_front_answers_as_the_application_does(
     if signature is not None:
         signed = sign(body)["X-Flagsmith-Signature"]
         headers["x-flagsmith-signature"] = signed if signature == "valid" else signature
-    scope = SimpleNamespace(method="POST", path=path, query_string="", headers=headers)
+    scope = SimpleNamespace(method=method, path=path, query_string="", headers=headers)
     protocol = Protocol(body)
     before, _ = inbox.backlog(settings.inbox_dir)
     asyncio.run(front.Front(app).__rsgi__(scope, protocol))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -328,3 +329,23 @@ def test_flask_run__works_too(environ):
             ran.kill()
     command(environ, "land")
     assert len(landed(environ)) == 2
+
+
+def test_webhook__method_in_small_letters_beside_others__none_is_an_error(server):
+    """Flask takes `post` for POST: it must not wait for a commit in another way than the others that share it."""
+    raw = b"post /webhooks/development HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    statuses, stopping = set(), threading.Event()
+
+    def send(one: Callable[[], int]) -> None:
+        while not stopping.is_set():
+            statuses.add(one())
+
+    senders = [lambda: status(server.send_raw(raw))] * 3 + [lambda: server.post(BODY).status] * 5
+    threads = [threading.Thread(target=send, args=(one,)) for one in senders]
+    for thread in threads:
+        thread.start()
+    time.sleep(2)
+    stopping.set()
+    for thread in threads:
+        thread.join()
+    assert statuses == {204}
