@@ -97,6 +97,12 @@
     {{ return(false) }}
 {% endmacro %}
 
+{#- True where the model in hand is made anew although it is there: until the new one takes its place, it can be read. -#}
+{% macro replaces_itself() %}
+    {%- if not execute or flags.WHICH in ['compile', 'generate'] or builds_on_itself() -%}{{ return(false) }}{%- endif -%}
+    {{ return(load_relation(this) is not none) }}
+{% endmacro %}
+
 {#- The number of the last build whose deliveries the model in hand has taken in; 0 for none. -#}
 {% macro built_up_to() %}
     {{ return(progress().built_up_to) }}

@@ -74,12 +74,21 @@ select
         false
     ) as is_test_identity,
     payloads.bytes,
+    {% if replaces_itself() -%}
+    -- What has a number keeps it: models built from this one may not have taken in what the deliveries were numbered anew
+    -- with, and would take all of it in a second time.
+    coalesce(known._build_number, deliveries._build_number) as _build_number,
+    {%- else -%}
     deliveries._build_number,
+    {%- endif %}
 
     deliveries.received_at,
     deliveries.landed_at
 from {{ ref('stg_flagsmith__deliveries') }} as deliveries
 inner join payloads on deliveries.payload_hash = payloads.payload_hash
+{%- if replaces_itself() %}
+left join {{ this }} as known on deliveries.delivery_id = known.delivery_id
+{%- endif %}
 where
     {{ is_to_be_taken_in('deliveries') }}
     {%- if builds_on_itself() %}
