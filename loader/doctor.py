@@ -186,15 +186,15 @@ def _inbox_files(settings: Settings) -> Iterator[Finding]:
     for path in paths:
         try:
             with inbox.connect(path) as connection:
-                said = connection.execute("pragma quick_check(1)").fetchone()[0] if connection else "ok"
+                said = connection and inbox.damage_of_all(connection)
         except sqlite3.Error as error:
-            said = str(error)
-        if said != "ok":
+            said = error
+        if said:
             damaged += 1
             yield Finding(
                 "fail",
                 "inbox",
-                f"{path} is damaged: {said}. docs/reliability.md says how to save what is in it.",
+                f"{path} is damaged: {said}. docs/reliability.md says what to do.",
             )
     if not damaged:
         yield Finding("ok", "inbox", f"{len(paths)} files, all of them whole")

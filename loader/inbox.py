@@ -6,12 +6,13 @@ what is committed here into the warehouse, while the workers go on writing.
 
 import collections
 import contextlib
+import json
 import os
 import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import zstandard
@@ -27,7 +28,7 @@ pragma synchronous = full;
 pragma fullfsync = on;
 pragma checkpoint_fullfsync = on;
 """
-# The form of an inbox file, in its `user_version`. 0 and 1: each row has its own `body`, in place of `size` and `bodies`.
+# The form of an inbox file, in its `user_version`. 0 and 1: each row has its own `delivery_id`, `is_verified` and `body`.
 # A worker never takes up a file of another one, so an older form is only ever read, by `land`.
 FORM = 2
 # A row id is never used twice, also after its row has been landed and deleted: the file's one writer counts.
@@ -35,21 +36,24 @@ FORM = 2
 TABLE = f"""
 create table if not exists deliveries (
     row_id integer primary key,
-    delivery_id text not null,
     environment text not null,
     received_at integer not null,  -- microseconds since 1970, UTC
-    is_verified integer not null,
     size integer not null,  -- bytes of its body
-    bodies blob  -- one zstd frame: the bodies of the rows before it that have none here, and its own
+    -- In the last row of those that were compressed together: all that is landed of them, one zstd frame. First a line of
+    -- JSON, [row_id, delivery_id, environment, received_at, is_verified, size] of each, then their bodies. The columns
+    -- above say the same once more, for whoever counts what waits.
+    pack blob
 );
 pragma user_version = {FORM};
 """
-INSERT = "insert into deliveries (row_id, delivery_id, received_at, environment, is_verified, size, bodies) values "
-UNREAD = """
-select row_id, delivery_id, environment, received_at, is_verified, {size}, {bodies}
+INSERT = "insert into deliveries (row_id, environment, received_at, size, pack) values "
+PACKS = "select row_id, pack from deliveries where pack is not null and row_id >= ? order by row_id"
+UNREAD_OF_FORM_1 = """
+select row_id, delivery_id, environment, received_at, is_verified, body
 from deliveries where row_id between ? and ? order by row_id
 """
-MEAN_SIZE = "select avg({size}) from (select * from deliveries order by row_id limit 100)"
+TYPES_OF_FORM_1 = [int, str, str, int, int, bytes]
+MEAN_SIZE = "select avg({}) from (select * from deliveries order by row_id limit 100)"
 FIRST = "select row_id, received_at from deliveries order by row_id limit 1"
 # Bodies that came together are compressed together, as most of them is the same: 13 µs and 1/145 of the bytes where each
 # by itself takes 52 µs and 1/10 (200 flags). No more than about this many bytes at once: whoever reads holds them.
@@ -62,6 +66,14 @@ LARGEST_DAMAGE = 100_000
 
 class InboxError(Exception):
     """What was to be kept is not on disk. Nothing of it is: the sender must send it again."""
+
+
+class DamagedError(sqlite3.DatabaseError):
+    """Something in an inbox file is not what was written. What is behind it begins with the row `next_row_id`."""
+
+    def __init__(self, text: str, next_row_id: int):
+        super().__init__(text)
+        self.next_row_id = next_row_id
 
 
 class Batch:
@@ -189,32 +201,33 @@ class InboxFile:
         wait for it as often as there are rows.
         """
         if rows:
-            places = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(rows))
-            numbered = enumerate(self._packed(rows), self._last_row_id + 1)
-            self._connection.execute(
-                INSERT + places, [value for row_id, row in numbered for value in (row_id, *row)]
-            )
+            places = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
+            self._connection.execute(INSERT + places, [value for row in self._packed(rows) for value in row])
             self._last_row_id += len(rows)
         else:
             self._connection.execute(f"pragma user_version = {FORM}")
 
     def _packed(self, rows: list[tuple]) -> Iterator[tuple]:
-        """The rows, the last field of each, its body, replaced by `size` and `bodies`."""
-        bodies, size = [], 0
-        for number, (*known, body) in enumerate(rows, start=1):
+        """The rows of the table: see its columns."""
+        known, bodies, size = [], [], 0
+        for row_id, row in enumerate(rows, self._last_row_id + 1):
+            delivery_id, received_at, environment, is_verified, body = row
+            known.append((row_id, delivery_id, environment, received_at, is_verified, len(body)))
             bodies.append(body)
             size += len(body)
-            is_full = size >= PACK_BYTES or number == len(rows)
-            yield *known, len(body), self._zstd.compress(b"".join(bodies)) if is_full else None
-            if is_full:
-                bodies, size = [], 0
+            pack = None
+            if size >= PACK_BYTES or row is rows[-1]:
+                pack = self._zstd.compress(b"\n".join([json.dumps(known).encode(), b"".join(bodies)]))
+                known, bodies, size = [], [], 0
+            yield row_id, environment, received_at, len(body), pack
 
     def is_usable(self) -> bool:
-        """False if somebody has removed the file (writing on would lose what comes), or if it is large."""
+        """False if somebody has removed the file (writing on would lose what comes), or if it is large or damaged."""
         try:
-            return self.path.stat().st_size < LARGEST_FILE
+            is_small = self.path.stat().st_size < LARGEST_FILE
         except FileNotFoundError:
             return False
+        return is_small and not _damaged(self.path).exists()
 
     def close(self) -> None:
         """Let go: from here on the file belongs to `land`, unless nothing has ever been kept in it."""
@@ -232,9 +245,19 @@ def lock_of(path: Path) -> Path:
     return path.with_suffix(".lock")
 
 
+def _damaged(path: Path) -> Path:
+    """Where this is, the worker of the inbox file `path` begins another one."""
+    return path.with_suffix(".damaged")
+
+
+def mark_damaged(path: Path) -> None:
+    """From here on nothing is added to `path`, but for what its worker has in hand."""
+    _damaged(path).touch()
+
+
 def remove(path: Path) -> None:
     """Remove an inbox file and what belongs to it, the lock last: until then nobody else takes it up."""
-    for suffix in (".sqlite", ".sqlite-wal", ".sqlite-shm", ".landed", ".lock"):
+    for suffix in (".sqlite", ".sqlite-wal", ".sqlite-shm", ".landed", ".damaged", ".lock"):
         path.with_suffix(suffix).unlink(missing_ok=True)
 
 
@@ -262,14 +285,23 @@ def files(folder: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def connect(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """A connection to the inbox file `path`, or None if it has no deliveries in it and never had."""
+    """A connection to the inbox file `path`, or None if it has no deliveries in it and never had.
+
+    Raises sqlite3.Error where the file is damaged, also for a text in it that is none any more.
+    """
     if not path.exists():
         yield None
         return
     connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10)
     with contextlib.closing(connection):
-        tables = connection.execute("select name from sqlite_master where name = 'deliveries'").fetchall()
-        yield connection if tables else None
+        try:
+            tables = connection.execute("select type, name, tbl_name from sqlite_master").fetchall()
+            pages = connection.execute("pragma page_count").fetchone()[0]
+            if ("table", "deliveries", "deliveries") not in tables and (tables or pages > 1):
+                raise sqlite3.DatabaseError(f"its tables are {tables}, where there should be deliveries")
+            yield connection if tables else None
+        except UnicodeDecodeError as error:
+            raise sqlite3.DatabaseError(str(error)) from error
 
 
 def form(connection: sqlite3.Connection) -> int:
@@ -289,61 +321,86 @@ def backlog(folder: Path) -> tuple[int, int | None]:
 
 
 def unread(connection: sqlite3.Connection, first: int, last: int) -> Iterator[tuple]:
-    """Row id, delivery id, environment, µs of receipt, whether verified, and body of the rows `first` to `last`.
+    """Row id, delivery id, environment, µs of receipt, whether verified, and body of all rows from `first` to `last`.
 
     Raises sqlite3.Error where the file is damaged.
     """
-    unpack = _unpacked if form(connection) >= 2 else lambda rows: ((*known, body) for *known, _, body in rows)
-    yield from unpack(connection.execute(_in_form_of(connection, UNREAD), [first, last]))
+    expected = first
+    for row in (_unread if form(connection) >= 2 else _unread_of_form_1)(connection, first, last):
+        if row[0] != expected:
+            raise DamagedError(f"there is nothing in it of the rows {expected} to {row[0] - 1}", row[0])
+        yield row
+        expected += 1
+    if expected <= last:
+        raise DamagedError(f"there is nothing in it of the rows {expected} to {last}", last + 1)
 
 
-def _unpacked(rows: Iterable[tuple]) -> Iterator[tuple]:
-    """Of the first bodies in a pack the rows may be gone, so places are counted from its end."""
-    zstd, waiting = zstandard.ZstdDecompressor(), []
-    for *known, size, packed in rows:
-        waiting.append((known, size))
-        if packed is None:
-            continue
+def _unread(connection: sqlite3.Connection, first: int, last: int) -> Iterator[tuple]:
+    zstd = zstandard.ZstdDecompressor()
+    for row_id, pack in connection.execute(PACKS, [first]):
         try:
-            bodies = zstd.decompress(packed)
-        except (zstandard.ZstdError, MemoryError) as error:  # MemoryError: of a size that cannot be
-            raise sqlite3.DatabaseError(f"the bodies up to row {known[0]} are damaged: {error}") from error
-        start = len(bodies) - sum(size for _, size in waiting)
-        if start < 0:
-            raise sqlite3.DatabaseError(
-                f"there are no bodies to all rows from {waiting[0][0][0]} to {known[0]}"
-            )
-        for known, size in waiting:
-            yield *known, bodies[start : start + size]
+            head, _, bodies = zstd.decompress(pack).partition(b"\n")
+            known = json.loads(head)
+            if known[-1][0] != row_id:
+                raise ValueError(f"they are of row {known[-1][0]}")
+        except (zstandard.ZstdError, ValueError, TypeError, MemoryError) as error:
+            raise DamagedError(f"the bodies up to row {row_id} are damaged: {error}", row_id + 1) from error
+        start = 0
+        for *of_row, size in known:
+            if of_row[0] > last:
+                return
+            if of_row[0] >= first:
+                yield *of_row, bodies[start : start + size]
             start += size
-        waiting.clear()
+
+
+def _unread_of_form_1(connection: sqlite3.Connection, first: int, last: int) -> Iterator[tuple]:
+    for row in connection.execute(UNREAD_OF_FORM_1, [first, last]):
+        if [*map(type, row)] != TYPES_OF_FORM_1 or not 0 <= row[3] < 2**52:
+            raise DamagedError(f"the row {row[0]} is damaged", row[0] + 1)
+        yield row
 
 
 def damage(connection: sqlite3.Connection, last: int) -> sqlite3.Error | None:
     """What is wrong with the rows up to `last`, or None."""
     try:
-        collections.deque(unread(connection, 1, last), maxlen=0)
+        first = connection.execute("select min(row_id) from deliveries").fetchone()[0]
+        if first is not None and first <= last:
+            collections.deque(unread(connection, first, last), maxlen=0)
     except sqlite3.Error as error:
         return error
 
 
+def damage_of_all(connection: sqlite3.Connection) -> sqlite3.Error | None:
+    """What is wrong with the file, or None: also that rows are missing, which only the whole file tells."""
+    try:
+        said = connection.execute("pragma quick_check(1)").fetchone()[0]
+        if said != "ok":
+            return sqlite3.DatabaseError(said)
+        newest, strays = connection.execute(
+            "select max(row_id), count(*) - count(row_id) from deliveries"
+        ).fetchone()
+        if strays:
+            return sqlite3.DatabaseError(f"{strays} rows have no number")
+    except sqlite3.Error as error:
+        return error
+    return damage(connection, newest or 0)
+
+
 def next_readable(connection: sqlite3.Connection, first: int, last: int) -> int:
     """The first row from `first` on that can be read; last + 1 if none can, or only behind very large damage."""
-    for row_id in range(first, min(last + 1, first + LARGEST_DAMAGE)):
-        with contextlib.suppress(sqlite3.Error):
-            if next(unread(connection, row_id, last), None):
-                return row_id
+    row_id = first
+    for _ in range(LARGEST_DAMAGE):
+        if row_id > last:
+            break
+        try:
+            next(unread(connection, row_id, last))
+            return row_id
+        except DamagedError as error:
+            row_id = error.next_row_id
+        except sqlite3.Error:
+            row_id += 1
     return last + 1
-
-
-def _in_form_of(connection: sqlite3.Connection, query: str) -> str:
-    """The query with the names that sizes and bodies have in the form of the file."""
-    names = (
-        {"size": "size", "bodies": "bodies"}
-        if form(connection) >= 2
-        else {"size": "length(body)", "bodies": "body"}
-    )
-    return query.format(**names)
 
 
 def mean_size(folder: Path) -> float:
@@ -352,5 +409,6 @@ def mean_size(folder: Path) -> float:
     for path in files(folder):
         with contextlib.suppress(sqlite3.Error), connect(path) as connection:
             if connection:
-                means += filter(None, connection.execute(_in_form_of(connection, MEAN_SIZE)).fetchone())
+                size = "size" if form(connection) >= 2 else "length(body)"
+                means += filter(None, connection.execute(MEAN_SIZE.format(size)).fetchone())
     return sum(means) / len(means) if means else 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import re
 import shutil
 import sqlite3
@@ -309,25 +310,84 @@ def test_put__the_same_many_times__takes_hardly_more_room_than_once(settings):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "said", "left"),
     [
         (
-            "update deliveries set bodies = substr(bodies, 1, 20) where row_id = 3",
-            "bodies up to row 3 are damaged",
+            "update deliveries set pack = substr(pack, 1, 20) where row_id = 3",
+            "up to row 3 are damaged",
+            "345",
         ),
-        ("update deliveries set bodies = zeroblob(50) where row_id = 3", "bodies up to row 3 are damaged"),
-        ("delete from deliveries where row_id = 3", "no bodies to all rows from 1 to 6"),
+        ("update deliveries set pack = zeroblob(50) where row_id = 3", "up to row 3 are damaged", "345"),
+        ("update deliveries set pack = 'text' where row_id = 3", "up to row 3 are damaged", "345"),
+        ("update deliveries set pack = 7 where row_id = 3", "up to row 3 are damaged", "345"),
+        (
+            "update deliveries set pack = (select max(pack) from deliveries) where pack is not null",
+            "of row",
+            None,
+        ),
+        ("delete from deliveries where row_id = 3", "nothing in it of the rows 1 to 3", "345"),
+        ("update deliveries set pack = null where row_id = 3", "nothing in it of the rows 1 to 3", "345"),
+        ("delete from deliveries where row_id in (3, 4)", "nothing in it of the rows 1 to 3", "345"),
+        ("update deliveries set pack = null where row_id = 6", "nothing in it of the rows 4 to 6", "012"),
+        ("update deliveries set row_id = 7 where row_id = 6", "of row 6", "012"),
+        ("update deliveries set size = -5, received_at = 'x', environment = 'y'", None, "012345"),
     ],
 )
-def test_unread__a_damaged_pack__an_error_and_no_wrong_body(settings, damage, said):
+def test_unread__damaged__an_error_and_no_wrong_body(settings, environ, damage, said, left):
     file = inbox.InboxFile(settings.inbox_dir)
-    for _ in range(2):
-        file.append([(str(number), 0, "production", 1, os.urandom(30)) for number in range(3)])
+    put = [(str(number), number, "production", 1, b"%d" % number) for number in range(6)]
+    for rows in (put[:3], put[3:]):
+        file.append(rows)
     file.close()
     with inbox.connect(file.path) as connection:
         connection.execute(damage)
-        with pytest.raises(sqlite3.DatabaseError, match=said):
-            list(inbox.unread(connection, 1, 6))
+        last = connection.execute("select max(row_id) from deliveries").fetchone()[0]
+        assert (said or "None") in str(inbox.damage(connection, last))
+    assert len(landing.land(settings).unreadable) == bool(said)
+    found = landed(environ, "delivery_id, body")
+    assert all(delivery_id == body for delivery_id, body in found)
+    assert left in (None, "".join(delivery_id for delivery_id, _ in found))
+
+
+def test_unread__one_bit_is_another_anywhere__no_wrong_body_and_the_other_file_is_landed(settings, environ):
+    """By hand, for an hour: BITS=3000."""
+    chance = random.Random(20261126)
+    for _ in range(int(os.environ.get("BITS", "60"))):
+        file = inbox.InboxFile(settings.inbox_dir)
+        put = {f"{number:04}": chance.randbytes(chance.choice([3, 300, 3000])) for number in range(6)}
+        rows = [(name, 1, "production", 1, body) for name, body in put.items()]
+        file.append(rows[:3])
+        file.append(rows[3:])
+        file.close()
+        content = bytearray(file.path.read_bytes())
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        file.path.write_bytes(content)
+        other = inbox.InboxFile(settings.inbox_dir)
+        other.append([("other", 1, "production", 1, b"other")])
+        other.close()
+        unreadable = landing.land(settings).unreadable
+        with landing.open_warehouse(settings, print) as warehouse:
+            found = dict(
+                warehouse.execute(
+                    "select delivery_id, coalesce(try(from_base64(body)), encode(body)) from landing.webhooks"
+                ).fetchall()
+            )
+            warehouse.execute("delete from landing.webhooks")
+        assert found.pop("other") == b"other"
+        assert found.items() <= put.items()
+        assert len(found) == 6 or unreadable
+        for path in inbox.files(settings.inbox_dir):
+            inbox.remove(path)
+
+
+def test_put__file_marked_as_damaged__begins_a_new_one(box, settings):
+    box.put("production", True, b"1")
+    [path] = inbox.files(settings.inbox_dir)
+    inbox.mark_damaged(path)
+    box.put("production", True, b"2")
+    assert len(inbox.files(settings.inbox_dir)) == 2
+    landing.land(settings)
+    assert path not in inbox.files(settings.inbox_dir) and not list(settings.inbox_dir.glob("*.damaged"))
 
 
 def test_unread__one_byte_of_a_body_is_another__is_seen(settings):

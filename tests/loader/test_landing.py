@@ -283,14 +283,35 @@ def test_land__a_damaged_file__all_that_can_be_read_is_landed_and_each_run_fails
     other.close()
     for _ in range(3):
         [said] = landing.land(settings).unreadable
-        assert str(damaged) in said and "is damaged" in said
+        assert str(damaged) in said and "is damaged" in said and ("once more" in said) == (worker == "living")
         bodies = [body.encode() for (body,) in landed(environ, "body")]
         assert len(bodies) == len(set(bodies)) and set(bodies) <= {*put, b"in another file"}
         assert b"in another file" in bodies and put[0] in bodies and put[-1] in bodies
         assert 200 - 45 < len(bodies) < 200
         assert damaged.exists()
+    box.put("production", True, b"meanwhile")
     box.close()
     assert command(environ, "land").returncode == 1 and damaged.exists()
+    assert ("meanwhile",) in landed(environ, "body")
+    for path in settings.inbox_dir.glob(f"{damaged.stem}.*"):
+        path.unlink()
+    assert command(environ, "land").returncode == 0 and list(settings.inbox_dir.iterdir()) == []
+
+
+def test_land__somebody_else_has_locked_a_living_file__is_said_and_nothing_is_lost(
+    box, settings, environ, monkeypatch
+):
+    fill(box, 3)
+    [path] = inbox.files(settings.inbox_dir)
+    connect = sqlite3.connect
+    other = connect(path, isolation_level=None)
+    other.execute("begin immediate")
+    monkeypatch.setattr(sqlite3, "connect", lambda *of, **options: connect(*of, **options | {"timeout": 0}))
+    [said] = landing.land(settings).unreadable
+    assert "locked" in said and "Nothing of it is lost" in said and "damaged" not in said
+    other.close()
+    assert landing.land(settings).unreadable == []
+    assert landed(environ, "body") == bodies(3) and inbox.backlog(settings.inbox_dir)[0] == 0
 
 
 def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(settings, environ):
@@ -301,7 +322,7 @@ def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(s
     box.close()
     [path] = inbox.files(settings.inbox_dir)
     with inbox.connect(path) as source:
-        source.execute("update deliveries set bodies = zeroblob(9) where row_id = 2")
+        source.execute("update deliveries set pack = zeroblob(9) where row_id = 2")
     with landing.open_warehouse(settings, print) as warehouse:
         warehouse.execute("insert into landing.inbox_progress values (?, 2)", [path.name])
     assert len(landing.land(settings).unreadable) == 1

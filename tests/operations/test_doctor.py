@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import hmac
 import json
+import sqlite3
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -99,6 +100,15 @@ def test_inbox__damaged_file__is_named(settings):
     path.write_bytes(content)
     ((verdict, text),) = findings(settings, "inbox")
     assert verdict == "fail" and path.name in text
+
+
+def test_inbox__bodies_that_their_checksum_is_not_of__are_named(settings):
+    receive(settings, b"{}")
+    (path,) = settings.inbox_dir.glob("*.sqlite")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("update deliveries set pack = zeroblob(20)")
+    ((verdict, text),) = findings(settings, "inbox")
+    assert verdict == "fail" and path.name in text and "bodies" in text
 
 
 def test_warehouse__truncated__fails_and_points_to_the_recovery(warehouse):

@@ -210,7 +210,7 @@ def compressed_bodies(settings) -> list[bytes]:
     """As they are in the inbox, where each was put by itself."""
     [path] = inbox.files(settings.inbox_dir)
     with inbox.connect(path) as connection:
-        return [packed for (packed,) in connection.execute("select bodies from deliveries").fetchall()]
+        return [packed for (packed,) in connection.execute("select pack from deliveries").fetchall()]
 
 
 def test_erase__bytes_on_uncompressed_storage__are_in_no_file_and_those_of_another_are(
