@@ -186,7 +186,7 @@ def _inbox_files(settings: Settings) -> Iterator[Finding]:
     for path in paths:
         try:
             with inbox.connect(path) as connection:
-                said = connection and inbox.damage_of_all(connection)
+                said = connection and (inbox.damage_between_rows(connection) or inbox.damage(connection))
         except sqlite3.Error as error:
             said = error
         if said:

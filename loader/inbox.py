@@ -180,6 +180,7 @@ class InboxFile:
         _make_folder(folder)
         self.path = folder / f"{Identifiers().next()[0]}.sqlite"
         self._connection: sqlite3.Connection | None = None
+        self._damaged = _damaged(self.path)
         self._last_row_id = 0
         self._zstd = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
         self._lock = lock.create_held(lock_of(self.path))
@@ -217,7 +218,7 @@ class InboxFile:
             size += len(body)
             pack = None
             if size >= PACK_BYTES or row is rows[-1]:
-                pack = self._zstd.compress(b"\n".join([json.dumps(known).encode(), b"".join(bodies)]))
+                pack = self._zstd.compress(b"".join([json.dumps(known).encode(), b"\n", *bodies]))
                 known, bodies, size = [], [], 0
             yield row_id, environment, received_at, len(body), pack
 
@@ -227,7 +228,7 @@ class InboxFile:
             is_small = self.path.stat().st_size < LARGEST_FILE
         except FileNotFoundError:
             return False
-        return is_small and not _damaged(self.path).exists()
+        return is_small and not self._damaged.exists()
 
     def close(self) -> None:
         """Let go: from here on the file belongs to `land`, unless nothing has ever been kept in it."""
@@ -361,30 +362,28 @@ def _unread_of_form_1(connection: sqlite3.Connection, first: int, last: int) -> 
         yield row
 
 
-def damage(connection: sqlite3.Connection, last: int) -> sqlite3.Error | None:
-    """What is wrong with the rows up to `last`, or None."""
+def damage(connection: sqlite3.Connection, last: int | None = None) -> sqlite3.Error | None:
+    """What is wrong with the rows, those up to `last` or all, or None."""
     try:
-        first = connection.execute("select min(row_id) from deliveries").fetchone()[0]
+        first, newest = connection.execute("select min(row_id), max(row_id) from deliveries").fetchone()
+        last = newest if last is None else last
         if first is not None and first <= last:
             collections.deque(unread(connection, first, last), maxlen=0)
     except sqlite3.Error as error:
         return error
 
 
-def damage_of_all(connection: sqlite3.Connection) -> sqlite3.Error | None:
-    """What is wrong with the file, or None: also that rows are missing, which only the whole file tells."""
+def damage_between_rows(connection: sqlite3.Connection) -> sqlite3.Error | None:
+    """What is wrong with the file, or None: that rows are missing, say, which those that are there do not tell."""
     try:
         said = connection.execute("pragma quick_check(1)").fetchone()[0]
         if said != "ok":
             return sqlite3.DatabaseError(said)
-        newest, strays = connection.execute(
-            "select max(row_id), count(*) - count(row_id) from deliveries"
-        ).fetchone()
+        strays = connection.execute("select count(*) - count(row_id) from deliveries").fetchone()[0]
         if strays:
             return sqlite3.DatabaseError(f"{strays} rows have no number")
     except sqlite3.Error as error:
         return error
-    return damage(connection, newest or 0)
 
 
 def next_readable(connection: sqlite3.Connection, first: int, last: int) -> int:

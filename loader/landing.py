@@ -115,6 +115,21 @@ def is_passing(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
 
 
+def not_landed(path: Path, error: sqlite3.Error, worker_is_dead: bool) -> str:
+    """What to say of an inbox file with which something is wrong."""
+    if is_passing(error):
+        return (
+            f"{path} cannot be read or emptied now ({error}). Nothing of it is lost: the next `land` goes on."
+        )
+    said = f"{path} is damaged ({error}); what could be read has been landed, the rest is lost. The file stays for you "
+    if worker_is_dead:
+        return said + "to look at: move it away, or every `land` will say so again."
+    return said + (
+        "to look at. Its worker goes on in another one: let `land` run once more, then move it away, with "
+        f"{path.stem}.* that belong to it."
+    )
+
+
 def row_group_for(mean_bytes: float) -> int:
     """How many rows with bodies of that size make a row group."""
     steps = int(ROW_GROUP_BYTES / max(mean_bytes, 1) / ROW_GROUP_STEP)
@@ -215,25 +230,14 @@ class Run:
                     if source:
                         self.land_deliveries(source, path.name, keep=worker_is_dead)
             except sqlite3.Error as error:
-                self.landed.unreadable.append(self._not_landed(path, error, worker_is_dead))
+                if not (worker_is_dead or is_passing(error)):
+                    inbox.mark_damaged(path)
+                self.landed.unreadable.append(not_landed(path, error, worker_is_dead))
                 return
             if worker_is_dead:
                 inbox.mark_landed(path)
                 self.warehouse.execute("delete from landing.inbox_progress where inbox_file = ?", [path.name])
                 inbox.remove(path)
-
-    def _not_landed(self, path: Path, error: sqlite3.Error, worker_is_dead: bool) -> str:
-        """What to say of a file with which something is wrong; its worker goes on in another one if it is damaged."""
-        if is_passing(error):
-            return f"{path} cannot be read or emptied now ({error}). Nothing of it is lost: the next `land` goes on."
-        said = f"{path} is damaged ({error}); what could be read has been landed, the rest is lost. The file stays for you "
-        if worker_is_dead:
-            return said + "to look at: move it away, or every `land` will say so again."
-        inbox.mark_damaged(path)
-        return said + (
-            "to look at. Its worker goes on in another one: let `land` run once more, then move it away, with "
-            f"{path.stem}.* that belong to it."
-        )
 
     def land_deliveries(self, source: sqlite3.Connection, name: str, keep: bool) -> None:
         """Batch by batch up to the last delivery there is now, however fast new ones arrive.
@@ -258,7 +262,7 @@ class Run:
                 damage = damage or error
                 done = inbox.next_readable(source, done + 1, last) - 1
         if keep:  # and so to be removed
-            damage = damage or inbox.damage_of_all(source)
+            damage = damage or inbox.damage_between_rows(source)
         if damage:
             raise damage
         if not keep:

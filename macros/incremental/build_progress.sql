@@ -32,10 +32,15 @@
     where older.model = newer.model and older.recording < newer.recording
 {% endmacro %}
 
+{#- False while parsing, and where nothing is built. -#}
+{% macro is_built_now() %}
+    {{ return(execute and flags.WHICH not in ['compile', 'generate']) }}
+{% endmacro %}
+
 {#- The one value of a query; `otherwise` while parsing, and where nothing is built (`dbt compile` and `dbt docs
     generate` work before the first run, and show the models as they are built from nothing). -#}
 {% macro scalar(query, otherwise) %}
-    {%- if not execute or flags.WHICH in ['compile', 'generate'] -%}{{ return(otherwise) }}{%- endif -%}
+    {%- if not is_built_now() -%}{{ return(otherwise) }}{%- endif -%}
     {{ return(run_query(query).columns[0].values()[0]) }}
 {% endmacro %}
 
@@ -47,7 +52,7 @@
       is_same              whether it was built with that fingerprint
     Asked once per model, and kept with it (`model` lives as long as the model is worked on). -#}
 {% macro progress() %}
-    {%- if not execute or flags.WHICH in ['compile', 'generate'] -%}
+    {%- if not is_built_now() -%}
         {{ return({'built_up_to': 0, 'sources_built_up_to': 0, 'fingerprint': '', 'is_same': false}) }}
     {%- endif -%}
     {%- if 'progress' in model -%}{{ return(model['progress']) }}{%- endif -%}
@@ -99,7 +104,7 @@
 
 {#- True where the model in hand is made anew although it is there: until the new one takes its place, it can be read. -#}
 {% macro replaces_itself() %}
-    {%- if not execute or flags.WHICH in ['compile', 'generate'] or builds_on_itself() -%}{{ return(false) }}{%- endif -%}
+    {%- if not is_built_now() or builds_on_itself() -%}{{ return(false) }}{%- endif -%}
     {{ return(load_relation(this) is not none) }}
 {% endmacro %}
 

@@ -350,7 +350,7 @@ def test_unread__damaged__an_error_and_no_wrong_body(settings, environ, damage, 
 
 
 def test_unread__one_bit_is_another_anywhere__no_wrong_body_and_the_other_file_is_landed(settings, environ):
-    """By hand, for an hour: BITS=3000."""
+    """By hand, in two minutes: BITS=1500."""
     chance = random.Random(20261126)
     for _ in range(int(os.environ.get("BITS", "60"))):
         file = inbox.InboxFile(settings.inbox_dir)

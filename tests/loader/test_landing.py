@@ -291,7 +291,9 @@ def test_land__a_damaged_file__all_that_can_be_read_is_landed_and_each_run_fails
         assert damaged.exists()
     box.put("production", True, b"meanwhile")
     box.close()
-    assert command(environ, "land").returncode == 1 and damaged.exists()
+    ran = command(environ, "land")
+    assert ran.returncode == 1 and damaged.exists()
+    assert str(damaged) in ran.stderr and "Traceback" not in ran.stderr
     assert ("meanwhile",) in landed(environ, "body")
     for path in settings.inbox_dir.glob(f"{damaged.stem}.*"):
         path.unlink()
