@@ -2,10 +2,10 @@
 
 with clocks as (
 
-    -- The only clock there is: when the environment was last heard of.
-    select environment, max(received_at) as last_received_at
-    from {{ ref('int_deliveries') }}
-    group by environment
+    select
+        environment,
+        last_received_at
+    from {{ ref('int_environments') }}
 
 ),
 

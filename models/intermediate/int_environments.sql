@@ -1,0 +1,9 @@
+{{ config(materialized='view') }}
+
+-- The environment's clock is the time of its newest delivery, whatever its kind: quarantined deliveries and those of test
+-- identities move it too. Nothing else says that time has passed.
+select
+    environment,
+    max(received_at) as last_received_at
+from {{ ref('int_deliveries') }}
+group by environment
