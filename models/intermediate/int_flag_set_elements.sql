@@ -110,8 +110,8 @@ described as {{ evaluated_once() }} (
     -- Once per distinct element; DuckDB would work it out for each element of each set.
     select
         *,
-        {{ stable_hash("concat_ws('|', enabled, value_type, coalesce(value, ''), assignment_reason, variation)") }} as state_hash,
-        {{ stable_hash("concat_ws('|', feature_id, enabled, assignment_reason, variation)") }} as exposure_hash,
+        {{ content_hash(text_of(['enabled', 'value_type', 'value', 'assignment_reason', 'variation'])) }} as state_hash,
+        {{ content_hash(text_of(['feature_id', 'enabled', 'assignment_reason', 'variation'])) }} as exposure_hash,
         case
             when element = '' then 'not_json'
             when feature_id is null or enabled is null then 'flag_without_id_or_state'
