@@ -60,26 +60,17 @@ select
         false
     ) as is_test_identity,
     payloads.bytes,
-    {% if replaces_itself() -%}
-    -- What has a number keeps it: models built from this one may not have taken in what the deliveries were numbered anew
-    -- with, and would take all of it in a second time.
-    coalesce(known._build_number, deliveries._build_number) as _build_number,
-    {%- else -%}
     deliveries._build_number,
-    {%- endif %}
 
     deliveries.received_at,
     deliveries.landed_at
 from {{ ref('stg_flagsmith__deliveries') }} as deliveries
 inner join payloads on deliveries.payload_hash = payloads.payload_hash
-{%- if replaces_itself() %}
-left join {{ this }} as known on deliveries.delivery_id = known.delivery_id
-{%- endif %}
 where
     {{ is_to_be_taken_in('deliveries') }}
     {%- if builds_on_itself() %}
-    -- Where the deliveries were numbered anew (a rebuild of that model alone), most are known here. Otherwise none is, and
-    -- ids begin with the time of receipt: known ones from before the earliest new one are not read (1,000,000: 0.05 s).
+    -- None is known here, unless this model has taken in more than it recorded. Ids begin with the time of receipt: those
+    -- from before the earliest new one are not read (1,000,000: 0.05 s).
     and deliveries.delivery_id not in (
         select delivery_id from {{ this }}
         where

@@ -1,4 +1,7 @@
-{{ config(meta={'built_from': ['stg_flagsmith__payloads']}) }}
+{{ config(
+    pre_hook="{{ describe_kept_flags() }}",
+    meta={'built_from': ['stg_flagsmith__payloads']},
+) }}
 
 with fresh as (
 
@@ -120,8 +123,8 @@ described as {{ evaluated_once() }} (
     -- Once per distinct element; DuckDB would work it out for each element of each set.
     select
         *,
-        {{ content_hash(text_of(['enabled', 'value_type', 'value', 'assignment_reason', 'variation'])) }} as state_hash,
-        {{ content_hash(text_of(['feature_id', 'enabled', 'assignment_reason', 'variation'])) }} as exposure_hash
+        {{ flag_state_hash() }} as state_hash,
+        {{ flag_exposure_hash() }} as exposure_hash
     from with_variation
 
 ),
