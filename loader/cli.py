@@ -108,7 +108,7 @@ def _replay(settings: Settings, files: list[BinaryIO], environment: str | None) 
 def refresh() -> None:
     """Land, build the marts, publish them. For cron: leaves at once while another refresh is at work."""
     from loader.publish import publish
-    from loader.refresh import build
+    from loader.refresh import build, kept_history
     from loader.status import recorded_refresh
 
     started = time.monotonic()
@@ -123,9 +123,17 @@ def refresh() -> None:
         locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say))
         landed = _land(settings)
         record["landed"] = landed.deliveries
+        record["kept_history"] = kept_before = kept_history(settings)
         record["built"] = built = build(settings)
+        record["kept_history"] = kept = kept_history(settings)
         record["published"] = published = str(publish(settings, _say))
         _fail_if_unreadable(landed)
+    if newly_kept := sorted(kept.keys() - kept_before.keys()):
+        click.echo(
+            f"{', '.join(newly_kept)}: what is older than {max(kept.values())} stays as an earlier logic made it, since "
+            "retention has deleted the deliveries; what is newer is made by the new logic. See docs/privacy.md.",
+            err=True,
+        )
     seconds = time.monotonic() - started
     click.echo(
         f"Refreshed in {seconds:.1f} s: {landed.deliveries:,} deliveries landed; {built}; "

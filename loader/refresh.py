@@ -3,8 +3,16 @@
 import os
 from collections import Counter
 
+import duckdb
+
 from loader import LoaderError
 from loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
+
+KEPT = """
+select model, kept_before from intermediate.build_progress
+where kept_before is not null
+qualify recording = max(recording) over (partition by model) order by model
+"""
 
 
 class BuildError(LoaderError):
@@ -33,3 +41,17 @@ def build(settings: Settings) -> str:
     if not outcome.success:
         raise BuildError(f"dbt build failed ({summary}); what failed is above, and in logs/dbt.log.")
     return summary
+
+
+def kept_history(settings: Settings) -> dict[str, str]:
+    """Return the models that hold history as an earlier logic made it, each with the day up to which they do.
+
+    Such history is there where retention has pruned the deliveries: see docs/privacy.md.
+    """
+    if not settings.warehouse_file.exists():
+        return {}
+    with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
+        try:
+            return {model: str(before.date()) for model, before in warehouse.execute(KEPT).fetchall()}
+        except (duckdb.CatalogException, duckdb.BinderException):  # not built yet, or by an earlier release
+            return {}

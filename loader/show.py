@@ -18,6 +18,10 @@ def show_status(status: dict) -> None:
     console = Console(highlight=False)
     now = datetime.fromisoformat(status["at"])
     console.print(_refresh(status["refresh"], now))
+    if kept := (status["refresh"] or {}).get("kept_history"):
+        console.print(
+            f"Older than {max(kept.values())} as an earlier logic made it, newer by today's: {', '.join(sorted(kept))}"
+        )
     console.print(_inbox(status["inbox"]))
     _table(
         console,

@@ -10,8 +10,9 @@
 
 {% macro duckdb__create_landing() %}
     {%- set landing = source('landing', 'webhooks') -%}
-    create schema if not exists {{ landing.without_identifier() }};
-    create table if not exists {{ landing }} (
+    create schema if not exists {{ landing.without_identifier().render() }};
+    -- `render`: with `dbt run --empty` the relation itself is a query that yields nothing.
+    create table if not exists {{ landing.render() }} (
         delivery_id varchar not null,
         environment varchar not null,
         received_at timestamp not null,

@@ -63,3 +63,21 @@
 {% macro default__json_quoted(text) %}{{ refuse_engine('json_quoted', 'parse_json') }}{% endmacro %}
 
 {% macro duckdb__json_quoted(text) -%} cast(to_json({{ text }}) as varchar) {%- endmacro %}
+
+
+{#- A JSON string's text; null for anything else. -#}
+{% macro json_string(json) -%}
+    case when cast({{ json }} as varchar) like '"%' then {{ json_text(json) }} end
+{%- endmacro %}
+
+
+{#- A JSON integer of 64 bits; null for anything else: `"1"`, `1.0` and `true` are none. -#}
+{% macro json_integer(json) -%}
+    case when {{ regex_matches('cast(' ~ json ~ ' as varchar)', '^-?[0-9]+$') }} then try_cast(cast({{ json }} as varchar) as bigint) end
+{%- endmacro %}
+
+
+{#- A JSON boolean; null for anything else: `"true"` and `1` are none. -#}
+{% macro json_boolean(json) -%}
+    case when cast({{ json }} as varchar) in ('true', 'false') then cast({{ json }} as varchar) = 'true' end
+{%- endmacro %}

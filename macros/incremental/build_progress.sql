@@ -12,7 +12,10 @@
       vars        vars that its rows depend on. -#}
 
 {#- The relation that holds the progress: one row per model and recording. Recordings are counted, not timed, so that a
-    clock set back cannot bring an older row forward. -#}
+    clock set back cannot bring an older row forward.
+      numbering    the build with which the numbering of deliveries began that the model was built with
+      kept_before  what the model holds of the time before is as an earlier logic made it; null for nothing such
+      logic_version  that of the models that recorded it -#}
 {% macro build_progress() %}
     {{ return(api.Relation.create(
         database=target.database,
@@ -27,14 +30,39 @@
     create table if not exists {{ build_progress() }} (
         model varchar, build_number bigint, fingerprint varchar, recording bigint
     );
+    {% for column, type in [('numbering', 'bigint'), ('kept_before', 'timestamp'), ('logic_version', 'bigint')] -%}
+    alter table {{ build_progress() }} add column if not exists {{ column }} {{ type }};
+    {% endfor -%}
     delete from {{ build_progress() }} as older
     using {{ build_progress() }} as newer
     where older.model = newer.model and older.recording < newer.recording
 {% endmacro %}
 
+{#- The version of what the models mean. It rises with every change after which rows must be made anew. -#}
+{% macro logic_version() %}{{ return(3) }}{% endmacro %}
+
+{#- Stops a run over a warehouse that a later version of the models has built: it would take new meanings for its own. -#}
+{% macro refuse_later_logic() %}
+    {%- if is_built_now() -%}
+    {%- set built_with = scalar('select coalesce(max(logic_version), 0) from ' ~ build_progress(), 0) | int -%}
+    {%- if built_with > flagsmith_warehouse.logic_version() -%}
+    {{ exceptions.raise_compiler_error(
+        build_progress() ~ ' says that this warehouse was built by a later release of flagsmith_warehouse (logic version ' ~ built_with
+        ~ '; this one has ' ~ flagsmith_warehouse.logic_version() ~ '). Nothing was changed. Install that release again, or restore the '
+        ~ 'backup from before the upgrade.'
+    ) }}
+    {%- endif -%}
+    {%- endif -%}
+{% endmacro %}
+
 {#- False while parsing, and where nothing is built. -#}
 {% macro is_built_now() %}
-    {{ return(execute and flags.WHICH not in ['compile', 'generate']) }}
+    {{ return(execute and flags.WHICH not in ['compile', 'generate', 'list', 'show']) }}
+{% endmacro %}
+
+{#- True with `dbt run --empty`: models are run on no rows, to see that they run. Nothing is taken in. -#}
+{% macro is_empty_run() %}
+    {{ return(true if flags.EMPTY else false) }}
 {% endmacro %}
 
 {#- The one value of a query; `otherwise` while parsing, and where nothing is built (`dbt compile` and `dbt docs
@@ -48,25 +76,39 @@
       built_up_to          the number of the last build whose deliveries it has taken in; 0 for none
       sources_built_up_to  the number up to which all that it is built from have come
       fingerprint          what its rows depend on besides the deliveries, as one hash: the version of the models' logic,
-                           what it says it depends on (`declared`, `vars`), and the fingerprints of its sources
+                           what it says it depends on (`declared`, `vars`), the numbering of deliveries, and the
+                           fingerprints of its sources
       is_same              whether it was built with that fingerprint
+      numbering            the numbering of deliveries that it is built with
+      is_same_numbering    whether it was built with that numbering
+      kept_before          what the progress table says
     Asked once per model, and kept with it (`model` lives as long as the model is worked on). -#}
 {% macro progress() %}
     {%- if not is_built_now() -%}
-        {{ return({'built_up_to': 0, 'sources_built_up_to': 0, 'fingerprint': '', 'is_same': false}) }}
+        {{ return({
+            'built_up_to': 0, 'sources_built_up_to': 0, 'fingerprint': '', 'is_same': false, 'numbering': 0,
+            'is_same_numbering': false, 'kept_before': none,
+        }) }}
     {%- endif -%}
     {%- if 'progress' in model -%}{{ return(model['progress']) }}{%- endif -%}
-    {%- set logic_version = '2' -%}
     {%- set meta = config.get('meta', {}) -%}
     {%- set sources = meta.get('built_from', []) -%}
     {%- set rows = run_query(
-        "select model, arg_max(build_number, recording), arg_max(fingerprint, recording) from " ~ build_progress()
-        ~ " where model in ('" ~ ([this.identifier] + sources) | join("', '") ~ "') group by model"
+        "select model, build_number, fingerprint, coalesce(numbering, 0), cast(kept_before as varchar) from " ~ build_progress()
+        ~ " where model in ('" ~ ([this.identifier] + sources) | join("', '") ~ "') order by recording"
     ) -%}
     {%- set latest = {} -%}
-    {%- for row in rows -%}{%- do latest.update({row[0]: {'build_number': row[1] | int, 'fingerprint': row[2]}}) -%}{%- endfor -%}
-    {%- set nothing = {'build_number': 0, 'fingerprint': ''} -%}
-    {%- set parts = [logic_version] -%}
+    {%- for row in rows -%}
+        {%- do latest.update({row[0]: {
+            'build_number': row[1] | int, 'fingerprint': row[2], 'numbering': row[3] | int, 'kept_before': row[4],
+        }}) -%}
+    {%- endfor -%}
+    {%- set nothing = {'build_number': 0, 'fingerprint': '', 'numbering': none, 'kept_before': none} -%}
+    {%- set own = latest.get(this.identifier, nothing) -%}
+    {%- set numberings = [] -%}
+    {%- for source in sources if source in latest -%}{%- do numberings.append(latest[source].numbering) -%}{%- endfor -%}
+    {%- set numbering = (numberings | max if numberings else 0) if sources else flagsmith_warehouse.numbering(own.numbering) -%}
+    {%- set parts = [flagsmith_warehouse.logic_version() | string, numbering | string] -%}
     {%- for name in meta.get('vars', []) -%}
         {%- do parts.append(tojson(var(name, none))) -%}
     {%- endfor -%}
@@ -81,13 +123,15 @@
         {%- do parts.append(latest.get(source, nothing).fingerprint) -%}
         {%- do numbers.append(latest.get(source, nothing).build_number) -%}
     {%- endfor -%}
-    {%- set own = latest.get(this.identifier, nothing) -%}
     {%- set fingerprint = local_md5(parts | join('|')) -%}
     {%- do model.update({'progress': {
         'built_up_to': own.build_number,
         'sources_built_up_to': numbers | min if numbers else 0,
         'fingerprint': fingerprint,
         'is_same': own.fingerprint == fingerprint,
+        'numbering': numbering,
+        'is_same_numbering': own.numbering == numbering,
+        'kept_before': own.kept_before,
     }}) -%}
     {{ return(model['progress']) }}
 {% endmacro %}
@@ -96,16 +140,10 @@
     built with the fingerprint of today. Where it was not, it rebuilds itself in full, without anybody having to remember
     `--full-refresh`. -#}
 {% macro builds_on_itself() %}
-    {%- if not execute -%}{{ return(false) }}{%- endif -%}
-    {%- if is_incremental() and (progress().is_same or keeps_pruned_history()) -%}{{ return(true) }}{%- endif -%}
+    {%- if not is_built_now() -%}{{ return(false) }}{%- endif -%}
+    {%- if is_incremental() and (is_empty_run() or progress().is_same or keeps_pruned_history()) -%}{{ return(true) }}{%- endif -%}
     {%- do refuse_to_forget() -%}
     {{ return(false) }}
-{% endmacro %}
-
-{#- True where the model in hand is made anew although it is there: until the new one takes its place, it can be read. -#}
-{% macro replaces_itself() %}
-    {%- if not is_built_now() or builds_on_itself() -%}{{ return(false) }}{%- endif -%}
-    {{ return(load_relation(this) is not none) }}
 {% endmacro %}
 
 {#- The number of the last build whose deliveries the model in hand has taken in; 0 for none. -#}
@@ -121,11 +159,14 @@
     {%- if builds_on_itself() %} and {{ number }} > {{ built_up_to() }}{% endif %}
 {%- endmacro %}
 
-{#- Post-hook of every incremental model: how far it has come. -#}
+{#- Post-hook of every incremental model: how far it has come. A table that `--empty` has made has taken in nothing, whatever
+    was recorded of one before it. -#}
 {% macro record_progress() %}
-    {%- if execute and config.get('materialized') == 'incremental' -%}
+    {%- if execute and config.get('materialized') == 'incremental' and is_empty_run() -%}
+    delete from {{ build_progress() }} where {{ 'false' if builds_on_itself() else "model = '" ~ this.identifier ~ "'" }}
+    {%- elif execute and config.get('materialized') == 'incremental' -%}
     {%- set sources = config.get('meta', {}).get('built_from', []) -%}
-    insert into {{ build_progress() }}
+    insert into {{ build_progress() }} (model, build_number, fingerprint, recording, numbering, kept_before, logic_version)
     select
         '{{ this.identifier }}',
         {% if sources -%}
@@ -134,13 +175,11 @@
         (select coalesce(max(_build_number), 0) from {{ this }}),
         {%- endif %}
         '{{ progress().fingerprint }}',
-        coalesce(max(recording), 0) + 1
+        coalesce(max(recording), 0) + 1,
+        {{ progress().numbering }},
+        {{ flagsmith_warehouse.kept_before() }},
+        {{ flagsmith_warehouse.logic_version() }}
     from {{ build_progress() }}
     where model = '{{ this.identifier }}'
     {%- endif -%}
-{% endmacro %}
-
-{#- The number this build gives to the deliveries it is the first to see: above all numbers ever given. -#}
-{% macro next_build_number() %}
-    {{ return(scalar("select coalesce(max(build_number), 0) + 1 from " ~ build_progress(), 1)) }}
 {% endmacro %}

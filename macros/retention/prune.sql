@@ -8,7 +8,7 @@
     {%- set days = var('retention_days', none) -%}
     {%- set landing = source('landing', 'webhooks') -%}
     {%- set experiments = flagsmith_warehouse.declared('experiments') -%}
-    {%- if not execute or days is none or flags.WHICH not in ['run', 'build'] -%}{{ return('') }}{%- endif -%}
+    {%- if not execute or days is none or flags.WHICH not in ['run', 'build', 'retry'] or is_empty_run() -%}{{ return('') }}{%- endif -%}
     {%- if days | string | int(0) < 1 -%}
         {{ exceptions.raise_compiler_error('vars: retention_days is ' ~ days ~ '; a number of days, 1 or more, is needed.') }}
     {%- endif -%}
@@ -61,7 +61,7 @@
 
     experiments as (
 
-        select environment, date_trunc('day', min(try_cast(started_at as timestamp))) as started_at
+        select environment, date_trunc('day', min({{ utc_timestamp('cast(started_at as varchar)') }})) as started_at
         from {{ experiments }}
         group by environment
 

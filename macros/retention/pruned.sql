@@ -21,7 +21,7 @@
       is_pruned    whether anything was ever pruned
       held_before  up to when the model in hand holds what is no longer in the landing, as a text; none for nothing such -#}
 {% macro retention() %}
-    {%- if not execute or flags.WHICH in ['compile', 'generate'] -%}
+    {%- if not is_built_now() -%}
         {{ return({'is_pruned': false, 'held_before': none}) }}
     {%- endif -%}
     {%- if 'retention' in model -%}{{ return(model['retention']) }}{%- endif -%}
@@ -71,27 +71,45 @@
     {%- endif %}
 {% endmacro %}
 
-{#- Condition: true where the model in hand may not be made anew without losing history, and is to go on as it is. -#}
+{#- True where the model in hand goes on as it is, although what it depends on has changed: it holds what is no longer in the
+    landing, which would be lost. Its deliveries must have the numbers that it knows them by. -#}
 {% macro keeps_pruned_history() %}
-    {{ return(var('pruned_history', 'refuse') == 'keep' and flagsmith_warehouse.retention().held_before is not none) }}
+    {{ return(
+        var('pruned_history', 'keep') == 'keep'
+        and flagsmith_warehouse.retention().held_before is not none
+        and progress().is_same_numbering
+    ) }}
 {% endmacro %}
+
+{#- SQL literal for the progress table: up to when the model in hand holds what an earlier logic has made; null for nothing
+    such, and where it is made anew. -#}
+{% macro kept_before() -%}
+    {%- set before = none -%}
+    {%- if builds_on_itself() -%}
+        {%- set before = progress().kept_before if progress().is_same else flagsmith_warehouse.retention().held_before -%}
+    {%- endif -%}
+    {{ "cast('" ~ before ~ "' as timestamp)" if before else 'cast(null as timestamp)' }}
+{%- endmacro %}
 
 {#- Stops a model that is about to be made anew, and would lose what is no longer in the landing. Called by
     `builds_on_itself` for every incremental model that does not build on itself. -#}
 {% macro refuse_to_forget() %}
-    {%- if flags.WHICH not in ['run', 'build'] or var('pruned_history', 'refuse') == 'forget' -%}{{ return('') }}{%- endif -%}
+    {%- if not is_built_now() or var('pruned_history', 'keep') == 'forget' -%}{{ return('') }}{%- endif -%}
     {%- set held = flagsmith_warehouse.retention().held_before -%}
     {%- if not held -%}{{ return('') }}{%- endif -%}
     {%- if flags.FULL_REFRESH -%}
         {%- set why = 'a full refresh was asked for' -%}
     {%- elif not load_relation(this) -%}
         {%- set why = 'its table is gone' -%}
+    {%- elif not progress().is_same_numbering -%}
+        {%- set why = 'which deliveries it has taken in is not known any more (intermediate.build_progress, '
+            ~ 'stg_flagsmith__deliveries or deliveries of the landing are gone)' -%}
     {%- else -%}
         {%- set why = 'its logic, or a var or a seed that it depends on, has changed' -%}
     {%- endif -%}
     {{ exceptions.raise_compiler_error(
         this.identifier ~ ' holds what retention has pruned from the landing (before ' ~ held[:10] ~ '), and would lose it by '
-        ~ 'being made anew: ' ~ why ~ '. Nothing was changed. Undo that; or, with `vars: pruned_history:`, choose `keep` '
-        ~ '(what is there stays as it was made) or `forget` (everything is made from what is left). See docs/privacy.md.'
+        ~ 'being made anew: ' ~ why ~ '. Nothing was changed. Undo that, or restore a backup; or, with '
+        ~ '`vars: pruned_history: forget`, have everything made from what is left. See docs/privacy.md.'
     ) }}
 {% endmacro %}

@@ -6,43 +6,29 @@
     'int_trait_set_elements',
 ], 'declared': ['test_identities'], 'is_made_of_what_is_left': true}) }}
 
-with unreadable as (
+with {% for kind in ['flag', 'segment', 'trait'] %}unreadable_{{ kind }}_sets as (
 
-    -- Arrays with an element that lacks what makes it one: a flag without feature id or state, a segment without id or
-    -- membership, a trait without key.
-    select distinct
-        flags_hash as set_hash,
-        quarantine_reason as reason
-    from {{ ref('int_flag_set_elements') }}
+    -- Of the {{ kind }}s alone: sets of two kinds may have the same text. A set can be unreadable in several ways; it gets one
+    -- reason, so that a delivery stays one row.
+    select
+        {{ kind }}s_hash,
+        min(quarantine_reason) as reason
+    from {{ ref('int_' ~ kind ~ '_set_elements') }}
     where quarantine_reason is not null
-
-    union all
-
-    select distinct
-        segments_hash as set_hash,
-        quarantine_reason as reason
-    from {{ ref('int_segment_set_elements') }}
-    where quarantine_reason is not null
-
-    union all
-
-    select distinct
-        traits_hash as set_hash,
-        quarantine_reason as reason
-    from {{ ref('int_trait_set_elements') }}
-    where quarantine_reason is not null
+    group by {{ kind }}s_hash
 
 ),
 
+{% endfor -%}
 payloads as (
 
     select
         payloads.*,
         coalesce(payloads.quarantine_reason, flags.reason, segments.reason, traits.reason) as reason
     from {{ ref('stg_flagsmith__payloads') }} as payloads
-    left join unreadable as flags on payloads.flags_hash = flags.set_hash
-    left join unreadable as segments on payloads.segments_hash = segments.set_hash
-    left join unreadable as traits on payloads.traits_hash = traits.set_hash
+    left join unreadable_flag_sets as flags on payloads.flags_hash = flags.flags_hash
+    left join unreadable_segment_sets as segments on payloads.segments_hash = segments.segments_hash
+    left join unreadable_trait_sets as traits on payloads.traits_hash = traits.traits_hash
 
 ),
 
@@ -74,26 +60,17 @@ select
         false
     ) as is_test_identity,
     payloads.bytes,
-    {% if replaces_itself() -%}
-    -- What has a number keeps it: models built from this one may not have taken in what the deliveries were numbered anew
-    -- with, and would take all of it in a second time.
-    coalesce(known._build_number, deliveries._build_number) as _build_number,
-    {%- else -%}
     deliveries._build_number,
-    {%- endif %}
 
     deliveries.received_at,
     deliveries.landed_at
 from {{ ref('stg_flagsmith__deliveries') }} as deliveries
 inner join payloads on deliveries.payload_hash = payloads.payload_hash
-{%- if replaces_itself() %}
-left join {{ this }} as known on deliveries.delivery_id = known.delivery_id
-{%- endif %}
 where
     {{ is_to_be_taken_in('deliveries') }}
     {%- if builds_on_itself() %}
-    -- Where the deliveries were numbered anew (a rebuild of that model alone), most are known here. Otherwise none is, and
-    -- ids begin with the time of receipt: known ones from before the earliest new one are not read (1,000,000: 0.05 s).
+    -- None is known here, unless this model has taken in more than it recorded. Ids begin with the time of receipt: those
+    -- from before the earliest new one are not read (1,000,000: 0.05 s).
     and deliveries.delivery_id not in (
         select delivery_id from {{ this }}
         where

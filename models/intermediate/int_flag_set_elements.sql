@@ -1,4 +1,7 @@
-{{ config(meta={'built_from': ['stg_flagsmith__payloads']}) }}
+{{ config(
+    pre_hook="{{ describe_kept_flags() }}",
+    meta={'built_from': ['stg_flagsmith__payloads']},
+) }}
 
 with fresh as (
 
@@ -56,14 +59,8 @@ flags as (
         element,
         {{ json_object(
             "replace(nullif(element, ''), '\"percentage_allocation\":null', '\"percentage_allocation\":\"null\"')", {
-            'enabled': 'BOOLEAN',
-            'feature': {
-                'id': 'BIGINT',
-                'name': 'VARCHAR',
-                'type': 'VARCHAR',
-                'initial_value': 'VARCHAR',
-                'default_enabled': 'BOOLEAN',
-            },
+            'enabled': 'JSON',
+            'feature': {'id': 'JSON', 'name': 'JSON', 'type': 'JSON', 'initial_value': 'JSON', 'default_enabled': 'JSON'},
             'feature_segment': 'JSON',
             'feature_state_value': 'JSON',
             'identity': 'JSON',
@@ -77,12 +74,12 @@ typed as (
 
     select
         element,
-        flag.feature.id as feature_id,
-        flag.feature.name as feature_name,
-        coalesce(flag.feature.type = 'MULTIVARIATE', false) as is_multivariate,
-        flag.enabled as enabled,
-        flag.feature.initial_value as default_value,
-        flag.feature.default_enabled as default_enabled,
+        {{ json_integer('flag.feature.id') }} as feature_id,
+        {{ json_string('flag.feature.name') }} as feature_name,
+        coalesce({{ json_string('flag.feature.type') }} = 'MULTIVARIATE', false) as is_multivariate,
+        {{ json_boolean('flag.enabled') }} as enabled,
+        {{ value_text('flag.feature.initial_value') }} as default_value,
+        {{ json_boolean('flag.feature.default_enabled') }} as default_enabled,
         {{ value_text('flag.feature_state_value') }} as value,
         {{ value_type('flag.feature_state_value') }} as value_type,
         try_cast(cast(flag.percentage_allocation as varchar) as double) as percentage_allocation,
@@ -91,7 +88,23 @@ typed as (
             when flag.identity is not null then 'identity_override'
             when flag.feature_segment is not null then 'segment_override'
             else 'environment_default'
-        end as assignment_reason
+        end as assignment_reason,
+        -- `"1"`, `1.0` and `true` are no ids: what is almost right is not guessed at.
+        case
+            when element = '' then 'not_json'
+            when flag.feature.id is null or flag.enabled is null then 'flag_without_id_or_state'
+            when {{ json_integer('flag.feature.id') }} is null then 'flag_feature_id_not_an_integer'
+            when {{ json_boolean('flag.enabled') }} is null then 'flag_enabled_not_a_boolean'
+            when flag.feature.name is not null and {{ json_string('flag.feature.name') }} is null
+                then 'flag_feature_name_not_a_string'
+            when flag.feature.type is not null and {{ json_string('flag.feature.type') }} is null
+                then 'flag_feature_type_not_a_string'
+            when
+                flag.percentage_allocation is not null
+                and cast(flag.percentage_allocation as varchar) <> '"null"'
+                and {{ finite_number('cast(flag.percentage_allocation as varchar)') }} is null
+                then 'flag_percentage_allocation_not_a_number'
+        end as quarantine_reason
     from flags
 
 ),
@@ -110,12 +123,8 @@ described as {{ evaluated_once() }} (
     -- Once per distinct element; DuckDB would work it out for each element of each set.
     select
         *,
-        {{ stable_hash("concat_ws('|', enabled, value_type, coalesce(value, ''), assignment_reason, variation)") }} as state_hash,
-        {{ stable_hash("concat_ws('|', feature_id, enabled, assignment_reason, variation)") }} as exposure_hash,
-        case
-            when element = '' then 'not_json'
-            when feature_id is null or enabled is null then 'flag_without_id_or_state'
-        end as quarantine_reason
+        {{ flag_state_hash() }} as state_hash,
+        {{ flag_exposure_hash() }} as exposure_hash
     from with_variation
 
 ),

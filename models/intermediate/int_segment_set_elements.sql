@@ -5,7 +5,7 @@ with arrays as (
     -- Each distinct segments array is unnested once; equal hashes are equal texts, so any one will do.
     select
         segments_hash,
-        {{ json_array('any_value(segments)', {'id': 'BIGINT', 'name': 'VARCHAR', 'member': 'BOOLEAN'}) }} as segments
+        {{ json_array('any_value(segments)', {'id': 'JSON', 'name': 'JSON', 'member': 'JSON'}) }} as segments
     from {{ ref('stg_flagsmith__payloads') }}
     where
         segments_hash is not null
@@ -23,15 +23,33 @@ elements as (
         {{ unnest_list('segments') }}
     from arrays
 
+),
+
+typed as (
+
+    -- `"1"`, `1.0` and `true` are no ids: what is almost right is not guessed at.
+    select
+        segments_hash,
+        position,
+        {{ json_integer('element.id') }} as segment_id,
+        {{ json_string('element.name') }} as segment_name,
+        {{ json_boolean('element.member') }} as is_member,
+        case
+            when element.id is null or element.member is null then 'segment_without_id_or_membership'
+            when {{ json_integer('element.id') }} is null then 'segment_id_not_an_integer'
+            when {{ json_boolean('element.member') }} is null then 'segment_member_not_a_boolean'
+            when element.name is not null and {{ json_string('element.name') }} is null then 'segment_name_not_a_string'
+        end as quarantine_reason
+    from elements
+
 )
 
+-- A segment is in the array once. Should one ever be there twice, the last counts.
 select
     segments_hash,
-    element.id as segment_id,
-    element.name as segment_name,
-    element.member as is_member,
-    case
-        when element.id is null or element.member is null then 'segment_without_id_or_membership'
-    end as quarantine_reason
-from elements
-qualify row_number() over (partition by segments_hash, element.id order by position desc) = 1
+    segment_id,
+    segment_name,
+    is_member,
+    quarantine_reason
+from typed
+qualify row_number() over (partition by segments_hash, segment_id order by position desc) = 1

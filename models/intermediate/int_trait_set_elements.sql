@@ -5,7 +5,7 @@ with arrays as (
     -- Each distinct traits array is unnested once; equal hashes are equal texts, so any one will do.
     select
         traits_hash,
-        {{ json_array('any_value(traits)', {'trait_key': 'VARCHAR', 'trait_value': 'JSON', 'transient': 'BOOLEAN'}) }} as traits
+        {{ json_array('any_value(traits)', {'trait_key': 'JSON', 'trait_value': 'JSON', 'transient': 'JSON'}) }} as traits
     from {{ ref('stg_flagsmith__payloads') }}
     where
         traits_hash is not null
@@ -26,29 +26,45 @@ elements as (
 
 ),
 
+typed as (
+
+    select
+        traits_hash,
+        position,
+        {{ json_string('element.trait_key') }} as trait_key,
+        element.trait_value as trait_value,
+        coalesce({{ json_boolean('element.transient') }}, false) as is_transient,
+        case
+            when element.trait_key is null then 'trait_without_key'
+            when {{ json_string('element.trait_key') }} is null then 'trait_key_not_a_string'
+            when element.transient is not null and {{ json_boolean('element.transient') }} is null
+                then 'trait_transient_not_a_boolean'
+        end as quarantine_reason
+    from elements
+
+),
+
 superseded as (
 
     -- A key is in the array once. Should one ever be there twice, the last counts.
     select
         traits_hash,
-        element.trait_key as trait_key,
+        trait_key,
         max(position) as last_position
-    from elements
-    group by traits_hash, element.trait_key
+    from typed
+    group by traits_hash, trait_key
     having count(*) > 1
 
 )
 
 select
-    elements.traits_hash,
-    elements.element.trait_key as trait_key,
-    case when elements.element.trait_key is null then 'trait_without_key' end as quarantine_reason,
+    typed.traits_hash,
+    typed.trait_key,
+    typed.quarantine_reason,
 
-    elements.element.trait_value as trait_value,
-    coalesce(elements.element.transient, false) as is_transient
-from elements
+    typed.trait_value,
+    typed.is_transient
+from typed
 left join superseded
-    on
-        elements.traits_hash = superseded.traits_hash
-        and elements.element.trait_key is not distinct from superseded.trait_key
-where superseded.last_position is null or elements.position = superseded.last_position
+    on typed.traits_hash = superseded.traits_hash and typed.trait_key is not distinct from superseded.trait_key
+where superseded.last_position is null or typed.position = superseded.last_position

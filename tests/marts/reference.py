@@ -46,7 +46,7 @@ def judge(row: Landed) -> tuple[str, str | None, dict]:
         return "quarantined", "unknown_shape", {}
     said = [key for key in ("flags", "segments", "traits") if key in body]
     if not said:
-        if isinstance(body.get("event_type"), str) and "data" in body:
+        if isinstance(body.get("event_type"), str) and isinstance(body.get("data"), dict):
             return ("audit_log" if body["event_type"] == "AUDIT_LOG_CREATED" else "flag_change"), None, body
         return "quarantined", "unknown_shape", {}
     if not isinstance(body.get("identity"), str):
@@ -54,27 +54,63 @@ def judge(row: Landed) -> tuple[str, str | None, dict]:
     for key in said:
         if body[key] is not None and not isinstance(body[key], list):
             return "quarantined", f"{key}_not_an_array", {}
-    readable = (
-        ("flags", "flag_without_id_or_state", lambda flag: _is(flag, "enabled", bool) and _feature_id(flag)),
-        (
-            "segments",
-            "segment_without_id_or_membership",
-            lambda s: _is(s, "id", int) and _is(s, "member", bool),
-        ),
-        ("traits", "trait_without_key", lambda trait: _is(trait, "trait_key", str)),
-    )
-    for key, reason, is_readable in readable:
-        if not all(is_readable(element) for element in body.get(key) or []):
-            return "quarantined", reason, {}
+    for key, fault in (
+        ("flags", _fault_of_flag),
+        ("segments", _fault_of_segment),
+        ("traits", _fault_of_trait),
+    ):
+        if faults := sorted(filter(None, map(fault, body.get(key) or []))):
+            return "quarantined", faults[0], {}
     return "evaluation", None, body
 
 
-def _is(element: Any, key: str, kind: type) -> bool:
-    return isinstance(element, dict) and type(element.get(key)) is kind
+def _fault(missing: str, wrong: list[tuple[str, Any, tuple[type, ...]]]) -> str | None:
+    """Return `missing` where the first two of the values are null; else the name of the first that has a wrong type."""
+    if any(value is None for _, value, _ in wrong[:2]):
+        return missing
+    return next(
+        (name for name, value, kinds in wrong if value is not None and type(value) not in kinds), None
+    )
 
 
-def _feature_id(flag: dict) -> bool:
-    return _is(flag, "feature", dict) and _is(flag["feature"], "id", int)
+def _fault_of_flag(flag: Any) -> str | None:
+    flag = flag if isinstance(flag, dict) else {}
+    feature = flag.get("feature") if isinstance(flag.get("feature"), dict) else {}
+    return _fault(
+        "flag_without_id_or_state",
+        [
+            ("flag_feature_id_not_an_integer", feature.get("id"), (int,)),
+            ("flag_enabled_not_a_boolean", flag.get("enabled"), (bool,)),
+            ("flag_feature_name_not_a_string", feature.get("name"), (str,)),
+            ("flag_feature_type_not_a_string", feature.get("type"), (str,)),
+            ("flag_percentage_allocation_not_a_number", flag.get("percentage_allocation"), (int, float)),
+        ],
+    )
+
+
+def _fault_of_segment(segment: Any) -> str | None:
+    segment = segment if isinstance(segment, dict) else {}
+    return _fault(
+        "segment_without_id_or_membership",
+        [
+            ("segment_id_not_an_integer", segment.get("id"), (int,)),
+            ("segment_member_not_a_boolean", segment.get("member"), (bool,)),
+            ("segment_name_not_a_string", segment.get("name"), (str,)),
+        ],
+    )
+
+
+def _fault_of_trait(trait: Any) -> str | None:
+    trait = trait if isinstance(trait, dict) else {}
+    key = trait.get("trait_key")
+    return _fault(
+        "trait_without_key",
+        [
+            ("trait_key_not_a_string", key, (str,)),
+            ("trait_key_not_a_string", key, (str,)),
+            ("trait_transient_not_a_boolean", trait.get("transient"), (bool,)),
+        ],
+    )
 
 
 def text_and_type(value: Any) -> tuple[str | None, str]:

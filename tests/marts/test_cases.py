@@ -96,6 +96,56 @@ UNREADABLE = {
         "segment_without_id_or_membership",
     ),
     "trait without key": ('{"identity": "ann", "traits": [{"trait_value": 1}]}', "trait_without_key"),
+    "event whose data is null": ('{"event_type": "FLAG_UPDATED", "data": null}', "unknown_shape"),
+    "event whose data is a number": ('{"event_type": "FLAG_UPDATED", "data": 1}', "unknown_shape"),
+    # Types that JSON lets pass.
+    **{
+        f"feature id {value!r}": (json.dumps(evaluation([flag(value)])), "flag_feature_id_not_an_integer")
+        for value in ("1", 1.0, True, 1.5, 10**20, [1])
+    },
+    "feature id NaN": (json.dumps(evaluation([flag(float("nan"))])), "flag_feature_id_not_an_integer"),
+    **{
+        f"enabled {value!r}": (json.dumps(evaluation([flag(enabled=value)])), "flag_enabled_not_a_boolean")
+        for value in ("true", 1, [], {})
+    },
+    "feature name 5": (json.dumps(evaluation([flag(name=5)])), "flag_feature_name_not_a_string"),
+    "feature type 5": (json.dumps(evaluation([flag(kind=5)])), "flag_feature_type_not_a_string"),
+    **{
+        f"percentage {value!r}": (
+            json.dumps(evaluation([flag(value="a", percentage_allocation=value, **MV)])),
+            "flag_percentage_allocation_not_a_number",
+        )
+        for value in ("30", True, [30], float("nan"), float("inf"))
+    },
+    **{
+        f"segment id {value!r}": (
+            json.dumps(evaluation(segments=[{"id": value, "name": "s", "member": True}])),
+            "segment_id_not_an_integer",
+        )
+        for value in ("1", 1.0, True, 1.5)
+    },
+    **{
+        f"member {value!r}": (
+            json.dumps(evaluation(segments=[{"id": 1, "name": "s", "member": value}])),
+            "segment_member_not_a_boolean",
+        )
+        for value in ("true", 1, 0)
+    },
+    "segment name 5": (
+        json.dumps(evaluation(segments=[{"id": 1, "name": 5, "member": True}])),
+        "segment_name_not_a_string",
+    ),
+    **{
+        f"trait key {value!r}": (
+            json.dumps(evaluation(traits=[{"trait_key": value, "trait_value": 1}])),
+            "trait_key_not_a_string",
+        )
+        for value in (5, True, ["k"])
+    },
+    "transient 1": (
+        json.dumps(evaluation(traits=[{"trait_key": "k", "trait_value": 1, "transient": 1}])),
+        "trait_transient_not_a_boolean",
+    ),
     "deep": ("[" * 400 + "]" * 400, "unknown_shape"),
     # What is behind the flags reads well alone.
     "broken flags": (f'{{"flags": [{{]{REST}', "not_json"),
@@ -110,6 +160,11 @@ READABLE = {
     "1e999": '{"identity": "ann", "flags": [], "segments": [], "traits": [{"trait_key": "n", "trait_value": 1e999}]}',
     "flags null": '{"identity": "ann", "flags": null, "segments": [], "traits": []}',
     "traits missing": '{"identity": "ann", "flags": []}',
+    "Infinity": '{"identity": "ann", "flags": [], "segments": [], "traits": [{"trait_key": "n", "trait_value": -Infinity}]}',
+    "identity twice": '{"flags": [], "identity": "ann", "segments": [], "traits": [], "identity": "bob"}',
+    "flags twice": f'{{"flags": {json.dumps([flag()])}, "identity": "ann", "segments": [], "traits": [], "flags": []}}',
+    "keys of an element twice": '{"identity": "ann", "flags": [], "segments": [], "traits": '
+    '[{"trait_key": "n", "trait_key": 5, "trait_value": 1, "trait_value": 2}]}',
     "unknown keys": json.dumps({**evaluation([flag(further=1)]), "new": {"a": 1}}),
     "all empty": json.dumps(evaluation()),
     "500 flags": json.dumps(evaluation([flag(number) for number in range(500)])),
@@ -129,8 +184,31 @@ READABLE = {
     "without spaces": json.dumps(evaluation([flag()], traits=[TRAIT]), separators=(",", ":")),
     "documented": (CAPTURED / "documented_example.json").read_text(),
 }
+# When a change was made, as written, and what that is in UTC.
+TIMES = {
+    "2026-05-01T14:00:00.123456Z": datetime(2026, 5, 1, 14, 0, 0, 123456),
+    "2026-05-01T14:00:00z": datetime(2026, 5, 1, 14),
+    "2026-05-01T14:00:00+02:00": datetime(2026, 5, 1, 12),
+    "2026-05-01T14:00:00+0200": datetime(2026, 5, 1, 12),
+    "2026-05-01T23:30:00-05": datetime(2026, 5, 2, 4, 30),
+    "2026-05-01 14:00": datetime(2026, 5, 1, 14),
+    "2026-05-01": datetime(2026, 5, 1),
+    "2026-05-01T14:00:00 Europe/Berlin": None,
+    "09/01/2026": None,
+    "infinity": None,
+    "0000-01-01T00:00:00Z": None,
+    "9999-12-31T23:59:59-12:00": None,
+    "2026-13-01T00:00:00Z": None,
+}
 # Bodies an hour apart.
 SEQUENCES = {
+    "elements twice": [
+        evaluation(
+            [flag(value="first"), flag(value="last")],
+            [{"id": 1, "name": name, "member": True} for name in ("first", "last")],
+            [{"trait_key": "k", "trait_value": value} for value in ("first", "last")],
+        )
+    ],
     "renamed": [evaluation([flag(name="old")]), evaluation([flag(name="new")])],
     "id reused": [evaluation([flag(value="a", name="x")]), evaluation([flag(kind="MULTIVARIATE", name="y")])],
     "trait changes type": [evaluation(traits=[{"trait_key": "k", "trait_value": v}]) for v in (1, "1", 1.0, True, None)],
@@ -163,6 +241,8 @@ def built(tmp_path_factory) -> tuple[Warehouse, list]:
         land(f"unreadable: {name}", body)
     for name, body in READABLE.items():
         land(f"readable: {name}", body)
+    for text in TIMES:
+        land(f"time: {text}", json.dumps({"event_type": "FLAG_UPDATED", "data": {"timestamp": text}}))
     for name, bodies in SEQUENCES.items():
         land(name, *map(json.dumps, bodies))
     warehouse = Warehouse(tmp_path_factory.mktemp("cases"))
@@ -172,9 +252,13 @@ def built(tmp_path_factory) -> tuple[Warehouse, list]:
 
 
 def test_cases__all_of_them__equal_plain_python(built):
-    """But for the two numbers for which Python's json has no exact word; these are asserted below."""
+    """But for numbers for which Python's json has no exact word, and keys that are there twice; these are asserted below."""
     warehouse, rows = built
-    beyond = ("readable: NaN", "readable: 1e999")
+    names = ("NaN", "1e999", "Infinity", "identity twice", "flags twice", "keys of an element twice")
+    beyond = tuple(f"readable: {name}" for name in names) + tuple(
+        f"unreadable: {name}"
+        for name in ("feature id NaN", "percentage nan", "percentage inf", f"feature id {10**20}")
+    )
     assert_marts_equal(
         warehouse, Reference([row for row in rows if row.environment not in beyond]), without=beyond
     )
@@ -212,7 +296,7 @@ def test_readable_body__however_odd__is_an_evaluation(built, name):
     environment = f"readable: {name}"
     identities = built[0].query("select * from marts.dim_identities where environment = ?", environment)
     flags = built[0].query("select * from marts.fct_flag_exposures where environment = ?", environment)
-    body = json.loads(READABLE[name])
+    body = json.loads(READABLE[name], object_pairs_hook=lambda pairs: dict(reversed(pairs)))
     assert [row["identity"] for row in identities] == [body["identity"]]
     assert len(flags) == len(body["flags"] or [])
 
@@ -222,6 +306,51 @@ def test_number_beyond_a_double__keeps_its_text_and_has_no_number(built):
     assert [(row["value_text"], row["value_number"], row["value_type"]) for row in rows] == [
         ("1e999", None, "float")
     ]
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity"])
+def test_number_that_json_does_not_know__keeps_its_text_and_has_no_number(built, name):
+    rows = built[0].query(
+        "select * from marts.fct_identity_traits where environment = ?", f"readable: {name}"
+    )
+    text = {"NaN": "NaN", "Infinity": "-Infinity"}[name]
+    assert [(row["value_text"], row["value_number"], row["value_type"]) for row in rows] == [
+        (text, None, "float")
+    ]
+
+
+def test_key_that_is_there_twice__the_first_counts(built):
+    rows = built[0].query(
+        "select trait_key, value_text from marts.fct_identity_traits where environment = 'readable: keys of an element twice'"
+    )
+    assert rows == [{"trait_key": "n", "value_text": "1"}]
+
+
+def test_element_that_is_there_twice__the_last_counts(built):
+    tables = {
+        "fct_segment_memberships": "segment_name",
+        "fct_identity_traits": "value_text",
+        "fct_flag_exposures": "variation",
+    }
+    said = {
+        mart: [
+            row[column] for row in built[0].query(f"from marts.{mart} where environment = 'elements twice'")
+        ]
+        for mart, column in tables.items()
+    }
+    assert said == {
+        "fct_segment_memberships": ["last"],
+        "fct_identity_traits": ["last"],
+        "fct_flag_exposures": ["last"],
+    }
+
+
+@pytest.mark.parametrize("text", TIMES)
+def test_changed_at__each_spelling__is_utc(built, text):
+    rows = built[0].query(
+        "select changed_at from marts.fct_flag_changes where environment = ?", f"time: {text}"
+    )
+    assert [row["changed_at"] for row in rows] == [TIMES[text]]
 
 
 def reasons(built, environment: str) -> list[tuple]:

@@ -54,6 +54,29 @@ def test_run__without_seed_or_landing__makes_empty_marts(warehouse):
     warehouse.dbt("build")
 
 
+def test_run__warehouse_of_a_later_release__is_refused_by_name(warehouse):
+    warehouse.dbt("run", "--select", "stg_flagsmith__deliveries")
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("update intermediate.build_progress set logic_version = 99")
+    with pytest.raises(AssertionError, match="built by a later release of flagsmith_warehouse"):
+        warehouse.dbt("run", "--select", "stg_flagsmith__deliveries")
+
+
+@pytest.mark.parametrize("command", [["compile"], ["list"], ["docs", "generate"], ["run", "--empty"]])
+def test_command__without_a_warehouse__works(warehouse, command):
+    """Given a fresh clone; when models are only looked at, or run on no rows; then that works, and leaves nothing behind."""
+    warehouse.dbt(*command)
+    if command == ["run", "--empty"]:
+        rows = hourly(body("ann"))
+        warehouse.land(rows)
+        warehouse.run()
+        assert_marts_equal(warehouse, Reference(rows))
+        warehouse.land(more := [landed(body("bob"), NOON, "more")])
+        warehouse.dbt(*command)
+        warehouse.run()
+        assert_marts_equal(warehouse, Reference(rows + more))
+
+
 def test_columns__every_one__is_described_in_the_database(warehouse):
     """Given a build; then every mart and each of its columns carries its description for any client to show."""
     warehouse.dbt("run")
@@ -205,8 +228,9 @@ def test_package__in_a_host_project__reads_its_landing_and_follows_its_schemas(h
         connection.executemany("insert into raw.flagsmith values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
     folders = ["--project-dir", str(host), "--profiles-dir", str(host)]
     quiet_dbt(dbtRunner(), ["deps", *folders, "--log-level-file", "none", "--quiet"])
-    for command in ("seed", "run"):
-        quiet_dbt(dbtRunner(), [command, *paths(host / "target", project=host)])
+    looks = (["list"], ["compile"], ["docs", "generate"], ["seed"], ["run", "--empty"])
+    for command in (*looks, ["run"]):
+        quiet_dbt(dbtRunner(), [*command, *paths(host / "target", project=host)])
     with duckdb.connect(host / "host.duckdb") as connection:
         exposures = connection.execute(
             "select identity, variation from analytics_marts.fct_flag_exposures"

@@ -224,7 +224,7 @@ def test_prune__a_delivery_from_the_future__deletes_no_more_than_the_clock_says(
     ("arguments", "variables", "why"),
     [
         (["--full-refresh"], {}, "a full refresh was asked for"),
-        ([], {"transient_traits_in_dim_identities": True}, "has changed"),
+        ([], {"transient_traits_in_dim_identities": True, "pruned_history": "refuse"}, "has changed"),
         (["drop"], {}, "its table is gone"),
     ],
 )
@@ -241,15 +241,42 @@ def test_rebuild__of_a_model_with_pruned_history__is_refused_and_says_what_to_do
     assert why in said and "pruned_history" in said and "docs/privacy.md" in said
 
 
-def test_rebuild__keep_or_forget_is_chosen__goes_on_or_begins_with_what_is_left(mine):
+def test_rebuild__what_it_depends_on_changed__goes_on_and_says_so_or_begins_with_what_is_left(mine):
     before = mine.mart("dim_identities")
     changed = {"transient_traits_in_dim_identities": True}
-    mine.build("--select", "dim_identities", pruned_history="keep", **changed)
-    assert mine.mart("dim_identities") == before
-    mine.build("--select", "dim_identities", **changed)  # is as it should be from now on
+    for _ in range(2):  # the second time nothing has changed any more
+        mine.build("--select", "dim_identities", **changed)
+        assert mine.mart("dim_identities") == before
+        kept = mine.query(
+            "select model, kept_before from intermediate.build_progress where kept_before is not null"
+        )
+        assert {(row["model"], row["kept_before"]) for row in kept} == {
+            ("dim_identities", max(mine.cutoffs().values()))
+        }
     mine.build("--select", "dim_identities", pruned_history="forget")
     first = min(row["first_seen_at"] for row in mine.mart("dim_identities"))
     assert first >= min(mine.cutoffs().values()) > min(row["first_seen_at"] for row in before)
+
+
+def test_rebuild__progress_is_gone__is_refused_and_says_what_to_do(mine):
+    with duckdb.connect(mine.path) as connection:
+        connection.execute("drop table intermediate.build_progress")
+    with pytest.raises(AssertionError, match="which deliveries it has taken in is not known any more"):
+        mine.build("--select", "stg_flagsmith__deliveries", "dim_identities")
+
+
+def test_upgrade__logic_changed__no_flag_seems_to_change(mine):
+    """Given sets and flags as an earlier logic hashed them; when those identities are evaluated again; then no spell begins."""
+    before = mine.query("select * from marts.fct_flag_assignments order by all")
+    with duckdb.connect(mine.path) as connection:
+        connection.execute("update intermediate.int_flag_set_elements set state_hash = 1, exposure_hash = 1")
+        connection.execute("update intermediate.build_progress set fingerprint = 'of an earlier release'")
+    mine.build("--select", "int_flag_set_elements", "fct_flag_assignments")
+    described = mine.query(
+        "select count(*) as n from intermediate.int_flag_set_elements where state_hash = 1"
+    )
+    assert described == [{"n": 0}]
+    assert mine.query("select * from marts.fct_flag_assignments order by all") == before
 
 
 def test_erase__after_pruning__states_whose_bodies_are_gone_keep_their_sets(mine):

@@ -1,6 +1,7 @@
 """What the first release has written is taken up; what a later one has written is left alone."""
 
 import contextlib
+import json
 import sqlite3
 import tarfile
 from pathlib import Path
@@ -88,3 +89,28 @@ def test_land__inbox_file_of_a_later_release__is_refused_and_holds_up_no_other(s
     assert ran.exit_code == 1 and "later release" in " ".join(ran.output.split()) and path.name in ran.output
     assert landed(settings, "body") == [("of this release",)]
     assert path.read_bytes() == content and inbox.files(settings.inbox_dir) == [path]
+
+
+def test_refresh__models_keep_history_of_an_earlier_logic__says_so_once_and_status_always(
+    warehouse, environ, monkeypatch
+):
+    """Given a build in which a model kept what retention has pruned; then stderr says so once, and `status` until it is gone."""
+
+    def build(settings):
+        with duckdb.connect(settings.warehouse_file) as connection:
+            connection.execute(
+                "update intermediate.build_progress set kept_before = timestamp '2026-05-01'"
+                " where model = 'fct_flag_exposures'"
+            )
+        return "built"
+
+    monkeypatch.setattr("loader.refresh.build", build)
+    said = [invoke(environ, "refresh").stderr for _ in range(2)]
+    assert "fct_flag_exposures: what is older than 2026-05-01 stays as an earlier logic made it" in said[0]
+    assert "fct_flag_exposures" not in said[1]
+    assert "Older than 2026-05-01 as an earlier logic made it" in " ".join(
+        invoke(environ, "status").output.split()
+    )
+    assert json.loads(invoke(environ, "status", "--json").stdout)["refresh"]["kept_history"] == {
+        "fct_flag_exposures": "2026-05-01"
+    }

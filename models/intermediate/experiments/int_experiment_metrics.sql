@@ -46,14 +46,11 @@ explained as (
     -- Everything that the metric's outcomes depend on, besides events and identities.
     select
         *,
-        concat_ws(
-            '|', experiment_key, metric_key, environment, cast(started_at as varchar),
-            coalesce(cast(ended_at as varchar), ''),
-            event_name, aggregation, numerator_aggregation,
-            coalesce(denominator_event_name, ''), denominator_aggregation,
-            coalesce(cast(conversion_window_hours as varchar), ''),
-            coalesce(cast(before_days as varchar), '')
-        ) as counted_by
+        {{ text_of([
+            'experiment_key', 'metric_key', 'environment', 'started_at', 'ended_at',
+            'event_name', 'aggregation', 'numerator_aggregation', 'denominator_event_name', 'denominator_aggregation',
+            'conversion_window_hours', 'before_days',
+        ]) }} as counted_by
     from computed
 
 )

@@ -40,14 +40,14 @@ select
 
     environment,
     event_type,
-    try_cast(cast(coalesce(new[1], old[1], feature[1]) as varchar) as bigint) as feature_id,
+    {{ json_integer('coalesce(new[1], old[1], feature[1])') }} as feature_id,
     {{ json_text('coalesce(new[2], old[2], feature[2])') }} as feature_name,
     {{ json_text('coalesce(part[3], part[5], part[9])') }} as changed_by,
     {{ json_text('part[7]') }} as description,
 
     {{ json_text('coalesce(new[6], old[6])') }} as identity,
-    try_cast({{ json_text('old[3]') }} as boolean) as old_enabled,
-    try_cast({{ json_text('new[3]') }} as boolean) as new_enabled,
+    {{ json_boolean('old[3]') }} as old_enabled,
+    {{ json_boolean('new[3]') }} as new_enabled,
     {{ value_text('old[4]') }} as old_value,
     {{ value_text('new[4]') }} as new_value,
     cast(old[5] as varchar) as old_weights,

@@ -51,16 +51,19 @@ deliveries as (
 )
 
 select
-    delivery_id,
-    environment,
-    payload_hash,
-    is_verified,
-    cast({{ next_build_number() }} as bigint) as _build_number,
-    received_at,
-    landed_at
+    deliveries.delivery_id,
+    deliveries.environment,
+    deliveries.payload_hash,
+    deliveries.is_verified,
+    cast({{ 'coalesce(known._build_number, ' ~ next_build_number() ~ ')' if known_numbers() else next_build_number() }} as bigint) as _build_number,
+    deliveries.received_at,
+    deliveries.landed_at
 from deliveries
+{%- if known_numbers() %}
+left join ({{ known_numbers() }}) as known on deliveries.delivery_id = known.delivery_id
+{%- endif %}
 {%- if builds_on_itself() %}
-where delivery_id not in (
+where deliveries.delivery_id not in (
     -- Ids begin with the time of receipt: what is known from before the earliest of these need not be read (1,000,000: 0.05 s).
     select delivery_id from {{ this }}
     where

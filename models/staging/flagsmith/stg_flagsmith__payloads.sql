@@ -92,13 +92,14 @@ named as (
 judged as (
 
     -- By shape alone: an evaluation has an identity and says something of it; the environment and the audit-log
-    -- webhook have event_type and data. A key that is missing or null says nothing, and is no fault.
+    -- webhook have event_type and an object as data. A key that is missing or null says nothing, and is no fault. Where a
+    -- key is there twice, the first counts.
     select
         *,
         case
             when body_encoding <> 'utf-8' then 'not_utf8'
             when not is_json then 'not_json'
-            when coalesce(flags, segments, traits) is null and event_type like '"%' and data is not null then null
+            when coalesce(flags, segments, traits) is null and event_type like '"%' and left(data, 1) = '{' then null
             when coalesce(flags, segments, traits) is null then 'unknown_shape'
             when identity not like '"%' or identity is null then 'identity_not_a_string'
             when flags not like '[%' and flags <> 'null' then 'flags_not_an_array'
