@@ -56,7 +56,7 @@
         {{ return({'built_up_to': 0, 'sources_built_up_to': 0, 'fingerprint': '', 'is_same': false}) }}
     {%- endif -%}
     {%- if 'progress' in model -%}{{ return(model['progress']) }}{%- endif -%}
-    {%- set logic_version = '2' -%}
+    {%- set logic_version = '3' -%}
     {%- set meta = config.get('meta', {}) -%}
     {%- set sources = meta.get('built_from', []) -%}
     {%- set rows = run_query(

@@ -92,14 +92,14 @@ def text_and_type(value: Any) -> tuple[str | None, str]:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False), "json"
 
 
-def variation(flag: dict, text: str | None, reason: str) -> str:
+def variation(flag: dict, text: str | None) -> str:
     """Return the variation of a flag by the contract's definition, line by line."""
     if not flag["enabled"]:
         return "off"
     if flag["feature"].get("type") == "MULTIVARIATE":
         percentage = flag.get("percentage_allocation", ABSENT)
         is_number = isinstance(percentage, int | float) and not isinstance(percentage, bool)
-        if text is not None and (is_number or reason == "identity_override"):
+        if text is not None and is_number:
             return text
         if percentage is None or text is None:
             return "control"
@@ -121,7 +121,7 @@ def flag_states(body: dict) -> dict[int, dict]:
         states[flag["feature"]["id"]] = {
             "feature_name": flag["feature"].get("name"),
             "is_multivariate": flag["feature"].get("type") == "MULTIVARIATE",
-            "variation": variation(flag, text, reason),
+            "variation": variation(flag, text),
             "enabled": flag["enabled"],
             "value": text,
             "value_type": value_type,
