@@ -207,20 +207,16 @@ class Warehouse:
         spells = []
         for person in self.evaluations:
             current: dict[int, dict] = {}
-            seen: set[int] = set()
-            previous: dict[int, dict] = {}
+            last_said: dict[int, dict] = {}
             for at, body in self.sightings(person, "flags"):
-                states = flag_states(body)
-                for feature_id in set(current) - set(states):
-                    current.pop(feature_id)["valid_to"] = at
-                for feature_id, state in states.items():
+                # A flag that is absent from the body has no state in it: that says nothing.
+                for feature_id, state in flag_states(body).items():
                     spell = current.get(feature_id)
                     if spell is None or any(spell[key] != state[key] for key in STATE):
+                        reason = "first_seen"
                         if spell is not None:
                             spell["valid_to"] = at
-                            reason = change_reason(previous[feature_id], state)
-                        else:
-                            reason = "reappeared" if feature_id in seen else "first_seen"
+                            reason = change_reason(last_said[feature_id], state)
                         spell = {
                             "environment": person[0],
                             "identity": person[1],
@@ -234,8 +230,7 @@ class Warehouse:
                         spells.append(spell)
                     spell.update(state)
                     spell["evaluation_count"] += 1
-                    seen.add(feature_id)
-                previous = states
+                    last_said[feature_id] = state
         for spell in spells:
             spell["is_current"] = spell["valid_to"] is None
         return spells
