@@ -413,8 +413,8 @@ class Warehouse:
                     "type": "MULTIVARIATE" if last["is_multivariate"] else "STANDARD",
                     "variations": sorted({e["variation"] for e in exposures}),
                     "identities": len({e["identity"] for e in exposures}),
-                    "is_stale": len({e["variation"] for e in exposures if e["last_exposed_at"] >= since})
-                    == 1,
+                    "is_stale": min(e["first_exposed_at"] for e in exposures) < since
+                    and len({e["variation"] for e in exposures if e["last_exposed_at"] >= since}) == 1,
                     "first_seen_at": min(e["first_exposed_at"] for e in exposures),
                     "last_seen_at": max(e["last_exposed_at"] for e in exposures),
                 }
