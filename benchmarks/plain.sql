@@ -69,7 +69,7 @@ with compared as (
     select *,
         lag(number) over w as before_number, lag(assignment_reason) over w as before_reason, lag(enabled) over w as before_enabled,
         lag(percentage_allocation) over w as before_percentage,
-        before_number is null or number <> before_number + 1
+        before_number is null
         or (variation, enabled, value, value_type, assignment_reason)
             is distinct from lag((variation, enabled, value, value_type, assignment_reason)) over w as is_start
     from plain.flags
@@ -86,7 +86,7 @@ select
     count(*) as evaluation_count,
     max(case
         when not is_start then null
-        when before_number is null then 'first_seen' when number <> before_number + 1 then 'reappeared'
+        when before_number is null then 'first_seen'
         when before_reason <> 'identity_override' and assignment_reason = 'identity_override' then 'identity_override_added'
         when before_reason = 'identity_override' and assignment_reason <> 'identity_override' then 'identity_override_removed'
         when before_reason <> 'segment_override' and assignment_reason = 'segment_override' then 'segment_override_added'

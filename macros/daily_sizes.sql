@@ -44,12 +44,10 @@ moved as (
 
 environments as (
 
-    -- Hours, not deliveries: those of an environment that has fallen silent may all have been pruned.
     select
         environment,
-        max(cast(last_received_at as date)) as last_day
-    from {{ ref('fct_deliveries_hourly') }}
-    group by environment
+        cast(last_received_at as date) as last_day
+    from {{ ref('int_environments') }}
 
 ),
 

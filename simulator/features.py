@@ -163,7 +163,7 @@ class Flag:
         """The variation by the contract's definition (`fct_flag_exposures`)."""
         if not self.enabled:
             return "off"
-        if self.is_multivariate and self.assignment_reason != "identity_override":
+        if self.is_multivariate:
             is_control = self.percentage_allocation is None if self.has_percentage else self.value is None
             return "control" if is_control else text_of(self.value)
         return "on" if self.value is None else text_of(self.value)

@@ -28,7 +28,12 @@ def flag_exposures(evaluations: Iterable[Evaluation]) -> Rows:
 
 def flag_assignments(evaluations: Iterable[Evaluation]) -> Rows:
     """Return the rows of `fct_flag_assignments`, spells with their `change_reason`."""
-    spells = _spells(evaluations, lambda state: {flag.feature.id: flag for flag in state.flags}, _flag_state)
+    spells = _spells(
+        evaluations,
+        lambda state: {flag.feature.id: flag for flag in state.flags},
+        _flag_state,
+        absence_ends=False,
+    )
     return [
         {
             **spell.columns,
@@ -129,15 +134,19 @@ def _spells(
     evaluations: Iterable[Evaluation],
     elements_of: Callable[[State], Mapping],
     state_of: Callable[[object], Hashable],
+    absence_ends: bool = True,
 ) -> list[_Spell]:
-    """Cut what evaluations say of each identity's elements into spells, in the order in which they began."""
+    """Cut what evaluations say of each identity's elements into spells, in the order in which they began.
+
+    absence_ends: whether an element that is absent from an evaluation ends its spell.
+    """
     spells: list[_Spell] = []
     latest: dict[tuple[str, str], dict[Hashable, _Spell]] = {}
     for received_at, environment, state in evaluations:
         known = latest.setdefault((environment, state.identity), {})
         elements = elements_of(state)
         for key, spell in known.items():
-            if key not in elements and not spell.is_gone:
+            if absence_ends and key not in elements and not spell.is_gone:
                 spell.is_gone = True
                 spell.valid_to = spell.valid_to or received_at
         for key, element in elements.items():
@@ -156,8 +165,6 @@ def _change_reason(spell: _Spell) -> str:
     """Return the first reason of the contract's list that applies."""
     if spell.before is None:
         return "first_seen"
-    if spell.before.is_gone:
-        return "reappeared"
     old, new = spell.before.last, spell.first
     for override in ("identity_override", "segment_override"):
         is_now, was = new.assignment_reason == override, old.assignment_reason == override

@@ -6,21 +6,19 @@
 
     Yields the CTEs `present` (the elements of all sets that the spells name) and `element_spells`, which has one row per
     environment, identity, element and valid_from:
-      began_hash      the set in which the spell began (null where it began before what is rebuilt)
-      before_hash     the set that was in force just before (null for none)
       last_hash       the set in force just before the spell's end, now for an open one: its last sighting
       end_hash        the set that ended it (null for an open one)
-    and, where `seen` is given (left out otherwise: two more joins with all spells):
-      is_first        no spell of the element before
+    and, where `absences` is given:
+      change_reason   why the spell began
       earlier_count, end_count   flag evaluations of the identity before valid_from and before valid_to
 
     said: hash column of int_state_spells. elements: relation of the sets' elements. key: the element's key.
-    only: condition on an element for it to count as there. state: columns that a spell holds constant. said_at_start: columns
-    of the model that say something of a spell's beginning (name -> expression on the `element` that began and the
-    `earlier` one of the same key, null for none). seen: relation that knows the elements an identity was ever seen with,
-    also of pruned spells, with first_exposed_at. started: the model's column for the beginning, ended: for the end. -#}
+    only: condition on an element for it to count as there. state: columns that a spell holds constant.
+    started: the model's column for the beginning, ended: for the end.
+    absences: int_flag_absences, where being left out of a set ends nothing. A spell then goes on when the element comes
+    back as it was: last_hash and the counts do not know of that. Without it, an element that is left out ends its spell. -#}
 {% macro element_spells(
-    said, elements, key, only='true', state=['state_hash'], said_at_start={}, seen=none, started='valid_from', ended='valid_to'
+    said, elements, key, only='true', state=['state_hash'], absences=none, started='valid_from', ended='valid_to'
 ) %}
 window_of_spells as (
 
@@ -80,7 +78,16 @@ present as (
         {{ only }}
         {%- if builds_on_itself() %}
         -- Sets of identities that did not change are left out (1,000,000 trait elements: half the processor time).
-        and {{ said }} in (select set_hash from window_of_spells)
+        and {{ said }} in (
+            select set_hash from window_of_spells
+            {%- if absences %}
+            union all
+            select absences.last_flags_hash
+            from {{ absences }} as absences
+            inner join {{ changed() }} as changed
+                on absences.environment = changed.environment and absences.identity = changed.identity
+            {%- endif %}
+        )
         {%- endif %}
 
 ),
@@ -91,9 +98,9 @@ differences as (
         pairs.before_hash,
         pairs.set_hash,
         element.{{ key }},
-        {%- for column, expression in said_at_start.items() %}
-        {{ expression }} as {{ column }},
-        {%- endfor %}
+        {%- if absences %}
+        case when earlier.{{ key }} is not null then {{ flag_change_reason('earlier', 'element') }} end as change_reason,
+        {%- endif %}
         true as is_start
     from pairs
     inner join present as element on pairs.set_hash = element.{{ said }}
@@ -103,6 +110,7 @@ differences as (
         {%- for column in state %}
         {{ 'or ' if not loop.first }}element.{{ column }} is distinct from earlier.{{ column }}
         {%- endfor %}
+    {%- if not absences %}
 
     union all
 
@@ -110,15 +118,13 @@ differences as (
         pairs.before_hash,
         pairs.set_hash,
         earlier.{{ key }},
-        {%- for column in said_at_start %}
-        null as {{ column }},
-        {%- endfor %}
         false as is_start
     from pairs
     inner join present as earlier on pairs.before_hash = earlier.{{ said }}
     left join present as element
         on pairs.set_hash = element.{{ said }} and element.{{ key }} = earlier.{{ key }}
     where element.{{ key }} is null
+    {%- endif %}
 
 ),
 
@@ -132,23 +138,36 @@ starts_and_ends as (
         differences.is_start,
         sequence.set_hash,
         sequence.before_hash,
-        sequence.earlier_count,
-        false as is_known
-        {%- for column in said_at_start %},
-        differences.{{ column }}
-        {%- endfor %}
+        sequence.earlier_count
+        {%- if absences %},
+        coalesce(differences.change_reason, absences.change_reason, 'first_seen') as change_reason
+        {%- endif %}
     from sequence
     inner join differences
         on
             sequence.set_hash = differences.set_hash
             and sequence.before_hash is not distinct from differences.before_hash
+    {%- if absences %}
+    left join {{ absences }} as absences
+        on
+            sequence.environment = absences.environment
+            and sequence.identity = absences.identity
+            and differences.{{ key }} = absences.{{ key }}
+            and sequence.valid_from = absences.absent_to
+    {%- endif %}
     {%- if builds_on_itself() %}
     -- What is in force where the rebuilding begins is known already, with its beginning.
     inner join {{ changed() }} as changed
         on sequence.environment = changed.environment and sequence.identity = changed.identity
+    {%- endif %}
     where
-        sequence.before_hash is not null
-        or sequence.valid_from > changed.rebuilt_from
+        true
+        {%- if absences %}
+        -- What comes back as it was goes on.
+        and (absences.identity is null or absences.change_reason is not null)
+        {%- endif %}
+        {%- if builds_on_itself() %}
+        and (sequence.before_hash is not null or sequence.valid_from > changed.rebuilt_from)
 
     union all
 
@@ -160,11 +179,10 @@ starts_and_ends as (
         true as is_start,
         null as set_hash,
         null as before_hash,
-        {{ 'spells.earlier_flag_evaluation_count' if seen else 'null' }} as earlier_count,
-        true as is_known
-        {%- for column in said_at_start %},
-        known.{{ column }}
-        {%- endfor %}
+        {{ 'spells.earlier_flag_evaluation_count' if absences else 'null' }} as earlier_count
+        {%- if absences %},
+        known.change_reason
+        {%- endif %}
     from {{ this }} as known
     inner join {{ changed() }} as changed
         on
@@ -172,7 +190,7 @@ starts_and_ends as (
             and known.identity = changed.identity
             and known.{{ started }} <= changed.rebuilt_from
             and (known.{{ ended }} > changed.rebuilt_from or known.{{ ended }} is null)
-    {%- if seen %}
+    {%- if absences %}
     inner join {{ ref('int_state_spells') }} as spells
         on
             known.environment = spells.environment
@@ -182,42 +200,11 @@ starts_and_ends as (
     {%- endif %}
 
 ),
-{%- if builds_on_itself() and seen %}
-
-seen_before as (
-
-    select distinct
-        known.environment,
-        known.identity,
-        known.{{ key }}
-    from {{ this }} as known
-    inner join {{ changed() }} as changed
-        on
-            known.environment = changed.environment
-            and known.identity = changed.identity
-            and known.{{ started }} < changed.rebuilt_from
-    {%- if is_pruned() %}
-
-    union
-
-    -- Spells of it may have been pruned.
-    select
-        seen.environment,
-        seen.identity,
-        seen.{{ key }}
-    from {{ seen }} as seen
-    where seen.first_exposed_at < {{ pruned_before('seen.environment') }}
-    {%- endif %}
-
-),
-{%- endif %}
 
 ordered as (
 
     select
         *,
-        row_number() over in_order = 1 as is_earliest,
-        not coalesce(lag(is_start) over in_order, false) as is_after_gap,
         lead(happened_at) over in_order as ended_at,
         lead(before_hash) over in_order as hash_before_end,
         lead(set_hash) over in_order as end_hash,
@@ -235,31 +222,16 @@ element_spells as (
         ordered.{{ key }},
         ordered.happened_at,
         ordered.ended_at,
-        ordered.set_hash as began_hash,
-        ordered.before_hash,
         case when ordered.ended_at is null then latest.set_hash else ordered.hash_before_end end as last_hash,
-        ordered.end_hash,
-        ordered.is_known,
-        {%- if seen %}
-        ordered.is_earliest
-        {%- if builds_on_itself() %} and seen_before.identity is null{% endif %} as is_first,
+        ordered.end_hash
+        {%- if absences %},
+        ordered.change_reason,
         ordered.earlier_count,
-        coalesce(ordered.count_at_end, latest.end_count) as end_count,
+        coalesce(ordered.count_at_end, latest.end_count) as end_count
         {%- endif %}
-        ordered.is_after_gap
-        {%- for column in said_at_start %},
-        ordered.{{ column }}
-        {%- endfor %}
     from ordered
     inner join latest
         on ordered.environment = latest.environment and ordered.identity = latest.identity
-    {%- if builds_on_itself() and seen %}
-    left join seen_before
-        on
-            ordered.environment = seen_before.environment
-            and ordered.identity = seen_before.identity
-            and ordered.{{ key }} = seen_before.{{ key }}
-    {%- endif %}
     where ordered.is_start
 
 )

@@ -95,6 +95,8 @@
     {%- set read = flagsmith_warehouse.built_model('int_deliveries') -%}
     {%- set states = flagsmith_warehouse.built_model('int_state_spells') -%}
     {%- set quarantined = flagsmith_warehouse.built_model('quarantined_deliveries') -%}
+    {%- set absences = flagsmith_warehouse.built_model('int_flag_absences') -%}
+    {%- set assignments = flagsmith_warehouse.built_model('fct_flag_assignments') -%}
     {#- Marts of spells: the column of the beginning, that of the end, and whether it is computed from states. -#}
     {%- set spells = [] -%}
     {%- for name, begins, ends, is_of_states in [
@@ -121,6 +123,44 @@
     delete from {{ relation }} as target using {{ pruned() }} as pruned
     where target.environment = pruned.environment and target.{{ ends }} <= pruned.pruned_before;
     {% endfor %}
+
+    {% if absences and assignments -%}
+    -- Of a flag's absences that ended before the cutoff the last one is left. It carries the evaluations of all those in the
+    -- spell that lasts beyond the cutoff, and says for ever that some calls leave the flag out.
+    create or replace temporary table ended_absences as
+    select
+        absences.environment,
+        absences.identity,
+        absences.feature_id,
+        max(absences.absent_from) as absent_from,
+        coalesce(sum(absences.evaluation_count) filter (where absences.absent_from > spells.valid_from), 0) as evaluation_count
+    from {{ absences }} as absences
+    inner join {{ pruned() }} as pruned
+        on absences.environment = pruned.environment and absences.absent_to <= pruned.pruned_before
+    left join {{ assignments }} as spells
+        on
+            absences.environment = spells.environment
+            and absences.identity = spells.identity
+            and absences.feature_id = spells.feature_id
+            and spells.valid_from <= pruned.pruned_before
+    group by absences.environment, absences.identity, absences.feature_id;
+
+    delete from {{ absences }} as target using ended_absences
+    where
+        target.environment = ended_absences.environment
+        and target.identity = ended_absences.identity
+        and target.feature_id = ended_absences.feature_id
+        and target.absent_from < ended_absences.absent_from;
+
+    update {{ absences }} as target
+    set evaluation_count = ended_absences.evaluation_count
+    from ended_absences
+    where
+        target.environment = ended_absences.environment
+        and target.identity = ended_absences.identity
+        and target.feature_id = ended_absences.feature_id
+        and target.absent_from = ended_absences.absent_from;
+    {%- endif %}
 
     -- A state that lasts beyond the cutoff is cut in two at the first delivery that is left: from there on it can be
     -- computed again from deliveries, and what came before is a row that nothing changes any more.
@@ -188,7 +228,7 @@
         and states.valid_from = continued.valid_from;
 
     -- Of the states before the cutoff, those from which builds go on: the last that said anything of flags, of segments, of
-    -- traits, and those with which a spell that is left began.
+    -- traits, those with which a spell that is left began, and those in which an absent flag was last seen.
     delete from {{ states }} as target using {{ pruned() }} as pruned
     where
         target.environment = pruned.environment
@@ -205,8 +245,11 @@
             {%- endfor %}
             {%- for relation, begins, _, is_of_states in spells if is_of_states %}
             select (environment, identity, {{ begins }}) from {{ relation }}
-            {{ 'union all' if not loop.last }}
+            {{ 'union all' if not loop.last or absences }}
             {%- endfor %}
+            {%- if absences %}
+            select (environment, identity, last_seen_from) from {{ absences }}
+            {%- endif %}
         );
 
     {% for relation in [landing, deliveries, read, quarantined] if relation -%}

@@ -128,14 +128,14 @@ def text_and_type(value: Any) -> tuple[str | None, str]:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False), "json"
 
 
-def variation(flag: dict, text: str | None, reason: str) -> str:
+def variation(flag: dict, text: str | None) -> str:
     """Return the variation of a flag by the contract's definition, line by line."""
     if not flag["enabled"]:
         return "off"
     if flag["feature"].get("type") == "MULTIVARIATE":
         percentage = flag.get("percentage_allocation", ABSENT)
         is_number = isinstance(percentage, int | float) and not isinstance(percentage, bool)
-        if text is not None and (is_number or reason == "identity_override"):
+        if text is not None and is_number:
             return text
         if percentage is None or text is None:
             return "control"
@@ -157,7 +157,7 @@ def flag_states(body: dict) -> dict[int, dict]:
         states[flag["feature"]["id"]] = {
             "feature_name": flag["feature"].get("name"),
             "is_multivariate": flag["feature"].get("type") == "MULTIVARIATE",
-            "variation": variation(flag, text, reason),
+            "variation": variation(flag, text),
             "enabled": flag["enabled"],
             "value": text,
             "value_type": value_type,
@@ -243,20 +243,16 @@ class Warehouse:
         spells = []
         for person in self.evaluations:
             current: dict[int, dict] = {}
-            seen: set[int] = set()
-            previous: dict[int, dict] = {}
+            last_said: dict[int, dict] = {}
             for at, body in self.sightings(person, "flags"):
-                states = flag_states(body)
-                for feature_id in set(current) - set(states):
-                    current.pop(feature_id)["valid_to"] = at
-                for feature_id, state in states.items():
+                # A flag that is absent from the body has no state in it: that says nothing.
+                for feature_id, state in flag_states(body).items():
                     spell = current.get(feature_id)
                     if spell is None or any(spell[key] != state[key] for key in STATE):
+                        reason = "first_seen"
                         if spell is not None:
                             spell["valid_to"] = at
-                            reason = change_reason(previous[feature_id], state)
-                        else:
-                            reason = "reappeared" if feature_id in seen else "first_seen"
+                            reason = change_reason(last_said[feature_id], state)
                         spell = {
                             "environment": person[0],
                             "identity": person[1],
@@ -270,8 +266,7 @@ class Warehouse:
                         spells.append(spell)
                     spell.update(state)
                     spell["evaluation_count"] += 1
-                    seen.add(feature_id)
-                previous = states
+                    last_said[feature_id] = state
         for spell in spells:
             spell["is_current"] = spell["valid_to"] is None
         return spells
@@ -454,8 +449,8 @@ class Warehouse:
                     "type": "MULTIVARIATE" if last["is_multivariate"] else "STANDARD",
                     "variations": sorted({e["variation"] for e in exposures}),
                     "identities": len({e["identity"] for e in exposures}),
-                    "is_stale": len({e["variation"] for e in exposures if e["last_exposed_at"] >= since})
-                    == 1,
+                    "is_stale": min(e["first_exposed_at"] for e in exposures) < since
+                    and len({e["variation"] for e in exposures if e["last_exposed_at"] >= since}) == 1,
                     "first_seen_at": min(e["first_exposed_at"] for e in exposures),
                     "last_seen_at": max(e["last_exposed_at"] for e in exposures),
                 }

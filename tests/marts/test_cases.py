@@ -40,7 +40,10 @@ VARIATIONS = {
     "whole percentage": (flag(value=2, percentage_allocation=30, **MV), "2", "integer", "environment_default"),
     "control": (flag(value="a", percentage_allocation=None, **MV), "control", "string", "environment_default"),
     "control without value": (flag(value=None, **MV), "control", "null", "environment_default"),
-    "override of a split": (flag(value="a", identity=7, percentage_allocation=None, **MV), "a", "string", "identity_override"),
+    "override to no option": (flag(value="a", identity=7, percentage_allocation=None, **MV), "control", "string", "identity_override"),
+    "override to an option": (flag(value="a", identity=7, percentage_allocation=100.0, **MV), "a", "string", "identity_override"),
+    "override to an empty option": (flag(value="", identity=7, **MV), "", "string", "identity_override"),
+    "old server's override": (flag(value="a", identity=7, **MV), "a", "string", "identity_override"),
     "override of a split to nothing": (flag(value=None, identity=7, **MV), "control", "null", "identity_override"),
     "empty option": (flag(value="", **MV), "", "string", "environment_default"),
     "zero option": (flag(value=0, **MV), "0", "integer", "environment_default"),
@@ -215,7 +218,22 @@ SEQUENCES = {
     "segment gone": [evaluation(segments=[{"id": 1, "name": "s", "member": True}]), evaluation()],
     "segment left": [evaluation(segments=[{"id": 1, "name": "s", "member": member}]) for member in (True, False, True)],
     "flags silent": [evaluation([flag()]), {"identity": "ann", "traits": []}, evaluation([flag()])],
-    "flag gone and back": [evaluation([flag()]), evaluation(), evaluation([flag()])],
+    "flag hidden and shown": [evaluation([flag()]), evaluation(), evaluation(), evaluation([flag(name="g")])],
+    "flag changed while hidden": [
+        evaluation(flags)
+        for flags in (
+            [flag(value="a", percentage_allocation=30.0, **MV)],
+            [],
+            [flag(value="a", percentage_allocation=10.0, **MV)],
+            [],
+            [flag(value="b", percentage_allocation=50.0, **MV)],
+            [],
+            [flag(value="b", percentage_allocation=50.0, **MV)],
+            [],
+            [flag(value="b", enabled=False, percentage_allocation=50.0, **MV)],
+        )
+    ],
+    "flag hidden since": [evaluation([flag()]), evaluation([flag(name="g")]), evaluation(), evaluation([flag(2)])],
     "reweighted": [evaluation([flag(value="a", percentage_allocation=p, **MV)]) for p in (30.0, 10.0)]
     + [evaluation([flag(value="b", percentage_allocation=50.0, **MV)])],
     "overridden": [evaluation([flag(**further)]) for further in ({}, {"feature_segment": 1}, {"identity": 1}, {"feature_segment": 1}, {})],
@@ -355,7 +373,8 @@ def test_changed_at__each_spelling__is_utc(built, text):
 
 def reasons(built, environment: str) -> list[tuple]:
     rows = built[0].query(
-        "select * from marts.fct_flag_assignments where environment = ? order by valid_from", environment
+        "select * from marts.fct_flag_assignments where environment = ? and feature_id = 1 order by valid_from",
+        environment,
     )
     return [
         (row["variation"], row["change_reason"], row["evaluation_count"], row["feature_name"]) for row in rows
@@ -368,7 +387,12 @@ def reasons(built, environment: str) -> list[tuple]:
         ("renamed", [("on", "first_seen", 2, "new")]),
         ("id reused", [("a", "first_seen", 1, "x"), ("control", "value_changed", 1, "y")]),
         ("flags silent", [("on", "first_seen", 2, "f")]),
-        ("flag gone and back", [("on", "first_seen", 1, "f"), ("on", "reappeared", 1, "f")]),
+        ("flag hidden and shown", [("on", "first_seen", 2, "g")]),
+        (
+            "flag changed while hidden",
+            [("a", "first_seen", 2, "f"), ("b", "weights_changed", 2, "f"), ("off", "toggled", 1, "f")],
+        ),
+        ("flag hidden since", [("on", "first_seen", 2, "g")]),
         ("reweighted", [("a", "first_seen", 2, "f"), ("b", "weights_changed", 1, "f")]),
         (
             "overridden",

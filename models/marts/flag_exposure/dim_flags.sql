@@ -34,25 +34,87 @@ people as (
 
 environments as (
 
-    -- Hours, not deliveries: those of an environment that has fallen silent may all have been pruned.
     select
         environment,
-        max(last_received_at) as last_received_at
-    from {{ ref('fct_deliveries_hourly') }}
-    group by environment
+        last_received_at - cast({{ var('stale_flag_days') }} as integer) * interval 1 day as window_from
+    from {{ ref('int_environments') }}
+
+),
+
+hidden_features as (
+
+    -- Features that some calls leave out: absent from an evaluation of an identity, and back in a later one.
+    select distinct
+        environment,
+        feature_id
+    from {{ ref('int_flag_absences') }}
+    where absent_to is not null
+
+),
+
+last_sightings as (
+
+    select
+        exposures.environment,
+        exposures.feature_id,
+        hidden_features.feature_id is not null as is_hidden_at_times,
+        max(exposures.last_exposure.at) as last_seen_at
+    from exposures
+    left join hidden_features
+        on exposures.environment = hidden_features.environment and exposures.feature_id = hidden_features.feature_id
+    group by all
+
+),
+
+gone as (
+
+    -- Evaluations after a feature's last sighting carried other flags. Where some calls leave the feature out, only those
+    -- with another such feature tell: the others would not have shown it.
+    select distinct
+        missing.environment,
+        missing.feature_id
+    from last_sightings as missing
+    inner join last_sightings as present
+        on
+            missing.environment = present.environment
+            and missing.last_seen_at < present.last_seen_at
+            and (present.is_hidden_at_times or not missing.is_hidden_at_times)
+    inner join (
+        select distinct environment, feature_id
+        from {{ ref('int_flag_absences') }}
+        where absent_to is null
+    ) as absences
+        on missing.environment = absences.environment and missing.feature_id = absences.feature_id
+
+),
+
+sets_by_environment as (
+
+    select environment, flags_hash
+    from {{ ref('int_deliveries') }}
+    where kind = 'evaluation' and not is_test_identity
+
+    union
+
+    -- Retention may have pruned the deliveries.
+    select environment, flags_hash
+    from {{ ref('int_state_spells') }}
 
 ),
 
 initial_values as (
 
-    -- Read with the set of flags of an exposure, since only these carry the feature's initial value.
-    select
-        feature_id,
-        value,
-        default_value
-    from {{ ref('int_flag_set_elements') }}
-    where is_multivariate and percentage_allocation is not null and value = default_value
-    group by all
+    -- Read with the environment's own sets of flags, since only these carry the feature's initial value.
+    select distinct
+        sets_by_environment.environment,
+        elements.feature_id,
+        elements.value
+    from {{ ref('int_flag_set_elements') }} as elements
+    inner join sets_by_environment on elements.flags_hash = sets_by_environment.flags_hash
+    where
+        elements.is_multivariate
+        and elements.percentage_allocation is not null
+        and elements.value = elements.default_value
 
 ),
 
@@ -66,11 +128,13 @@ ambiguous as (
         exposures.variation
     from exposures
     left join initial_values
-        on exposures.feature_id = initial_values.feature_id and exposures.value = initial_values.value
+        on
+            exposures.environment = initial_values.environment
+            and exposures.feature_id = initial_values.feature_id
+            and exposures.value = initial_values.value
     where
         exposures.is_multivariate
         and exposures.enabled
-        and exposures.assignment_reason <> 'identity_override'
         and (
             (exposures.value_type in ('string', 'integer', 'boolean') and exposures.value in ('', '0', 'false') and exposures.percentage_allocation is null)
             or (initial_values.value is not null and exposures.percentage_allocation is not null)
@@ -99,20 +163,27 @@ select
             then 'MULTIVARIATE'
         else 'STANDARD'
     end as type,
-    max_by(
-        case when exposures.is_multivariate and exposures.enabled then coalesce(exposures.value, 'on') else exposures.variation end,
-        exposures.last_exposure
-    ) filter (
-        where exposures.assignment_reason = 'environment_default'
-        and (not exposures.is_multivariate or exposures.variation in ('control', 'off'))
-    ) as current_default,
+    -- Off and on again is on: only the last default says whether it is off, only the last control says what it gives.
+    case
+        when not max_by(exposures.enabled, exposures.last_exposure) filter (where exposures.assignment_reason = 'environment_default')
+            then 'off'
+        when max_by(exposures.is_multivariate, exposures.last_exposure)
+            then max_by(coalesce(exposures.value, 'on'), exposures.last_exposure) filter (
+                where exposures.assignment_reason = 'environment_default'
+                and exposures.is_multivariate
+                and exposures.enabled
+                and exposures.variation = 'control'
+            )
+        else max_by(exposures.variation, exposures.last_exposure) filter (
+            where exposures.assignment_reason = 'environment_default'
+        )
+    end as current_default,
     list(distinct exposures.variation order by exposures.variation) as variations,
     coalesce(any_value(ambiguous_variations.ambiguous_variations), []) as ambiguous_variations,
     any_value(people.identities) as identities,
-    count(distinct exposures.variation) filter (
-        where exposures.last_exposure.at
-        >= environments.last_received_at - cast({{ var('stale_flag_days') }} as integer) * interval 1 day
-    ) = 1 as is_stale,
+    min(exposures.first_exposed_at) < any_value(environments.window_from)
+    and count(distinct exposures.variation) filter (where exposures.last_exposure.at >= environments.window_from) = 1 as is_stale,
+    any_value(gone.feature_id) is not null as is_gone,
 
     min(exposures.first_exposed_at) as first_seen_at,
     max(exposures.last_exposure.at) as last_seen_at
@@ -121,4 +192,5 @@ inner join environments on exposures.environment = environments.environment
 inner join people on exposures.environment = people.environment and exposures.feature_id = people.feature_id
 left join ambiguous_variations
     on exposures.environment = ambiguous_variations.environment and exposures.feature_id = ambiguous_variations.feature_id
+left join gone on exposures.environment = gone.environment and exposures.feature_id = gone.feature_id
 group by exposures.environment, exposures.feature_id

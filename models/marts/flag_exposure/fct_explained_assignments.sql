@@ -1,7 +1,8 @@
 {{ config(materialized='view') }}
 
--- The last change of the flag that Flagsmith announced between the spell before and this one: most likely its cause. The
--- change_reason itself comes from the payloads alone, whether or not such webhooks arrive.
+-- The last change of the flag that Flagsmith announced between the spell before and this one: most likely its cause. Changes
+-- of somebody else's override, or of a segment that the identity was not in, explain nothing. The change_reason itself
+-- comes from the payloads alone, whether or not such webhooks arrive.
 with changed as (
 
     select
@@ -31,6 +32,20 @@ left join {{ ref('fct_flag_changes') }} as changes
         and changed.feature_id = changes.feature_id
         and changed.valid_from >= changes.received_at
         and changed.previous_from < changes.received_at
+        and (changes.identity = changed.identity or changes.identity is null)
+        and (
+            changes.segment_id is null
+            or exists (
+                select 1
+                from {{ ref('fct_segment_memberships') }} as memberships
+                where
+                    memberships.environment = changed.environment
+                    and memberships.identity = changed.identity
+                    and memberships.segment_id = changes.segment_id
+                    and memberships.entered_at <= changed.valid_from
+                    and (memberships.left_at >= changes.received_at or memberships.left_at is null)
+            )
+        )
 where changed.previous_from is not null
 qualify
     row_number() over (

@@ -1,7 +1,7 @@
 {{ config(
     pre_hook="{{ find_changed_spells('flags_hash') }}",
     meta={
-        'built_from': ['int_deliveries', 'int_state_spells', 'int_flag_set_elements'],
+        'built_from': ['int_deliveries', 'int_state_spells', 'int_flag_set_elements', 'int_flag_absences'],
         'replaces': 'target.environment = changed.environment and target.identity = changed.identity'
             ' and (target.valid_to > changed.rebuilt_from or target.valid_to is null)',
     },
@@ -9,26 +9,33 @@
 
 -- depends_on: {{ ref('int_deliveries') }}
 
-{#- Why the state changed, from what Flagsmith said just before and just after. The first that applies. -#}
-{%- set change_reason %}
-        case
-            when earlier.assignment_reason <> 'identity_override' and element.assignment_reason = 'identity_override'
-                then 'identity_override_added'
-            when earlier.assignment_reason = 'identity_override' and element.assignment_reason <> 'identity_override'
-                then 'identity_override_removed'
-            when earlier.assignment_reason <> 'segment_override' and element.assignment_reason = 'segment_override'
-                then 'segment_override_added'
-            when earlier.assignment_reason = 'segment_override' and element.assignment_reason <> 'segment_override'
-                then 'segment_override_removed'
-            when earlier.enabled <> element.enabled then 'toggled'
-            when coalesce(earlier.percentage_allocation, -1) <> coalesce(element.percentage_allocation, -1) then 'weights_changed'
-            else 'value_changed'
-        end
-{%- endset %}
 with {{ element_spells(
-    'flags_hash', ref('int_flag_set_elements'), 'feature_id',
-    said_at_start={'change_reason': change_reason}, seen=ref('fct_flag_exposures')
-) }}
+    'flags_hash', ref('int_flag_set_elements'), 'feature_id', absences=ref('int_flag_absences')
+) }},
+
+absences_by_spell as (
+
+    -- Evaluations that left the feature out do not count; its last sighting may lie before them.
+    select
+        spells.environment,
+        spells.identity,
+        spells.feature_id,
+        spells.happened_at,
+        sum(absences.evaluation_count) as evaluation_count,
+        any_value(absences.last_flags_hash) filter (
+            where absences.absent_to is not distinct from spells.ended_at
+        ) as last_flags_hash
+    from element_spells as spells
+    inner join {{ ref('int_flag_absences') }} as absences
+        on
+            spells.environment = absences.environment
+            and spells.identity = absences.identity
+            and spells.feature_id = absences.feature_id
+            and spells.happened_at < absences.absent_from
+            and (spells.ended_at > absences.absent_from or spells.ended_at is null)
+    group by spells.environment, spells.identity, spells.feature_id, spells.happened_at
+
+)
 
 select
     spells.environment,
@@ -44,16 +51,18 @@ select
     last.assignment_reason,
     last.percentage_allocation,
 
-    spells.end_count - spells.earlier_count as evaluation_count,
-    case
-        when spells.is_first and not spells.is_known then 'first_seen'
-        when spells.is_after_gap and not spells.is_known then 'reappeared'
-        else spells.change_reason
-    end as change_reason,
+    cast(spells.end_count - spells.earlier_count - coalesce(absences.evaluation_count, 0) as bigint) as evaluation_count,
+    spells.change_reason,
 
     spells.happened_at as valid_from,
     spells.ended_at as valid_to,
     spells.ended_at is null as is_current
 from element_spells as spells
+left join absences_by_spell as absences
+    on
+        spells.environment = absences.environment
+        and spells.identity = absences.identity
+        and spells.feature_id = absences.feature_id
+        and spells.happened_at = absences.happened_at
 inner join present as last
-    on spells.last_hash = last.flags_hash and spells.feature_id = last.feature_id
+    on coalesce(absences.last_flags_hash, spells.last_hash) = last.flags_hash and spells.feature_id = last.feature_id

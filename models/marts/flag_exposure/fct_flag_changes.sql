@@ -26,7 +26,7 @@ states as (
         *,
         {% set paths = [
             '$.feature.id', '$.feature.name', '$.enabled', '$.feature_state_value',
-            '$.multivariate_feature_state_values', '$.identity_identifier', '$.feature_segment'
+            '$.multivariate_feature_state_values', '$.identity_identifier', '$.feature_segment.segment.id'
         ] -%}
         {{ json_parts('part[1]', paths) }} as new,
         {{ json_parts('part[2]', paths) }} as old,
@@ -46,6 +46,7 @@ select
     {{ json_text('part[7]') }} as description,
 
     {{ json_text('coalesce(new[6], old[6])') }} as identity,
+    {{ json_integer('coalesce(new[7], old[7])') }} as segment_id,
     {{ json_boolean('old[3]') }} as old_enabled,
     {{ json_boolean('new[3]') }} as new_enabled,
     {{ value_text('old[4]') }} as old_value,

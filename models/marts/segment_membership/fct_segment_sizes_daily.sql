@@ -1,12 +1,12 @@
 {{ config(
     pre_hook="{{ find_days_to_count() }}",
     meta={
-        'built_from': ['fct_segment_memberships', 'fct_deliveries_hourly'],
+        'built_from': ['fct_segment_memberships', 'int_environments'],
         'replaces': 'target.environment = changed.environment and target.day >= changed.first_day',
     },
 ) }}
 
--- depends_on: {{ ref('fct_deliveries_hourly') }}
+-- depends_on: {{ ref('int_environments') }}
 
 with sizes as (
 

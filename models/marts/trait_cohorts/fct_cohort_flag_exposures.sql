@@ -9,7 +9,7 @@ with sightings as (
         memberships.identity,
         deliveries.flags_hash,
         min(deliveries.received_at) as first_exposed_at,
-        max(deliveries.received_at) as last_exposed_at
+        max({'at': deliveries.received_at, 'delivery_id': deliveries.delivery_id}) as last_exposure
     from {{ ref('fct_cohort_memberships') }} as memberships
     inner join {{ ref('int_deliveries') }} as deliveries
         on
@@ -33,9 +33,9 @@ exposures as (
         elements.feature_id,
         elements.variation,
         sightings.identity,
-        max_by(elements.feature_name, sightings.last_exposed_at) as feature_name,
+        max_by(elements.feature_name, sightings.last_exposure) as feature_name,
         min(sightings.first_exposed_at) as first_exposed_at,
-        max(sightings.last_exposed_at) as last_exposed_at
+        max(sightings.last_exposure) as last_exposure
     from sightings
     inner join {{ ref('int_flag_set_elements') }} as elements on sightings.flags_hash = elements.flags_hash
     group by all
@@ -61,12 +61,12 @@ select
     exposures.feature_id,
     exposures.variation,
 
-    max_by(exposures.feature_name, exposures.last_exposed_at) as feature_name,
+    max_by(exposures.feature_name, exposures.last_exposure) as feature_name,
     count(*) as identities,
     count(*) / cast(any_value(exposed.identities) as double) as share,
 
     min(exposures.first_exposed_at) as first_exposed_at,
-    max(exposures.last_exposed_at) as last_exposed_at
+    max(exposures.last_exposure.at) as last_exposed_at
 from exposures
 inner join exposed
     on

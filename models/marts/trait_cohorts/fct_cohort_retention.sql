@@ -66,17 +66,18 @@ groups as (
 
 days as (
 
+    -- Up to the environment's clock, as sizes are counted: the last delivery may be no evaluation.
     select
-        environment,
-        cast({{ days_between('first_day', 'last_day') }} as date) as day
+        spans.environment,
+        cast({{ days_between('min(spans.first_day)', 'cast(max(environments.last_received_at) as date)') }} as date) as day
     from (
         select
             environment,
-            min(cast(first_seen_at as date)) as first_day,
-            max(cast(last_seen_at as date)) as last_day
+            cast(first_seen_at as date) as first_day
         from {{ ref('dim_identities') }}
-        group by environment
     ) as spans
+    inner join {{ ref('int_environments') }} as environments on spans.environment = environments.environment
+    group by spans.environment
 
 ),
 
@@ -148,8 +149,11 @@ select
 
     cells.identities,
     coalesce(active.active_identities, 0) as active_identities,
-    coalesce(active.active_identities, 0) / cast(cells.identities as double) as retention
+    coalesce(active.active_identities, 0) / cast(cells.identities as double) as retention,
+    environments.last_received_at
+    >= cells.active_period + case when cells.period = 'week' then interval 7 day else interval 1 month end as is_complete
 from cells
+inner join {{ ref('int_environments') }} as environments on cells.environment = environments.environment
 left join active
     on
         cells.environment = active.environment

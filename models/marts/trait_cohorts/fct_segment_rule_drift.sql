@@ -11,6 +11,30 @@ with mirrors as (
 
 ),
 
+crowded as (
+
+    -- Microseconds with more than one evaluation: few, so that only these need sorting below.
+    select received_at
+    from {{ ref('int_deliveries') }}
+    where kind = 'evaluation' and not is_test_identity
+    group by received_at
+    having count(*) > 1
+
+),
+
+superseded as (
+
+    -- Of one identity's evaluations in the same microsecond only the one with the greatest delivery_id is a state.
+    select delivery_id
+    from {{ ref('int_deliveries') }}
+    where
+        kind = 'evaluation'
+        and not is_test_identity
+        and received_at in (select received_at from crowded)
+    qualify row_number() over (partition by environment, identity, received_at order by delivery_id desc) > 1
+
+),
+
 stated as (
 
     -- What Flagsmith said of the mirrored segments, delivery by delivery.
@@ -19,6 +43,7 @@ stated as (
         deliveries.environment,
         deliveries.identity,
         deliveries.received_at,
+        deliveries.delivery_id,
         segments.segment_id,
         segments.segment_name,
         segments.is_member as is_stated
@@ -31,7 +56,10 @@ stated as (
                 or mirrors.mirrors_segment_name = segments.segment_name
             )
             and coalesce(mirrors.environment, deliveries.environment) = deliveries.environment
-    where deliveries.kind = 'evaluation' and not deliveries.is_test_identity
+    where
+        deliveries.kind = 'evaluation'
+        and not deliveries.is_test_identity
+        and deliveries.delivery_id not in (select delivery_id from superseded)
 
 ),
 
@@ -56,7 +84,7 @@ select
     cohort_key,
     segment_id,
 
-    max_by(segment_name, received_at) as segment_name,
+    max_by(segment_name, {'at': received_at, 'delivery_id': delivery_id}) as segment_name,
     count(*) as deliveries,
     count(*) filter (where is_stated = is_by_rule) as agreements,
     count(*) filter (where is_stated <> is_by_rule) as disagreements,
