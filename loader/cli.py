@@ -14,7 +14,11 @@ from loader import settings as settings_module
 from loader.settings import Settings
 
 if TYPE_CHECKING:
+    from loader.declarations import Problem
     from loader.landing import Landed
+
+# Everything was done, but for what is wrong in what people declared.
+WITH_PROBLEMS = 3
 
 
 class Commands(click.Group):
@@ -106,7 +110,11 @@ def _replay(settings: Settings, files: list[BinaryIO], environment: str | None) 
 
 @main.command()
 def refresh() -> None:
-    """Land, build the marts, publish them. For cron: leaves at once while another refresh is at work."""
+    """Land, build the marts, publish them. For cron: leaves at once while another refresh is at work.
+
+    Exits with 3 where everything is published but something that was declared is wrong (see `check`).
+    """
+    from loader import declarations
     from loader.publish import publish
     from loader.refresh import build
     from loader.status import recorded_refresh
@@ -123,7 +131,10 @@ def refresh() -> None:
         locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say))
         landed = _land(settings)
         record["landed"] = landed.deliveries
+        declarations.load(settings, _say)
         record["built"] = built = build(settings)
+        problems = declarations.problems_in(settings.warehouse_file)
+        record["problems"] = sum(problem.severity == "problem" for problem in problems)
         record["published"] = published = str(publish(settings, _say))
         _fail_if_unreadable(landed)
     seconds = time.monotonic() - started
@@ -131,6 +142,29 @@ def refresh() -> None:
         f"Refreshed in {seconds:.1f} s: {landed.deliveries:,} deliveries landed; {built}; "
         f"published {published}."
     )
+    _tell(problems)
+
+
+@main.command()
+def check() -> None:
+    """Say what is wrong with what was declared: experiments, metrics, cohorts, … Nothing is written.
+
+    Exits with 3 where there are problems. `refresh` leaves those rows out, and builds and publishes the rest.
+    """
+    from loader import declarations
+
+    found = declarations.check(settings_module.read(), _say)
+    if not found:
+        click.echo("What was declared is in order.")
+    _tell(found)
+
+
+def _tell(problems: list["Problem"]) -> None:
+    """Each problem and warning in a line on stderr; exit with 3 where there is a problem."""
+    for problem in problems:
+        _say(str(problem))
+    if any(problem.severity == "problem" for problem in problems):
+        raise click.exceptions.Exit(WITH_PROBLEMS)
 
 
 def _land(settings: Settings) -> "Landed":
