@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
+import yaml
 
 from loader import LoaderError, lock
 from loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
@@ -183,6 +184,7 @@ def load(settings: Settings, on_wait: Callable[[str], None] = lambda text: None)
         warehouse.execute("delete from intermediate.file_problems")
         for sheet in _sheets():
             _load_sheet(warehouse, sheet)
+        _insert_problems(warehouse, _problems_of_project())
         warehouse.execute("commit")
 
 
@@ -195,10 +197,51 @@ def _load_sheet(warehouse: duckdb.DuckDBPyConnection, sheet: Sheet) -> None:
         parts = ", ".join("unnest(?::varchar[])" for _ in columns)
         values = [list(column) for column in zip(*sheet.rows, strict=True)]
         warehouse.execute(f"insert into seeds.{sheet.name} select {parts}", values)
-    if sheet.problems:
-        warehouse.executemany(
-            "insert into intermediate.file_problems values (?, ?, ?, ?, ?, ?, ?)", sheet.problems
+    _insert_problems(warehouse, sheet.problems)
+
+
+def _insert_problems(warehouse: duckdb.DuckDBPyConnection, problems: list[tuple]) -> None:
+    if problems:
+        warehouse.executemany("insert into intermediate.file_problems values (?, ?, ?, ?, ?, ?, ?)", problems)
+
+
+def cohort_problems(text: str) -> list[tuple]:
+    """Numbers under `cohorts:` that YAML has read otherwise than they are written: 12:30 is 750, 0123 is 83."""
+    try:
+        document = yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError:
+        return []  # dbt says so itself
+    return [
+        (
+            *("problem", "cohorts", None, f"line {node.start_mark.line + 1}", node.value),
+            f"YAML reads {node.value} as the number {yaml.safe_load(node.value)}",
+            f'write "{node.value}", in quotation marks',
         )
+        for cohorts in _values_of("cohorts", document)
+        for node in _scalars(cohorts)
+        if node.tag.endswith(":int") and str(yaml.safe_load(node.value)) != node.value.removeprefix("+")
+    ]
+
+
+def _values_of(name: str, node: yaml.Node | None) -> Iterator[yaml.Node]:
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key.value == name:
+            yield value
+        else:
+            yield from _values_of(name, value)
+
+
+def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+        return
+    for child in node.value:
+        for each in child if isinstance(child, tuple) else (child,):
+            yield from _scalars(each)
+
+
+def _problems_of_project() -> list[tuple]:
+    return cohort_problems((PROJECT_FOLDER / "dbt_project.yml").read_text(encoding="utf-8"))
 
 
 def _sheets() -> Iterator[Sheet]:
@@ -245,7 +288,7 @@ def _is_built(settings: Settings) -> bool:
 
 def _write_clean(folder: Path) -> None:
     """The files as models can read them, and the problems of the files beside them."""
-    problems = []
+    problems = _problems_of_project()
     for sheet in _sheets():
         _write(folder / f"{sheet.name}.csv", sheet.columns or ["unreadable_file"], sheet.rows)
         problems += sheet.problems

@@ -17,7 +17,7 @@
     )
     {%- if execute -%}
     {%- for name in declarations() if 'seed.flagsmith_warehouse.' ~ name in selected_resources %};
-    delete from {{ file_problems() }} where declaration = '{{ name }}'
+    delete from {{ file_problems() }} where declaration in ('{{ name }}', 'cohorts')
     {%- endfor -%}
     {%- endif -%}
 {% endmacro %}

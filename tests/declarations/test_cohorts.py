@@ -2,6 +2,7 @@
 
 import pytest
 
+from loader import declarations
 from tests.marts.warehouse import Warehouse
 
 COHORTS = """
@@ -91,3 +92,13 @@ def test_cohort__of_what_was_never_seen__is_a_warning(untidy):
             (row["cohort_key"], row["column_name"]) == (key, where) and says in row["problem"]
             for row in found
         ), (key, where)
+
+
+def test_number__that_yaml_reads_otherwise__is_quoted_as_it_was_written():
+    text = "vars: {flagsmith_warehouse: {cohorts: [{value: 12:30}, {value: 0123}, {value: 123}, {value: '0123'}]}, other: 012}"
+    found = declarations.cohort_problems(text)
+    assert [(row[4], row[5]) for row in found] == [
+        ("12:30", "YAML reads 12:30 as the number 750"),
+        ("0123", "YAML reads 0123 as the number 83"),
+    ]
+    assert declarations.cohort_problems("vars: {cohorts: [") == []
