@@ -14,7 +14,11 @@ from loader import settings as settings_module
 from loader.settings import Settings
 
 if TYPE_CHECKING:
+    from loader.declarations import Problem
     from loader.landing import Landed
+
+# Everything was done, but for what is wrong in what people declared.
+WITH_PROBLEMS = 3
 
 
 class Commands(click.Group):
@@ -106,7 +110,11 @@ def _replay(settings: Settings, files: list[BinaryIO], environment: str | None) 
 
 @main.command()
 def refresh() -> None:
-    """Land, build the marts, publish them. For cron: leaves at once while another refresh is at work."""
+    """Land, build the marts, publish them. For cron: leaves at once while another refresh is at work.
+
+    Exits with 3 where everything is published but something that was declared is wrong (see `check`).
+    """
+    from loader import declarations
     from loader.publish import publish
     from loader.refresh import build, kept_history
     from loader.status import recorded_refresh
@@ -124,8 +132,11 @@ def refresh() -> None:
         landed = _land(settings)
         record["landed"] = landed.deliveries
         record["kept_history"] = kept_before = kept_history(settings)
+        declarations.load(settings, _say)
         record["built"] = built = build(settings)
         record["kept_history"] = kept = kept_history(settings)
+        problems = declarations.problems_in(settings.warehouse_file)
+        record["problems"] = sum(problem.severity == "problem" for problem in problems)
         record["published"] = published = str(publish(settings, _say))
         _fail_if_unreadable(landed)
     if newly_kept := sorted(kept.keys() - kept_before.keys()):
@@ -139,6 +150,29 @@ def refresh() -> None:
         f"Refreshed in {seconds:.1f} s: {landed.deliveries:,} deliveries landed; {built}; "
         f"published {published}."
     )
+    _tell(problems)
+
+
+@main.command()
+def check() -> None:
+    """Say what is wrong with what was declared: experiments, metrics, cohorts, … Nothing is written.
+
+    Exits with 3 where there are problems. `refresh` leaves those rows out, and builds and publishes the rest.
+    """
+    from loader import declarations
+
+    found = declarations.check(settings_module.read(), _say)
+    if not found:
+        click.echo("What was declared is in order.")
+    _tell(found)
+
+
+def _tell(problems: list["Problem"]) -> None:
+    """Each problem and warning in a line on stderr; exit with 3 where there is a problem."""
+    for problem in problems:
+        _say(str(problem))
+    if any(problem.severity == "problem" for problem in problems):
+        raise click.exceptions.Exit(WITH_PROBLEMS)
 
 
 def _land(settings: Settings) -> "Landed":

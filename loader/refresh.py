@@ -6,6 +6,7 @@ from collections import Counter
 import duckdb
 
 from loader import LoaderError
+from loader.declarations import NAMES
 from loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
 
 KEPT = """
@@ -29,7 +30,17 @@ def build(settings: Settings) -> str:
 
     os.environ[WAREHOUSE_DIR.name] = str(settings.warehouse_dir)
     folder = str(PROJECT_FOLDER)
-    arguments = ["--exclude-resource-type", "unit_test", "--project-dir", folder, "--profiles-dir", folder]
+    # Declarations are loaded already (loader/declarations.py), also from files that dbt could not read.
+    arguments = [
+        "--exclude-resource-type",
+        "unit_test",
+        "--exclude",
+        *NAMES,
+        "--project-dir",
+        folder,
+        "--profiles-dir",
+        folder,
+    ]
     try:
         outcome = dbtRunner().invoke(["build", *arguments])
     finally:

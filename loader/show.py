@@ -45,6 +45,15 @@ def show_status(status: dict) -> None:
         [(a["experiment"], a["check"], a["status"], a["message"]) for a in status["alarms"]],
         "check", "status", "what it means",
     )  # fmt: skip
+    _table(
+        console,
+        "What is wrong in the declarations",
+        [
+            (f"{p['declared_in']}, row {p['row_number']}, {p['column_name']}", p["severity"], p["problem"], p["remedy"])
+            for p in status["problems"]
+        ],
+        "severity", "what is wrong", "what to write",
+    )  # fmt: skip
     disk = status["disk"]
     sizes = ", ".join(f"{name} {size(disk[name])}" for name in ("inbox", "warehouse", "published"))
     console.print(

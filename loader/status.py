@@ -10,12 +10,13 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
-from loader import inbox, lock
+from loader import declarations, inbox, lock
 from loader.settings import Settings
 
 LATELY_DAYS = 7
@@ -129,7 +130,14 @@ def _published(settings: Settings, now: datetime) -> dict:
     """Rows of each mart, what was quarantined lately, alarms of running experiments."""
     path = settings.published_file
     if not path.exists():
-        return {"published_at": None, "marts": {}, "quarantined": [], "alarms": [], "landed": []}
+        return {
+            "published_at": None,
+            "marts": {},
+            "quarantined": [],
+            "alarms": [],
+            "problems": [],
+            "landed": [],
+        }
     marts = [
         name for (name,) in _query(path, "select table_name from duckdb_tables() where schema_name = 'marts'")
     ]
@@ -152,6 +160,7 @@ def _published(settings: Settings, now: datetime) -> dict:
         "alarms": [
             dict(zip(("experiment", "check", "status", "message"), row, strict=True)) for row in alarms
         ],
+        "problems": [asdict(problem) for problem in declarations.problems_in(path)],
         "landed": _query(path, LANDED_AS_PUBLISHED),
     }
 

@@ -1,5 +1,63 @@
 {#- The relation in which people declare something: the seed of that name, or whatever relation the var of that name
-    gives (a project that installs this one as a package brings its own; a table elsewhere survives upgrades). -#}
+    gives (a project that installs this one as a package brings its own; a table elsewhere survives upgrades). Only the
+    models in intermediate/declarations read it: what they hand on is typed and in order. -#}
 {% macro declared(name) %}
-    {{ return(var(name, none) or ref(name)) }}
+    {%- set seed = ref(name) if not var(name, none) else none -%}
+    {{ return(var(name, none) or flagsmith_warehouse.clean_file(name) or seed) }}
+{% endmacro %}
+
+{#- Where `flagsmith-warehouse check` is at work, the copy of a file that it has made: what is declared now, and not what
+    the last build has read. None elsewhere. -#}
+{% macro clean_file(name) %}
+    {%- set folder = var('declarations_folder', none) -%}
+    {{ return(csv_of_texts(folder ~ '/' ~ name ~ '.csv') if folder else none) }}
+{% endmacro %}
+
+{#- How the models of declarations are kept: as tables, and as part of a query where they are only checked. -#}
+{% macro kept_unless_checked() %}
+    {{ return('ephemeral' if var('declarations_folder', none) else 'table') }}
+{% endmacro %}
+
+{#- Where people wrote the declarations of that name: the seed's file, or the relation that the var names. -#}
+{% macro declared_in(name) %}
+    {{ return(var(name, none) or 'seeds/' ~ name ~ '.csv') }}
+{% endmacro %}
+
+{#- The columns of that relation, by the name that we know them by: {name: the name as it is there}. Blanks around a name,
+    a byte order mark and its case do not count. None where the relation does not exist. While nothing is built
+    (`dbt compile` on a fresh clone), and for a seed that the run is about to create, all that we know. -#}
+{% macro declared_columns(name) %}
+    {%- set known = {} -%}
+    {%- for column in flagsmith_warehouse.declarations()[name].columns -%}{%- do known.update({column: column}) -%}{%- endfor -%}
+    {%- set relation = flagsmith_warehouse.declared(name) -%}
+    {%- if not execute -%}{{ return(known) }}{%- endif -%}
+    {%- if relation is string -%}
+        {%- if modules.re.fullmatch('\\w+(\\.\\w+){0,2}', relation) -%}
+            {%- set parts = (['', ''] + relation.split('.'))[-3:] -%}
+            {%- set found = adapter.get_relation(
+                database=parts[0] or target.database, schema=parts[1] or target.schema, identifier=parts[2]) -%}
+            {%- if not found -%}{{ return(none) }}{%- endif -%}
+        {%- endif -%}
+    {%- elif not adapter.get_relation(database=relation.database, schema=relation.schema, identifier=relation.identifier) -%}
+        {{ return(known) }}
+    {%- endif -%}
+    {%- set found = {} -%}
+    {%- for column in run_query('select * from ' ~ relation ~ ' limit 0').column_names -%}
+        {%- do found.setdefault(modules.re.sub('^[\\s\\ufeff]+|[\\s\\ufeff]+$', '', column) | lower, column) -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{% endmacro %}
+
+{#- Select: row_number and every column that we know, as a text: null for an empty cell and for a column that is not
+    there. Rows are counted as a spreadsheet does, whose first row is the header; in a relation, in the order in which
+    the engine reads them. -#}
+{% macro declared_rows(name) %}
+    {%- set found = flagsmith_warehouse.declared_columns(name) -%}
+    {%- set first_row = 1 if var(name, none) else 2 %}
+    select
+        {{ row_in_order() }} + {{ first_row - 1 }} as row_number
+        {%- for column, rule in flagsmith_warehouse.declarations()[name].columns.items() %},
+        {{ cell_text(adapter.quote(found[column]), rule.type == 'identity') if found and column in found else 'cast(null as varchar)' }} as {{ column }}
+        {%- endfor %}
+    from {{ flagsmith_warehouse.declared(name) if found is not none else '(select 1 as nothing) as nowhere where 1 = 0' }}
 {% endmacro %}

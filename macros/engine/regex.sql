@@ -16,3 +16,13 @@
 {% macro duckdb__regex_group(text, pattern, group) %}
     {{ return('regexp_extract(' ~ text ~ ', ' ~ text_literal(pattern) ~ ', ' ~ group ~ ')') }}
 {% endmacro %}
+
+
+{#- The text with every match of the expression replaced; \1 in the replacement is what its first group holds. -#}
+{% macro regex_replaced(text, pattern, replacement) %}{{ return(adapter.dispatch('regex_replaced', 'flagsmith_warehouse')(text, pattern, replacement)) }}{% endmacro %}
+
+{% macro default__regex_replaced(text, pattern, replacement) %}{{ refuse_engine('regex_replaced', 'regex') }}{% endmacro %}
+
+{% macro duckdb__regex_replaced(text, pattern, replacement) %}
+    {{ return('regexp_replace(' ~ text ~ ', ' ~ text_literal(pattern) ~ ', ' ~ text_literal(replacement) ~ ", 'g')") }}
+{% endmacro %}

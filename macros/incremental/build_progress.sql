@@ -8,7 +8,7 @@
 
     A model says in its `meta`:
       built_from  the incremental models whose rows it reads. Its progress is no further than theirs.
-      declared    relations that people fill and its rows depend on (names for the macro `declared`).
+      declared    what people declare and its rows depend on (`test_identities` for int_declared_test_identities, which it reads).
       vars        vars that its rows depend on. -#}
 
 {#- The relation that holds the progress: one row per model and recording. Recordings are counted, not timed, so that a
@@ -110,12 +110,14 @@
     {%- set numbering = (numberings | max if numberings else 0) if sources else flagsmith_warehouse.numbering(own.numbering) -%}
     {%- set parts = [flagsmith_warehouse.logic_version() | string, numbering | string] -%}
     {%- for name in meta.get('vars', []) -%}
-        {%- do parts.append(tojson(var(name, none))) -%}
+        {#- YAML knows dates, JSON does not. -#}
+        {%- set value = var(name, none) -%}
+        {%- do parts.append(value | string if 'datetime.' in value | string else tojson(value)) -%}
     {%- endfor -%}
     {%- for name in meta.get('declared', []) -%}
         {%- do parts.append(scalar(
             "select coalesce(md5(string_agg(cast(declared as varchar), '\n' order by cast(declared as varchar))), '') from "
-            ~ declared(name) ~ " as declared", ''
+            ~ ref('int_declared_' ~ name) ~ " as declared", ''
         )) -%}
     {%- endfor -%}
     {%- set numbers = [] -%}

@@ -7,7 +7,8 @@
 {% macro prune(results) %}
     {%- set days = var('retention_days', none) -%}
     {%- set landing = source('landing', 'webhooks') -%}
-    {%- set experiments = flagsmith_warehouse.declared('experiments') -%}
+    {%- set experiments = ref('int_declared_experiments') -%}
+    {%- set problems = ref('int_declaration_problems') -%}
     {%- if not execute or days is none or flags.WHICH not in ['run', 'build', 'retry'] or is_empty_run() -%}{{ return('') }}{%- endif -%}
     {%- if days | string | int(0) < 1 -%}
         {{ exceptions.raise_compiler_error('vars: retention_days is ' ~ days ~ '; a number of days, 1 or more, is needed.') }}
@@ -21,6 +22,12 @@
         {{ return('') }}
     {%- endfor -%}
     {%- if not flagsmith_warehouse.is_all_taken_in() -%}{{ return('') }}{%- endif -%}
+    {#- A wrong experiment might hold back the cutoff once it is put right: until then, nothing goes. -#}
+    {%- set count = "select count(*) from " ~ problems ~ " where declaration = 'experiments' and severity = 'problem'" -%}
+    {%- if not flagsmith_warehouse.built_model('int_declaration_problems') or flagsmith_warehouse.scalar(count, 0) | int -%}
+        {%- do exceptions.warn('Nothing was pruned: a declaration of an experiment is wrong (experiment_declaration_problems), and might hold back the cutoff.') -%}
+        {{ return('') }}
+    {%- endif -%}
     {%- set cutoffs = flagsmith_warehouse.cutoffs(landing, experiments, days) -%}
     {%- if flagsmith_warehouse.scalar('select count(*) from (' ~ cutoffs ~ ') as cutoffs', 0) | int == 0 -%}{{ return('') }}{%- endif -%}
     {{ return(flagsmith_warehouse.prune_statements(landing, cutoffs)) }}
@@ -61,7 +68,7 @@
 
     experiments as (
 
-        select environment, date_trunc('day', min({{ utc_timestamp('cast(started_at as varchar)') }})) as started_at
+        select environment, date_trunc('day', min(started_at)) as started_at
         from {{ experiments }}
         group by environment
 

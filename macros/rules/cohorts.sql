@@ -1,39 +1,91 @@
-{#- The cohorts declared in `vars: cohorts:`, checked and with their defaults: a list of
-    {key, name, description, environment, rules, mirrors_segment}. -#}
+{#- The cohorts declared in `vars: cohorts:` that are in order, with their defaults: a list of
+    {key, name, description, environment, rules, mirrors_segment}. A wrong one is left out, and is in
+    cohort_declaration_problems. -#}
 {% macro cohorts() %}
-    {{ return(flagsmith_warehouse.check_cohorts(var('cohorts', []) or [])) }}
+    {{ return(flagsmith_warehouse.judge_cohorts(var('cohorts', []) or []).cohorts) }}
 {% endmacro %}
 
 
-{#- Checks what was declared, everything but the rules themselves (compile_cohorts reads these). -#}
+{#- The same of any list of cohorts; a wrong one stops the run. -#}
 {% macro check_cohorts(declared) %}
-    {%- if not flagsmith_warehouse.is_list(declared) -%}
-        {{ exceptions.raise_compiler_error("vars: cohorts: is not a list. Write one `- key: ...` for each cohort, [] for none.") }}
-    {%- endif -%}
-    {%- set checked = [] -%}
-    {%- for cohort in declared -%}
-        {%- set place = 'number ' ~ loop.index -%}
-        {%- set called = (cohort.get('key') if cohort is mapping else none) or place -%}
-        {%- do flagsmith_warehouse.require_keys(cohort, called, 'the cohort', ['key', 'rules'],
-            ['name', 'description', 'environment', 'mirrors_segment']) -%}
-        {%- for text in ['key', 'name', 'description', 'environment'] if cohort.get(text) is not none or text == 'key' -%}
-            {%- if cohort[text] is not string or not cohort[text] | trim and text != 'description' -%}
-                {{ flagsmith_warehouse.refuse_rule(called, text, 'is ' ~ tojson(cohort[text], cohort[text]), 'Write a text, in quotes if it looks like a number.') }}
-            {%- endif -%}
-        {%- endfor -%}
-        {%- set mirrored = cohort.get('mirrors_segment') -%}
-        {%- if mirrored is not none and (mirrored is boolean or not (mirrored is integer or mirrored is string and mirrored | trim)) -%}
-            {{ flagsmith_warehouse.refuse_rule(called, 'mirrors_segment', 'is ' ~ tojson(mirrored, mirrored), "Write the segment's id (a number) or its name.") }}
-        {%- endif -%}
-        {%- if called in checked | map(attribute='key') -%}
-            {{ flagsmith_warehouse.refuse_rule(called, 'key', 'is declared twice', 'Give each cohort a key of its own.') }}
-        {%- endif -%}
-        {%- do checked.append({
-            'key': cohort['key'], 'name': cohort.get('name') or cohort['key'], 'description': cohort.get('description') or '',
-            'environment': cohort.get('environment'), 'rules': cohort['rules'], 'mirrors_segment': mirrored,
-        }) -%}
+    {%- set judged = flagsmith_warehouse.judge_cohorts(declared) -%}
+    {%- for fault in judged.faults if fault.severity == 'problem' -%}
+        {{ flagsmith_warehouse.refuse_rule(fault.called, fault.where, fault.what, fault.remedy) }}
     {%- endfor -%}
-    {{ return(checked) }}
+    {{ return(judged.cohorts) }}
+{% endmacro %}
+
+
+{#- Judges each cohort by itself, its rules too. Returns {cohorts: those in order, with their defaults; faults: a list of
+    {severity, number (its place in the list, from 1), called (its key), where (inside it), what, remedy};
+    traits: a list of [number, key, a trait that its rules ask for]}. -#}
+{% macro judge_cohorts(declared) %}
+    {%- set judged = {'cohorts': [], 'faults': [], 'traits': []} -%}
+    {%- if not flagsmith_warehouse.is_list(declared) -%}
+        {%- do judged.faults.append({
+            'severity': 'problem', 'number': none, 'called': 'of no name', 'where': 'cohorts', 'what': 'is not a list',
+            'remedy': 'Write one `- key: ...` for each cohort, [] for none.',
+        }) -%}
+        {{ return(judged) }}
+    {%- endif -%}
+    {%- set keys = [] -%}
+    {%- for cohort in declared -%}
+        {%- set number = loop.index -%}
+        {%- set called = ((cohort.get('key') if cohort is mapping else none) or 'number ' ~ number) | string -%}
+        {%- set candidate = {'key': called, 'faults': [], 'warnings': []} -%}
+        {%- do flagsmith_warehouse.judge_cohort(cohort, candidate, keys) -%}
+        {%- do keys.append(called) -%}
+        {%- if not candidate.faults -%}
+            {%- set compiled = flagsmith_warehouse.compile_cohorts([candidate]) -%}
+            {%- for bit in compiled.get('identity', []) if bit.source in ['key', 'environment_key'] -%}
+                {%- do flagsmith_warehouse.flagsmith_environment('key', candidate, bit.where) -%}
+            {%- endfor -%}
+            {%- for verdict in compiled.get('verdicts', []) if verdict.split_by is not none -%}
+                {%- do flagsmith_warehouse.flagsmith_environment('key', candidate, verdict.where) -%}
+            {%- endfor -%}
+            {%- for trait in compiled.traits if not trait.startswith('$.') and not candidate.faults -%}
+                {%- do judged.traits.append([number, called, trait]) -%}
+            {%- endfor -%}
+        {%- endif -%}
+        {%- set faults = candidate.pop('faults') -%}
+        {%- set warnings = candidate.pop('warnings') -%}
+        {%- for severity, found in [('problem', faults[:1]), ('warning', warnings)] -%}
+            {%- for fault in found -%}
+                {%- do judged.faults.append({
+                    'severity': severity, 'number': number, 'called': called, 'where': fault.where, 'what': fault.what,
+                    'remedy': fault.remedy,
+                }) -%}
+            {%- endfor -%}
+        {%- endfor -%}
+        {%- if not faults -%}{%- do judged.cohorts.append(candidate) -%}{%- endif -%}
+    {%- endfor -%}
+    {{ return(judged) }}
+{% endmacro %}
+
+
+{#- Judges everything of a cohort but its rules (compile_cohorts reads these), and gives the candidate what it declares.
+    keys: those of the cohorts before it. -#}
+{% macro judge_cohort(cohort, candidate, keys) %}
+    {%- if not flagsmith_warehouse.require_keys(cohort, candidate, 'the cohort', ['key', 'rules'],
+        ['name', 'description', 'environment', 'mirrors_segment']) -%}
+        {{ return('') }}
+    {%- endif -%}
+    {%- for text in ['key', 'name', 'description', 'environment'] if cohort.get(text) is not none or text == 'key' -%}
+        {%- if cohort[text] is not string or not cohort[text] | trim and text != 'description' -%}
+            {{ flagsmith_warehouse.refuse_rule(candidate, text, 'is ' ~ flagsmith_warehouse.quoted(cohort[text]), 'Write a text, in quotes if it looks like a number, a date, yes or no.') }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set mirrored = cohort.get('mirrors_segment') -%}
+    {%- if mirrored is not none and (mirrored is boolean or not (mirrored is integer or mirrored is string and mirrored | trim)) -%}
+        {{ flagsmith_warehouse.refuse_rule(candidate, 'mirrors_segment', 'is ' ~ flagsmith_warehouse.quoted(mirrored), "Write the segment's id (a number) or its name.") }}
+    {%- endif -%}
+    {%- if candidate.key in keys -%}
+        {{ flagsmith_warehouse.refuse_rule(candidate, 'key', 'is declared twice', 'Give each cohort a key of its own.') }}
+    {%- endif -%}
+    {%- do candidate.update({
+        'name': cohort.get('name') or candidate.key, 'description': cohort.get('description') or '',
+        'environment': cohort.get('environment'), 'rules': cohort['rules'], 'mirrors_segment': mirrored,
+    }) -%}
 {% endmacro %}
 
 

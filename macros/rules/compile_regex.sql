@@ -22,6 +22,7 @@
         {%- elif token == ')' -%}
             {%- if sizes | length == 1 -%}
                 {{ flagsmith_warehouse.refuse_regex(refused, 'closes a group that is not open', 'Balance the parentheses.') }}
+                {{ return('^') }}
             {%- endif -%}
             {%- do compiled.append(')') -%}
             {%- do state.update({'atom': [sizes.pop(), 1] | max}) -%}
@@ -180,6 +181,7 @@
     {%- elif token[:1] == '\\' and (token == '\\' or modules.re.fullmatch('[A-Za-z0-9]', token[1:])) -%}
         {{ flagsmith_warehouse.refuse_regex(refused, 'has `' ~ token ~ '`: a backreference, an octal number or no escape at all',
             'Repeat what it refers to, write a character as \\x41, a backslash as \\\\.') }}
+        {{ return('0') }}
     {%- else -%}
         {%- set code = '%x' | format(token[-1:].encode('utf-32-be').hex() | int(0, 16)) -%}
     {%- endif -%}

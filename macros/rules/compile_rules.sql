@@ -8,8 +8,12 @@
     {%- set trees = [] -%}
     {%- for cohort in cohorts -%}
         {%- do trees.append(flagsmith_warehouse.parse_rules(
-            cohort.rules, cohort.key, flagsmith_warehouse.mirrored_segment_id(cohort), conditions)) -%}
+            cohort.rules, cohort if 'faults' in cohort else cohort.key, flagsmith_warehouse.mirrored_segment_id(cohort), conditions)) -%}
     {%- endfor -%}
+    {%- if cohorts | map(attribute='faults', default=[]) | sum(start=[]) -%}
+        {#- What cannot be read is not compiled. -#}
+        {{ return({'traits': {}}) }}
+    {%- endif -%}
     {%- set bits = {} -%}
     {%- for condition in conditions -%}
         {%- do condition.update({'predicate': flagsmith_warehouse.condition_on_bits(condition, bits)}) -%}
@@ -18,7 +22,7 @@
     {%- for tree in trees -%}
         {%- set cohort = cohorts[loop.index0] -%}
         {%- do verdicts.extend(flagsmith_warehouse.compile_splits(
-            tree, cohort, conditions | selectattr('predicate', 'none') | selectattr('cohort', 'eq', cohort.key) | list)) -%}
+            tree, cohort, conditions | selectattr('predicate', 'none') | selectattr('cohort', 'eq', cohort if 'faults' in cohort else cohort.key) | list)) -%}
     {%- endfor -%}
     {%- set traits = {} -%}
     {%- for bit in bits.values() if bit.source == 'trait' -%}
@@ -75,7 +79,7 @@
 {#- A segment matches where all its rules do, and never without one. -#}
 {% macro compile_tree(rules, cohort) %}
     {%- if not rules -%}
-        {%- do flagsmith_warehouse.warn_rule({'cohort': cohort.key, 'where': 'rules'}, 'is empty') -%}
+        {%- do flagsmith_warehouse.warn_rule({'cohort': cohort if 'faults' in cohort else cohort.key, 'where': 'rules'}, 'is empty') -%}
         {{ return('false') }}
     {%- endif -%}
     {%- set all = [] -%}

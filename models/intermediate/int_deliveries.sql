@@ -37,7 +37,7 @@ test_identities as (
     select
         nullif(environment, '') as environment,
         identity
-    from {{ declared('test_identities') }}
+    from {{ ref('int_declared_test_identities') }}
     where identity is not null
 
 )

@@ -1,7 +1,6 @@
 """What is refused at parse time, what is warned of, and cases like those that all Flagsmith engines share."""
 
 import hashlib
-import json
 import re
 import unicodedata
 
@@ -9,7 +8,6 @@ import duckdb
 import pytest
 from dbt_common.exceptions import CompilationError
 
-from tests.marts.warehouse import Warehouse
 from tests.rules.macros import ENVIRONMENTS, macro
 from tests.rules.test_parity import engine_says, sql_says
 
@@ -80,6 +78,16 @@ def test_definition__bad__is_refused_with_cohort_place_and_remedy(cohorts, calle
     assert len(message.split(". ", 1)[1].split("\n")[0]) > 10
 
 
+@pytest.mark.parametrize(("cohorts", "called", "where", "says"), BAD)
+def test_definition__bad__is_a_fault_beside_cohorts_in_order(cohorts, called, where, says):
+    """Judged one by one, a bad cohort does not stop what is declared beside it."""
+    judged = macro("judge_cohorts")([*cohorts, {"key": "fine", "rules": []}])
+    (fault,) = [fault for fault in judged["faults"] if fault["severity"] == "problem"]
+    assert (fault["called"], fault["where"]) == (called, where)
+    assert says in fault["what"] + fault["remedy"]
+    assert judged["cohorts"][-1]["key"] == "fine"
+
+
 def test_definition__not_a_list__is_refused():
     with pytest.raises(CompilationError, match="Write one `- key"):
         macro("check_cohorts")({"key": "mine"})
@@ -90,14 +98,6 @@ def test_definition__split_without_environment_key__is_refused():
     declared = [{**cohort({**condition("PERCENTAGE_SPLIT", "20"), "property": ""}), "mirrors_segment": 4}]
     with pytest.raises(CompilationError, match="flagsmith_environments"):
         macro("cohort_memberships")(macro("check_cohorts")(declared), "traits", "identities")
-
-
-def test_definition__bad__stops_any_command_that_parses(tmp_path):
-    """Given a misspelt operator; when dbt parses, whatever is selected; then it stops with the message."""
-    warehouse = Warehouse(tmp_path)
-    bad = json.dumps({"cohorts": [cohort(condition("EQUALS"))]})
-    with pytest.raises(AssertionError, match=r"Cohort 'mine' \(vars: cohorts:\)"):
-        warehouse.dbt("run", "--select", "stg_flagsmith__deliveries", "--vars", bad)
 
 
 REFUSED_EXPRESSIONS = [

@@ -24,20 +24,10 @@ with computed as (
         experiments.environment,
         experiments.started_at,
         experiments.ended_at
-    from {{ declared('experiment_metrics') }} as links
-    inner join {{ declared('metrics') }} as metrics on links.metric_key = metrics.metric_key
+    from {{ ref('int_declared_experiment_metrics') }} as links
+    inner join {{ ref('int_declared_metrics') }} as metrics on links.metric_key = metrics.metric_key
     inner join {{ ref('dim_experiments') }} as experiments on links.experiment_key = experiments.experiment_key
-    left join {{ ref('experiment_declaration_problems') }} as metric_problems
-        on metric_problems.declared_in = 'metrics' and links.metric_key = metric_problems.metric_key
-    left join {{ ref('experiment_declaration_problems') }} as link_problems
-        on
-            link_problems.declared_in = 'experiment_metrics'
-            and links.experiment_key = link_problems.experiment_key
-            and links.metric_key = link_problems.metric_key
-    where
-        experiments.status <> 'invalid'
-        and metric_problems.problem is null
-        and link_problems.problem is null
+    where experiments.status <> 'invalid'
 
 ),
 

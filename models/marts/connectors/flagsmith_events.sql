@@ -46,5 +46,5 @@ left join traits
         assignments.environment = traits.environment
         and assignments.identity = traits.identity
         and assignments.valid_from = traits.valid_from
-left join {{ declared('identity_map') }} as identity_map on assignments.identity = identity_map.identity
+left join {{ ref('int_declared_identity_map') }} as identity_map on assignments.identity = identity_map.identity
 where assignments.enabled

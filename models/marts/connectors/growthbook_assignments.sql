@@ -8,5 +8,5 @@ select
     assignments.environment,
     assignments.assignment_reason
 from {{ ref('fct_flag_assignments') }} as assignments
-left join {{ declared('identity_map') }} as identity_map on assignments.identity = identity_map.identity
+left join {{ ref('int_declared_identity_map') }} as identity_map on assignments.identity = identity_map.identity
 where assignments.is_multivariate and assignments.enabled

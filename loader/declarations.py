@@ -1,0 +1,331 @@
+"""What people declared in seeds/*.csv, as spreadsheets write it, and what is wrong with it.
+
+Here is only what no model can see: an encoding, a delimiter, a row with too many cells. What a cell may hold is
+judged by the models in models/intermediate/declarations, so that `dbt build` alone judges alike.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import yaml
+
+from loader import LoaderError, lock
+from loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
+
+SEEDS_FOLDER = PROJECT_FOLDER / "seeds"
+NAMES = ("experiments", "metrics", "experiment_metrics", "variants", "identity_map", "test_identities")
+SAVE_AS = "save it as `CSV UTF-8`, with a comma between cells"
+BLANKS = " \t\r\n\f\v\u00a0\u200b\ufeff"
+COLUMNS = ("severity", "declaration", "row_number", "column_name", "cell", "problem", "remedy")
+FILE_PROBLEMS = """
+create table if not exists intermediate.file_problems (
+    severity varchar, declaration varchar, row_number bigint, column_name varchar, cell varchar, problem varchar,
+    remedy varchar
+)
+"""
+MARTS = ("experiment_declaration_problems", "cohort_declaration_problems")
+QUERY = "select severity, declared_in, row_number, column_name, cell, problem, remedy from {}"
+
+
+class CheckError(LoaderError):
+    """The declarations could not be checked. Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong (`severity`: problem or warning), where, and what to write instead."""
+
+    severity: str
+    declared_in: str
+    row_number: int | None
+    column_name: str | None
+    cell: str | None
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        row = f"row {self.row_number}" if self.row_number else None
+        place = ", ".join(filter(None, (self.declared_in, row, self.column_name)))
+        cell = f" (`{self.cell}`)" if self.cell else ""
+        return f"{self.severity}: {place}: {self.problem}{cell}. To mend it: {self.remedy}."
+
+
+@dataclass
+class Sheet:
+    """A seed's file: its columns, its rows (null for what could not be read), and the problems of the file.
+
+    Without columns nothing of it could be read.
+    """
+
+    name: str
+    columns: list[str] = field(default_factory=list)
+    rows: list[list[str | None]] = field(default_factory=list)
+    problems: list[tuple] = field(default_factory=list)
+
+    def complain(self, row: int, problem: str, remedy: str, cell: str | None = None) -> None:
+        self.problems.append(("problem", self.name, row, None, cell, problem, remedy))
+
+
+def read(path: Path) -> Sheet:
+    """The file as far as it can be read. Rows keep their places, so that they can be found in a spreadsheet."""
+    sheet = Sheet(path.stem)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        sheet.complain(1, f"the file cannot be read ({error.strerror})", "put it back, with its header alone")
+        return sheet
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
+        sheet.complain(1, "the file is UTF-16, or not text at all", SAVE_AS)
+        return sheet
+    text = content.decode("utf-8-sig", "surrogateescape")
+    if not text.strip(BLANKS):
+        sheet.complain(1, "the file is empty", "write the header, at least; docs/declarations.md has it")
+        return sheet
+    _read_rows(sheet, text)
+    return sheet
+
+
+def _read_rows(sheet: Sheet, text: str) -> None:
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    number = 0
+    try:
+        for number, cells in enumerate(lines, start=1):
+            if number == 1 and cells and cells[0].lower().startswith("sep="):
+                if len(cells) == 1:
+                    sheet.complain(1, "cells are not separated by a comma", SAVE_AS, cells[0])
+                    return
+                sheet.rows.append([])  # `sep=,`, which Excel writes and reads
+            elif not sheet.columns:
+                if not any(cell.strip(BLANKS) for cell in cells):
+                    sheet.rows.append([])
+                elif not _read_header(sheet, number, cells):
+                    return
+            else:
+                sheet.rows.append(_row(sheet, number, cells))
+    except csv.Error as error:
+        sheet.complain(
+            number + 1,
+            f"from here on the file cannot be read ({error})",
+            'close the quotation mark; inside one, write it twice: ""',
+        )
+    width = len(sheet.columns)
+    sheet.rows = [row + [None] * (width - len(row)) for row in sheet.rows]
+    while sheet.rows and not any(sheet.rows[-1]):
+        sheet.rows.pop()
+
+
+def _read_header(sheet: Sheet, number: int, cells: list[str]) -> bool:
+    """Whether the columns of the file can be told apart."""
+    columns = [cell.strip(BLANKS).lower() for cell in cells]
+    for delimiter, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(columns) == 1 and delimiter in cells[0]:
+            sheet.complain(number, f"cells are separated by {called}", SAVE_AS, _legible(cells[0]))
+            return False
+    doubled = [name for name, times in Counter(columns).items() if name and times > 1]
+    for name in doubled:
+        sheet.complain(
+            number, f"the column {name} stands in the header twice", "keep one of them, with its cells", name
+        )
+    if doubled:
+        return False
+    while not columns[-1]:
+        columns.pop()  # what a spreadsheet has left over at the right
+    sheet.columns = [name or f"column {place}" for place, name in enumerate(columns, start=1)]
+    return True
+
+
+def _row(sheet: Sheet, number: int, cells: list[str]) -> list[str | None]:
+    """The cells of a row, none where it cannot be understood."""
+    width = len(sheet.columns)
+    if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
+        bad = next(cell for cell in cells if not cell.isprintable() and _legible(cell) != cell)
+        sheet.complain(number, "a character is not UTF-8", SAVE_AS, _legible(bad))
+        return []
+    if any(cell.strip(BLANKS) for cell in cells[width:]):
+        sheet.complain(
+            number,
+            f"the row has more cells than the header, which has {width}",
+            "put a cell that holds a comma in quotation marks, and write 1000.5 rather than 1,000.5",
+            ",".join(cells),
+        )
+        return []
+    return [cell if cell.strip(BLANKS) else None for cell in cells[:width]]
+
+
+def _legible(cell: str) -> str:
+    """The cell with the bytes that are not UTF-8 read as Latin-1, which they mostly are."""
+    return "".join(
+        chr(ord(character) - 0xDC00) if "\udc80" <= character <= "\udcff" else character for character in cell
+    )
+
+
+def load(settings: Settings, on_wait: Callable[[str], None] = lambda text: None) -> None:
+    """Put what the files declare into the seeds' tables, in the place of what was there, in one transaction.
+
+    The caller holds the lock of the warehouse.
+    """
+    file = settings.warehouse_file
+    with contextlib.closing(
+        lock.when_free(lambda: duckdb.connect(file), file, settings.lock_timeout_seconds, on_wait)
+    ) as warehouse:
+        warehouse.execute("begin")
+        for schema in ("seeds", "intermediate"):
+            warehouse.execute(f"create schema if not exists {schema}")
+        warehouse.execute(FILE_PROBLEMS)
+        warehouse.execute("delete from intermediate.file_problems")
+        for sheet in _sheets():
+            _load_sheet(warehouse, sheet)
+        _insert_problems(warehouse, _problems_of_project())
+        warehouse.execute("commit")
+
+
+def _load_sheet(warehouse: duckdb.DuckDBPyConnection, sheet: Sheet) -> None:
+    columns = [f'"{name.replace(chr(34), chr(34) * 2)}" varchar' for name in sheet.columns]
+    warehouse.execute(
+        f"create or replace table seeds.{sheet.name} ({', '.join(columns or ['unreadable_file varchar'])})"
+    )
+    if sheet.rows:
+        parts = ", ".join("unnest(?::varchar[])" for _ in columns)
+        values = [list(column) for column in zip(*sheet.rows, strict=True)]
+        warehouse.execute(f"insert into seeds.{sheet.name} select {parts}", values)
+    _insert_problems(warehouse, sheet.problems)
+
+
+def _insert_problems(warehouse: duckdb.DuckDBPyConnection, problems: list[tuple]) -> None:
+    if problems:
+        warehouse.executemany("insert into intermediate.file_problems values (?, ?, ?, ?, ?, ?, ?)", problems)
+
+
+def cohort_problems(text: str) -> list[tuple]:
+    """Numbers under `cohorts:` that YAML has read otherwise than they are written: 12:30 is 750, 0123 is 83."""
+    try:
+        document = yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError:
+        return []  # dbt says so itself
+    return [
+        (
+            *("problem", "cohorts", None, f"line {node.start_mark.line + 1}", node.value),
+            f"YAML reads {node.value} as the number {yaml.safe_load(node.value)}",
+            f'write "{node.value}", in quotation marks',
+        )
+        for cohorts in _values_of("cohorts", document)
+        for node in _scalars(cohorts)
+        if node.tag.endswith(":int") and str(yaml.safe_load(node.value)) != node.value.removeprefix("+")
+    ]
+
+
+def _values_of(name: str, node: yaml.Node | None) -> Iterator[yaml.Node]:
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key.value == name:
+            yield value
+        else:
+            yield from _values_of(name, value)
+
+
+def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+        return
+    for child in node.value:
+        for each in child if isinstance(child, tuple) else (child,):
+            yield from _scalars(each)
+
+
+def _problems_of_project() -> list[tuple]:
+    return cohort_problems((PROJECT_FOLDER / "dbt_project.yml").read_text(encoding="utf-8"))
+
+
+def _sheets() -> Iterator[Sheet]:
+    for name in NAMES:
+        yield read(SEEDS_FOLDER / f"{name}.csv")
+
+
+def problems_in(file: Path) -> list[Problem]:
+    """What the marts of a warehouse, or of its published copy, say is wrong: problems first."""
+    with duckdb.connect(file, read_only=True) as warehouse:
+        known = {name for (name,) in warehouse.execute("select table_name from duckdb_tables()").fetchall()}
+        queries = [QUERY.format(f"marts.{mart}") for mart in MARTS if mart in known]
+        return _sorted(Problem(*row) for query in queries for row in warehouse.execute(query).fetchall())
+
+
+def check(settings: Settings, on_wait: Callable[[str], None] = lambda text: None) -> list[Problem]:
+    """What is wrong with the declarations as they are now; nothing is written. Raises CheckError.
+
+    What was received, which some warnings are about, is what the last refresh has built.
+    """
+    with tempfile.TemporaryDirectory() as folder, _hold(settings, on_wait):
+        _write_clean(Path(folder))
+        warehouse_dir = settings.warehouse_dir if _is_built(settings) else Path(folder)
+        models = MARTS if _is_built(settings) else ("int_declaration_problems", "int_cohort_problems")
+        return _sorted(_show(models, Path(folder), warehouse_dir))
+
+
+@contextlib.contextmanager
+def _hold(settings: Settings, on_wait: Callable[[str], None]) -> Iterator[None]:
+    if not settings.warehouse_file.exists():
+        yield
+        return
+    with lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, on_wait):
+        yield
+
+
+def _is_built(settings: Settings) -> bool:
+    if not settings.warehouse_file.exists():
+        return False
+    with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
+        built = {name for (name,) in warehouse.execute("select table_name from duckdb_tables()").fetchall()}
+    return {"fct_flag_exposures", "fct_experiment_assignments", "fct_identity_traits"} <= built
+
+
+def _write_clean(folder: Path) -> None:
+    """The files as models can read them, and the problems of the files beside them."""
+    problems = _problems_of_project()
+    for sheet in _sheets():
+        _write(folder / f"{sheet.name}.csv", sheet.columns or ["unreadable_file"], sheet.rows)
+        problems += sheet.problems
+    _write(folder / "file_problems.csv", COLUMNS, problems)
+
+
+def _write(path: Path, columns, rows) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([columns, *rows])
+
+
+def _show(models: tuple[str, ...], folder: Path, warehouse_dir: Path) -> Iterator[Problem]:
+    """The rows that these models of problems would have of the clean files in the folder."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    os.environ[WAREHOUSE_DIR.name] = str(warehouse_dir)
+    variables = json.dumps({"declarations_folder": str(folder)})
+    project = ["--project-dir", str(PROJECT_FOLDER), "--profiles-dir", str(PROJECT_FOLDER)]
+    target = ["--target-path", str(folder / "target"), "--log-path", str(folder)]
+    chosen = ["--select", *models, "--exclude", "test_type:data", "--limit", "-1"]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            outcome = dbtRunner().invoke(["--quiet", "show", *chosen, "--vars", variables, *project, *target])
+    finally:
+        DuckDBConnectionManager.close_all_connections()
+    if not outcome.success or not outcome.result or not outcome.result.results:
+        why = outcome.exception or "; ".join(str(r.message) for r in getattr(outcome.result, "results", []))
+        raise CheckError(f"The declarations could not be checked: {why}")
+    for shown in outcome.result.results:
+        for row in shown.agate_table.rows:
+            problem = {name: row[name] for name in Problem.__dataclass_fields__}
+            number = problem["row_number"]
+            yield Problem(**problem | {"row_number": None if number is None else int(number)})
+
+
+def _sorted(problems: Iterator[Problem]) -> list[Problem]:
+    return sorted(
+        problems, key=lambda p: (p.severity, p.declared_in, p.row_number or 0, p.column_name or "", p.problem)
+    )

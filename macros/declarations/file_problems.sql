@@ -1,0 +1,23 @@
+{#- What was wrong with the seeds' files as such (an encoding, a delimiter, a row with too many cells), which no model can
+    see: written by `flagsmith-warehouse refresh`, which reads the files itself. -#}
+{% macro file_problems() %}
+    {{ return(api.Relation.create(
+        database=target.database,
+        schema=generate_schema_name('intermediate', none) | trim,
+        identifier='file_problems'
+    )) }}
+{% endmacro %}
+
+{#- Creates that table where there is none, and forgets what it says of files that dbt is about to read by itself. -#}
+{% macro create_file_problems() %}
+    create schema if not exists {{ file_problems().without_identifier() }};
+    create table if not exists {{ file_problems() }} (
+        severity varchar, declaration varchar, row_number bigint, column_name varchar, cell varchar, problem varchar,
+        remedy varchar
+    )
+    {%- if execute -%}
+    {%- for name in declarations() if 'seed.flagsmith_warehouse.' ~ name in selected_resources %};
+    delete from {{ file_problems() }} where declaration in ('{{ name }}', 'cohorts')
+    {%- endfor -%}
+    {%- endif -%}
+{% endmacro %}

@@ -1,0 +1,19 @@
+{#- A cell as a text without blanks around it (Excel's non-breaking ones too), null where nothing else is in it. An exact
+    one keeps its blanks. -#}
+{% macro cell_text(column, is_exact=false) %}{{ return(adapter.dispatch('cell_text', 'flagsmith_warehouse')(column, is_exact)) }}{% endmacro %}
+
+{% macro default__cell_text(column, is_exact) %}{{ refuse_engine('cell_text', 'cell_text') }}{% endmacro %}
+
+{% macro duckdb__cell_text(column, is_exact) %}
+    {%- set text = 'cast(' ~ column ~ ' as varchar)' -%}
+    {%- set trimmed = "nullif(regexp_replace(" ~ text ~ ", '^[\\s\\x{a0}\\x{200b}\\x{feff}]+|[\\s\\x{a0}\\x{200b}\\x{feff}]+$', '', 'g'), '')" -%}
+    {{ return('case when ' ~ trimmed ~ ' is not null then ' ~ text ~ ' end' if is_exact else trimmed) }}
+{% endmacro %}
+
+
+{#- The number of a row, from 1, in the order in which the engine reads the relation. -#}
+{% macro row_in_order() %}{{ return(adapter.dispatch('row_in_order', 'flagsmith_warehouse')()) }}{% endmacro %}
+
+{% macro default__row_in_order() %}{{ refuse_engine('row_in_order', 'cell_text') }}{% endmacro %}
+
+{% macro duckdb__row_in_order() %}{{ return('row_number() over ()') }}{% endmacro %}

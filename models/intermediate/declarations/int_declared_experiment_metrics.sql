@@ -1,0 +1,14 @@
+{{ config(materialized='table') }}
+
+with declared as (
+    {{ typed_rows('experiment_metrics') }}
+)
+
+select
+    experiment_key,
+    metric_key,
+
+    role,
+    target_lift
+from declared
+where {{ is_in_order('experiment_metrics', 'declared') }}

@@ -1,0 +1,50 @@
+{{ config(materialized=kept_unless_checked()) }}
+
+with declared as (
+    {{ typed_rows('experiments') }}
+),
+
+first_rows as (
+
+    -- A key that stands on several rows is wrong, and is still one experiment.
+    select *
+    from declared
+    where experiment_key is not null
+    qualify row_number() over (partition by experiment_key order by row_number) = 1
+
+),
+
+problems as (
+
+    select experiment_key, min(problem || ': ' || remedy) as problem
+    from {{ ref('int_declaration_problems') }}
+    where declaration = 'experiments' and severity = 'problem'
+    group by experiment_key
+
+)
+
+select
+    first_rows.experiment_key,
+
+    first_rows.environment,
+    first_rows.feature_name,
+    first_rows.control_variation,
+    first_rows.assignment_reason,
+    coalesce(first_rows.expected_weights, 'auto') as expected_weights,
+    first_rows.activation_event,
+    coalesce(first_rows.alpha, 0.05e0) as alpha,
+    coalesce(first_rows.decision_method, 'sequential') as decision_method,
+    coalesce(first_rows.sequential_tuning, 5000e0) as sequential_tuning,
+    coalesce(first_rows.power, 0.8e0) as power,
+    coalesce(problems.problem, of_all.problem) as problem,
+
+    first_rows.started_at,
+    first_rows.ended_at
+from first_rows
+left join problems on first_rows.experiment_key = problems.experiment_key
+left join (
+    -- What is wrong with the header is wrong with every row.
+    select min(problem || ': ' || remedy) as problem
+    from {{ ref('int_declaration_problems') }}
+    where declaration = 'experiments' and severity = 'problem' and {{ is_of_header('experiments') }}
+) as of_all on true

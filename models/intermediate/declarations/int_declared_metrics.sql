@@ -1,0 +1,24 @@
+{{ config(materialized='table') }}
+
+with declared as (
+    {{ typed_rows('metrics') }}
+)
+
+select
+    metric_key,
+
+    event_name,
+    aggregation,
+    coalesce(numerator_aggregation, 'count') as numerator_aggregation,
+    case when aggregation = 'ratio' then denominator_event_name end as denominator_event_name,
+    coalesce(denominator_aggregation, 'count') as denominator_aggregation,
+    direction,
+    conversion_window_hours,
+    winsorise_percentile,
+    minimum_sample,
+    before_days,
+    prior_mean,
+    prior_standard_deviation,
+    coalesce(prior_type, 'relative') as prior_type
+from declared
+where {{ is_in_order('metrics', 'declared') }}

@@ -1,0 +1,104 @@
+"""A wrong cohort costs only itself, also where YAML made something else of what was meant."""
+
+import pytest
+
+from loader import declarations
+from tests.marts.warehouse import Warehouse
+
+COHORTS = """
+cohorts:
+  - key: fine
+    rules: [{type: ALL, conditions: [{property: plan, operator: EQUAL, value: pro}]}]
+  - key: grown_up
+    rules: [{type: ALL, conditions: [{property: age, operator: GREATER_THAN, value: 18}]}]
+  - key: norway
+    rules: [{type: ALL, conditions: [{property: country, operator: EQUAL, value: NO}]}]
+  - key: dated
+    rules: [{type: ALL, conditions: [{property: since, operator: EQUAL, value: 2026-01-01}]}]
+  - key: misspelt
+    rules: [{type: ALL, conditions: [{property: plan, operator: EQUALS, value: pro}]}]
+  - key: 7
+    rules: []
+  - key: split
+    mirrors_segment: 4
+    rules: [{type: ALL, conditions: [{property: "", operator: PERCENTAGE_SPLIT, value: "20"}]}]
+  - key: unbalanced
+    rules: [{type: ALL, conditions: [{property: plan, operator: REGEX, value: "a)b"}]}]
+  - key: boundary
+    rules: [{type: ALL, conditions: [{property: plan, operator: REGEX, value: 'a\\b'}]}]
+  - key: nowhere
+    environment: produktion
+    mirrors_segment: no such segment
+    rules: [{type: ALL, conditions: [{property: no such trait, operator: IS_SET}]}]
+  - nothing
+  - key: fine
+    rules: []
+  - key: NO
+    rules: []
+  - key: no_rules
+    rules: []
+"""
+PROBLEMS = {
+    "norway": (3, "rules[0].conditions[0].value", "no, off and false"),
+    "dated": (4, "rules[0].conditions[0].value", "2026-01-01"),
+    "misspelt": (5, "rules[0].conditions[0].operator", "EQUALS"),
+    "7": (6, "key", "is 7"),
+    "split": (7, "rules[0].conditions[0]", "environment's key"),
+    "unbalanced": (8, "rules[0].conditions[0].value", "not open"),
+    "boundary": (9, "rules[0].conditions[0].value", "word boundary"),
+    "number 11": (11, "the cohort", "not a mapping"),
+    "fine": (12, "key", "declared twice"),
+    "number 13": (13, "key", "is false"),
+}
+WARNINGS = {
+    ("nowhere", "rules", "no such trait"),
+    ("nowhere", "environment", "produktion"),
+    ("nowhere", "mirrors_segment", "no such segment"),
+    ("no_rules", "rules", "is empty"),
+}
+
+
+@pytest.fixture(scope="module")
+def untidy(tmp_path_factory):
+    warehouse = Warehouse(tmp_path_factory.mktemp("untidy"))
+    warehouse.land([])
+    warehouse.dbt("run", "--select", "+cohort_declaration_problems", "+dim_cohorts", "--vars", COHORTS)
+    return warehouse
+
+
+def test_cohort__wrong__is_named_and_left_out(untidy):
+    found = untidy.query("from marts.cohort_declaration_problems where severity = 'problem'")
+    assert {row["cohort_key"] for row in found} == set(PROBLEMS)
+    for row in found:
+        number, where, says = PROBLEMS[row["cohort_key"]]
+        assert (row["declared_in"], row["row_number"], row["column_name"]) == (
+            "dbt_project.yml",
+            number,
+            where,
+        )
+        assert says in row["problem"] and len(row["remedy"]) > 10
+
+
+def test_cohort__in_order__is_computed_beside_wrong_ones(untidy):
+    keys = [row["cohort_key"] for row in untidy.mart("dim_cohorts")]
+    assert sorted(keys) == ["fine", "grown_up", "no_rules", "nowhere"]
+
+
+def test_cohort__of_what_was_never_seen__is_a_warning(untidy):
+    found = untidy.query("from marts.cohort_declaration_problems where severity = 'warning'")
+    assert {row["cohort_key"] for row in found if row["column_name"] == "rules"} >= {"fine", "grown_up"}
+    for key, where, says in WARNINGS:
+        assert any(
+            (row["cohort_key"], row["column_name"]) == (key, where) and says in row["problem"]
+            for row in found
+        ), (key, where)
+
+
+def test_number__that_yaml_reads_otherwise__is_quoted_as_it_was_written():
+    text = "vars: {flagsmith_warehouse: {cohorts: [{value: 12:30}, {value: 0123}, {value: 123}, {value: '0123'}]}, other: 012}"
+    found = declarations.cohort_problems(text)
+    assert [(row[4], row[5]) for row in found] == [
+        ("12:30", "YAML reads 12:30 as the number 750"),
+        ("0123", "YAML reads 0123 as the number 83"),
+    ]
+    assert declarations.cohort_problems("vars: {cohorts: [") == []

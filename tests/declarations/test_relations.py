@@ -1,0 +1,35 @@
+"""Seeds' tables of an older version, relations without the columns that came later, relations that are not there."""
+
+import json
+
+import duckdb
+
+from tests.marts.warehouse import Warehouse
+
+
+def test_build__over_older_tables_and_relations__takes_what_is_there(tmp_path):
+    """Given a seed's table of fewer, typed columns, a relation without optional columns and a var that leads nowhere."""
+    warehouse = Warehouse(tmp_path)
+    warehouse.land([])
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("create schema seeds; create schema given")
+        connection.execute("create table seeds.experiments (experiment_key varchar, started_at timestamp)")
+        connection.execute("insert into seeds.experiments values ('old', timestamp '2025-01-01')")
+        connection.execute(
+            "create table given.metrics as select 'bought' as metric_key, 'purchase' as event_name,"
+            " 'count' as aggregation, 'higher_is_better' as direction, date '2026-01-01' as declared_on"
+        )
+    variables = json.dumps({"metrics": "given.metrics", "experiment_metrics": "given.nothing"})
+    chosen = ("resource_type:seed", "intermediate.declarations")
+    warehouse.dbt("build", "--select", *chosen, "--exclude-resource-type", "test", "--vars", variables)
+
+    (experiment,) = warehouse.mart("int_declared_experiments", "intermediate")
+    assert (experiment["experiment_key"], experiment["problem"]) == ("example_checkout", None)
+    (metric,) = warehouse.mart("int_declared_metrics", "intermediate")
+    assert (metric["metric_key"], metric["before_days"], metric["prior_type"]) == ("bought", None, "relative")
+    assert warehouse.mart("int_declared_experiment_metrics", "intermediate") == []
+    found = warehouse.mart("int_declaration_problems", "intermediate")
+    assert {(row["severity"], row["declared_in"], row["problem"]) for row in found} == {
+        ("problem", "given.nothing", "there is no relation of this name"),
+        ("warning", "given.metrics", "nobody reads the column `declared_on`"),
+    }

@@ -1,0 +1,17 @@
+{{ config(severity='warn') }}
+
+-- Warns of every problem in what was declared, in words, so that what to mend stands on the screen too. It is no failure:
+-- a wrong row is left out, and everything else is built.
+{%- if execute and flags.WHICH in ['build', 'test'] %}
+{%- for row in run_query(declaration_problems_in_words()).rows %}
+{%- do exceptions.warn(row[0]) %}
+{%- endfor %}
+{%- endif %}
+
+select problem from {{ ref('experiment_declaration_problems') }} where severity = 'problem'
+
+union all
+
+select problem from {{ ref('cohort_declaration_problems') }} where severity = 'problem'
+
+
