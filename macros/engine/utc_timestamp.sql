@@ -3,4 +3,10 @@
 
 {% macro default__utc_timestamp(text) %}{{ refuse_engine('utc_timestamp', 'utc_timestamp') }}{% endmacro %}
 
-{% macro duckdb__utc_timestamp(text) -%} try_cast({{ text }} as timestamp) {%- endmacro %}
+{% macro duckdb__utc_timestamp(text) -%}
+    case
+        when regexp_matches({{ text }}, '[0-9][ ]*([+-][0-9]{2}(:?[0-9]{2})?|[Zz])$') and contains({{ text }}, ':')
+            then cast(try_cast({{ text }} as timestamptz) at time zone 'UTC' as timestamp)
+        else try_cast({{ text }} as timestamp)
+    end
+{%- endmacro %}

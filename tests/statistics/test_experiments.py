@@ -163,7 +163,7 @@ def test_assignments__identity_enters_the_rollout__first_evaluation_within_it_co
     [
         ("overridden", "identity_override_added"),
         ("segmented", "segment_override_added"),
-        ("switched off", "toggled"),
+        ("switched off", None),
         ("steady", None),
         ("after the end", None),
         ("before the start", None),
