@@ -150,6 +150,11 @@ def evaluation(identity: str, hours: float, variation: str = "control", weight: 
     return Landed(delivery, environment, at(hours), at(hours), digest, True, "utf-8", body)
 
 
+def clock(hours: float, environment: str = "production") -> Landed:
+    """A landed evaluation of another feature: outcomes up to here count."""
+    return evaluation("the last", hours, feature="another", feature_id=99, environment=environment)
+
+
 def event(identity: str, event_name: str, hours: float, value: float | None = None, environment=None) -> dict:
     return {
         "environment": environment,
