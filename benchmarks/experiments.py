@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from tests.statistics.experiments import SUMS, ExperimentWarehouse, experiment, link, metric
+from tests.statistics.experiments import SUMS, ExperimentWarehouse, clock, experiment, link, metric
 
 EXPERIMENTS = 1_000
 DAYS = 20
@@ -186,6 +186,7 @@ def size(directory: Path, identities: int = 1_000_000, events: int = 10_000_000,
     """One large experiment: its models beside a plain group by over the same events."""
     warehouse = ExperimentWarehouse(directory)
     names = [f"event_{i}" for i in range(metrics)]
+    warehouse.land([clock(24 * 40)])
     warehouse.give("experiments", [experiment("large", ended_at="2026-02-01")])
     warehouse.give("metrics", [metric(name, aggregation="sum") for name in names])
     warehouse.give("experiment_metrics", [link("large", name) for name in names])

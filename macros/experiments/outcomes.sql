@@ -1,7 +1,9 @@
 {#- How outcomes are counted day by day.
 
+    No outcome counts that is dated after the environment's clock, its last webhook: one dated 2099 would otherwise be the
+    last counted day for ever. It counts once the clock has passed it.
     Events carry no time of arrival, so days within `var('experiment_late_days')` of the last counted day are counted anew:
-    an outcome may arrive so late. Counted anew from the beginning are an identity that was assigned, or whose first
+    an outcome may arrive so late, and be corrected or deleted within them. Counted anew from the beginning are an identity that was assigned, or whose first
     evaluation was found to be another one since (a webhook may be late), and a metric whose declaration, or whose
     experiment's, changed. Both get a new number then: to int_experiment_outcomes a number that is not known is new, and
     what has a number that is no longer given is deleted. So neither can be out of step with the other, even where one of
@@ -78,8 +80,12 @@
     create or replace temporary table {{ changed() }} as
     select
         metrics.metric_number,
-        max(counted.last_day) over (partition by metrics.experiment_key) - {{ var('experiment_late_days') }} as count_from
+        -- The clock goes back where the newest deliveries are erased.
+        least(
+            max(counted.last_day) over (partition by metrics.experiment_key), cast(experiments.last_received_at as date)
+        ) - {{ var('experiment_late_days') }} as count_from
     from {{ ref('int_experiment_metrics') }} as metrics
+    inner join {{ ref('dim_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
     inner join (
         select {{ metric_of('measure_number') }} as metric_number, max(day) as last_day
         from {{ this }}

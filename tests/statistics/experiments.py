@@ -127,20 +127,32 @@ def at(hours: float) -> datetime:
 
 def evaluation(identity: str, hours: float, variation: str = "control", weight: float | None = None, **flag):
     """A landed evaluation of one multivariate feature; with a `weight`, `variation` is an option."""
+    feature = {
+        "id": flag.pop("feature_id", 1),
+        "name": flag.pop("feature", "checkout"),
+        "type": "MULTIVARIATE",
+    }
     state = {
-        "enabled": variation != "off",
-        "feature": {"id": 1, "name": flag.pop("feature", "checkout"), "type": "MULTIVARIATE"},
+        "enabled": flag.pop("enabled", variation != "off"),
+        "feature": feature,
         "feature_segment": None,
         "identity": None,
         "feature_state_value": variation,
         "percentage_allocation": weight,
     } | REASONS[flag.pop("reason", "environment_default")]
     environment = flag.pop("environment", "production")
+    delivery = flag.pop("delivery_id", None)
     assert not flag, flag
     body = json.dumps({"flags": [state], "identity": identity, "segments": [], "traits": []}, sort_keys=True)
     digest = hashlib.sha256(body.encode()).hexdigest()
-    delivery = hashlib.sha256(f"{environment} {hours} {body}".encode()).hexdigest()[:32]
+    digits = hashlib.sha256(f"{environment} {hours} {body}".encode()).hexdigest()[:32]
+    delivery = delivery or digits
     return Landed(delivery, environment, at(hours), at(hours), digest, True, "utf-8", body)
+
+
+def clock(hours: float, environment: str = "production") -> Landed:
+    """A landed evaluation of another feature: outcomes up to here count."""
+    return evaluation("the last", hours, feature="another", feature_id=99, environment=environment)
 
 
 def event(identity: str, event_name: str, hours: float, value: float | None = None, environment=None) -> dict:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .experiments import NEEDED, ExperimentWarehouse, evaluation, event, experiment, link, metric
+from .experiments import NEEDED, ExperimentWarehouse, clock, evaluation, event, experiment, link, metric
 
 METRICS = [
     metric("bought", event_name="buy"),
@@ -26,7 +26,7 @@ def day_of(number: int) -> tuple[list, list]:
         for earlier in range(number + 1)
         for i in range(0, 20, 3 + earlier)
     ]
-    return webhooks, events
+    return [*webhooks, clock(24 * number + 23.9)], events
 
 
 def declared(warehouse: ExperimentWarehouse, metrics: list[dict]) -> None:
@@ -185,7 +185,7 @@ def counted_once(tmp_path_factory):
     """One identity, two metrics of one event; then a metric is changed, and the events are gone from their relation."""
     warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("counted_once"))
     warehouse.settings = {"experiment_late_days": 0}
-    warehouse.land([evaluation("one", 1, "blue", 50.0)])
+    warehouse.land([evaluation("one", 1, "blue", 50.0), clock(48)])
     declared(warehouse, [METRICS[0], AMOUNT])
     moments = {"before it began": -10, "before the evaluation": 0.5, "on the day": 2, "a day later": 26}
     events = [event("one", "buy", hours, 1.0) for hours in moments.values()]

@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats
 
-from .experiments import ExperimentWarehouse, evaluation, event, experiment, link, metric
+from .experiments import ExperimentWarehouse, clock, evaluation, event, experiment, link, metric
 
 
 def split(name: str, size: int, weight: float = 50.0, hours: float = 1, **flag) -> list:
@@ -61,6 +61,7 @@ WEBHOOKS = [
     evaluation("early bird", -100, environment="not begun"),
     *split("one", 1, environment="one each"),
     *split("two", 2, environment="two each"),
+    *[clock(24 * 50, environment) for environment in ("fair", "one each", "two each")],
 ]
 EVENTS = [
     *[event(f"fair-blue-{i}", "buy", 2 + i, 10 + i) for i in range(30)],
@@ -163,7 +164,7 @@ def test_assignments__identity_enters_the_rollout__first_evaluation_within_it_co
     [
         ("overridden", "identity_override_added"),
         ("segmented", "segment_override_added"),
-        ("switched off", "toggled"),
+        ("switched off", None),
         ("steady", None),
         ("after the end", None),
         ("before the start", None),

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from .experiments import ExperimentWarehouse, evaluation, event, experiment, link, metric
+from .experiments import ExperimentWarehouse, clock, evaluation, event, experiment, link, metric
 from .test_oracle import METHODS, ORACLES, published_cases
 
 ORACLE = json.loads((ORACLES / "gbstats_0_8_0.json").read_text())
@@ -70,6 +70,7 @@ def results(tmp_path_factory):
             for variation, weight, size in arms
             for i in range(size)
         ]
+        + [clock(10)]
     )
     warehouse.give(
         "experiments",

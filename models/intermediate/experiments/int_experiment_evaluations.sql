@@ -1,34 +1,55 @@
 {{ config(materialized='view') }}
 
-with shown as (
+with features as (
+
+    select
+        experiments.experiment_key,
+        experiments.environment,
+        experiments.assignment_reason,
+        experiments.started_at,
+        experiments.ended_at,
+        features.feature_id,
+        -- A feature that is switched off is no arm, unless the declaration names `off` as one.
+        experiments.control_variation = 'off'
+        or ';' || replace(experiments.expected_weights, ' ', '') like '%;off=%' as has_off_as_arm
+    from {{ ref('dim_experiments') }} as experiments
+    inner join {{ ref('int_experiment_features') }} as features on experiments.experiment_key = features.experiment_key
+    where experiments.status <> 'invalid' and features.is_under_experiment
+
+),
+
+shown as (
 
     -- What each distinct set of flags says of the features under experiment.
-    select flags_hash, feature_name, variation, assignment_reason, percentage_allocation
+    select flags_hash, feature_id, variation, enabled, assignment_reason, percentage_allocation
     from {{ ref('int_flag_set_elements') }}
-    where feature_name in (select feature_name from {{ ref('dim_experiments') }})
+    where feature_id in (select feature_id from features)
 
 )
 
 select
-    experiments.experiment_key,
+    features.experiment_key,
     deliveries.identity,
     deliveries.delivery_id,
 
     shown.variation,
-    shown.percentage_allocation,
+    -- What a disabled flag carries is no weight: it is that of the variation which it would give.
+    case when shown.enabled then shown.percentage_allocation end as percentage_allocation,
     -- Identities outside a rollout look like control; only the declared reason is the experiment.
-    shown.assignment_reason = experiments.assignment_reason as is_within_experiment,
+    shown.assignment_reason = features.assignment_reason as is_within_experiment,
 
     deliveries.received_at
-from {{ ref('dim_experiments') }} as experiments
+from features
 inner join {{ ref('int_deliveries') }} as deliveries
     on
-        experiments.environment = deliveries.environment
-        and experiments.started_at <= deliveries.received_at
-        and (experiments.ended_at > deliveries.received_at or experiments.ended_at is null)
+        features.environment = deliveries.environment
+        and features.started_at <= deliveries.received_at
+        and (features.ended_at > deliveries.received_at or features.ended_at is null)
 inner join shown
-    on deliveries.flags_hash = shown.flags_hash and experiments.feature_name = shown.feature_name
+    on deliveries.flags_hash = shown.flags_hash and features.feature_id = shown.feature_id
+left join {{ ref('int_superseded_evaluations') }} as superseded on deliveries.delivery_id = superseded.delivery_id
 where
-    experiments.status <> 'invalid'
-    and deliveries.kind = 'evaluation'
+    deliveries.kind = 'evaluation'
     and not deliveries.is_test_identity
+    and superseded.delivery_id is null
+    and (shown.enabled or features.has_off_as_arm)

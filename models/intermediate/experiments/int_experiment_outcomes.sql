@@ -31,6 +31,7 @@ with metrics as (
         experiments.environment,
         experiments.started_at,
         experiments.ended_at,
+        experiments.last_received_at,
         {%- if builds_on_itself() %}
         coalesce(changed.count_from, date '0001-01-01') as count_from
         {%- else %}
@@ -64,14 +65,14 @@ with metrics as (
         events.identity,
         events.occurred_at,
         events.occurred_at >= metrics.started_at as is_within,
-        case when metrics.{{ is_counting }} then 1e0 else cast(events.value as double) end as value
-    from {{ conversion_events() }} as events
+        case when metrics.{{ is_counting }} then 1e0 else events.value end as value
+    from {{ ref('int_outcomes') }} as events
     inner join metrics on events.event_name = metrics.{{ event_name }}
     where
         (events.occurred_at < metrics.ended_at or metrics.ended_at is null)
-        {%- if conversion_events_have_environment() %}
+        -- What is dated after the environment's last webhook counts once a webhook has come after it.
+        and events.occurred_at <= metrics.last_received_at
         and (events.environment = metrics.environment or events.environment is null)
-        {%- endif %}
         {%- if builds_on_itself() %}
         and events.occurred_at {{ compared }} metrics.count_from
         {%- endif %}

@@ -11,12 +11,11 @@ with first_times as (
 
 assigned as (
 
-    -- Of evaluations in the same microsecond the one with the greatest delivery_id counts.
     select
         first_times.experiment_key,
         first_times.identity,
         first_times.first_exposed_at,
-        max_by(evaluations.variation, evaluations.delivery_id) as variation
+        evaluations.variation
     from first_times
     inner join {{ ref('int_experiment_evaluations') }} as evaluations
         on
@@ -24,7 +23,6 @@ assigned as (
             and first_times.identity = evaluations.identity
             and first_times.first_exposed_at = evaluations.received_at
     where evaluations.is_within_experiment
-    group by all
 
 ),
 
@@ -48,7 +46,8 @@ contradicted as (
 
 explained as (
 
-    -- The spell that began when the other variation was first seen says why.
+    -- The spell that began when the other variation was first seen says why. It is found by the feature's id: a spell is
+    -- shown under the last name that the feature had.
     select
         contradicted.experiment_key,
         contradicted.identity,
@@ -57,11 +56,13 @@ explained as (
         any_value(spells.variation) as other_variation
     from contradicted
     inner join {{ ref('dim_experiments') }} as experiments on contradicted.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiment_features') }} as features
+        on contradicted.experiment_key = features.experiment_key and features.is_under_experiment
     left join {{ ref('fct_flag_assignments') }} as spells
         on
             experiments.environment = spells.environment
             and contradicted.identity = spells.identity
-            and experiments.feature_name = spells.feature_name
+            and features.feature_id = spells.feature_id
             and contradicted.contradicted_at = spells.valid_from
     group by all
 
@@ -75,15 +76,14 @@ activated as (
         min(events.occurred_at) as activated_at
     from assigned
     inner join {{ ref('dim_experiments') }} as experiments on assigned.experiment_key = experiments.experiment_key
-    inner join {{ conversion_events() }} as events
+    inner join {{ ref('int_outcomes') }} as events
         on
             experiments.activation_event = events.event_name
             and assigned.identity = events.identity
             and assigned.first_exposed_at <= events.occurred_at
             and (experiments.ended_at > events.occurred_at or experiments.ended_at is null)
-    {%- if conversion_events_have_environment() %}
+            and experiments.last_received_at >= events.occurred_at
     where events.environment = experiments.environment or events.environment is null
-    {%- endif %}
     group by all
 
 ),

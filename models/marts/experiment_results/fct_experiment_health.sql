@@ -200,21 +200,21 @@ needed as (
 
 happened as (
 
-    -- Every event of a metric since the experiment began.
+    -- Every event of a metric since the experiment began. What is dated after the last webhook does not count yet.
     select
         experiments.experiment_key,
-        count(*) as events,
-        max(events.occurred_at) as last_occurred_at
-    from {{ conversion_events() }} as events
-    inner join needed on events.event_name = needed.event_name
+        count(*) filter (where events.occurred_at <= experiments.last_received_at) as events,
+        max(events.occurred_at) filter (where events.occurred_at <= experiments.last_received_at) as last_occurred_at,
+        count(*) filter (where events.occurred_at > experiments.last_received_at) as events_ahead,
+        max(events.occurred_at) filter (where events.occurred_at > experiments.last_received_at) as last_ahead_at
+    from {{ ref('int_outcomes') }} as events
+    inner join needed on events.event_name = needed.event_name and coalesce(events.unusable_column, 'value') = 'value'
     inner join {{ ref('dim_experiments') }} as experiments
         on
             needed.experiment_key = experiments.experiment_key
             and events.occurred_at >= experiments.started_at
             and (events.occurred_at < experiments.ended_at or experiments.ended_at is null)
-            {%- if conversion_events_have_environment() %}
             and (events.environment = experiments.environment or events.environment is null)
-            {%- endif %}
     group by experiments.experiment_key
 
 ),
@@ -256,9 +256,70 @@ outcomes as (
         happened.events,
         greatest(happened.events - coalesce(met.events, 0), 0) as unassigned,
         coalesce(met.before_exposure, 0) as before_exposure,
-        happened.last_occurred_at
+        happened.last_occurred_at,
+        happened.events_ahead,
+        happened.last_ahead_at
     from happened
     left join met on happened.experiment_key = met.experiment_key
+
+),
+
+events_of_experiments as (
+
+    -- The events that an experiment reads, and whether it adds up their values.
+    select
+        experiment_key,
+        event_name,
+        bool_or(aggregation in ('sum', 'mean') or (aggregation = 'ratio' and numerator_aggregation = 'sum')) as has_values
+    from {{ ref('int_experiment_metrics') }}
+    group by experiment_key, event_name
+
+    union
+
+    select experiment_key, denominator_event_name as event_name, bool_or(denominator_aggregation = 'sum') as has_values
+    from {{ ref('int_experiment_metrics') }}
+    where denominator_event_name is not null
+    group by experiment_key, denominator_event_name
+
+    union
+
+    select experiment_key, activation_event as event_name, false as has_values
+    from experiments
+    where status <> 'invalid' and activation_event is not null
+
+),
+
+unusable as (
+
+    -- Outcomes that cannot be counted, or not with their value. One whose time cannot be read may be of any time.
+    select
+        experiments.experiment_key,
+        events.event_name,
+        events.unusable_column,
+        count(*) as outcomes
+    from {{ ref('int_outcomes') }} as events
+    inner join (
+        select
+            experiment_key,
+            event_name,
+            bool_or(has_values) as has_values
+        from events_of_experiments
+        group by experiment_key, event_name
+    ) as wanted on events.event_name = wanted.event_name
+    inner join experiments on wanted.experiment_key = experiments.experiment_key
+    where
+        events.unusable_column is not null
+        and (wanted.has_values or events.unusable_column <> 'value')
+        and (events.environment = experiments.environment or events.environment is null)
+        and (
+            events.unusable_column = 'occurred_at'
+            or (
+                events.occurred_at >= experiments.started_at
+                and (events.occurred_at < experiments.ended_at or experiments.ended_at is null)
+                and events.occurred_at <= experiments.last_received_at
+            )
+        )
+    group by experiments.experiment_key, events.event_name, events.unusable_column
 
 ),
 
@@ -277,8 +338,12 @@ elsewhere as (
 
 ambiguous as (
 
-    select environment, name, {{ list_length('ambiguous_variations') }} as variations
-    from {{ ref('dim_flags') }}
+    select features.experiment_key, {{ list_length('flags.ambiguous_variations') }} as variations
+    from {{ ref('int_experiment_features') }} as features
+    inner join experiments on features.experiment_key = experiments.experiment_key
+    inner join {{ ref('dim_flags') }} as flags
+        on experiments.environment = flags.environment and features.feature_id = flags.feature_id
+    where features.is_under_experiment
 
 ),
 
@@ -409,9 +474,25 @@ checks as (
         end,
         false
     from experiments
-    left join ambiguous
-        on experiments.environment = ambiguous.environment and experiments.feature_name = ambiguous.name
+    left join ambiguous on experiments.experiment_key = ambiguous.experiment_key
     where experiments.status <> 'invalid'
+
+    union all
+
+    select
+        experiment_key,
+        0,
+        'one_feature',
+        count(*),
+        1e0,
+        'warn',
+        'The feature ' || string_agg(cast(feature_id as varchar), ', ' order by feature_id)
+            || ' had the declared name too, later. Only the one that had it first is under experiment: if it was deleted and '
+            || 'made anew, declare a new experiment.',
+        false
+    from {{ ref('int_experiment_features') }}
+    where not is_under_experiment
+    group by experiment_key
 
     union all
 
@@ -509,8 +590,63 @@ checks as (
         left join outcomes on experiments.experiment_key = outcomes.experiment_key
         where
             names.check_name = 'outcomes_without_assignment'
-            or (outcomes.events > 0 and (names.check_name = 'outcomes_before_exposure' or experiments.status = 'running'))
+            or (outcomes.last_occurred_at is not null and (names.check_name = 'outcomes_before_exposure' or experiments.status = 'running'))
     ) as findings
+
+    union all
+
+    select
+        outcomes.experiment_key,
+        0,
+        'outcomes_after_last_webhook',
+        {{ hours_between('experiments.last_received_at', 'outcomes.last_ahead_at') }},
+        24e0,
+        case when {{ hours_between('experiments.last_received_at', 'outcomes.last_ahead_at') }} > 24 then 'warn' else 'ok' end,
+        cast(outcomes.events_ahead as varchar) || case when outcomes.events_ahead = 1 then ' outcome is' else ' outcomes are' end
+            || ' dated after the last webhook, as far ahead as ' || cast(outcomes.last_ahead_at as varchar)
+            || '. An outcome counts once a webhook has come after it. Above 24 hours a clock or a date is wrong, or webhooks are '
+            || 'missing.',
+        false
+    from outcomes
+    inner join experiments on outcomes.experiment_key = experiments.experiment_key
+    where outcomes.events_ahead > 0
+
+    union all
+
+    select
+        experiment_key,
+        0,
+        'unusable_outcomes',
+        sum(outcomes),
+        0e0,
+        'warn',
+        string_agg(
+            cast(outcomes as varchar) || ' of the event ' || event_name || case unusable_column
+                when 'value' then ' with a value that is not a finite number'
+                when 'occurred_at' then ' without a time that can be read'
+                else ' without an identity'
+            end,
+            ', ' order by event_name, unusable_column
+        ) || '. Such a value is left out, and an outcome without time or identity as a whole. Mend them where they come from.',
+        false
+    from unusable
+    group by experiment_key
+
+    union all
+
+    select
+        experiments.experiment_key,
+        0,
+        'outcomes_readable',
+        count(*),
+        0e0,
+        'alarm',
+        'No outcome is counted, since ' || min(problems.problem) || '. To mend it: ' || min(problems.remedy) || '.',
+        true
+    from {{ ref('int_outcome_problems') }} as problems
+    cross join experiments
+    where problems.severity = 'problem' and experiments.status <> 'invalid'
+    group by experiments.experiment_key
 
     union all
 
@@ -523,7 +659,7 @@ checks as (
         case when 2 * min(one_sided_p_value) * count(*) < {{ alarm_below }} then 'warn' else 'ok' end,
         case
             when 2 * min(one_sided_p_value) * count(*) < {{ alarm_below }}
-                then 'The variations differed in ' || min_by(metric_key, one_sided_p_value)
+                then 'The variations differed in ' || min_by(metric_key, (one_sided_p_value, metric_key))
                     || ' before anybody was assigned: trust the adjusted columns (cuped_) rather than the others.'
             else 'The variations were alike before anybody was assigned.'
         end,

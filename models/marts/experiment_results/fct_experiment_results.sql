@@ -125,7 +125,8 @@ verdicts as (
             when control_mean <= 0 or control_mean is null then 'inconclusive'
             when decision_method in ('flagsmith', 'bayesian') then
                 case
-                    when decided_chance > 1 - alpha then 'winning'
+                    -- Sums that others made may hold a NaN, which is greater than everything.
+                    when decided_chance > 1 - alpha and decided_chance <= 1 then 'winning'
                     when decided_chance < alpha then 'losing'
                     else 'inconclusive'
                 end

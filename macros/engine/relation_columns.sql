@@ -1,0 +1,69 @@
+{#- The columns of a relation that a var names, {lower-case name: type as the engine writes it}; none where there is no
+    relation of that name. What is not a name but a query or a table function is described by the engine. -#}
+{% macro relation_columns(relation) %}{{ return(adapter.dispatch('relation_columns', 'flagsmith_warehouse')(relation)) }}{% endmacro %}
+
+{% macro default__relation_columns(relation) %}{{ refuse_engine('relation_columns', 'relation_columns') }}{% endmacro %}
+
+{% macro duckdb__relation_columns(relation) %}
+    {%- set part = '("[^"]+"|\\w+)' -%}
+    {%- if modules.re.fullmatch(part ~ '(\\.' ~ part ~ '){0,2}', relation | trim) -%}
+        {%- set parts = [] -%}
+        {%- for name in modules.re.findall(part, relation) -%}
+            {%- do parts.append("lower(" ~ text_literal(name.strip('"')) ~ ")") -%}
+        {%- endfor -%}
+        {%- set place = 'lower(table_catalog) = lower(current_database()) and lower(table_schema) = ' -%}
+        {%- if parts | length == 3 -%}
+            {%- set place = 'lower(table_catalog) = ' ~ parts[0] ~ ' and lower(table_schema) = ' ~ parts[1] -%}
+        {%- elif parts | length == 2 -%}
+            {%- set place = '((' ~ place ~ parts[0] ~ ') or (lower(table_catalog) = ' ~ parts[0] ~ " and table_schema = 'main'))" -%}
+        {%- else -%}
+            {%- set place = place ~ 'lower(current_schema())' -%}
+        {%- endif -%}
+        {%- set query = 'select column_name, data_type from information_schema.columns where lower(table_name) = ' ~ parts[-1]
+            ~ ' and ' ~ place ~ ' order by ordinal_position' -%}
+    {%- else -%}
+        {%- set query = 'select column_name, column_type from (describe select * from ' ~ relation ~ ')' -%}
+    {%- endif -%}
+    {%- set columns = {} -%}
+    {%- for row in run_query(query) -%}{%- do columns.update({row[0] | lower: row[1] | upper}) -%}{%- endfor -%}
+    {{ return(columns or none) }}
+{% endmacro %}
+
+
+{#- What a type of the engine's holds: text, integer, decimal, float, timestamp, timestamp with time zone, date; none for
+    any other. -#}
+{% macro type_family(type) %}{{ return(adapter.dispatch('type_family', 'flagsmith_warehouse')(type)) }}{% endmacro %}
+
+{% macro default__type_family(type) %}{{ refuse_engine('type_family', 'relation_columns') }}{% endmacro %}
+
+{% macro duckdb__type_family(type) %}
+    {%- if modules.re.fullmatch('VARCHAR|ENUM\\(.*\\)|"NULL"|NULL', type) -%}{{ return('text') }}
+    {%- elif modules.re.fullmatch('U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER', type) -%}{{ return('integer') }}
+    {%- elif modules.re.fullmatch('DECIMAL\\(.*\\)', type) -%}{{ return('decimal') }}
+    {%- elif type in ['FLOAT', 'DOUBLE'] -%}{{ return('float') }}
+    {%- elif modules.re.fullmatch('TIMESTAMP(_S|_MS|_NS)?', type) -%}{{ return('timestamp') }}
+    {%- elif type == 'TIMESTAMP WITH TIME ZONE' -%}{{ return('timestamp with time zone') }}
+    {%- elif type == 'DATE' -%}{{ return('date') }}
+    {%- endif -%}
+    {{ return(none) }}
+{% endmacro %}
+
+
+{#- A value of such a type as a timestamp in UTC, whatever the session's time zone; null where it is none. -#}
+{% macro utc_of(value, family) %}{{ return(adapter.dispatch('utc_of', 'flagsmith_warehouse')(value, family)) }}{% endmacro %}
+
+{% macro default__utc_of(value, family) %}{{ refuse_engine('utc_of', 'relation_columns') }}{% endmacro %}
+
+{% macro duckdb__utc_of(value, family) -%}
+    {%- if family == 'timestamp with time zone' -%} timezone('UTC', {{ value }})
+    {%- else -%} try_cast({{ value }} as timestamp)
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#- True where a timestamp is a moment, and not before or after all time. -#}
+{% macro is_finite_time(timestamp) %}{{ return(adapter.dispatch('is_finite_time', 'flagsmith_warehouse')(timestamp)) }}{% endmacro %}
+
+{% macro default__is_finite_time(timestamp) %}{{ refuse_engine('is_finite_time', 'relation_columns') }}{% endmacro %}
+
+{% macro duckdb__is_finite_time(timestamp) -%} isfinite({{ timestamp }}) {%- endmacro %}

@@ -1,0 +1,61 @@
+{{ config(materialized='table') }}
+
+{%- set declared_in = var('conversion_events', none) or 'seeds/example_conversion_events.csv' %}
+with unusable as (
+
+    select
+        unusable_column,
+        coalesce(event_name, '') as event_name,
+        count(*) as outcomes,
+        min(unusable_cell) as cell
+    from {{ ref('int_outcomes') }}
+    where unusable_column is not null
+    group by unusable_column, coalesce(event_name, '')
+
+),
+
+all_problems as (
+
+    {% for problem in conversion_events_problems() -%}
+    select
+        'problem' as severity,
+        cast({{ 'null' if problem.column_name is none else text_literal(problem.column_name) }} as varchar) as column_name,
+        cast({{ 'null' if problem.cell is none else text_literal(problem.cell) }} as varchar) as cell,
+        {{ text_literal(problem.problem) }} as problem,
+        {{ text_literal(problem.remedy) }} as remedy
+
+    union all
+
+    {% endfor -%}
+    select
+        'warning' as severity,
+        unusable_column as column_name,
+        cell,
+        cast(outcomes as varchar) || case when outcomes = 1 then ' outcome' else ' outcomes' end
+        || case when event_name <> '' then ' of the event ' || event_name else '' end
+        || case unusable_column
+            when 'value' then ' with a value that is not a finite number: the value is left out'
+            when 'occurred_at' then ' without a time that can be read: left out'
+            else ' without ' || unusable_column || ': left out'
+        end as problem,
+        case unusable_column
+            when 'value' then 'write a number, or nothing where the event is only counted'
+            when 'occurred_at' then 'write dates and times as 2026-01-09 or 2026-01-09T14:00:00+02:00'
+            when 'identity' then 'write the identity exactly as Flagsmith sends it'
+            else 'name the event'
+        end as remedy
+    from unusable
+
+)
+
+select
+    severity,
+    {{ text_literal(declared_in) }} as declared_in,
+    cast(null as bigint) as row_number,
+    column_name,
+    cast(null as varchar) as experiment_key,
+    cast(null as varchar) as metric_key,
+    cell,
+    problem,
+    remedy
+from all_problems
