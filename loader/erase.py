@@ -395,8 +395,13 @@ def _still_in(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: s
     """Relations that people fill themselves and that have the identity in a column: only they can take it out there."""
     ours = {path.stem for path in (PROJECT_FOLDER / "models").rglob("*.sql")}
     known, found = [name for name in names.names if _is_utf8(name)], []
+    deleted_from = {
+        (schema, table)
+        for schema, table, columns in warehouse.execute(COLUMNS).fetchall()
+        if schema in MODELS and _condition(columns, environment)
+    }
     for schema, table, columns, has_environment in warehouse.execute(TEXTS).fetchall():
-        if schema in MODELS and table in ours:
+        if (schema in MODELS and table in ours) or (schema, table) in deleted_from:
             continue
         relation = f"{schema}.{publish.name(table)}"
         is_named = " or ".join(f"list_contains($names, {publish.name(column)})" for column in columns)

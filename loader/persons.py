@@ -20,6 +20,7 @@ ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 # Base64 of eight bytes has eleven characters; + and / are - and _ in addresses.
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{11,}")
+GOES_BEFORE, GOES_BEHIND = re.compile(r"\w[.@+-]?$"), re.compile(r"[.@+-]?\w")
 # A text inside an encoded text inside an encoded text; and no more work than this, whatever the body.
 DEEPEST, MOST_READINGS = 3, 100
 
@@ -113,8 +114,8 @@ def unescaped(text: str) -> str:
 
 
 def is_word(text: str, start: int, end: int) -> bool:
-    """True if what stands there is no part of a longer word."""
-    return not any(re.fullmatch(r"\w", text[at : at + 1]) for at in (start - 1, end) if at >= 0)
+    """True if what stands there is no part of a longer name, as ada@example.com is of x.ada@example.com.au."""
+    return not (GOES_BEFORE.search(text[max(start - 2, 0) : start]) or GOES_BEHIND.match(text[end : end + 2]))
 
 
 def base64_of(text: bytes) -> Iterator[str]:

@@ -102,6 +102,7 @@ class Privacy:
         data = {key: value["data"][key] for key in value["data"].keys() & CHANGE}
         for state in ("new_state", "previous_state"):
             if data.get(state) is not None:
+                _require(isinstance(data[state], dict))
                 data[state] = {key: data[state][key] for key in data[state].keys() & STATE}
         return {**value, "data": self._nameless(data)}
 
