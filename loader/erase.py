@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import duckdb
 
@@ -388,7 +389,14 @@ def _without_error(record: bytes) -> bytes:
 
 
 def _names_person(content: bytes, names: Names) -> bool:
-    return any(persons.is_named_in(text, names, as_word=False) for text, _ in persons.readings(content))
+    """True if a line of a log names the person; a short name, which stands in many by chance, only in quotes."""
+    longs = [name for name in names.long_names() if _is_utf8(name)]
+    shorts = [f'"{name}"' for name in names.names - {*longs}] + [
+        f"'{name}'" for name in names.names - {*longs}
+    ]
+    texts = {*longs, *filter(_is_utf8, shorts)}
+    spellings = texts | {json.dumps(text)[1:-1] for text in texts} | {quote(text, safe="") for text in texts}
+    return any(spelling.encode() in content for spelling in spellings)
 
 
 def _still_in(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str | None) -> list[str]:

@@ -22,7 +22,7 @@ ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{11,}")
 GOES_BEFORE, GOES_BEHIND = re.compile(r"\w[.@+-]?$"), re.compile(r"[.@+-]?\w")
 # A text inside an encoded text inside an encoded text; and no more work than this, whatever the body.
-DEEPEST, MOST_READINGS = 3, 100
+DEEPEST, MOST_READINGS, MOST_CHARACTERS = 3, 100, 50_000_000
 
 
 class Person(Protocol):
@@ -92,12 +92,14 @@ def readings(body: bytes) -> Iterator[tuple[str, bool]]:
     """What can be read in a body, however it is encoded; and whether it stands there as it is, or escaped as JSON."""
     seen: set[str] = set()
     waiting = [(text, 0, True) for text in _texts(body)]
+    characters = 0
     for text, depth, is_plain in waiting:  # which grows meanwhile
         if text in seen:
             continue
         seen.add(text)
         yield text, is_plain
-        if depth < DEEPEST and len(seen) < MOST_READINGS:
+        characters += len(text)
+        if depth < DEEPEST and len(seen) < MOST_READINGS and characters < MOST_CHARACTERS:
             waiting.append((unescaped(text), depth + 1, is_plain))
             waiting += [(each, depth + 1, False) for each in _decoded(text)]
 

@@ -36,7 +36,7 @@ TRAIT = {"id", "trait_key", "trait_value", "transient"}
 # What has these is no change: a body inside another one.
 OF_PERSONS = {"identifier", "identities", "trait_key", "trait_value", "traits"}
 # Flagsmith's audit log: "Flag state / Remote Config value updated for feature 'x' and identity 'ada'".
-SENTENCE = re.compile(r"(.*?\bidentity ')(.*)('\.?\s*)", re.DOTALL)
+NAMING = "identity '"
 MENTION = re.compile(r"\bidentit(?:y|ies)\b", re.IGNORECASE)
 QUOTED_MENTION = re.compile(MENTION.pattern + r"\W{0,3}['\"]", re.IGNORECASE)
 # The stricter, the later.
@@ -123,8 +123,10 @@ class Privacy:
         """A text with the pseudonym of the identity it names. None if it names one in words that are not known."""
         if self.identity != "hash" or not (MENTION if is_log else QUOTED_MENTION).search(text):
             return text
-        if known := SENTENCE.fullmatch(text):
-            return known[1] + self.pseudonym(known[2]) + known[3]
+        before, naming, rest = text.partition(NAMING)
+        name, quote, behind = rest.rpartition("'")
+        if quote and behind.strip() in ("", "."):
+            return f"{before}{naming}{self.pseudonym(name)}'{behind}"
         return None
 
     def _trait(self, trait: dict) -> dict | None:
