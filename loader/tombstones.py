@@ -14,17 +14,20 @@ import duckdb
 
 from loader.persons import SHORTEST_LONG_NAME, is_about, is_word
 
-TABLE = """
+TABLES = """
 create table if not exists landing.tombstones (
     environment varchar,  -- null: in every environment
     identity_hash varchar not null,
     hash_key varchar not null,
     erased_at timestamp not null
 );
-alter table landing.tombstones add column if not exists name_length integer;  -- null: a short name
-alter table landing.tombstones add column if not exists name_opening integer;
+-- Of longer names. A table of its own, so that an earlier release can still read the other one.
+create table if not exists landing.tombstone_names (
+    identity_hash varchar not null,
+    name_length integer not null,
+    name_opening integer not null
+);
 """
-COLUMNS = "environment, identity_hash, hash_key, erased_at, name_length, name_opening"
 
 
 class Tombstones:
@@ -32,25 +35,31 @@ class Tombstones:
 
     def __init__(self, warehouse: duckdb.DuckDBPyConnection):
         self._warehouse = warehouse
-        warehouse.execute(TABLE)
-        rows = warehouse.execute(f"select {COLUMNS} from landing.tombstones").fetchall()  # noqa: S608
+        warehouse.execute(TABLES)
+        rows = warehouse.execute("from landing.tombstones").fetchall()
         self._key = rows[0][2] if rows else secrets.token_hex(16)
         self._erased_at: dict[tuple[str | None, str], datetime] = {}
         self._latest: dict[str | None, datetime] = {}
         self._lengths: dict[int, set[int]] = {}
-        for environment, hashed, _, at, length, opening in rows:
-            self._keep(environment, hashed, at, length, opening)
+        for environment, hashed, _, at in rows:
+            self._keep(environment, hashed, at)
+        for length, opening in warehouse.execute(
+            "select name_length, name_opening from landing.tombstone_names"
+        ).fetchall():
+            self._lengths.setdefault(opening, set()).add(length)
 
     def add(self, identity: str, environment: str | None, at: datetime) -> str:
         """Put one up; the later one counts. The hash by which the identity is known from here on."""
         hashed = self._hash(identity)
-        is_long = len(identity) >= SHORTEST_LONG_NAME
-        length = len(identity) if is_long else None
-        opening = next(_openings(identity)) if is_long else None
-        self._keep(environment, hashed, at, length, opening)
+        self._keep(environment, hashed, at)
+        if len(identity) >= SHORTEST_LONG_NAME:
+            opening = next(_openings(identity))
+            self._lengths.setdefault(opening, set()).add(len(identity))
+            self._warehouse.execute(
+                "insert into landing.tombstone_names values (?, ?, ?)", [hashed, len(identity), opening]
+            )
         self._warehouse.execute(
-            f"insert into landing.tombstones ({COLUMNS}) values (?, ?, ?, ?, ?, ?)",  # noqa: S608
-            [environment, hashed, self._key, at, length, opening],
+            "insert into landing.tombstones values (?, ?, ?, ?)", [environment, hashed, self._key, at]
         )
         return hashed
 
@@ -61,13 +70,9 @@ class Tombstones:
             return False
         return is_about(body, _Erased(self, environment, received_at))
 
-    def _keep(
-        self, environment: str | None, hashed: str, at: datetime, length: int | None, opening: int | None
-    ) -> None:
+    def _keep(self, environment: str | None, hashed: str, at: datetime) -> None:
         self._erased_at[environment, hashed] = max(at, self._erased_at.get((environment, hashed), at))
         self._latest[environment] = max(at, self._latest.get(environment, at))
-        if length is not None:
-            self._lengths.setdefault(opening, set()).add(length)
 
     def is_erased(self, name: str, environment: str, received_at: datetime) -> bool:
         """True if that is the name of somebody who was erased there after that."""

@@ -1,6 +1,7 @@
 """Whatever form a body has: it is landed, and a person who was erased is in no file afterwards."""
 
 import base64
+import hmac
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -182,8 +183,6 @@ def test_tombstones__of_a_release_before__still_find_the_identity_of_an_evaluati
         "create table landing.tombstones (environment varchar, identity_hash varchar not null, "
         "hash_key varchar not null, erased_at timestamp not null)"
     )
-    import hmac
-
     hashed = hmac.digest(b"key", b"ada@example.com", "sha256").hex()
     connection.execute("insert into landing.tombstones values (null, ?, 'key', ?)", [hashed, NOW])
     of_old = Tombstones(connection)
@@ -310,6 +309,14 @@ def test_erase__any_name_in_any_bodies__is_in_no_file_in_any_form(
     assert b"keep-me@example.com" in content
     for form in forms(name):
         assert form not in content
+
+
+def test_erase__half_a_character_from_the_command_line__is_erased(environ):
+    settings = settings_module.read(environ)
+    receive(settings, b'{"identity": "\\ud800"}', b'{"identity": "x"}')
+    landing.land(settings)
+    as_argument = "\ud800".encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
+    assert erase.erase(settings, as_argument)["rows_deleted"] == {"landing.webhooks": 1}
 
 
 def files_with(folder: Path, text: bytes) -> list[Path]:
