@@ -28,7 +28,7 @@ select delivery_id, body_encoding, body from warehouse.landing.webhooks
 where (environment = $environment or $environment is null)
     and (
         body_encoding = 'base64' or not starts_with(body, '{"flags": [')
-        or contains(body, '\\') or contains(body, '%') or list_bool_or([contains(body, each) for each in $spellings])
+        or contains(body, '\\') or contains(body, '%') or list_bool_or([contains(body, each) for each in cast($spellings as varchar[])])
     )
 """
 COLUMNS = """
