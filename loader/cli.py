@@ -83,7 +83,7 @@ def serve(host: str, port: int, workers: int) -> None:
 @click.option(
     "--environment",
     metavar="NAME",
-    help="Whose the captures are whose path names none; not needed where only one environment is configured.",
+    help="The environment of captures whose path does not name one; not needed where only one is configured.",
 )
 @click.argument("more_captures", nargs=-1, type=click.File("rb"), metavar="")
 def land(

@@ -40,6 +40,7 @@ def examine(settings: Settings, url: str | None = None) -> Iterator[Finding]:
         _versions,
         _configuration,
         _permissions,
+        _privacy_key,
         _disk,
         _clock,
         _inbox_files,
@@ -121,6 +122,17 @@ def _permissions(settings: Settings) -> Iterator[Finding]:
     for path in readable:
         yield Finding(
             "warn", "permissions", f"everybody on this machine can read {path}. Run: chmod o-r {path}"
+        )
+
+
+def _privacy_key(settings: Settings) -> Iterator[Finding]:
+    """A key that the loader has made itself, for rules of privacy that only drop."""
+    if settings.privacy_key_file.exists():
+        yield Finding(
+            "ok",
+            "privacy",
+            f"{settings.privacy_key_file} keys the hashes of altered bodies. Back it up, apart from the warehouse: "
+            "without it nobody can tell whether a body was landed.",
         )
 
 

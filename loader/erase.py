@@ -7,23 +7,29 @@ and erasing again does the rest.
 
 import contextlib
 import json
+import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from urllib.parse import quote
 
 import duckdb
 
-from loader import LoaderError, inbox, landing, lock, privacy, publish
-from loader.settings import Settings
-from loader.tombstones import Tombstones, identities_in
+from loader import LoaderError, inbox, landing, lock, persons, privacy, publish
+from loader.settings import PROJECT_FOLDER, Settings
+from loader.tombstones import Tombstones
 
 MODELS = ("staging", "intermediate", "marts")
-# Bodies that may be about the person; whether they are, Python says. A backslash may spell any letter.
+# Bodies that may be about the person; whether they are, Python says. What does not begin as an evaluation does is read
+# whole. Of evaluations, those that have the name in them; a backslash or a % may spell any letter.
 CANDIDATES = """
-select delivery_id, environment, body_encoding, body from warehouse.landing.webhooks
+select delivery_id, body_encoding, body from warehouse.landing.webhooks
 where (environment = $environment or $environment is null)
-    and (contains(body, $identity) or contains(body, '\\') or body_encoding = 'base64')
+    and (
+        body_encoding = 'base64' or not starts_with(body, '{"flags": [')
+        or contains(body, '\\') or contains(body, '%') or list_bool_or([contains(body, each) for each in cast($spellings as varchar[])])
+    )
 """
 COLUMNS = """
 select schema_name, table_name, list(column_name) from duckdb_columns()
@@ -31,10 +37,47 @@ where database_name = current_database() and (schema_name, table_name) in
     (select (schema_name, table_name) from duckdb_tables())
 group by all order by all
 """
+TEXTS = """
+select schema_name, table_name, list(column_name), bool_or(column_name = 'environment') from duckdb_columns()
+where database_name = current_database() and not internal and data_type = 'VARCHAR' and schema_name <> 'landing'
+group by all order by all
+"""
+# Columns of models with sentences in them. A model may hold them for longer than the landing holds the bodies.
+SENTENCES = ("body_excerpt", "changed_by", "description")
 
 
 class EraseError(LoaderError):
     """Not everything is erased yet. Erasing again does the rest."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """The identity, and what stands for it where rules of privacy have been applied; a persons.Person."""
+
+    names: frozenset[str]
+
+    def is_called(self, name: str) -> bool:
+        return name in self.names
+
+    def stands_in(self, text: str, as_word: bool) -> bool:
+        return any(
+            not as_word or persons.is_word(text, start, start + len(name))
+            for name in self.long_names()
+            for start in _occurrences(name, text)
+        )
+
+    def long_names(self) -> list[str]:
+        return sorted(name for name in self.names if len(name) >= persons.SHORTEST_LONG_NAME)
+
+    def spellings(self) -> list[str]:
+        """In which spellings, without a backslash or a %, the names may stand in a body that begins as an evaluation."""
+        found = {name for name in self.names if _is_utf8(name)}
+        for name in filter(_is_utf8, self.long_names()):
+            in_json = json.dumps(name)[1:-1].encode()
+            for text in (name.encode(), name.encode("utf-16-le"), name.encode("utf-16-be"), in_json):
+                for spelled in persons.base64_of(text):
+                    found |= {spelled, spelled.translate({43: 45, 47: 95})}
+        return sorted(found)
 
 
 def erase(
@@ -48,81 +91,196 @@ def erase(
     What is received of it from now on is landed again: delete it in Flagsmith as well. Raises EraseError,
     LandingError, PublishError, StillHeld.
     """
+    with _alone(settings, on_wait):
+        with _explained():
+            receipt = _erase(settings, _names(settings, identity), environment, on_wait)
+        _keep_receipt(settings, receipt)
+        _publish(settings, on_wait)
+    return receipt
+
+
+def preview(
+    settings: Settings,
+    identity: str,
+    environment: str | None = None,
+    on_wait: Callable[[str], None] = lambda text: None,
+) -> dict:
+    """What `erase` would delete: rows by table. Changes nothing. Raises EraseError, StillHeld."""
+    names = _names(settings, identity)
+    with _alone(settings, on_wait), _explained():
+        rows, known = _inbox_rows(settings, names, environment, {}), set(settings.environments)
+        still_in = []
+        if settings.warehouse_file.exists():
+            with landing.open_warehouse(settings, on_wait) as warehouse:
+                progress = dict(warehouse.execute("from landing.inbox_progress").fetchall())
+                rows = _inbox_rows(settings, names, environment, progress)
+                known |= _environments(warehouse)
+                warehouse.begin()
+                try:
+                    rows |= _delete(warehouse, names, environment)
+                finally:
+                    warehouse.rollback()
+                still_in = _still_in(warehouse, names, environment)
+    told = _note(rows, environment, known, "Nothing was changed, and no tombstone put up.")
+    return {"dry_run": True, "environment": environment, "rows_to_delete": rows, "still_in": still_in, **told}
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings, on_wait: Callable[[str], None]) -> Iterator[None]:
     with (
         lock.hold(settings.refresh_lock, settings.lock_timeout_seconds, on_wait),
         lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, on_wait),
     ):
-        try:
-            receipt = _erase(settings, _names(settings, identity), environment, on_wait)
-        except (duckdb.Error, sqlite3.Error, OSError) as error:
-            raise EraseError(
-                f"Erasing stopped: {error}. A tombstone keeps what was not landed away, but not everything is "
-                "erased: run the same command again when the cause is gone."
-            ) from error
-        _keep_receipt(settings, receipt)
-    return receipt
+        yield
 
 
-def _names(settings: Settings, identity: str) -> set[str]:
-    """The identity, and what stands for it where rules of privacy have been applied."""
-    rules = privacy.read(settings.privacy_file, settings.privacy_key)
-    return {identity, rules.pseudonym(identity)} if rules else {identity}
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, sqlite3.Error, OSError) as error:
+        raise EraseError(
+            f"Erasing stopped: {error}. A tombstone keeps what was not landed away, but not everything is "
+            "erased: run the same command again when the cause is gone."
+        ) from error
 
 
-def _erase(settings: Settings, names: set[str], environment: str | None, on_wait) -> dict:
+def _names(settings: Settings, identity: str) -> Names:
+    with contextlib.suppress(UnicodeError):  # half a character, as a command line gives it
+        identity = os.fsencode(identity).decode("utf-8", "surrogatepass")
+    rules = privacy.read(settings.privacy_file, settings.privacy_key, settings.privacy_key_file)
+    return Names(frozenset({identity, rules.pseudonym(identity)} if rules else {identity}))
+
+
+def _erase(settings: Settings, names: Names, environment: str | None, on_wait) -> dict:
     erased_at = datetime.now(UTC).replace(tzinfo=None)
     with landing.open_warehouse(settings, on_wait) as warehouse:
+        _remove_spilled(settings)
         tombstones = Tombstones(warehouse)
-        hashes = sorted(tombstones.add(name, environment, erased_at) for name in names)
+        hashes = sorted(tombstones.add(name, environment, erased_at) for name in names.names)
         warehouse.execute("checkpoint")
+        progress = dict(warehouse.execute("from landing.inbox_progress").fetchall())
+    rows = _inbox_rows(settings, names, environment, progress)
     landed = landing.land(settings, on_wait=on_wait)
     if landed.unreadable:
         raise EraseError(
             "\n".join(landed.unreadable) + "\nWhat is in it may be about the person, so first see to that."
         )
     _rewrite_inbox(settings)
-    with landing.open_warehouse(settings, on_wait) as warehouse, landing.transaction(warehouse):
-        rows = _delete(warehouse, names, environment)
+    with landing.open_warehouse(settings, on_wait) as warehouse:
+        known = _environments(warehouse) | settings.environments
+        with landing.transaction(warehouse):
+            rows |= _delete(warehouse, names, environment)
+        still_in = _still_in(warehouse, names, environment)
     _rewrite_warehouse(settings)
-    with contextlib.suppress(publish.PublishError):
-        _remove(settings.published_file)  # also where there are no marts to publish
-        publish.publish(settings, on_wait)
+    _clean_records(settings, names)
     return {
         "erased_at": erased_at.replace(tzinfo=UTC).isoformat(),
         "environment": environment,
         "identity_hashes": hashes,
         "rows_deleted": rows,
-        "declared_in": _declared(settings, names),
+        "still_in": still_in,
+        **_note(
+            rows, environment, known, "The tombstone stands: what was received up to now is not landed later."
+        ),
     }
 
 
-def _delete(warehouse: duckdb.DuckDBPyConnection, names: set[str], environment: str | None) -> dict[str, int]:
+def _note(rows: dict[str, int], environment: str | None, known: set[str], what_then: str) -> dict[str, str]:
+    """What to say where the command may have been mistyped."""
+    if environment is not None and environment not in known:
+        there_are = ", ".join(sorted(known)) or "none"
+        note = f"Nobody was found: there is no environment {environment!r}, there are {there_are}."
+    elif not rows:
+        note = "Nobody was found: no delivery and no row has this identity."
+    else:
+        return {}
+    return {"note": f"{note} {what_then}"}
+
+
+def _environments(warehouse: duckdb.DuckDBPyConnection) -> set[str]:
+    rows = warehouse.execute("select distinct environment from landing.webhooks").fetchall()
+    return {environment for (environment,) in rows}
+
+
+def _inbox_rows(
+    settings: Settings, names: Names, environment: str | None, landed: dict[str, int]
+) -> dict[str, int]:
+    """How many deliveries of the person wait to be landed."""
+    found = 0
+    for path in inbox.files(settings.inbox_dir):
+        # `land` will say what is wrong with a file that cannot be read.
+        with contextlib.suppress(sqlite3.Error), inbox.connect(path) as source:
+            if not source or inbox.form(source) > inbox.FORM:
+                continue
+            first, last = source.execute("select min(row_id), max(row_id) from deliveries").fetchone()
+            first = max(first or 0, landed.get(path.name, 0) + 1)
+            for _, _, where, _, _, body in inbox.unread(source, first, last or 0):
+                found += environment in (None, where) and persons.is_about(body, names)
+    return {"inbox": found} if found else {}
+
+
+def _publish(settings: Settings, on_wait: Callable[[str], None]) -> None:
+    """Publish what is left. The copy that has the person in it goes in any case."""
+    try:
+        publish.publish(settings, on_wait)
+    except publish.PublishError as error:
+        publish.remove(settings.published_file)
+        publish.remove(settings.published_file.resolve())
+        if not isinstance(error, publish.NothingToPublish):
+            raise EraseError(
+                f"Everything is erased, but {error}\nThe last published copy had the person in it and is removed."
+            ) from error
+
+
+def _delete(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str | None) -> dict[str, int]:
     """The person's rows from every table; how many, by table. Daily counts name nobody, and stay as they are."""
+    tables = [each for each in warehouse.execute(COLUMNS).fetchall() if each[0] in MODELS]
     warehouse.execute("create or replace temp table erased (delivery_id varchar)")
-    for name in names:
-        found = [[delivery_id] for delivery_id in _deliveries_of(warehouse, name, environment)]
-        if found:
-            warehouse.executemany("insert into erased values (?)", found)
+    found = {*_deliveries_of(warehouse, names, environment)}
+    for schema, table, columns in tables:
+        found |= {*_deliveries_in_sentences(warehouse, f'{schema}."{table}"', columns, names, environment)}
+    if found:
+        warehouse.execute("insert into erased select unnest(?)", [sorted(found)])
     deleted = {
         "landing.webhooks": _delete_where(warehouse, "landing.webhooks", "delivery_id in (from erased)")
     }
-    for schema, table, columns in warehouse.execute(COLUMNS).fetchall():
-        if schema in MODELS and (condition := _condition(columns, environment)):
+    known = [name for name in names.names if _is_utf8(name)]
+    for schema, table, columns in tables:
+        if condition := _condition(columns, environment):
             deleted[f"{schema}.{table}"] = _delete_where(
-                warehouse, f'{schema}."{table}"', condition, names=list(names), environment=environment
+                warehouse, f'{schema}."{table}"', condition, names=known, environment=environment
             )
     deleted |= _delete_unused_states(warehouse)
     return {table: rows for table, rows in deleted.items() if rows}
 
 
 def _deliveries_of(
-    warehouse: duckdb.DuckDBPyConnection, identity: str, environment: str | None
-) -> Iterable[str]:
-    parameters = {"identity": identity, "environment": environment}
+    warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str | None
+) -> Iterator[str]:
+    parameters = {"spellings": names.spellings(), "environment": environment}
     cursor = warehouse.cursor().execute(CANDIDATES, parameters)
     while batch := cursor.fetchmany(1_000):
-        for delivery_id, _, encoding, body in batch:
-            if identity in identities_in(landing.as_bytes(encoding, body)):
+        for delivery_id, encoding, body in batch:
+            if persons.is_about(landing.as_bytes(encoding, body), names):
+                yield delivery_id
+
+
+def _deliveries_in_sentences(
+    warehouse: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: list[str],
+    names: Names,
+    environment: str | None,
+) -> Iterator[str]:
+    """Deliveries whose body may be gone from the landing, while a model still holds a sentence of it."""
+    for column in {*SENTENCES}.intersection(columns) if {"delivery_id", "environment"} <= {*columns} else ():
+        query = (
+            f"select delivery_id, {column} from {table} where {column} is not null "  # noqa: S608
+            "and (environment = $environment or $environment is null)"
+        )
+        for delivery_id, text in warehouse.execute(query, {"environment": environment}).fetchall():
+            if persons.is_named_in(text, names, as_word=True):
                 yield delivery_id
 
 
@@ -195,10 +353,17 @@ def _rewrite_inbox(settings: Settings) -> None:
                     raise EraseError(f"{path} is too busy to be written anew; run the same command again.")
 
 
+def _remove_spilled(settings: Settings) -> None:
+    """What processes that were killed have left on disk. The caller has the warehouse open, so nobody else uses it."""
+    for file in (settings.warehouse_file, settings.published_file):
+        for each in {file, file.resolve()}:
+            publish.remove_spilled(each)
+
+
 def _rewrite_warehouse(settings: Settings) -> None:
     """Table by table into a new file, which then takes the place of the old one."""
-    fresh = settings.warehouse_file.with_suffix(".unfinished")
-    _remove(fresh)
+    fresh = publish.beside(settings.warehouse_file)
+    publish.remove(fresh)
     with contextlib.closing(publish.in_memory(fresh.with_suffix(".spill"))) as connection:
         connection.execute(f"attach {publish.text(str(settings.warehouse_file))} as warehouse")
         connection.execute(f"attach {publish.text(str(fresh))} as fresh")
@@ -207,21 +372,75 @@ def _rewrite_warehouse(settings: Settings) -> None:
     publish.replace(settings.warehouse_file, fresh)
 
 
-def _remove(path: Path) -> None:
-    for each in (path, Path(f"{path}.wal")):
-        each.unlink(missing_ok=True)
+def _clean_records(settings: Settings, names: Names) -> None:
+    """Take lines that name the person out of logs; what was said of the last refresh, if it does."""
+    record = settings.refresh_record
+    logs = [*(PROJECT_FOLDER / "logs").glob("*.log*"), *settings.warehouse_dir.rglob("*.log*")]
+    for path in (record, *logs):
+        if path.is_file() and _names_person(content := path.read_bytes(), names):
+            kept = [line for line in content.splitlines(keepends=True) if not _names_person(line, names)]
+            path.write_bytes(_without_error(content) if path == record else b"".join(kept))
 
 
-def _declared(settings: Settings, names: set[str]) -> list[str]:
-    """Tables that people fill themselves and that name the identity: only they can take it out there."""
-    with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
-        seeds = [
-            f'seeds."{table}"'
-            for schema, table, columns in warehouse.execute(COLUMNS).fetchall()
-            if schema == "seeds" and "identity" in columns
-        ]
-        query = "select count(*) from {} where list_contains(?, identity)"
-        return [seed for seed in seeds if warehouse.execute(query.format(seed), [list(names)]).fetchone()[0]]
+def _without_error(record: bytes) -> bytes:
+    return json.dumps(
+        {**json.loads(record), "error": "withheld, as it named a person who was erased"}
+    ).encode()
+
+
+def _names_person(content: bytes, names: Names) -> bool:
+    """True if a line of a log names the person; a short name, which stands in many by chance, only in quotes."""
+    longs = [name for name in names.long_names() if _is_utf8(name)]
+    shorts = [f'"{name}"' for name in names.names - {*longs}] + [
+        f"'{name}'" for name in names.names - {*longs}
+    ]
+    texts = {*longs, *filter(_is_utf8, shorts)}
+    spellings = texts | {json.dumps(text)[1:-1] for text in texts} | {quote(text, safe="") for text in texts}
+    return any(spelling.encode() in content for spelling in spellings)
+
+
+def _still_in(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str | None) -> list[str]:
+    """Relations that people fill themselves and that have the identity in a column: only they can take it out there."""
+    ours = {path.stem for path in (PROJECT_FOLDER / "models").rglob("*.sql")}
+    known, found = [name for name in names.names if _is_utf8(name)], []
+    deleted_from = {
+        (schema, table)
+        for schema, table, columns in warehouse.execute(COLUMNS).fetchall()
+        if schema in MODELS and _condition(columns, environment)
+    }
+    for schema, table, columns, has_environment in warehouse.execute(TEXTS).fetchall():
+        if (schema in MODELS and table in ours) or (schema, table) in deleted_from:
+            continue
+        relation = f"{schema}.{publish.name(table)}"
+        is_named = " or ".join(f"list_contains($names, {publish.name(column)})" for column in columns)
+        is_here = (
+            "(environment = $environment or $environment is null)"
+            if has_environment
+            else "$environment is null or true"
+        )
+        query = f"select count(*) from {publish.name(schema, table)} where ({is_named}) and ({is_here})"  # noqa: S608
+        try:
+            if warehouse.execute(query, {"names": known, "environment": environment}).fetchone()[0]:
+                found.append(relation)
+        except duckdb.Error:
+            found.append(f"{relation} (could not be read)")
+    return found
+
+
+def _occurrences(name: str, text: str) -> Iterator[int]:
+    start = text.find(name)
+    while start >= 0:
+        yield start
+        start = text.find(name, start + 1)
+
+
+def _is_utf8(name: str) -> bool:
+    """False of half a character: no column can hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _keep_receipt(settings: Settings, receipt: dict) -> None:

@@ -1,5 +1,6 @@
 """Is the disk one that keeps what it promises? Network file systems do not keep SQLite's locks and logs."""
 
+import os
 from pathlib import Path
 
 from loader import LoaderError
@@ -38,3 +39,12 @@ def _type_of(folder: Path, mounts: Path) -> str:
     lines = [line.split() for line in mounts.read_text("utf-8", "surrogateescape").splitlines()]
     types = {place.replace("\\040", " "): kind for _, place, kind, *_ in lines}
     return [types[place] for place in above if place in types][-1]
+
+
+def sync(path: Path) -> None:
+    """Return when the disk has the file, or of a folder the names in it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

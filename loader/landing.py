@@ -8,6 +8,7 @@ import base64
 import contextlib
 import hashlib
 import itertools
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -204,14 +205,24 @@ class Run:
         row_group: int = LARGEST_ROW_GROUP,
         landed: Landed | None = None,
     ):
-        rules = privacy.read(settings.privacy_file, settings.privacy_key)
+        self.warehouse = warehouse
+        rules = privacy.read(
+            settings.privacy_file, settings.privacy_key, settings.privacy_key_file, self._hide_hashes
+        )
         self.apply = rules.apply if rules else privacy.unaltered
         self.tombstones = Tombstones(warehouse)
-        self.warehouse = warehouse
         self.on_batch = on_batch
         self.row_group = row_group
         self.landed = landed or Landed()
         self.last_landed_at = self._value("select max(landed_at) from landing.webhooks") or EPOCH
+
+    def _hide_hashes(self) -> None:
+        """Before 0.2, hashes of originals were made without a key where rules only dropped: they could be tried out."""
+        self.warehouse.execute(
+            "update landing.webhooks set original_payload_hash = left(sha256(? || original_payload_hash), 32) "
+            "where original_payload_hash is not null",
+            [secrets.token_hex(32)],
+        )
 
     def land_file(self, path: Path) -> None:
         """Land what is committed now. If its worker is dead nothing will be added, and the file is removed.

@@ -1,6 +1,7 @@
 """The commands of whoever keeps it running; loader/cli.py lists them. Each imports what it needs when called."""
 
 import json
+import sys
 from typing import BinaryIO
 
 import click
@@ -73,17 +74,30 @@ def verify(environment: str, signature: str, body: BinaryIO) -> None:
     "--identity", required=True, help="The identifier of the person in Flagsmith, letter by letter."
 )
 @click.option("--environment", help="Only there; without it, in all environments.")
-def erase(identity: str, environment: str | None) -> None:
+@click.option("--dry-run", is_flag=True, help="Change nothing; say how many rows of each table would go.")
+@click.option("--yes", is_flag=True, help="Do not ask. Without a terminal nothing is asked anyway.")
+def erase(identity: str, environment: str | None, dry_run: bool, yes: bool) -> None:
     """Forget a person, in all files, for good; what was received before never comes back.
 
     Prints a receipt and adds it to erasures.ndjson. Delete the identity in Flagsmith first: what is received
     from now on is landed again. Backups are yours to see to (docs/privacy.md).
     """
-    from loader.erase import erase
+    from loader.erase import erase, preview
 
-    receipt = erase(settings_module.read(), identity, environment, lambda text: click.echo(text, err=True))
-    click.echo(json.dumps(receipt, indent=2))
-    for table in receipt["declared_in"]:
-        click.echo(
-            f"{table} still names the identity: take it out of the seed's file, then refresh.", err=True
+    where = "all environments" if environment is None else f"the environment {environment!r}"
+    if not (dry_run or yes) and _is_terminal():
+        click.confirm(
+            f"Erase this identity from {where}, for good? (--dry-run shows what would go)", abort=True
         )
+    run = preview if dry_run else erase
+    receipt = run(settings_module.read(), identity, environment, lambda text: click.echo(text, err=True))
+    click.echo(json.dumps(receipt, indent=2))
+    for relation in receipt["still_in"]:
+        click.echo(
+            f"{relation} still names the identity. It is yours, so take it out there; a seed: in its file, then refresh.",
+            err=True,
+        )
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()

@@ -4,18 +4,45 @@ Applied while landing: the inbox holds bodies as they were sent until they are l
 A body that is altered is written again as JSON, and its row has the keyed hash of the original body.
 """
 
+import contextlib
 import hmac
 import json
+import os
+import re
+import secrets
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from loader import persons
+from loader.filesystem import sync
 from loader.settings import PRIVACY_FILE, PRIVACY_KEY, SettingsError
 
+# What Flagsmith sends of a change: environment webhooks, versions, the audit log.
+CHANGE = {"changed_by", "new_state", "previous_state", "timestamp"}
+CHANGE |= {"feature", "live_from", "published_by", "uuid"}
+CHANGE |= {"author", "created_date", "environment", "id", "is_system_event", "log", "project"}
+CHANGE |= {
+    "related_feature_id",
+    "related_feature_state_value",
+    "related_object_id",
+    "related_object_type",
+    "related_object_uuid",
+}
+STATE = {"change_request", "created_at", "deleted_at", "enabled", "environment", "feature", "feature_segment"}
+STATE |= {"feature_state_value", "id", "identity", "identity_identifier", "multivariate_feature_state_values"}
+TRAIT = {"id", "trait_key", "trait_value", "transient"}
+# What has these is no change: a body inside another one.
+OF_PERSONS = {"identifier", "identities", "trait_key", "trait_value", "traits"}
+# Flagsmith's audit log: "Flag state / Remote Config value updated for feature 'x' and identity 'ada'".
+NAMING = "identity '"
+MENTION = re.compile(r"\bidentit(?:y|ies)\b", re.IGNORECASE)
+QUOTED_MENTION = re.compile(MENTION.pattern + r"\W{0,3}['\"]", re.IGNORECASE)
 # The stricter, the later.
 RULES = ("keep", "hash", "drop")
 SHORTEST_KEY = 16
+DRAW_ONE = "Draw one and keep it: python3 -c 'import secrets; print(secrets.token_hex(32))'"
 
 
 @dataclass(frozen=True)
@@ -31,7 +58,7 @@ class Privacy:
     def apply(self, body: bytes) -> tuple[bytes, str | None]:
         """The body to land and, if that is not the body that came, the keyed hash of that one.
 
-        Nothing of a body that cannot be read is landed, for nobody can say what is in it.
+        Nothing of a body that is not understood is landed, for nobody can say what is in it.
         """
         altered = self._altered(body)
         return (body, None) if altered == body else (altered, self.hashed("body", body))
@@ -50,39 +77,99 @@ class Privacy:
 
     def _altered(self, body: bytes) -> bytes:
         try:
-            value = json.loads(body)
-            (self._evaluation if "identity" in value else self._change)(value)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            value = persons.parse(body)
+            kept = self._change(value) if persons.is_change(value) else self._evaluation(value)
+            if kept == value:
+                return body
+            return json.dumps(kept, sort_keys=True, allow_nan=False).encode()
+        except (ValueError, TypeError, KeyError, RecursionError):
             return b""
-        return json.dumps(value, sort_keys=True).encode() if value != json.loads(body) else body
 
-    def _evaluation(self, value: dict) -> None:
-        value["identity"] = self.pseudonym(value["identity"])
-        if value.get("traits") is not None:
-            value["traits"] = [kept for trait in value["traits"] if (kept := self._trait(trait))]
-        for unknown in value.keys() - {"flags", "identity", "segments", "traits"}:
-            del value[unknown]
+    def _evaluation(self, value: object) -> dict:
+        """What is kept of an evaluation. Keys that are not known are not. Raises TypeError or KeyError for anything else."""
+        kept = (
+            {key: value[key] for key in value.keys() & persons.EVALUATION} if isinstance(value, dict) else {}
+        )
+        for part in ("flags", "segments", "traits"):
+            _require(all(isinstance(each, dict) for each in _list(kept.get(part))))
+        kept["identity"] = self.pseudonym(_text(kept["identity"]))
+        if kept.get("traits") is not None:
+            kept["traits"] = [trait for each in kept["traits"] if (trait := self._trait(each))]
+        return kept
 
-    def _change(self, value: dict) -> None:
-        data = value["data"]
+    def _change(self, value: dict) -> dict:
+        """What is kept of a change: what Flagsmith is known to send, and of that no name of an identity."""
+        data = {key: value["data"][key] for key in value["data"].keys() & CHANGE}
         for state in ("new_state", "previous_state"):
-            if (data.get(state) or {}).get("identity_identifier") is not None:
-                data[state]["identity_identifier"] = self.pseudonym(data[state]["identity_identifier"])
+            if data.get(state) is not None:
+                _require(isinstance(data[state], dict))
+                data[state] = {key: data[state][key] for key in data[state].keys() & STATE}
+        return {**value, "data": self._nameless(data)}
+
+    def _nameless(self, value: object, key: str = "") -> object:
+        """A part of a change, in which every name of an identity is replaced by its pseudonym."""
+        _require(key not in OF_PERSONS)
+        if key == "identity_identifier" and value is not None:
+            return self.pseudonym(_text(value))
+        if key == "identity":  # a number of Flagsmith's
+            _require(value is None or isinstance(value, int))
+        if isinstance(value, dict):
+            return {each: self._nameless(part, each) for each, part in value.items()}
+        if isinstance(value, list):
+            return [self._nameless(each, key) for each in value]
+        return self._sentence(value, key == "log") if isinstance(value, str) else value
+
+    def _sentence(self, text: str, is_log: bool) -> str | None:
+        """A text with the pseudonym of the identity it names. None if it names one in words that are not known."""
+        if self.identity != "hash" or not (MENTION if is_log else QUOTED_MENTION).search(text):
+            return text
+        before, naming, rest = text.partition(NAMING)
+        name, quote, behind = rest.rpartition("'")
+        if quote and behind.strip() in ("", "."):
+            return f"{before}{naming}{self.pseudonym(name)}'{behind}"
+        return None
 
     def _trait(self, trait: dict) -> dict | None:
-        rule = self.traits.get(trait["trait_key"], self.other_traits)
+        name = _text(trait["trait_key"])
+        rule = self.traits.get(name, self.other_traits)
         if trait.get("transient"):
             rule = max(rule, self.transient_traits, key=RULES.index)
         if rule == "drop":
             return None
-        if rule == "hash" and trait["trait_value"] is not None:
-            text = json.dumps(trait["trait_value"], sort_keys=True).encode()
-            return {**trait, "trait_value": self.hashed(f"trait {trait['trait_key']}", text)}
+        if rule == "hash":
+            trait = {key: trait[key] for key in trait.keys() & TRAIT}
+            if trait["trait_value"] is not None:
+                text = json.dumps(trait["trait_value"], sort_keys=True).encode()
+                trait["trait_value"] = self.hashed(f"trait {name}", text)
         return trait
 
 
-def read(path: Path | None, key: str) -> Privacy | None:
-    """The rules in the file; None without a file. Raises SettingsError."""
+def _require(is_so: bool) -> None:
+    if not is_so:
+        raise TypeError("not of the form that Flagsmith sends")
+
+
+def _text(value: object) -> str:
+    _require(isinstance(value, str))
+    return value
+
+
+def _list(value: object) -> list:
+    _require(value is None or isinstance(value, list))
+    return value or []
+
+
+def read(
+    path: Path | None,
+    key: str,
+    key_file: Path | None = None,
+    before_first_key: Callable[[], None] = lambda: None,
+) -> Privacy | None:
+    """The rules in the file; None without a file. Raises SettingsError.
+
+    Rules that only drop need no key from the settings: they use the one in `key_file`. If there is none yet, it is
+    made, and `before_first_key` called before.
+    """
     if path is None:
         return None
     try:
@@ -106,12 +193,52 @@ def read(path: Path | None, key: str) -> Privacy | None:
         )
         if rule not in allowed:
             raise SettingsError(f"{path}: {name} = {rule!r} is none of {', '.join(allowed)}.")
-    if "hash" in {*named.values(), *rules["traits"].values()} and len(key) < SHORTEST_KEY:
+    if key and len(key) < SHORTEST_KEY:
+        raise SettingsError(f"{PRIVACY_KEY.name} has not the {SHORTEST_KEY} characters of a key. {DRAW_ONE}")
+    if not key and "hash" in {*named.values(), *rules["traits"].values()}:
         raise SettingsError(
-            f"{path} asks for hashes and {PRIVACY_KEY.name} has not the {SHORTEST_KEY} characters of a key. Draw one and keep it: "
-            "python3 -c 'import secrets; print(secrets.token_hex(32))'"
+            f"{path} asks for hashes and {PRIVACY_KEY.name} has not the {SHORTEST_KEY} characters of a key. {DRAW_ONE}"
         )
-    return Privacy(key.encode() or b"no key", **rules)
+    return Privacy((key or _kept_key(key_file, before_first_key)).encode(), **rules)
+
+
+def _kept_key(key_file: Path | None, before_first_key: Callable[[], None]) -> str:
+    """The key in the file; without a file, a new one, which is there for good before it is used."""
+    if key_file is None:
+        return secrets.token_hex(32)
+    try:
+        if not key_file.exists():
+            before_first_key()
+            _make_key(key_file)
+        key = key_file.read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{key_file} cannot be read or made ({error}). Nothing is landed without it."
+        ) from None
+    if len(key) < SHORTEST_KEY:
+        raise SettingsError(
+            f"{key_file} has not the {SHORTEST_KEY} characters of a key. Put it back from your backup; "
+            "without one, remove the file, and another key is made."
+        )
+    return key
+
+
+def _make_key(key_file: Path) -> None:
+    """Nobody but the owner ever reads it, and nobody ever sees half of it."""
+    key_file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = key_file.with_name(f".{key_file.name}-{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32) + "\n")
+        file.flush()
+        os.fsync(descriptor)
+    try:
+        with contextlib.suppress(FileExistsError):  # somebody else was faster: theirs counts
+            key_file.hardlink_to(unfinished)
+    finally:
+        unfinished.unlink()
+    sync(key_file.parent)
 
 
 def unaltered(body: bytes) -> tuple[bytes, None]:

@@ -6,7 +6,7 @@ name, and block nobody. Killed at any moment: the last copy stays as it was.
 """
 
 import contextlib
-import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from loader import LoaderError, lock
+from loader.filesystem import sync
 from loader.settings import Settings
 
 # What is published: the marts, and what people declared, which says what the marts mean.
@@ -41,6 +42,10 @@ class PublishError(LoaderError):
     """Nothing was published; the last published copy is as it was."""
 
 
+class NothingToPublish(PublishError):
+    """There are no marts yet."""
+
+
 @dataclass(frozen=True)
 class Published:
     """What was published: how many tables, rows over all of them, and the size of the file in bytes."""
@@ -60,12 +65,12 @@ def publish(settings: Settings, on_wait: Callable[[str], None] = lambda text: No
     come along. Raises PublishError, and lock.StillHeld where another process has the file open for too long.
     """
     if not settings.warehouse_file.exists():
-        raise PublishError(
+        raise NothingToPublish(
             f"There is no {settings.warehouse_file} to publish. Run `flagsmith-warehouse refresh` first."
         )
-    fresh = settings.published_file.with_suffix(".unfinished")
+    fresh = beside(settings.published_file)
     try:
-        _remove(fresh)  # what a run killed half-way has left
+        remove(fresh)  # what a run killed half-way has left
         tables, rows = _copy(settings, fresh, on_wait)
         return Published(tables, rows, replace(settings.published_file, fresh))
     except (duckdb.Error, OSError) as error:
@@ -75,7 +80,7 @@ def publish(settings: Settings, on_wait: Callable[[str], None] = lambda text: No
         ) from error
     finally:
         with contextlib.suppress(OSError):
-            _remove(fresh)
+            remove(fresh)
 
 
 def publish_alone(settings: Settings, on_wait=lambda text: None) -> Published:
@@ -101,9 +106,11 @@ def _copy(settings: Settings, fresh: Path, on_wait: Callable[[str], None]) -> tu
         connection.execute("use warehouse")  # what views and functions name without a database
         counts = [_copy_table(connection, *table) for table in _selected(connection, TABLES)]
         if not counts:
-            raise PublishError(f"{warehouse_file} has no marts yet. Run `flagsmith-warehouse refresh` first.")
+            raise NothingToPublish(
+                f"{warehouse_file} has no marts yet. Run `flagsmith-warehouse refresh` first."
+            )
         for schema, table, column, comment in _selected(connection, COLUMN_COMMENTS):
-            _comment(connection, f"column {_name('published', schema, table, column)}", comment)
+            _comment(connection, f"column {name('published', schema, table, column)}", comment)
         for function in _selected(connection, FUNCTIONS):
             _copy_function(connection, *function)
         connection.execute("checkpoint published")
@@ -127,8 +134,8 @@ def _selected(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[tup
 
 
 def _copy_table(connection: duckdb.DuckDBPyConnection, schema: str, table: str, comment: str | None) -> int:
-    source, target = _name("warehouse", schema, table), _name("published", schema, table)
-    connection.execute(f"create schema if not exists {_name('published', schema)}")
+    source, target = name("warehouse", schema, table), name("published", schema, table)
+    connection.execute(f"create schema if not exists {name('published', schema)}")
     (rows,) = connection.execute(f"create table {target} as from {source}").fetchone()
     if comment is not None:
         _comment(connection, f"table {target}", comment)
@@ -141,7 +148,7 @@ def _copy_function(
     """The function, with what it reads named by schema alone: a reader may attach the copy under any name."""
     for each in SCHEMAS:
         definition = definition.replace(f"warehouse.{each}.", f"{each}.")
-    signature = f"{_name(schema, function)}({', '.join(parameters)})"
+    signature = f"{name(schema, function)}({', '.join(parameters)})"
     connection.execute("use published")
     connection.execute(f"create macro {signature} as table {definition}")
     connection.execute("use warehouse")
@@ -151,29 +158,36 @@ def _comment(connection: duckdb.DuckDBPyConnection, what: str, comment: str) -> 
     connection.execute(f"comment on {what} is {text(comment)}")
 
 
-def replace(published: Path, fresh: Path) -> int:
-    """Put the new file in the place of the old one, for good; its size in bytes."""
-    _sync(fresh)
+def beside(file: Path) -> Path:
+    """Where the next version of a file is written: on the same disk, also where the file is a link to another one."""
+    return file.resolve().with_suffix(".unfinished")
+
+
+def replace(file: Path, fresh: Path) -> int:
+    """Put the new file in the place of the old one, for good; its size in bytes. A link stays a link."""
+    file = file.resolve()
+    sync(fresh)
     size = fresh.stat().st_size
-    fresh.rename(published)
-    _sync(published.parent)
+    fresh.rename(file)
+    sync(file.parent)
     return size
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(fresh: Path) -> None:
-    for path in (fresh, Path(f"{fresh}.wal")):
+def remove(file: Path) -> None:
+    """Remove a DuckDB file, its log, and what its readers and writers left of what had no room in memory."""
+    for path in (file, Path(f"{file}.wal")):
         path.unlink(missing_ok=True)
+    remove_spilled(file)
 
 
-def _name(*parts: str) -> str:
+def remove_spilled(file: Path) -> None:
+    """Remove what processes that were killed have left of what had no room in memory."""
+    for folder in (Path(f"{file}.tmp"), file.with_suffix(".spill")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def name(*parts: str) -> str:
+    """A name as it is written in SQL, its parts from the widest to the narrowest."""
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+import click
 import duckdb
 
 from loader import LoaderError
@@ -24,6 +25,11 @@ from loader.signature import SignatureError, verify
 
 # As many lines are described one by one as fit a screen.
 DESCRIBED = 10
+KEYS = ("received_at", "path", "headers", "body", "secret")
+# As servers write it down: X-Flagsmith-Signature, HTTP_X_FLAGSMITH_SIGNATURE.
+SIGNATURE = re.compile(r"(?:http[-_])?x[-_]flagsmith[-_]signature", re.IGNORECASE)
+# No receipt is from later than this machine's clock, by more than clocks differ.
+AHEAD = timedelta(hours=1)
 ROUTE = re.compile(r"/webhooks/([^/]+)/?$")
 # Of one capture that is there twice, the verified one. Its id follows from environment, time and body.
 ONLY_NEW = """
@@ -125,7 +131,9 @@ def _read(
                 if line.strip():
                     yield read_capture(settings, line, environment)
             except CaptureError as error:
-                refused.append(f"{getattr(file, 'name', 'capture')}, line {number}: {error}")
+                refused.append(
+                    f"{click.format_filename(getattr(file, 'name', 'capture'))}, line {number}: {error}"
+                )
 
 
 def read_capture(settings: Settings, line: bytes, environment: str | None) -> Capture:
@@ -134,41 +142,61 @@ def read_capture(settings: Settings, line: bytes, environment: str | None) -> Ca
     Raises CaptureError.
     """
     request = _object(line)
-    name = _environment(request, environment)
+    name = _environment(request.get("path"), environment)
     body = _body(request)
     secrets = settings.secrets.get(name, ())
     if isinstance(request.get("secret"), str) and request["secret"]:
         secrets = (*secrets, request["secret"].encode(errors="replace"))
-    return Capture(name, _microseconds(request), _is_verified(request, body, secrets, name), body)
+    signature = _signature(request.get("headers"))
+    return Capture(name, _microseconds(request), _is_verified(signature, body, secrets, name), body)
 
 
 def _object(line: bytes) -> dict:
+    """The request. Objects inside it are tuples of pairs, so that no header is lost that is there twice."""
     try:
-        request = json.loads(line)
+        pairs = json.loads(line, object_pairs_hook=tuple)
     except (ValueError, RecursionError):
-        request = None
-    if not isinstance(request, dict):
+        pairs = None
+    if not isinstance(pairs, tuple):
         raise CaptureError("is not a JSON object; a capture is one object a line.")
+    request = dict(pairs)
+    for key in KEYS:
+        if sum(each == key for each, _ in pairs) > 1:
+            raise CaptureError(f"has `{key}` twice, so nobody can say which was meant.")
     return request
 
 
-def _environment(request: dict, otherwise: str | None) -> str:
-    route = ROUTE.search(urlsplit(str(request.get("path", ""))).path)
-    name = unquote(route[1]) if route else otherwise
+def _environment(path: object, otherwise: str | None) -> str:
+    try:
+        # As the server does, %2F is a slash.
+        route = ROUTE.search(unquote(urlsplit(path).path)) if isinstance(path, str) else None
+    except ValueError:
+        raise CaptureError(f"its path {path!r} is no address.") from None
+    name = route[1] if route else otherwise
     if not name:
         raise CaptureError(
-            f"its path {request.get('path')!r} is not /webhooks/ENVIRONMENT; say whose it is: --environment NAME."
+            f"its path {path!r} is not /webhooks/ENVIRONMENT; say whose it is: --environment NAME."
         )
+    if not _is_utf8(name):
+        raise CaptureError(f"its environment {name!r} has half a character in it.")
     return name
 
 
 def _body(request: dict) -> bytes:
+    body = request.get("body")
+    if not isinstance(body, str):
+        raise CaptureError("has no `body`, the raw body of the request as a text.")
+    if not _is_utf8(body):
+        raise CaptureError("its body has half a surrogate pair, so it is not what was sent.")
+    return body.encode()
+
+
+def _is_utf8(text: str) -> bool:
     try:
-        return request["body"].encode()
-    except (KeyError, AttributeError):
-        raise CaptureError("has no `body`, the raw body of the request as a text.") from None
+        text.encode()
     except UnicodeEncodeError:
-        raise CaptureError("its body has half a surrogate pair, so it is not what was sent.") from None
+        return False
+    return True
 
 
 def _microseconds(request: dict) -> int:
@@ -176,22 +204,54 @@ def _microseconds(request: dict) -> int:
         at = datetime.fromisoformat(request["received_at"])
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)
-        return (at.astimezone(UTC).replace(tzinfo=None) - EPOCH) // timedelta(microseconds=1)
+        microseconds = (at.astimezone(UTC).replace(tzinfo=None) - EPOCH) // timedelta(microseconds=1)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise CaptureError(
             "has no `received_at` like 2026-05-03T12:00:00.123456Z, when the request was received."
         ) from None
+    if microseconds < 0:
+        raise CaptureError(f"was received before 1970 ({at.isoformat()}), so its `received_at` is not true.")
+    if at > datetime.now(UTC) + AHEAD:
+        raise CaptureError(
+            f"was received in the future ({at.isoformat()}), more than an hour after this machine's clock. One of the "
+            "two is wrong; if it is this clock, set it and land again."
+        )
+    return microseconds
 
 
-def _is_verified(request: dict, body: bytes, secrets: tuple[bytes, ...], environment: str) -> bool:
+def _signature(headers: object) -> str | None:
+    """What the header says, however the headers were written down; None if it is not there."""
+    found = {value for name, value in _pairs(headers) if SIGNATURE.fullmatch(name.strip())}
+    if len(found) > 1:
+        raise CaptureError("has two different signatures among its headers.")
+    return found.pop() if found else None
+
+
+def _pairs(headers: object) -> Iterator[tuple[str, str]]:
+    """Name and value of each header. They are an object; or a list of pairs, or of objects with `name` and `value`.
+
+    The value of a name may be a list of values.
+    """
+    if headers is None:
+        return
+    for header in headers if isinstance(headers, tuple | list) else [headers]:
+        if isinstance(headers, list) and isinstance(header, tuple):
+            header = (dict(header).get("name"), dict(header).get("value"))
+        if not (isinstance(header, tuple | list) and len(header) == 2 and isinstance(header[0], str)):
+            raise CaptureError(
+                "its `headers` are neither an object nor a list of pairs, so nobody can say whether it was signed."
+            )
+        name, values = header
+        for value in values if isinstance(values, list) else [values]:
+            yield name, value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_verified(signature: str | None, body: bytes, secrets: tuple[bytes, ...], environment: str) -> bool:
     """False without a signature. A signature that no secret made: the body is not what Flagsmith sent."""
-    headers = request.get("headers")
-    headers = headers if isinstance(headers, dict) else {}
-    signatures = [value for name, value in headers.items() if name.lower() == "x-flagsmith-signature"]
-    if not signatures:
+    if signature is None:
         return False
     try:
-        verify(body, str(signatures[0]), secrets)
+        verify(body, signature.strip(), secrets)
     except SignatureError:
         raise CaptureError(
             f"no secret of the environment {environment} made its signature. Add the secret that did to "

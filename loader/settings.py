@@ -110,6 +110,11 @@ class Settings:
         return self.warehouse_dir / "published.duckdb"
 
     @property
+    def privacy_key_file(self) -> Path:
+        """The key of rules that only drop, where none is set."""
+        return self.warehouse_dir / "privacy.key"
+
+    @property
     def receipts_file(self) -> Path:
         return self.warehouse_dir / "erasures.ndjson"
 

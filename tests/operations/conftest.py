@@ -8,9 +8,11 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
+from loader import landing
 from loader import settings as settings_module
 from loader.cli import main
 from loader.inbox import Inbox
@@ -95,3 +97,21 @@ def warehouse(refreshed, settings):
     """The settings of a refreshed folder of one's own."""
     shutil.copytree(refreshed, settings.warehouse_dir)
     return settings
+
+
+def everything(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@pytest.fixture
+def uncompressed(monkeypatch):
+    """Files in which every text can be found by its bytes."""
+    connect = duckdb.connect
+
+    def connect_uncompressed(*arguments, **options):
+        config = {**options.pop("config", {}), "force_compression": "uncompressed"}
+        return connect(*arguments, config=config, **({} if options.get("read_only") else options))
+
+    for module in ("landing", "publish", "erase"):
+        monkeypatch.setattr(f"loader.{module}.duckdb.connect", connect_uncompressed)
+    monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))

@@ -53,6 +53,14 @@ def test_doctor__settings_that_cannot_be_read__are_said_in_a_line(environ):
     assert ran.exit_code == 1 and "not of the form" in ran.output and "hunter2" not in ran.output
 
 
+def test_privacy__a_key_of_its_own__says_to_back_it_up(settings):
+    assert findings(settings, "privacy") == []
+    settings.warehouse_dir.mkdir()
+    settings.privacy_key_file.write_text("0" * 64)
+    ((verdict, text),) = findings(settings, "privacy")
+    assert verdict == "ok" and "Back it up" in text and str(settings.privacy_key_file) in text
+
+
 def test_permissions__folder_cannot_be_written__fails(warehouse, monkeypatch):
     def refused(*_, **__):
         raise PermissionError(13, "Permission denied")

@@ -2,15 +2,14 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import duckdb
 import pytest
 
 from loader import inbox, landing
 from loader import settings as settings_module
-from loader.tombstones import identities_in
-from tests.operations.conftest import bodies, environ_of, invoke, receive
+from loader.persons import names_in, readings
+from tests.operations.conftest import bodies, environ_of, everything, invoke, receive
 
 PERSON, OTHER = "erase-me-Zoë@example.com", "keep-me@example.com"
 LONELY_TRAIT = "a trait that only one person has"
@@ -30,11 +29,16 @@ def body(identity, trait="plain", flags=None):
 CHANGE = json.dumps(
     {"data": {"new_state": {"identity_identifier": PERSON, "enabled": True}}, "event_type": "FLAG_UPDATED"}
 ).encode()
-# Of the person: evaluations, an override, no JSON in UTF-8 and in Latin-1, JSON with a lone surrogate.
+SENTENCE = f"Flag state / Remote Config value updated for feature 'x' and identity '{PERSON}'"
+# Of the person: evaluations, an override, a sentence, an array, UTF-16; no JSON in UTF-8 and in Latin-1, JSON with a
+# lone surrogate.
 ABOUT_THE_PERSON = [
     body(PERSON, LONELY_TRAIT),
     body(PERSON, LONELY_TRAIT, []),
     CHANGE,
+    json.dumps({"data": {"log": SENTENCE}, "event_type": "AUDIT_LOG_CREATED"}).encode(),
+    json.dumps([{"identity": PERSON}], ensure_ascii=False).encode(),
+    json.dumps({"identity": PERSON}, ensure_ascii=False).encode("utf-16"),
     f'{{"identity": "{PERSON}", cut off'.encode(),
     f'{{"identity": "{PERSON}", cut off'.encode("latin-1"),
     json.dumps({"identity": PERSON, "traits": [{"trait_key": "\ud800"}]}).encode(),
@@ -43,27 +47,9 @@ ABOUT_THE_PERSON = [
 ABOUT_OTHERS = [body(OTHER, "keep-this-trait"), body(OTHER, f"was invited by {PERSON.upper()}"), b"not JSON"]
 
 
-def everything(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
-
-
 def rows(path, table):
     with duckdb.connect(path, read_only=True) as connection:
         return connection.execute(f"from {table} order by all").fetchall()
-
-
-@pytest.fixture
-def uncompressed(monkeypatch):
-    """Files in which every text can be found by its bytes."""
-    connect = duckdb.connect
-
-    def connect_uncompressed(*arguments, **options):
-        config = {**options.pop("config", {}), "force_compression": "uncompressed"}
-        return connect(*arguments, config=config, **({} if options.get("read_only") else options))
-
-    for module in ("landing", "publish", "erase"):
-        monkeypatch.setattr(f"loader.{module}.duckdb.connect", connect_uncompressed)
-    monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +81,7 @@ def tables(path):
 def test_erase__a_person__is_in_no_table_and_everybody_else_is(with_person, environ):
     before = {name: text for name, text in tables(with_person.warehouse_file).items() if PERSON in text}
     assert {"landing.webhooks", "marts.fct_flag_assignments", "marts.fct_identity_traits"} <= set(before)
+    assert {"marts.fct_flag_changes", "marts.quarantined_deliveries"} <= set(before)
     daily = rows(with_person.warehouse_file, "marts.fct_flag_exposures_daily")
     ran = invoke(environ, "erase", "--identity", PERSON)
     assert ran.exit_code == 0, ran.output
@@ -272,6 +259,140 @@ def test_erase__somebody_nobody_knows__is_no_error_and_leaves_a_receipt(warehous
     assert ran.exit_code == 0 and json.loads(ran.output)["rows_deleted"] == {}
 
 
+def test_erase__an_environment_nobody_sends_to__says_which_there_are_and_leaves_a_tombstone(
+    settings, environ
+):
+    receive(settings, body("somebody"))
+    ran = invoke(environ, "erase", "--identity", "somebody", "--environment", "nosuch")
+    receipt = json.loads(ran.stdout)
+    assert ran.exit_code == 0 and receipt["rows_deleted"] == {}
+    assert "no environment 'nosuch', there are production, staging" in receipt["note"]
+    assert "The tombstone stands" in receipt["note"]
+    assert len(rows(settings.warehouse_file, "landing.webhooks")) == 1
+    assert [row[0] for row in rows(settings.warehouse_file, "landing.tombstones")] == ["nosuch"]
+
+
+def test_erase__nobody_of_that_name__says_so(settings, environ):
+    receive(settings, body("somebody"))
+    ran = invoke(environ, "erase", "--identity", "someone else")
+    assert ran.exit_code == 0 and json.loads(ran.stdout)["note"].startswith("Nobody was found")
+    ran = invoke(environ, "erase", "--identity", "somebody")
+    assert "note" not in json.loads(ran.stdout)
+
+
+def marts_of(settings, *persons, schema="marts"):
+    """No dbt: a table shaped like a mart."""
+    with landing.open_warehouse(settings, print) as warehouse:
+        warehouse.execute(f"create schema if not exists {schema}")
+        warehouse.execute(f"create table {schema}.fct (environment varchar, identity varchar)")
+        for person in persons:
+            warehouse.execute(f"insert into {schema}.fct values ('production', ?)", [person])
+
+
+def test_erase__dry_run__counts_what_would_go_and_changes_nothing(settings, environ):
+    receive(settings, body(PERSON), body(OTHER))
+    invoke(environ, "land")
+    marts_of(settings, PERSON, PERSON, OTHER)
+    marts_of(settings, PERSON, schema="analytics")
+    receive(settings, body(PERSON), body(PERSON, "again"), body(OTHER))
+    receive(settings, body(PERSON), environment="staging")
+    before = tables(settings.warehouse_file), inbox.backlog(settings.inbox_dir)
+    ran = invoke(environ, "erase", "--identity", PERSON, "--environment", "production", "--dry-run")
+    assert ran.exit_code == 0, ran.output
+    preview = json.loads(ran.stdout)
+    assert preview["rows_to_delete"] == {"inbox": 2, "landing.webhooks": 1, "marts.fct": 2}
+    assert preview["still_in"] == ['analytics."fct"'] and "analytics" in ran.stderr
+    assert (tables(settings.warehouse_file), inbox.backlog(settings.inbox_dir)) == before
+    assert not settings.receipts_file.exists()
+    ran = invoke(environ, "erase", "--identity", PERSON, "--environment", "production")
+    assert json.loads(ran.stdout)["rows_deleted"] == preview["rows_to_delete"]
+
+
+def test_erase__dry_run_before_anything_was_landed__counts_the_inbox_and_makes_no_warehouse(
+    settings, environ
+):
+    receive(settings, body(PERSON))
+    ran = invoke(environ, "erase", "--identity", PERSON, "--dry-run")
+    assert json.loads(ran.stdout)["rows_to_delete"] == {"inbox": 1}
+    assert not settings.warehouse_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "arguments", "is_erased"), [("n", (), False), ("y", (), True), ("", ("--yes",), True)]
+)
+def test_erase__on_a_terminal__asks(settings, environ, monkeypatch, answer, arguments, is_erased):
+    monkeypatch.setattr("loader.operate._is_terminal", lambda: True)
+    receive(settings, body(PERSON))
+    ran = invoke(environ, "erase", "--identity", PERSON, *arguments, input=f"{answer}\n")
+    assert (ran.exit_code == 0) == is_erased == settings.receipts_file.exists()
+    assert ("for good?" in ran.output) == (not arguments)
+
+
+def test_erase__the_copy_cannot_be_published__fails_and_leaves_no_copy_with_the_person(
+    settings, environ, monkeypatch
+):
+    receive(settings, body(PERSON))
+    invoke(environ, "land")
+    marts_of(settings, PERSON, OTHER)
+    assert invoke(environ, "publish").exit_code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("loader.publish._copy_table", _disk_full)
+        ran = invoke(environ, "erase", "--identity", PERSON)
+    assert ran.exit_code == 1 and "Everything is erased" in ran.output and "No space" in ran.output
+    assert not settings.published_file.exists() and settings.receipts_file.exists()
+    assert invoke(environ, "publish").exit_code == 0
+    assert rows(settings.published_file, "marts.fct") == [("production", OTHER)]
+
+
+def _disk_full(*_):
+    raise OSError("No space left on device")
+
+
+def test_erase__relations_of_the_users_own__are_named_and_not_touched(settings, environ):
+    """Given outcomes, a map of identities, a view of a mart's name, a view that is broken; and one without the person."""
+    receive(settings, body(PERSON))
+    invoke(environ, "land")
+    with landing.open_warehouse(settings, print) as warehouse:
+        for statement in (
+            "create schema seeds", "create schema analytics", "create schema marts",
+            f"create table seeds.identity_map as select 'u' as user_id, '{PERSON}' as anonymous",
+            f"create table analytics.orders as select '{PERSON}' as identity, 'production' as environment",
+            "create table analytics.others as select 'other' as identity",
+            "create view marts.our_report as select identity as who from analytics.orders",
+            "create view analytics.broken as select cast(identity as integer) as n, identity from analytics.orders",
+            "create view marts.flagsmith_events as select identity from analytics.orders",
+        ):  # fmt: skip
+            warehouse.execute(statement)
+        warehouse.execute("create table analytics.gone as select 1 as n")
+        warehouse.execute("create view analytics.of_gone as select *, '' as text from analytics.gone")
+        warehouse.execute("drop table analytics.gone")
+    ran = invoke(environ, "erase", "--identity", PERSON)
+    assert ran.exit_code == 0, ran.output
+    assert json.loads(ran.stdout)["still_in"] == [
+        'analytics."broken"', 'analytics."of_gone" (could not be read)', 'analytics."orders"',
+        'marts."our_report"', 'seeds."identity_map"',
+    ]  # fmt: skip
+    assert "seeds" in ran.stderr and PERSON not in ran.output
+    assert rows(settings.warehouse_file, "analytics.orders") == [(PERSON, "production")]
+
+
+def test_erase__a_sentence_whose_body_was_pruned__leaves_the_marts(settings, environ):
+    """Given a mart that keeps what it said of a delivery that retention has deleted from the landing."""
+    marts_of(settings)
+    with landing.open_warehouse(settings, print) as warehouse:
+        warehouse.execute(
+            "create table marts.fct_flag_changes (delivery_id varchar, environment varchar, description varchar)"
+        )
+        for number, name in enumerate((PERSON, f"x.{PERSON}", "7")):
+            sentence = f"Flag state updated for feature 'a' and identity '{name}'"
+            warehouse.execute(
+                "insert into marts.fct_flag_changes values (?, 'production', ?)", [str(number), sentence]
+            )
+    assert invoke(environ, "erase", "--identity", PERSON).exit_code == 0
+    assert invoke(environ, "erase", "--identity", "7").exit_code == 0
+    assert [row[0] for row in rows(settings.warehouse_file, "marts.fct_flag_changes")] == ["1"]
+
+
 def test_erase__a_seed_names_the_person__says_so(warehouse, environ):
     with duckdb.connect(warehouse.warehouse_file) as connection:
         connection.execute("insert into seeds.test_identities (identity) values (?)", [PERSON])
@@ -291,9 +412,15 @@ def test_erase__a_seed_names_the_person__says_so(warehouse, environ):
         (b"[1]", set()),
         (b"\xff", set()),
         (b'"identity": "c\\u00e9" and more', {"cé"}),
-        (b'"identity_identifier":"d\\"', set()),
+        # A body may be written into a text of another one, and then its quotes are escaped.
+        (b'"identity_identifier":"d\\"', {"d"}),
+        (b'[{"identity": "e", "identity": "f"}]', {"e", "f"}),
+        (b"updated for feature 'x' and identity 'g'", {"g"}),
+        ('{"identity": "h"}'.encode("utf-16-be"), {"h"}),
+        (b"{%22identity%22%3A%20%22i%22}", {"i"}),
+        (b"eyJpZGVudGl0eSI6ICJqIn0=", {"j"}),
         (b"[" * 100_000, set()),
     ],
 )
-def test_identities_in__whatever_the_body__are_found(given, found):
-    assert identities_in(given) == found
+def test_names_in__whatever_the_body__are_found(given, found):
+    assert {name for text, _ in readings(given) for name in names_in(text)} - {""} == found

@@ -110,6 +110,106 @@ def test_land__a_body_the_rules_do_not_touch__stays_byte_for_byte(land):
         assert body.encode() == sent and original is None
 
 
+TRAIT = '{"trait_key": "email", "trait_value": "ada@example.com"}'
+WITHHELD = [
+    b'[{"identity": "ada@example.com", "flags": []}]',
+    b'{"payload": {"identity": "ada@example.com", "flags": []}}',
+    f'{{"event_type": "FLAG_UPDATED", "data": {{"new_state": {{"feature": {{"traits": [{TRAIT}]}}}}}}}}'.encode(),
+    b'{"event_type": "FLAG_UPDATED", "data": {"new_state": {"identity": "ada@example.com"}}}',
+    b'{"event_type": "FLAG_UPDATED", "data": {"new_state": {"identity_identifier": ["ada@example.com"]}}}',
+    b'{"event_type": "FLAG_UPDATED", "data": {"new_state": ["ada@example.com"]}}',
+    BODY.decode().encode("utf-16"),
+    b"\xef\xbb\xbf" + BODY,
+    b'{"identity": "ada@example.com", "identity": "x", "flags": []}',
+    f'{{"identity": "x", "traits": [{TRAIT}], "traits": []}}'.encode(),
+    b'{"identity": "x", "traits": [{"trait_key": "email", "trait_key": "age", "trait_value": "ada"}]}',
+    b'{"identity": "x", "flags": "ada@example.com"}',
+    b'{"identity": "x", "segments": ["ada@example.com"]}',
+    b'{"identity": "x", "flags": NaN}',
+    b'{"identity": "x", "flags": [{"feature_state_value": ' + b"1" * 5_000 + b"}]}",
+    b'{"identity": "x", "flags": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    b'{"Identity": "ada@example.com", "flags": []}',
+]
+
+
+@pytest.mark.parametrize("rules_text", [RULES, '[traits]\nemail = "drop"'])
+def test_land__under_rules__what_is_not_understood_is_landed_emptied(land, rules_text):
+    assert {row[0] for row in land(rules_text, *WITHHELD)} == {""}
+
+
+def test_land__a_sentence_of_the_audit_log__has_the_pseudonym_or_is_withheld(land, rules):
+    logs = {
+        "Flag state / Remote Config value updated for feature 'x' and identity 'ada'": "Flag state / Remote Config "
+        f"value updated for feature 'x' and identity '{rules(RULES).pseudonym('ada')}'",
+        "for feature 'x' and identity 'o'brien'": f"for feature 'x' and identity '{rules(RULES).pseudonym(chr(111) + chr(39) + 'brien')}'",
+        "Identity ada was looked at": None,
+        "identity 'ada' was looked at by Bob": None,
+        "Flag state updated for feature: identity_check": "Flag state updated for feature: identity_check",
+    }
+    sent = [
+        json.dumps({"event_type": "AUDIT_LOG_CREATED", "data": {"log": log, "person": "ada"}}).encode()
+        for log in logs
+    ]
+    assert [json.loads(body)["data"] for body, *_ in land(RULES, *sent)] == [
+        {"log": log} for log in logs.values()
+    ]
+
+
+def test_land__changes_that_were_captured__lose_nothing_but_the_identity(land, rules):
+    changes = [body for body in bodies() if b'"event_type"' in body]
+    pseudonym = rules(RULES).pseudonym
+    names = {"user_30", "test_identity"}
+    expected = []
+    for change in changes:
+        text = change.decode()
+        for name in names:
+            text = text.replace(f'"{name}"', f'"{pseudonym(name)}"')
+        expected.append(json.loads(text))
+    assert len(changes) > 5
+    assert [json.loads(body) for body, *_ in land(RULES, *changes)] == expected
+
+
+def test_land__a_hashed_trait__keeps_no_key_beside_its_value(land):
+    body = {"identity": "x", "traits": [{**trait("plan", "gold"), "was": "silver"}]}
+    ((landed, *_),) = land(RULES, json.dumps(body).encode())
+    assert "silver" not in landed
+
+
+def test_rules__that_only_drop__make_a_key_of_their_own_and_keep_it(environ, settings, tmp_path):
+    """Given rows of a release before, which used a key that everybody knows; these cannot be tried out any more."""
+    (tmp_path / "privacy.toml").write_text('[traits]\nemail = "drop"')
+    under = {**environ, "FLAGSMITH_PRIVACY_FILE": str(tmp_path / "privacy.toml")}
+    known = privacy.Privacy(b"no key").hashed("body", BODY)
+    receive(settings, b"{}")
+    invoke(environ, "land")
+    with duckdb.connect(settings.warehouse_file) as warehouse:
+        warehouse.execute("update landing.webhooks set original_payload_hash = ?", [known])
+    originals = []
+    for _ in range(2):
+        receive(settings, BODY)
+        ran = invoke(under, "land")
+        assert ran.exit_code == 0, ran.output
+        originals.append(settings.privacy_key_file.read_text())
+        assert settings.privacy_key_file.stat().st_mode & 0o777 == 0o600
+    with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
+        query = "select original_payload_hash from landing.webhooks order by delivery_id"
+        (of_old,), (first,), (second,) = warehouse.execute(query).fetchall()
+    assert originals[0] == originals[1] and len(originals[0].strip()) == 64
+    key = originals[0].strip().encode()
+    assert first == second == privacy.Privacy(key).hashed("body", BODY) != known
+    assert of_old not in (known, None) and len(of_old) == 32
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [("short", "has not the 16 characters"), (b"\xff" * 20, "cannot be read")]
+)
+def test_rules__whose_own_key_is_no_good__land_nothing(tmp_path, content, why):
+    (tmp_path / "privacy.toml").write_text("")
+    (tmp_path / "privacy.key").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SettingsError, match=why):
+        privacy.read(tmp_path / "privacy.toml", "", tmp_path / "privacy.key")
+
+
 @pytest.mark.parametrize("sent", [b"{", b"[]", b"1", b'{"identity": 1}', b'{"identity": "a", "traits": [1]}', b"\xff", b"{}",
     b'{"identity": "a", "traits": [{"trait_value": "no key"}]}', b'{"identity": "a", "traits": "text"}'])  # fmt: skip
 def test_land__under_rules__what_cannot_be_read_is_withheld_and_still_counted(land, sent):
@@ -158,6 +258,7 @@ def test_rules__another_key__gives_other_hashes(rules):
     ("text", "key", "why"),
     [
         ("identity = 'hash'", "", "FLAGSMITH_PRIVACY_KEY"),
+        ("[traits]\nx = 'drop'", "too short", "FLAGSMITH_PRIVACY_KEY"),
         ("[traits]\nx = 'hash'", "too short", "FLAGSMITH_PRIVACY_KEY"),
         ("identity = 'drop'", KEY, "none of keep, hash"),
         ("[traits]\nx = 'erase'", KEY, "none of keep, hash, drop"),

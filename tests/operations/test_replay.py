@@ -1,13 +1,18 @@
 """Captures from files into the landing: verified, and exactly once."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from loader import replay
+from loader import settings as settings_module
 from tests.loader.server import sign
-from tests.operations.conftest import CAPTURED, SECRETS, invoke, receive
+from tests.operations.conftest import CAPTURED, SECRETS, environ_of, invoke, receive
 
 
 def landed(settings, columns="environment, received_at, body, is_verified"):
@@ -106,6 +111,38 @@ def _killed_after(batches):
         (capture(received_at="0001-01-01T00:00:00+14:00"), "received_at"),
         ({**capture(), "body": None}, "body"),
         ({**capture(), "body": "\ud800"}, "surrogate"),
+        (capture(path="http://[bad/"), "is no address"),
+        (capture(path="http://\u2100/webhooks/production"), "is no address"),
+        (capture(path="/webhooks/\ud800", headers={}), "half a character"),
+        (capture(path="/webhooks/a%2Fb"), "--environment NAME"),
+        (capture(path=["/webhooks/production"]), "--environment NAME"),
+        (capture(received_at="0001-01-01T00:00:00Z"), "before 1970"),
+        (capture(received_at="1969-12-31T23:59:59.999999Z"), "before 1970"),
+        (capture(received_at="2199-01-01T00:00:00Z"), "in the future"),
+        (capture(received_at="9999-12-31T23:59:59Z"), "in the future"),
+        (capture(received_at=(datetime.now(UTC) + timedelta(minutes=62)).isoformat()), "in the future"),
+        (capture(headers=[["x-flagsmith-signature", "0" * 64]]), "no secret"),
+        (capture(headers=[{"name": "X-Flagsmith-Signature", "value": "0" * 64}]), "no secret"),
+        (capture(headers={"HTTP_X_FLAGSMITH_SIGNATURE": "0" * 64}), "no secret"),
+        (capture(headers={"X-Flagsmith-Signature": ["0" * 64]}), "no secret"),
+        (capture(headers={"X-Flagsmith-Signature": None}), "no secret"),
+        (capture(headers={"X-Flagsmith-Signature": ""}), "no secret"),
+        (
+            capture(headers=[*sign(b"{}").items(), ("x-flagsmith-signature", "0" * 64)]),
+            "two different signatures",
+        ),
+        (capture(headers={**sign(b"{}"), "x-flagsmith-signature": "0" * 64}), "two different signatures"),
+        (
+            json.dumps(capture())
+            .replace('"headers": {', '"headers": {"X-Flagsmith-Signature": "0", ')
+            .encode(),
+            "two different signatures",
+        ),
+        (json.dumps(capture()).replace('"body"', '"headers": {}, "body"').encode(), "`headers` twice"),
+        (capture(headers="X-Flagsmith-Signature: 0"), "neither an object nor a list of pairs"),
+        (capture(headers=["X-Flagsmith-Signature", "0"]), "neither an object nor a list of pairs"),
+        (capture(headers=7), "neither an object nor a list of pairs"),
+        (b'{"received_at": ' + b"1" * 5_000 + b"}", "not a JSON object"),
     ],
 )
 def test_replay__a_line_that_cannot_be_landed__is_named_and_holds_up_no_other(land, settings, line, why):
@@ -113,6 +150,68 @@ def test_replay__a_line_that_cannot_be_landed__is_named_and_holds_up_no_other(la
     assert ran.exit_code == 1
     assert "captures.ndjson, line 1: " in ran.output and why in ran.output
     assert len(landed(settings)) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        lambda name, value: [[name, value]],
+        lambda name, value: [["Host", "h"], [name.upper(), value], [name, value]],
+        lambda name, value: [{"name": name, "value": value}],
+        lambda name, value: {name: [value]},
+        lambda name, value: {f" {name.lower()} ": f" {value} "},
+        lambda name, value: {"HTTP_X_FLAGSMITH_SIGNATURE": value, "CONTENT_LENGTH": 2},
+    ],
+)
+def test_replay__headers_in_another_form__the_signature_counts(land, settings, headers):
+    ((name, value),) = sign(b"{}").items()
+    ran = land(capture(headers=headers(name, value)))
+    assert ran.exit_code == 0, ran.output
+    assert landed(settings, "is_verified") == [(True,)]
+
+
+def test_replay__a_clock_that_differs_by_less_than_an_hour__is_landed(land, settings):
+    soon = datetime.now(UTC) + timedelta(minutes=50)
+    assert land(capture(received_at=soon.isoformat())).exit_code == 0
+    assert len(landed(settings)) == 1
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=[]), max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)
+TIMES = st.datetimes().map(lambda at: at.isoformat() + "Z")
+PATHS = st.text(max_size=20).map(lambda rest: f"/webhooks/{rest}") | st.text(max_size=20).map(
+    lambda rest: f"http://{rest}"
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "received_at": TIMES | VALUES,
+            "path": PATHS | VALUES,
+            "headers": VALUES,
+            "body": VALUES,
+            "secret": VALUES,
+        },
+    ),
+    st.none() | st.text(min_size=1, max_size=5),
+)
+@hypothesis_settings(deadline=None, max_examples=200)
+def test_read_capture__whatever_the_line__is_a_capture_or_says_why_not(request, environment):
+    settings = settings_module.read(environ_of(CAPTURED.parent))
+    try:
+        read = replay.read_capture(settings, json.dumps(request).encode(), environment)
+    except replay.CaptureError:
+        return
+    assert read.delivery_id and read.environment.encode() and read.received_at >= 0
 
 
 def test_replay__many_bad_lines__a_screenful_is_described_and_the_rest_counted(land):
