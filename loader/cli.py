@@ -11,6 +11,7 @@ import click
 
 from loader import LoaderError, lock
 from loader import settings as settings_module
+from loader.filesystem import keep_private
 from loader.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class Commands(click.Group):
             if error.name != module:
                 raise
             return None
+
+    def main(self, *arguments, **options) -> object:
+        keep_private()
+        return super().main(*arguments, **options)
 
     def invoke(self, context: click.Context) -> object:
         """Say what went wrong in a line, without a traceback, where we know what it was."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 
 from loader import LoaderError, inbox, landing, lock, privacy, publish
+from loader.filesystem import close_to_others
 from loader.settings import Settings
 from loader.tombstones import Tombstones, identities_in
 
@@ -227,3 +228,4 @@ def _declared(settings: Settings, names: set[str]) -> list[str]:
 def _keep_receipt(settings: Settings, receipt: dict) -> None:
     with settings.receipts_file.open("a", encoding="utf-8") as file:
         file.write(json.dumps(receipt) + "\n")
+    close_to_others(settings.receipts_file)

@@ -18,6 +18,7 @@ from pathlib import Path
 import zstandard
 
 from loader import lock
+from loader.filesystem import make_folder, open_file
 from loader.identifier import Identifiers
 
 # WAL and FULL: a commit returns when the disk has it (fsync); fullfsync: on macOS too, where fsync alone does
@@ -185,6 +186,7 @@ class InboxFile:
         self._zstd = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
         self._lock = lock.create_held(lock_of(self.path))
         try:
+            os.close(open_file(self.path))  # SQLite gives what belongs to it the same permissions
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False, timeout=1
             )
@@ -253,7 +255,7 @@ def _damaged(path: Path) -> Path:
 
 def mark_damaged(path: Path) -> None:
     """From here on nothing is added to `path`, but for what its worker has in hand."""
-    _damaged(path).touch()
+    os.close(open_file(_damaged(path)))
 
 
 def remove(path: Path) -> None:
@@ -266,7 +268,7 @@ def _make_folder(folder: Path) -> None:
     """Create the folder, and have its name on disk before anything in it is promised to be."""
     if folder.exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     descriptor = os.open(folder.parent, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)

@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from loader import LoaderError, inbox, lock, privacy
-from loader.filesystem import refuse_network
+from loader.filesystem import make_folder, mend, refuse_network
 from loader.settings import Settings
 from loader.tombstones import Tombstones
 
@@ -148,7 +148,7 @@ def open_warehouse(
     `row_group`: the rows of row groups that are written now. `memory`: what DuckDB may use.
     """
     refuse_network(settings.warehouse_dir)
-    settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.warehouse_dir)
     opened = lock.when_free(
         lambda: _connect(settings.warehouse_file, row_group, memory),
         settings.warehouse_file,
@@ -156,6 +156,7 @@ def open_warehouse(
         on_wait,
     )
     with contextlib.closing(opened) as warehouse:
+        mend(settings.warehouse_dir)
         warehouse.execute("set enable_progress_bar = false")  # ours says more
         upgrade(warehouse)
         yield warehouse

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from loader import LoaderError, lock
+from loader.filesystem import close_to_others, mend
 from loader.settings import Settings
 
 # What is published: the marts, and what people declared, which says what the marts mean.
@@ -63,6 +64,7 @@ def publish(settings: Settings, on_wait: Callable[[str], None] = lambda text: No
         raise PublishError(
             f"There is no {settings.warehouse_file} to publish. Run `flagsmith-warehouse refresh` first."
         )
+    mend(settings.warehouse_dir)
     fresh = settings.published_file.with_suffix(".unfinished")
     try:
         _remove(fresh)  # what a run killed half-way has left
@@ -153,6 +155,7 @@ def _comment(connection: duckdb.DuckDBPyConnection, what: str, comment: str) -> 
 
 def replace(published: Path, fresh: Path) -> int:
     """Put the new file in the place of the old one, for good; its size in bytes."""
+    close_to_others(fresh)
     _sync(fresh)
     size = fresh.stat().st_size
     fresh.rename(published)

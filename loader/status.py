@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 
 from loader import inbox, lock
+from loader.filesystem import close_to_others, make_folder
 from loader.settings import Settings
 
 LATELY_DAYS = 7
@@ -195,9 +196,10 @@ def _query(path: Path, query: str, *parameters) -> list[tuple]:
 
 
 def _write(path: Path, record: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(record) + "\n")
+    close_to_others(unfinished)
     unfinished.replace(path)
 
 
