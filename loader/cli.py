@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -45,6 +46,12 @@ class Commands(click.Group):
 
     def main(self, *arguments, **options) -> object:
         keep_private()
+        for stream in (
+            sys.stdout,
+            sys.stderr,
+        ):  # cron's may be ASCII or Latin-1: a letter that is not is escaped
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         return super().main(*arguments, **options)
 
     def invoke(self, context: click.Context) -> object:

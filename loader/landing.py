@@ -250,12 +250,14 @@ class Run:
         done = (
             self._value("select max(last_row_id) from landing.inbox_progress where inbox_file = ?", name) or 0
         )
+        # After a backup was put back, the warehouse knows less than the file: what was landed since is in neither.
+        done = max(done, inbox.last_deleted(source))
         # A run before this one may have seen damage, and gone on behind it.
         damage = inbox.damage(source, done)
         while done < last:
             try:
                 if not (keep or damage):
-                    source.execute("delete from deliveries where row_id <= ?", [done])
+                    inbox.delete_landed(source, done)
                 done = self.land_batch(source, name, done + 1, last)
             except sqlite3.Error as error:
                 if is_passing(error):
@@ -267,7 +269,7 @@ class Run:
         if damage:
             raise damage
         if not keep:
-            source.execute("delete from deliveries where row_id <= ?", [done])
+            inbox.delete_landed(source, done)
 
     def land_batch(self, source: sqlite3.Connection, name: str, first: int, last: int) -> int:
         """One transaction: a bounded number of deliveries, and the row id of the last, which is returned.

@@ -223,39 +223,63 @@ def test_serve__a_second_one_on_the_same_port__says_that_it_is_taken_and_takes_n
     assert [server.post(BODY).status for _ in range(20)] == [204] * 20
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk that is full")
-def test_serve__disks_of_data_and_temporary_files_full__503_and_204_again_without_a_restart(
-    environ, tmp_path
-):
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], capture_output=True)
+@pytest.fixture
+def small(tmp_path):
+    """A disk of 8 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a disk that is small enough to be filled")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"cannot mount here: {mounted.stderr.decode()}")
-    try:
-        filling = small / "filling"
-        with contextlib.suppress(OSError):
-            filling.write_bytes(b"x" * 2**20)
-        full = {**environ, "FLAGSMITH_WAREHOUSE_DIR": str(small / "data"), "TMPDIR": str(small)}
-        server = Server(full)
-        server.log = tmp_path / "log"
-        server.wait_until_ready = lambda: wait_for(lambda: answer(server) == 503)
-        with server:
-            assert [server.post(BODY).status for _ in range(5)] == [503] * 5
-            os.kill(server.worker_ids()[0], signal.SIGKILL)
-            wait_for(lambda: len(server.worker_ids()) == 2)
-            assert server.post(BODY).status == 503
-            filling.unlink()
-            assert [server.post(BODY).status for _ in range(5)] == [204] * 5
-            assert not [line for line in lines(server, "A worker has died") if line["exit_code"] != -9]
-    finally:
-        subprocess.run(["umount", "-l", small], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
 
 
-def answer(server: Server) -> int:
-    with contextlib.suppress(OSError):
+def fill(folder: Path) -> Path:
+    filling = folder / "filling"
+    with contextlib.suppress(OSError), filling.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    return filling
+
+
+@pytest.mark.parametrize("is_full_before", [True, False], ids=["before the start", "after the start"])
+def test_serve__disks_of_data_and_temporary_files_full__503_and_204_again_without_a_restart(
+    environ, tmp_path, small, is_full_before
+):
+    """New workers start on the full disk, too."""
+    server = Server({**environ, "FLAGSMITH_WAREHOUSE_DIR": str(small / "data"), "TMPDIR": str(small)})
+    server.log = tmp_path / "log"
+    server.wait_until_ready = lambda: wait_for(lambda: readiness(server) in (200, 503))
+    if is_full_before:
+        filling = fill(small)
+    with server:
+        if not is_full_before:
+            assert server.post(BODY).status == 204
+            filling = fill(small)
+            send_until(server, 503)
+        assert server.post(BODY).status == 503
+        for worker in server.worker_ids():
+            os.kill(worker, signal.SIGKILL)
+        server.wait_until_ready()
+        send_until(server, 503)
+        filling.unlink()
+        assert [server.post(BODY).status for _ in range(5)] == [204] * 5
+        assert [line for line in lines(server, "A worker has died") if line["exit_code"] != -9] == []
+
+
+def readiness(server: Server) -> int:
+    with contextlib.suppress(OSError, http.client.HTTPException):
         return server.request("GET", "/readyz").status
     return 0
+
+
+def send_until(server: Server, status: int) -> None:
+    """What is left of a page, or of a file that was open, takes some."""
+    body = os.urandom(5000)
+    wait_for(lambda: server.post(body).status == status)
 
 
 def test_shared_folder__no_disk_has_room__workers_count_for_themselves(monkeypatch, caplog):
