@@ -5,6 +5,7 @@ import functools
 import logging.config
 import os
 import pkgutil
+import shutil
 import signal
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces, Loops
 
-from loader import LoaderError, log, privacy
+from loader import LoaderError, lock, log, privacy
 from loader.filesystem import mend, refuse_network
 from loader.log import LOG
 from loader.settings import Settings, read, require_environments
@@ -29,6 +30,7 @@ CONNECTIONS = 1024
 SWITCH_SECONDS = 0.0003
 # Where workers may share what they count: in memory first, as it is not full when a disk is.
 SHARED_FOLDERS = ("/dev/shm", None)  # noqa: S108  # in a folder of our own in there; None: that of temporary files
+SHARED_PREFIX = "flagsmith-warehouse-metrics-"
 # What Prometheus keeps of a worker: a file of each of these, some 700 figures long.
 SHARED_KINDS, SHARED_BYTES = ("counter", "histogram"), 2**17
 
@@ -85,9 +87,9 @@ def shared_folder(slots: list[str]) -> Iterator[Path | None]:
     with contextlib.ExitStack() as made:
         for parent in SHARED_FOLDERS:
             try:
-                name = made.enter_context(
-                    tempfile.TemporaryDirectory(prefix="flagsmith-warehouse-metrics-", dir=parent)
-                )
+                remove_abandoned(Path(parent or tempfile.gettempdir()))
+                name = made.enter_context(tempfile.TemporaryDirectory(prefix=SHARED_PREFIX, dir=parent))
+                made.callback(os.close, lock.create_held(Path(name, "lock")))
                 for file in (f"{kind}_{slot}.db" for slot in slots for kind in SHARED_KINDS):
                     with Path(name, file).open("wb") as opened:
                         os.posix_fallocate(opened.fileno(), 0, SHARED_BYTES)
@@ -100,6 +102,16 @@ def shared_folder(slots: list[str]) -> Iterator[Path | None]:
             "No room for figures that workers share: /metrics answers for the one worker that was asked"
         )
         yield None
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the folders of our servers that were killed: nobody, not even a worker, holds the lock in them."""
+    for held in parent.glob(f"{SHARED_PREFIX}*/lock"):
+        with contextlib.suppress(OSError):
+            if held.parent.lstat().st_uid == os.geteuid():
+                with lock.try_hold(held) as is_free:
+                    if is_free:
+                        shutil.rmtree(held.parent)
 
 
 def _worker(

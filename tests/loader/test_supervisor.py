@@ -282,6 +282,20 @@ def send_until(server: Server, status: int) -> None:
     wait_for(lambda: server.post(body).status == status)
 
 
+def test_shared_folder__server_killed__removed_by_the_next_but_never_that_of_a_living_one(
+    monkeypatch, tmp_path
+):
+    from loader import serve
+
+    monkeypatch.setattr(serve, "SHARED_FOLDERS", (str(tmp_path),))
+    abandoned = tmp_path / f"{serve.SHARED_PREFIX}abandoned"
+    abandoned.mkdir()
+    (abandoned / "lock").touch()
+    with serve.shared_folder(["0a"]) as first, serve.shared_folder(["0a"]) as second:
+        assert sorted(tmp_path.iterdir()) == sorted([first, second])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_shared_folder__no_disk_has_room__workers_count_for_themselves(monkeypatch, caplog):
     from loader import serve
 
