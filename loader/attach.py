@@ -1,19 +1,25 @@
 """A plugin of dbt-duckdb, named in profiles.yml: dbt, too, waits for a warehouse that another process has open."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.flags import get_flags
 from duckdb import DuckDBPyConnection
 
 from loader import lock
+from loader.filesystem import close_to_others, keep_private, make_folder, mend
 
 
 class Plugin(BasePlugin):
     """Does what `attach` says in the profile, so that dbt finds it done."""
 
     def initialize(self, plugin_config: dict) -> None:
+        keep_private()
+        for folder in _folders_of_dbt():
+            close_to_others(folder)
         self.timeout_seconds = float(plugin_config["timeout_seconds"])
 
     def update_connection_config(self, creds: DuckDBCredentials, config: dict) -> None:
@@ -24,17 +30,25 @@ class Plugin(BasePlugin):
         """Attach the file, in a folder that is made if need be. Raises lock.StillHeld."""
         for attachment in self.creds.attach:
             file = Path(attachment.path)
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
             lock.when_free(
                 lambda attachment=attachment: conn.execute(attachment.to_sql()),
                 file,
                 self.timeout_seconds,
                 _say,
             )
+            mend(file.parent)
 
     def configure_cursor(self, cursor: DuckDBPyConnection) -> None:
         """What is named without a database (`conversion_events: analytics.events`) is meant in the warehouse."""
         cursor.execute(f'use "{self.creds.database}"')
+
+
+def _folders_of_dbt() -> Iterator[Path]:
+    """Where dbt writes its log and what it compiles: an error in there may quote a row."""
+    flags = get_flags()
+    for folder in (flags.LOG_PATH, flags.TARGET_PATH or "target"):
+        yield Path(flags.PROJECT_DIR or ".", folder)
 
 
 def _say(text: str) -> None:

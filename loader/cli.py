@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import click
 
 from loader import LoaderError, lock
 from loader import settings as settings_module
+from loader.filesystem import keep_private
 from loader.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,6 +47,16 @@ class Commands(click.Group):
             if error.name != module:
                 raise
             return None
+
+    def main(self, *arguments, **options) -> object:
+        keep_private()
+        for stream in (
+            sys.stdout,
+            sys.stderr,
+        ):  # cron's may be ASCII or Latin-1: a letter that is not is escaped
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*arguments, **options)
 
     def invoke(self, context: click.Context) -> object:
         """Say what went wrong in a line, without a traceback, where we know what it was."""

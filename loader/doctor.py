@@ -18,11 +18,16 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from loader import LoaderError, inbox, lock
+from loader import LoaderError, inbox, lock, privacy
+from loader.explain import BOM
+from loader.filesystem import open_to_others
+from loader.landing import is_passing
 from loader.settings import PROJECT_FOLDER, SECRETS, SECRETS_DIR, WAREHOUSE_DIR, Settings
+from loader.status import cannot_be_read, last_refresh
 
 LEAST_FREE_BYTES = 2 * 10**9
 CLOCK_SECONDS = 5
+NEWEST = "select max(received_at) / 1e6 from deliveries where typeof(received_at) = 'integer'"
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,14 @@ def examine(settings: Settings, url: str | None = None) -> Iterator[Finding]:
     for check in (
         _versions,
         _configuration,
+        _privacy,
         _permissions,
         _privacy_key,
         _disk,
         _clock,
         _inbox_files,
         _warehouse,
+        _published,
         _refreshed,
     ):
         yield from check(settings)
@@ -94,6 +101,30 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "warn", "configuration", f"a secret of {environment} has quotes around it. Is that meant?"
             )
+        if any(secret.startswith(BOM) for secret in secrets):
+            yield Finding(
+                "warn",
+                "configuration",
+                f"a secret of {environment} begins with a byte order mark. Is that meant?",
+            )
+    if os.environ.get(SECRETS.name) and not os.environ.get(SECRETS_DIR.name):
+        yield Finding(
+            "warn",
+            "configuration",
+            f"secrets are only in {SECRETS.name}, which no reload (SIGHUP) can change in a running server: a new secret "
+            f"needs a restart. Keep them in files, in {SECRETS_DIR.name} (deploy/README.md).",
+        )
+
+
+def _privacy(settings: Settings) -> Iterator[Finding]:
+    """Without the rules that it is told of, `land` lands nothing."""
+    if settings.privacy_file is None:
+        return
+    try:
+        privacy.read(settings.privacy_file, settings.privacy_key)
+        yield Finding("ok", "privacy", f"the rules in {settings.privacy_file} are applied")
+    except LoaderError as error:
+        yield Finding("fail", "privacy", f"`land` and `refresh` land nothing: {error}")
 
 
 def _permissions(settings: Settings) -> Iterator[Finding]:
@@ -122,6 +153,21 @@ def _permissions(settings: Settings) -> Iterator[Finding]:
     for path in readable:
         yield Finding(
             "warn", "permissions", f"everybody on this machine can read {path}. Run: chmod o-r {path}"
+        )
+    if is_open := list(open_to_others(settings.warehouse_dir)):
+        more = f" and {len(is_open) - 1:,} more" if len(is_open) > 1 else ""
+        yield Finding(
+            "warn",
+            "permissions",
+            f"{is_open[0]}{more}: others can read it, or the group can write it. The next refresh closes what it may; "
+            f"else run: chmod -R g-w,o-rwx {settings.warehouse_dir}",
+        )
+    elif settings.warehouse_dir.exists() and settings.warehouse_dir.stat().st_mode & 0o007:
+        yield Finding(
+            "warn",
+            "permissions",
+            f"others can look into {settings.warehouse_dir}, and it is left so as it holds files that are not ours. "
+            f"If nobody else needs it, run: chmod o-rwx {settings.warehouse_dir}",
         )
 
 
@@ -181,9 +227,7 @@ def _newest_delivery(settings: Settings) -> float | None:
     for path in inbox.files(settings.inbox_dir):
         with contextlib.suppress(sqlite3.Error), inbox.connect(path) as connection:
             if connection:
-                newest.append(
-                    connection.execute("select max(received_at) / 1e6 from deliveries").fetchone()[0]
-                )
+                newest.append(connection.execute(NEWEST).fetchone()[0])
     with (
         contextlib.suppress(duckdb.Error),
         duckdb.connect(settings.published_file, read_only=True) as published,
@@ -194,22 +238,39 @@ def _newest_delivery(settings: Settings) -> float | None:
 
 
 def _inbox_files(settings: Settings) -> Iterator[Finding]:
-    paths, damaged = inbox.files(settings.inbox_dir), 0
+    try:
+        paths = inbox.files(settings.inbox_dir)
+        if settings.inbox_dir.exists():
+            next(settings.inbox_dir.iterdir(), None)
+    except OSError as error:
+        yield Finding("fail", "inbox", f"{settings.inbox_dir} cannot be read ({error.strerror}).")
+        return
+    whole = empty = 0
     for path in paths:
         try:
             with inbox.connect(path) as connection:
-                said = connection and (inbox.damage_between_rows(connection) or inbox.damage(connection))
-        except sqlite3.Error as error:
+                if connection is None:  # just begun, or landed and about to be removed
+                    empty += 1
+                    continue
+                if (form := inbox.form(connection)) > inbox.FORM:
+                    yield Finding(
+                        "fail", "inbox", f"{path} was not looked into: it has the form {form}, of a later release, "
+                        "and this one does not land it. Install that release again."
+                    )  # fmt: skip
+                    continue
+                said = inbox.damage_between_rows(connection) or inbox.damage(connection)
+        except (sqlite3.Error, OSError) as error:
             said = error
-        if said:
-            damaged += 1
-            yield Finding(
-                "fail",
-                "inbox",
-                f"{path} is damaged: {said}. docs/reliability.md says what to do.",
-            )
-    if not damaged:
-        yield Finding("ok", "inbox", f"{len(paths)} files, all of them whole")
+        if said is None:
+            whole += 1
+        elif isinstance(said, sqlite3.Error) and is_passing(said):
+            yield Finding("warn", "inbox", f"{path} was not looked into: {said}. Try again.")
+        else:
+            yield Finding("fail", "inbox", f"{path} is damaged: {said}. docs/reliability.md says what to do.")
+    if whole:
+        yield Finding("ok", "inbox", f"{whole} files were read to the end and are whole")
+    if empty or not paths:
+        yield Finding("ok", "inbox", f"{empty or 'no'} files with nothing in them to read")
 
 
 def _warehouse(settings: Settings) -> Iterator[Finding]:
@@ -222,7 +283,7 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
             yield Finding("ok", "warehouse", "in use by another command just now")
             return
         try:
-            with duckdb.connect(path, read_only=True) as warehouse:
+            with duckdb.connect(path, read_only=True) as warehouse:  # what is in them is not read
                 deliveries = warehouse.execute("select count(*) from landing.webhooks").fetchone()[0]
             yield Finding("ok", "warehouse", f"{deliveries:,} deliveries landed in {path}")
         except duckdb.Error as error:
@@ -234,11 +295,27 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
             yield Finding("fail", "warehouse", f"{path} cannot be read: {str(error).splitlines()[0]} {hint}.")
 
 
-def _refreshed(settings: Settings) -> Iterator[Finding]:
-    from loader.status import gather
+def _published(settings: Settings) -> Iterator[Finding]:
+    """Read every table of the copy to its end, as damage shows nowhere else."""
+    path = settings.published_file
+    if not path.exists():
+        return  # the refresh says why
+    try:
+        with duckdb.connect(path, read_only=True) as published:
+            tables = published.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+            for schema, table in tables:
+                query = "select bit_xor(hash(read)) from query_table(? || '.' || ?) as read"
+                published.execute(query, [schema, table]).fetchall()
+        yield Finding("ok", "published", f"{len(tables)} tables were read to the end in {path}")
+    except (duckdb.Error, OSError, ValueError) as error:
+        yield Finding("fail", "published", cannot_be_read(path, error))
 
-    record = gather(settings)["refresh"]
-    if record is None:
+
+def _refreshed(settings: Settings) -> Iterator[Finding]:
+    record = last_refresh(settings)
+    if record is not None and record["result"] == "unknown":
+        yield Finding("warn", "refresh", record["error"])
+    elif record is None:
         yield Finding(
             "warn", "refresh", "there was none yet. deploy/ has a crontab and systemd units that run it."
         )

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import duckdb
 
 from loader import LoaderError, inbox, landing, lock, persons, privacy, publish
+from loader.filesystem import close_to_others
 from loader.settings import PROJECT_FOLDER, Settings
 from loader.tombstones import Tombstones
 
@@ -446,3 +447,4 @@ def _is_utf8(name: str) -> bool:
 def _keep_receipt(settings: Settings, receipt: dict) -> None:
     with settings.receipts_file.open("a", encoding="utf-8") as file:
         file.write(json.dumps(receipt) + "\n")
+    close_to_others(settings.receipts_file)

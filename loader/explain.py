@@ -74,6 +74,8 @@ def _secrets(environment: str, secrets: Mapping[str, tuple[bytes, ...]]) -> Iter
         for what, variant in (
             ("without the blanks or line end around it", secret.strip()),
             ("with a line end behind it", secret.strip() + b"\n"),
+            ("without the byte order mark in front of it", secret.strip().removeprefix(BOM)),
+            ("with a byte order mark in front of it", BOM + secret.strip()),
             ("without the quotes around it", secret.strip().strip(b"\"'")),
             ("as the bytes of its Latin-1 spelling", _recoded(secret, "utf-8", "latin-1")),
             ("as the bytes its hex digits stand for", _unhexed(secret)),

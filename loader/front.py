@@ -8,8 +8,10 @@ asked only what is to be answered to all else.
 import asyncio
 import contextlib
 import io
+import signal
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask, Response
@@ -37,8 +39,19 @@ class Front:
 
     def __init__(self, app: Flask):
         self.app = app
+        self.on_ready: Callable[[], None] = lambda: None
+        self._is_draining = False
         self._committer = ThreadPoolExecutor(1, "commit")
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Granian calls this before it begins to serve. SIGUSR1: another worker takes the place of this one."""
+        loop.add_signal_handler(signal.SIGUSR1, self.drain)
+        loop.call_soon(self.on_ready)
+
+    def drain(self) -> None:
+        """From here on every connection is closed with its next answer, so that none has a request on its way at the end."""
+        self._is_draining = True
 
     async def __rsgi__(self, scope, protocol) -> None:
         """Answer a request. What Flask is asked for waits for the disk, so in a thread."""
@@ -47,7 +60,10 @@ class Front:
         else:
             async with self._large if is_large(scope) else contextlib.nullcontext():
                 answer = await self._post(scope, await self._body(scope, protocol))
-        protocol.response_bytes(*answer)
+        status, headers, content = answer
+        if self._is_draining:
+            headers = [*headers, ("connection", "close")]
+        protocol.response_bytes(status, headers, content)
 
     async def _body(self, scope, protocol) -> bytes:
         """The body, or as much of it as the application needs to refuse it."""

@@ -18,6 +18,7 @@ from pathlib import Path
 import zstandard
 
 from loader import lock
+from loader.filesystem import make_folder, open_file
 from loader.identifier import Identifiers
 
 # WAL and FULL: a commit returns when the disk has it (fsync); fullfsync: on macOS too, where fsync alone does
@@ -54,7 +55,10 @@ from deliveries where row_id between ? and ? order by row_id
 """
 TYPES_OF_FORM_1 = [int, str, str, int, int, bytes]
 MEAN_SIZE = "select avg({}) from (select * from deliveries order by row_id limit 100)"
-FIRST = "select row_id, received_at from deliveries order by row_id limit 1"
+WAITING = """
+select (select max(row_id) from deliveries) - row_id + 1, received_at
+from deliveries where typeof(received_at) = 'integer' order by row_id limit 1
+"""
 # Bodies that came together are compressed together, as most of them is the same: 13 µs and 1/145 of the bytes where each
 # by itself takes 52 µs and 1/10 (200 flags). No more than about this many bytes at once: whoever reads holds them.
 PACK_BYTES, ZSTD_LEVEL = 8 * 2**20, 2
@@ -185,6 +189,7 @@ class InboxFile:
         self._zstd = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
         self._lock = lock.create_held(lock_of(self.path))
         try:
+            os.close(open_file(self.path))  # SQLite gives what belongs to it the same permissions
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False, timeout=1
             )
@@ -253,7 +258,7 @@ def _damaged(path: Path) -> Path:
 
 def mark_damaged(path: Path) -> None:
     """From here on nothing is added to `path`, but for what its worker has in hand."""
-    _damaged(path).touch()
+    os.close(open_file(_damaged(path)))
 
 
 def remove(path: Path) -> None:
@@ -266,7 +271,7 @@ def _make_folder(folder: Path) -> None:
     """Create the folder, and have its name on disk before anything in it is promised to be."""
     if folder.exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     descriptor = os.open(folder.parent, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
@@ -315,10 +320,33 @@ def backlog(folder: Path) -> tuple[int, int | None]:
     depth, oldest = 0, []
     for path in files(folder):
         with contextlib.suppress(sqlite3.Error), connect(path) as connection:
-            if connection and (first := connection.execute(FIRST).fetchone()):
-                depth += connection.execute("select max(row_id) from deliveries").fetchone()[0] - first[0] + 1
-                oldest.append(first[1])
+            if connection and (waiting := connection.execute(WAITING).fetchone()):
+                depth += waiting[0]
+                oldest.append(waiting[1])
     return depth, min(oldest, default=None)
+
+
+def delete_landed(connection: sqlite3.Connection, last: int) -> None:
+    """Delete the rows up to `last`, which have been landed, and note in the file that they were."""
+    connection.execute("begin immediate")
+    try:
+        connection.execute("create table if not exists deleted (last_row_id integer not null)")
+        connection.execute("delete from deliveries where row_id <= ?", [last])
+        connection.execute("delete from deleted where last_row_id < ?", [last])
+        connection.execute("insert into deleted values (?)", [last])
+        connection.execute("commit")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("rollback")
+        raise
+
+
+def last_deleted(connection: sqlite3.Connection) -> int:
+    """The last row that was deleted because it had been landed, in this warehouse or in one that was replaced since."""
+    with contextlib.suppress(sqlite3.Error):  # no table, or a damaged one
+        last = connection.execute("select max(last_row_id) from deleted").fetchone()[0]
+        return last if isinstance(last, int) else 0
+    return 0
 
 
 def unread(connection: sqlite3.Connection, first: int, last: int) -> Iterator[tuple]:

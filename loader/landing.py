@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 from loader import LoaderError, inbox, lock, privacy
-from loader.filesystem import refuse_network
+from loader.filesystem import make_folder, mend, refuse_network
 from loader.settings import Settings
 from loader.tombstones import Tombstones
 
@@ -149,7 +149,7 @@ def open_warehouse(
     `row_group`: the rows of row groups that are written now. `memory`: what DuckDB may use.
     """
     refuse_network(settings.warehouse_dir)
-    settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.warehouse_dir)
     opened = lock.when_free(
         lambda: _connect(settings.warehouse_file, row_group, memory),
         settings.warehouse_file,
@@ -157,6 +157,7 @@ def open_warehouse(
         on_wait,
     )
     with contextlib.closing(opened) as warehouse:
+        mend(settings.warehouse_dir)
         warehouse.execute("set enable_progress_bar = false")  # ours says more
         upgrade(warehouse)
         yield warehouse
@@ -260,12 +261,14 @@ class Run:
         done = (
             self._value("select max(last_row_id) from landing.inbox_progress where inbox_file = ?", name) or 0
         )
+        # After a backup was put back, the warehouse knows less than the file: what was landed since is in neither.
+        done = max(done, inbox.last_deleted(source))
         # A run before this one may have seen damage, and gone on behind it.
         damage = inbox.damage(source, done)
         while done < last:
             try:
                 if not (keep or damage):
-                    source.execute("delete from deliveries where row_id <= ?", [done])
+                    inbox.delete_landed(source, done)
                 done = self.land_batch(source, name, done + 1, last)
             except sqlite3.Error as error:
                 if is_passing(error):
@@ -277,7 +280,7 @@ class Run:
         if damage:
             raise damage
         if not keep:
-            source.execute("delete from deliveries where row_id <= ?", [done])
+            inbox.delete_landed(source, done)
 
     def land_batch(self, source: sqlite3.Connection, name: str, first: int, last: int) -> int:
         """One transaction: a bounded number of deliveries, and the row id of the last, which is returned.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from loader import LoaderError
+from loader.filesystem import make_folder, open_file
 
 Opened = TypeVar("Opened")
 
@@ -23,7 +24,7 @@ def create_held(path: Path) -> int:
     The result is a file descriptor: the lock goes when it is closed, at the latest when the process dies.
     """
     hidden = path.with_name(f".{path.name}")
-    descriptor = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+    descriptor = open_file(hidden, os.O_EXCL)
     _take(descriptor)
     hidden.rename(path)
     return descriptor
@@ -48,8 +49,8 @@ def hold(
     path: Path, timeout_seconds: float, on_wait: Callable[[str], None] = lambda text: None
 ) -> Iterator[None]:
     """Hold the lock, created if need be. Raises StillHeld when others have held it for `timeout_seconds`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    make_folder(path.parent)
+    descriptor = open_file(path)
     try:
         wait_until(lambda: _take(descriptor), f"{path} is held by another process", timeout_seconds, on_wait)
         yield

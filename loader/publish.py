@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from loader import LoaderError, lock
-from loader.filesystem import sync
+from loader.filesystem import close_to_others, mend, sync
 from loader.settings import Settings
 
 # What is published: the marts, and what people declared, which says what the marts mean.
@@ -68,6 +68,7 @@ def publish(settings: Settings, on_wait: Callable[[str], None] = lambda text: No
         raise NothingToPublish(
             f"There is no {settings.warehouse_file} to publish. Run `flagsmith-warehouse refresh` first."
         )
+    mend(settings.warehouse_dir)
     fresh = beside(settings.published_file)
     try:
         remove(fresh)  # what a run killed half-way has left
@@ -166,6 +167,7 @@ def beside(file: Path) -> Path:
 def replace(file: Path, fresh: Path) -> int:
     """Put the new file in the place of the old one, for good; its size in bytes. A link stays a link."""
     file = file.resolve()
+    close_to_others(fresh)
     sync(fresh)
     size = fresh.stat().st_size
     fresh.rename(file)

@@ -15,6 +15,7 @@ from werkzeug.exceptions import (
 )
 
 from loader import metrics
+from loader.filesystem import keep_private
 from loader.inbox import Inbox, InboxError
 from loader.log import LOG
 from loader.settings import SECRETS, Settings, read, require_environments
@@ -64,6 +65,7 @@ def create_app(settings: Settings | None = None, inbox: Inbox | None = None) -> 
     """The application. Raises SettingsError where nobody could send anything."""
     settings = settings or read()
     require_environments(settings)
+    keep_private()
     inbox = inbox or Inbox(settings.inbox_dir, on_commit=metrics.COMMIT_SECONDS.observe)
     app = Flask("loader", static_folder=None)
     app.extensions |= {"settings": settings, "inbox": inbox}

@@ -1,44 +1,58 @@
 """The web server: Granian with several worker processes, each with an inbox file of its own."""
 
+import contextlib
+import functools
 import logging.config
 import os
 import pkgutil
+import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces, Loops
-from granian.server import Server
 
-from loader import log
-from loader.filesystem import refuse_network
-from loader.settings import read, require_environments
+from loader import LoaderError, lock, log, privacy
+from loader.filesystem import mend, refuse_network
+from loader.log import LOG
+from loader.settings import Settings, read, require_environments
+from loader.supervisor import STOP_SECONDS, Supervisor, listen
 
 # Connections of a worker, idle ones included: a proxy keeps some open.
 CONNECTIONS = 1024
 # Threads of a worker hand Python's lock over after this many seconds, not after 5 ms as they do if not told:
 # connections, the application and commits have one each, and none has more than some 0.2 ms to do at a time.
 SWITCH_SECONDS = 0.0003
-# The longest that a worker may take to answer what it has received when it is told to stop.
-STOP_SECONDS = 2
+# Where workers may share what they count: in memory first, as it is not full when a disk is.
+SHARED_FOLDERS = ("/dev/shm", None)  # noqa: S108  # in a folder of our own in there; None: that of temporary files
+SHARED_PREFIX = "flagsmith-warehouse-metrics-"
+# What Prometheus keeps of a worker: a file of each of these, some 700 figures long.
+SHARED_KINDS, SHARED_BYTES = ("counter", "histogram"), 2**17
 
 
 def serve(host: str, port: int, workers: int, application: str = "loader.receive:create_app") -> None:
     """Serve until told to stop (SIGTERM, SIGINT): then answer what was received, and return.
 
-    SIGHUP replaces the workers one by one by new ones that have read the secrets anew.
+    SIGHUP replaces the workers by new ones with the secrets read anew, if these can be used. A worker that dies is
+    replaced, however often. Raises SettingsError and AddressError.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to be replaced
     logging.config.dictConfig(log.CONFIGURATION)
     settings = read()
     require_environments(settings)
     refuse_network(settings.warehouse_dir)
-    with tempfile.TemporaryDirectory(prefix="flagsmith-warehouse-metrics-") as shared_folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared_folder  # before loader.metrics is imported
-        Server(
-            application,
+    mend(settings.warehouse_dir)
+    slots = [f"{place}{letter}" for place in range(workers) for letter in "ab"]
+    with listen(host, port) as listener, shared_folder(slots) as folder:
+        Supervisor(
+            listener,
+            configuration,
+            functools.partial(_worker, application, folder),
             address=host,
             port=port,
             workers=workers,
@@ -47,13 +61,79 @@ def serve(host: str, port: int, workers: int, application: str = "loader.receive
             websockets=False,
             loop=Loops.asyncio,
             backpressure=CONNECTIONS,
-            respawn_failed_workers=True,
-            workers_kill_timeout=STOP_SECONDS,
             log_dictconfig=log.CONFIGURATION,
-        ).serve(target_loader=create_worker)
+        ).serve()
 
 
-def create_worker(application: str) -> Callable:
+def configuration() -> Settings:
+    """The settings, with which webhooks can be received. Raises SettingsError."""
+    settings = read()
+    require_environments(settings)
+    try:
+        privacy.read(settings.privacy_file, settings.privacy_key)
+    except LoaderError as error:
+        LOG.error(
+            "Webhooks are received, but `land` will land none of them", extra={"fields": {"why": str(error)}}
+        )
+    return settings
+
+
+@contextlib.contextmanager
+def shared_folder(slots: list[str]) -> Iterator[Path | None]:
+    """A folder for what the workers count, with the files of each slot in it; None where there is no room.
+
+    Their blocks are taken now: Prometheus maps the files into memory, and on a full disk the first figure would kill its worker.
+    """
+    with contextlib.ExitStack() as made:
+        for parent in SHARED_FOLDERS:
+            try:
+                remove_abandoned(Path(parent or tempfile.gettempdir()))
+                name = made.enter_context(tempfile.TemporaryDirectory(prefix=SHARED_PREFIX, dir=parent))
+                made.callback(os.close, lock.create_held(Path(name, "lock")))
+                for file in (f"{kind}_{slot}.db" for slot in slots for kind in SHARED_KINDS):
+                    with Path(name, file).open("wb") as opened:
+                        os.posix_fallocate(opened.fileno(), 0, SHARED_BYTES)
+            except OSError:
+                made.close()
+                continue
+            yield Path(name)
+            return
+        LOG.warning(
+            "No room for figures that workers share: /metrics answers for the one worker that was asked"
+        )
+        yield None
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the folders of our servers that were killed: nobody, not even a worker, holds the lock in them."""
+    for held in parent.glob(f"{SHARED_PREFIX}*/lock"):
+        with contextlib.suppress(OSError):
+            if held.parent.lstat().st_uid == os.geteuid():
+                with lock.try_hold(held) as is_free:
+                    if is_free:
+                        shutil.rmtree(held.parent)
+
+
+def _worker(
+    application: str, folder: Path | None, settings: Settings, slot: str, tell: Connection
+) -> Callable:
+    """The worker of that slot, which tells the supervisor when it is ready."""
+    if folder:
+        share_metrics(folder, slot)
+    front = create_worker(application, settings)
+    front.on_ready = functools.partial(tell.send_bytes, b"ready")
+    return front
+
+
+def share_metrics(folder: Path, slot: str) -> None:
+    """Have Prometheus count in the files of that slot, on from where the last worker of the slot has stopped."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # before loader.metrics is imported
+    from prometheus_client import values
+
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)
+
+
+def create_worker(application: str, *arguments) -> Callable:
     """The application of one worker process, which ends when the server does, however that ended."""
     # Until Granian listens to it, SIGTERM would only reach what this process has inherited of the server.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -61,7 +141,7 @@ def create_worker(application: str) -> Callable:
     sys.setswitchinterval(SWITCH_SECONDS)
     from loader.front import Front  # not before the folder of the metrics is known
 
-    return Front(pkgutil.resolve_name(application)())
+    return Front(pkgutil.resolve_name(application)(*arguments))
 
 
 def _end_with(parent: int) -> None:
@@ -69,3 +149,5 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.1)
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(STOP_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,6 +171,11 @@ def _secrets(text: str, folder: str) -> dict[str, tuple[bytes, ...]]:
     secrets: dict[str, list[str]] = {}
     for source in (_secrets_in_json(text), _secrets_in_files(folder)):
         for environment, found in source.items():
+            if not _can_be_an_environment(environment):
+                raise SettingsError(
+                    f"{SECRETS.name} or {SECRETS_DIR.name}: {environment!r} cannot be an environment, as no address "
+                    "/webhooks/NAME leads there. Name it with letters and digits."
+                )
             secrets.setdefault(environment, []).extend(found)
     return {environment: tuple(s.encode() for s in found) for environment, found in secrets.items()}
 
@@ -189,23 +195,51 @@ def _secrets_in_json(text: str) -> dict[str, list[str]]:
 
 
 def _secrets_in_files(folder: str) -> dict[str, list[str]]:
+    """By the name of each file. Hidden ones are left out, and the copies (`production~`) that editors leave."""
     if not folder:
         return {}
     try:
-        files = [file for file in _in_project(folder).iterdir() if file.is_file() and file.name[0] != "."]
-        secrets = {file.name: file.read_text("utf-8").rstrip("\n").split("\n") for file in files}
+        files = [
+            file for file in _in_project(folder).iterdir() if file.name[0] != "." and file.name[-1] != "~"
+        ]
+    except OSError as error:
+        raise SettingsError(f"{SECRETS_DIR.name}: {folder} cannot be read ({error.strerror}).") from None
+    return {file.name: _secrets_in_file(file) for file in sorted(files)}
+
+
+def _secrets_in_file(file: Path) -> list[str]:
+    """One a line, whatever marks the end of a line; an editor may have put a byte order mark in front."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise ValueError("it is not a file")
+        text = file.read_text("utf-8-sig")  # which makes a line feed of each line end
+        if "\0" in text:
+            raise ValueError("it holds NUL bytes: save it as UTF-8")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{SECRETS_DIR.name}: {_shown(file)} is not UTF-8. Save it as UTF-8.") from None
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{SECRETS_DIR.name}: {folder} cannot be read ({error}).") from None
-    for environment, found in secrets.items():
-        if not _is_list_of_texts(found):
-            raise SettingsError(
-                f"{SECRETS_DIR.name}: {folder}/{environment} must hold one secret a line and no empty lines."
-            )
-    return secrets
+        why = getattr(error, "strerror", None) or error
+        raise SettingsError(f"{SECRETS_DIR.name}: {_shown(file)} cannot be read ({why}).") from None
+    found = text.rstrip("\n").split("\n")
+    if not all(found):
+        raise SettingsError(
+            f"{SECRETS_DIR.name}: {_shown(file)} must hold one secret a line and no empty lines."
+        )
+    return found
+
+
+def _shown(file: Path) -> str:
+    """The path as text that can be printed, whatever bytes it has."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
 def _is_list_of_texts(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(text, str) and text for text in value)
+
+
+def _can_be_an_environment(name: str) -> bool:
+    """True if it is a part of an address: not empty, no slash, nothing that cannot be printed."""
+    return name.isprintable() and name.strip(" /") == name != "" and "/" not in name
 
 
 def _unsigned_environments(text: str) -> frozenset[str]:

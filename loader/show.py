@@ -9,7 +9,7 @@ from rich.table import Table
 
 from loader.doctor import Finding
 
-COLOURS = {"success": "green", "running": "yellow", "failure": "red", "killed": "red"}
+COLOURS = {"success": "green", "running": "yellow"}
 SIGNS = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
 
 
@@ -54,6 +54,8 @@ def show_status(status: dict) -> None:
         ],
         "severity", "what is wrong", "what to write",
     )  # fmt: skip
+    if problem := status["published_problem"]:
+        console.print(f"[red]{escape(problem)}[/]", soft_wrap=True)
     disk = status["disk"]
     sizes = ", ".join(f"{name} {size(disk[name])}" for name in ("inbox", "warehouse", "published"))
     console.print(
@@ -94,10 +96,10 @@ def _refresh(record: dict | None, now: datetime) -> str:
         return "Last refresh: never. Run: flagsmith-warehouse refresh"
     result = record["result"]
     detail = f" after {record['seconds']} s" if "seconds" in record else ""
-    why = f"\n  {escape(record['error'])}" if "error" in record else ""
-    return (
-        f"Last refresh: [{COLOURS[result]}]{result}[/]{detail}, begun {ago(record['started_at'], now)}{why}"
-    )
+    why = f"\n  {escape(str(record['error']))}" if "error" in record else ""
+    if record["started_at"] is None:
+        return f"Last refresh: [red]unknown[/]{why}"
+    return f"Last refresh: [{COLOURS.get(result, 'red')}]{result}[/]{detail}, begun {ago(record['started_at'], now)}{why}"
 
 
 def _inbox(inbox: dict) -> str:

@@ -17,9 +17,12 @@ from pathlib import Path
 import duckdb
 
 from loader import declarations, inbox, lock
+from loader.filesystem import close_to_others, make_folder
 from loader.settings import Settings
 
 LATELY_DAYS = 7
+# What a refresh may say of itself in its record.
+RESULTS = ("running", "success", "failure")
 BY_ENVIRONMENT = "select environment, max(received_at), count(*) from deliveries group by environment"
 LANDED = "select environment, max(received_at), max(landed_at), count(*) from landing.webhooks group by environment"
 LANDED_AS_PUBLISHED = """
@@ -71,7 +74,7 @@ def gather(settings: Settings) -> dict:
         "inbox": waiting,
         "environments": _environments(settings, by_environment, landed),
         "landed_according_to": landed_from,
-        "refresh": _refresh(settings),
+        "refresh": last_refresh(settings),
         "disk": _disk(settings),
         **published,
     }
@@ -87,6 +90,9 @@ def _inbox(folder: Path, now: datetime) -> tuple[dict, dict]:
                 found = connection.execute(BY_ENVIRONMENT).fetchall() if connection else []
         except sqlite3.Error as error:
             unreadable.append(f"{path}: {error}")
+            continue
+        if not all(isinstance(last, int) for _, last, _ in found):
+            unreadable.append(f"{path}: it holds a time that is none")
             continue
         for environment, last, count in found:
             known = environments.get(environment, (0, 0))
@@ -127,17 +133,31 @@ def _landed(settings: Settings) -> list[tuple] | None:
 
 
 def _published(settings: Settings, now: datetime) -> dict:
-    """Rows of each mart, what was quarantined lately, alarms of running experiments."""
+    """Rows of each mart, what was quarantined lately, alarms of running experiments; why not, if it cannot be read."""
     path = settings.published_file
+    nothing = {
+        "published_at": None,
+        "published_problem": None,
+        "marts": {},
+        "quarantined": [],
+        "alarms": [],
+        "problems": [],
+    }
     if not path.exists():
-        return {
-            "published_at": None,
-            "marts": {},
-            "quarantined": [],
-            "alarms": [],
-            "problems": [],
-            "landed": [],
-        }
+        return {**nothing, "landed": []}
+    try:
+        return nothing | _read_published(path, now)
+    except (duckdb.Error, OSError, ValueError, OverflowError) as error:
+        return {**nothing, "published_problem": cannot_be_read(path, error), "landed": []}
+
+
+def cannot_be_read(published_file: Path, error: Exception) -> str:
+    """What is wrong with the published copy, and what to do."""
+    why = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{published_file} cannot be read ({why}). Make it anew: flagsmith-warehouse publish"
+
+
+def _read_published(path: Path, now: datetime) -> dict:
     marts = [
         name for (name,) in _query(path, "select table_name from duckdb_tables() where schema_name = 'marts'")
     ]
@@ -169,12 +189,20 @@ def _rows(path: Path, mart: str) -> int:
     return _query(path, "select count(*) from query_table('marts.' || ?)", mart)[0][0]
 
 
-def _refresh(settings: Settings) -> dict | None:
-    """The record of the last refresh, None if there was none. One that was killed is called so."""
+def last_refresh(settings: Settings) -> dict | None:
+    """The record of the last refresh, None if there was none. One that was killed is called so, an odd one `unknown`."""
+    path = settings.refresh_record
     try:
-        record = json.loads(settings.refresh_record.read_text())
-    except (OSError, ValueError):
+        record = json.loads(path.read_text("utf-8"))
+        if not isinstance(record, dict) or record.get("result") not in RESULTS:
+            raise ValueError("it is no record of a refresh")
+        if datetime.fromisoformat(record["started_at"]).tzinfo is None:
+            raise ValueError("its time has no zone")
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        why = f"{path} cannot be read ({error}). The next refresh writes it anew."
+        return {"result": "unknown", "started_at": None, "error": why}
     if record["result"] == "running":
         with lock.try_hold(settings.refresh_lock) as is_free:
             record["result"] = "killed" if is_free else "running"
@@ -204,9 +232,10 @@ def _query(path: Path, query: str, *parameters) -> list[tuple]:
 
 
 def _write(path: Path, record: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(record) + "\n")
+    close_to_others(unfinished)
     unfinished.replace(path)
 
 

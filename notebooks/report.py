@@ -13,6 +13,7 @@ import click
 import vl_convert
 
 from loader import settings
+from loader.filesystem import keep_private
 
 NOTEBOOKS = ("flag_exposure", "segments_and_cohorts", "experiment_readout", "data_health")
 PAGE = """<!doctype html>
@@ -79,6 +80,7 @@ def _piece(output: object) -> str | None:
 def main(folder: Path | None, names: tuple[str, ...], picks: tuple[str, ...]) -> None:
     """Write a page for each notebook, and say where it is."""
     folder = folder or settings.read().warehouse_dir / "reports"
+    keep_private()
     folder.mkdir(parents=True, exist_ok=True)
     for name in names or NOTEBOOKS:
         file = folder / f"{name}.html"

@@ -23,6 +23,7 @@ from pathlib import Path
 import duckdb
 from rich.console import Console
 
+from loader.filesystem import keep_private
 from simulator import capture, landing, report
 from simulator.cli import progress, summary
 from simulator.example import MONTH
@@ -137,6 +138,7 @@ class Demo:
     def run(self) -> None:
         """Raises DemoError if a step fails, or if anything that was acknowledged is missing at the end."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        keep_private()
         self.folder.mkdir(parents=True)
         self.land_the_month()
         with self.server() as server:

@@ -272,6 +272,33 @@ def test_mean_size__of_each_file_that_can_be_read__is_their_mean(box, settings):
     assert inbox.mean_size(settings.inbox_dir) == 600
 
 
+def test_backlog__landed_while_it_is_counted__no_error(box, settings, monkeypatch):
+    """Given a `land` that empties the file after the first question that is asked of it."""
+    box.put("production", True, b"{}")
+    connect = inbox.connect
+
+    class Emptied:
+        def __init__(self, connection):
+            self.connection = connection
+
+        def execute(self, query):
+            answer = self.connection.execute(query).fetchall()
+            self.connection.execute("delete from deliveries")
+            return Answer(answer)
+
+    class Answer(list):
+        def fetchone(self):
+            return self[0] if self else None
+
+    @contextlib.contextmanager
+    def emptied(path):
+        with connect(path) as connection:
+            yield Emptied(connection)
+
+    monkeypatch.setattr(inbox, "connect", emptied)
+    assert inbox.backlog(settings.inbox_dir)[0] == 1
+
+
 def test_backlog__nothing_there__nothing(settings):
     assert inbox.backlog(settings.inbox_dir) == (0, None)
 

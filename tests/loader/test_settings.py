@@ -1,5 +1,6 @@
 """Settings are read from the environment; what cannot be used is refused with what to write instead."""
 
+import json
 import os
 import subprocess
 import sys
@@ -60,6 +61,20 @@ def test_secrets__not_usable__refused_without_repeating_them(text):
     with pytest.raises(SettingsError, match="FLAGSMITH_WEBHOOK_SECRETS") as refused:
         read({"FLAGSMITH_WEBHOOK_SECRETS": text})
     assert "hunter2" not in str(refused.value)
+
+
+def test_secrets__file_as_editors_save_it__the_secrets_alone(tmp_path):
+    """Given a byte order mark, the line ends of Windows and a copy of the file before: none of it is in a secret."""
+    (tmp_path / "production").write_bytes(b"\xef\xbb\xbfnew\r\nold\r\n")
+    (tmp_path / "production~").write_bytes(b"older\n")
+    secrets = read({"FLAGSMITH_WEBHOOK_SECRETS_DIR": str(tmp_path)}).secrets
+    assert secrets == {"production": (b"new", b"old")}
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a\n", "production "])
+def test_secrets__name_that_no_address_leads_to__refused(name):
+    with pytest.raises(SettingsError, match="cannot be an environment"):
+        read({"FLAGSMITH_WEBHOOK_SECRETS": f'{{{json.dumps(name)}: ["s"]}}'})
 
 
 @pytest.mark.parametrize("content", ["", "\n", "one\n\ntwo"])

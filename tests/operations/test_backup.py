@@ -93,3 +93,23 @@ def test_truncated_warehouse__refresh__says_what_happened_and_nothing_leaves_the
     settings.warehouse_file.write_bytes(content)
     assert invoke(environ, "land").exit_code == 0
     assert [body for _, body in landed(settings.warehouse_file)] == ["{}", "waiting"]
+
+
+@pytest.mark.skipif(not shutil.which("flock"), reason="flock is not installed: apt-get install util-linux")
+def test_restore__worker_alive_and_landed_since_the_backup__land_goes_on_and_calls_nothing_damaged(
+    settings, environ, tmp_path
+):
+    """The worker's file has lost the rows that were landed after the backup, and the warehouse no longer has them."""
+    inbox = Inbox(settings.inbox_dir)
+    for step in ("before", "since", "after"):
+        inbox.put("production", True, step.encode())
+        if step == "after":
+            run(documented("Restore"), settings, tmp_path)
+        ran = invoke(environ, "land")
+        assert ran.exit_code == 0, ran.output
+        if step == "before":
+            run(documented("Back up"), settings, tmp_path)
+    assert [body for _, body in landed(settings.warehouse_file)] == ["before", "after"]
+    assert invoke(environ, "land").exit_code == 0
+    inbox.close()
+    assert invoke(environ, "land").exit_code == 0

@@ -41,6 +41,12 @@ def units(tmp_path):
     return tmp_path
 
 
+def test_nginx__idle_connections__closed_by_it_before_the_loader_does():
+    """Granian closes an idle connection after 30 s."""
+    upstream = re.search(r"upstream .*?^}", (DEPLOY / "nginx.conf").read_text(), re.DOTALL | re.MULTILINE)[0]
+    assert int(re.search(r"keepalive_timeout (\d+)s;", upstream)[1]) < 30
+
+
 @needs("systemd-analyze")
 def test_units__systemd_analyze_verify__finds_nothing(units):
     ran = subprocess.run(
@@ -78,11 +84,14 @@ def test_units__walls__are_where_the_documentation_says(unit):
         assert f"\n{line}\n" in text
 
 
-def test_environment__as_a_shell_and_systemd_read_it__is_what_the_settings_expect():
+def test_environment__as_a_shell_and_systemd_read_it__is_what_the_settings_expect(tmp_path):
     shell = "set -a; . ./environment.example; env"
     ran = subprocess.run(["sh", "-c", shell], cwd=DEPLOY, capture_output=True, text=True, check=True)
     environ = dict(line.split("=", 1) for line in ran.stdout.splitlines() if "=" in line)
-    read = settings_module.read(environ)
+    assert environ["FLAGSMITH_WEBHOOK_SECRETS_DIR"] == "/etc/flagsmith-warehouse/secrets"
+    assert "FLAGSMITH_WEBHOOK_SECRETS" not in environ  # which no reload could change
+    (tmp_path / "production").write_text("the secret of the webhook in Flagsmith\n")
+    read = settings_module.read({**environ, "FLAGSMITH_WEBHOOK_SECRETS_DIR": str(tmp_path)})
     assert read.secrets == {"production": (b"the secret of the webhook in Flagsmith",)}
     assert read.warehouse_dir == Path("/var/lib/flagsmith-warehouse")
 
@@ -237,7 +246,8 @@ def test_nginx__in_front_of_the_loader__passes_webhooks_on_and_nothing_else(envi
 
 def test_nginx__the_example__has_time_outs_below_ten_seconds_and_no_redirect():
     site = (DEPLOY / "nginx.conf").read_text()
-    seconds = [int(number) for number in re.findall(r"_timeout (\d+)s;", site)]
+    server = site[site.index("server {") :]  # idle connections to the loader are another matter
+    seconds = [int(number) for number in re.findall(r"_timeout (\d+)s;", server)]
     assert len(seconds) == 7 and max(seconds) < 10
     lines = [line.split("#")[0] for line in site.splitlines()]
     assert not any(re.search(r"return 30|rewrite|error_page", line) for line in lines)

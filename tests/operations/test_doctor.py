@@ -2,10 +2,13 @@
 
 import base64
 import contextlib
+import dataclasses
 import gzip
 import hmac
 import json
+import os
 import sqlite3
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -15,7 +18,7 @@ from hypothesis import strategies as st
 
 from loader import doctor
 from loader.explain import explain
-from tests.loader.server import Server
+from tests.loader.server import COMMAND, Server
 from tests.operations.conftest import bodies, invoke, receive
 
 SECRETS = {"production": (b"s3cret\n", "old-Sëcret".encode()), "staging": (b"stage",)}
@@ -240,3 +243,128 @@ def test_verify__as_a_command__exits_with_0_only_for_a_match(environ):
 def test_doctor__help__needs_no_settings(environ):
     ran = invoke({**environ, "FLAGSMITH_WEBHOOK_SECRETS": "{"}, "doctor", "verify", "--help")
     assert ran.exit_code == 0 and "X-Flagsmith-Signature" in ran.output
+
+
+def test_configuration__secrets_only_in_the_environment__warns_that_no_reload_changes_them(
+    settings, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("FLAGSMITH_WEBHOOK_SECRETS", '{"production": ["s"]}')
+    monkeypatch.delenv("FLAGSMITH_WEBHOOK_SECRETS_DIR", raising=False)
+    assert any("SIGHUP" in text for _, text in findings(settings, "configuration"))
+    monkeypatch.setenv("FLAGSMITH_WEBHOOK_SECRETS_DIR", str(tmp_path))
+    assert not any("SIGHUP" in text for _, text in findings(settings, "configuration"))
+
+
+@pytest.mark.parametrize("content", [None, "identity = ", 'identity = "burn"', 'identity = "hash"'])
+def test_privacy__rules_that_land_would_refuse__fail(settings, tmp_path, content):
+    """Missing, no TOML, no rule, and hashes without a key, in that order."""
+    file = tmp_path / "privacy.toml"
+    if content is not None:
+        file.write_text(content)
+    settings = dataclasses.replace(settings, privacy_file=file)
+    ((verdict, text),) = findings(settings, "privacy")
+    assert verdict == "fail" and str(file) in text
+
+
+def test_privacy__rules_that_can_be_used__are_well(settings, tmp_path):
+    file = tmp_path / "privacy.toml"
+    file.write_text('identity = "hash"')
+    key = "0123456789abcdef"
+    assert verdicts(dataclasses.replace(settings, privacy_file=file, privacy_key=key), "privacy") == ["ok"]
+
+
+def test_permissions__others_can_read_what_we_made__warns(settings):
+    receive(settings, b"{}")
+    assert "warn" not in verdicts(settings, "permissions")
+    (path,) = settings.inbox_dir.glob("*.sqlite")
+    path.chmod(0o644)
+    assert any(v == "warn" and str(path) in text for v, text in findings(settings, "permissions"))
+    path.chmod(0o640)
+    (settings.warehouse_dir / "theirs").touch()
+    settings.warehouse_dir.chmod(0o755)
+    assert any(v == "warn" and "not ours" in text for v, text in findings(settings, "permissions"))
+
+
+def test_inbox__file_of_a_later_release__is_not_called_whole(settings):
+    receive(settings, b"{}")
+    (path,) = settings.inbox_dir.glob("*.sqlite")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("pragma user_version = 3")
+    ((verdict, text),) = findings(settings, "inbox")
+    assert verdict == "fail" and "not looked into" in text and "whole" not in text
+
+
+def test_inbox__file_in_use__is_neither_whole_nor_damaged(settings, monkeypatch):
+    receive(settings, b"{}")
+    busy = sqlite3.OperationalError("database is locked")
+    busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    monkeypatch.setattr(doctor.inbox, "damage", lambda connection: busy)
+    ((verdict, text),) = findings(settings, "inbox")
+    assert verdict == "warn" and "not looked into" in text
+
+
+ODD_COPIES = {
+    "no database": lambda path: path.write_bytes(b"no database " * 5_000),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "overwritten": lambda path: path.write_bytes(
+        path.read_bytes()[: path.stat().st_size // 4] + b"\xaa" * (path.stat().st_size // 2)
+    ),
+    "a folder": lambda path: path.unlink() or path.mkdir(),
+}
+
+
+def test_published__damaged__a_finding_and_status_answers_all_the_same(warehouse, environ):
+    whole = warehouse.published_file.read_bytes()
+    for name, make in ODD_COPIES.items():
+        make(warehouse.published_file)
+        found = findings(warehouse, "published")
+        shown, machine = invoke(environ, "status"), invoke(environ, "status", "--json")
+        if name != "empty":  # DuckDB takes an empty file for a database without tables
+            assert [verdict for verdict, _ in found] == ["fail"], name
+            assert "flagsmith-warehouse publish" in found[0][1], name
+        assert (shown.exit_code, machine.exit_code) == (0, 0), (name, shown.output)
+        assert json.loads(machine.stdout)["environments"]["production"]["landed"] > 0, name
+        assert isinstance(invoke(environ, "doctor").exception, SystemExit | None), name
+        if warehouse.published_file.is_dir():
+            warehouse.published_file.rmdir()
+        warehouse.published_file.write_bytes(whole)
+    assert verdicts(warehouse, "published") == ["ok"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"{}", b"null", b"5", b'{"result": "running"}', b'{"result": {}}', b"\xff", b'{"result": "suc',
+        b'{"result": "success", "started_at": 5}', b'{"result": "success", "started_at": "yesterday"}',
+        b'{"result": "success", "started_at": "2026-11-01T00:00:00"}', b"[" * 100_000,
+    ],
+)  # fmt: skip
+def test_refresh__odd_record__a_finding_and_status_answers_all_the_same(settings, environ, content):
+    settings.warehouse_dir.mkdir(parents=True)
+    settings.refresh_record.write_bytes(content)
+    ((verdict, text),) = findings(settings, "refresh")
+    assert verdict == "warn" and "refresh.json" in text
+    for arguments in (["status"], ["status", "--json"]):
+        ran = invoke(environ, *arguments)
+        assert ran.exit_code == 0 and "refresh.json" in ran.output.replace("\n", "")
+
+
+def test_explain__secret_with_a_byte_order_mark__says_so():
+    for here, there in ((b"\xef\xbb\xbfs3cret", b"s3cret"), (b"s3cret", b"\xef\xbb\xbfs3cret")):
+        (said,) = explain(BODY, sign(BODY, there), "production", {"production": (here,)}).sentences
+        assert "byte order mark" in said
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["status", "--json"], ["doctor"], ["--help"], ["doctor", "verify", "--environment", "☃", "--signature", "x"]]
+)  # fmt: skip
+def test_commands__output_that_is_not_utf_8__no_traceback(environ, encoding, arguments):
+    secrets = '{"☃ environment": ["s"], "ümwelt": ["s"]}'
+    environ = {**environ, "FLAGSMITH_WEBHOOK_SECRETS": secrets, "PYTHONIOENCODING": encoding}
+    ran = subprocess.run(
+        [*COMMAND, *arguments], env={**os.environ, **environ}, input=b"{}", capture_output=True
+    )
+    said = (ran.stdout + ran.stderr).decode(encoding, "replace")
+    assert "Traceback" not in said and "UnicodeEncodeError" not in said, said

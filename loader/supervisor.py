@@ -1,0 +1,197 @@
+"""Keeps the worker processes going: replaces those that die, and all of them at once when the configuration changes."""
+
+import contextlib
+import errno
+import functools
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from granian._granian import SocketHolder
+from granian.server import Server
+
+from loader import LoaderError
+from loader.log import LOG
+from loader.settings import Settings
+
+# Connections that wait for a worker to take them, while all workers are being replaced, say.
+BACKLOG = 2048
+# A port that is taken is asked for again for so long: workers of a server that was killed are about to let go of it.
+PORT_SECONDS = 3
+# The longest that a worker may take to answer what it has received when it is told to stop.
+STOP_SECONDS = 2
+# A worker that is replaced takes no new connections, and for so long closes each that it has with the next answer.
+DRAIN_SECONDS = 2
+# A worker that has not become ready after so many seconds never will.
+READY_SECONDS = 30
+# A worker that died is replaced at once, one that dies again soon after a pause: this long, then twice as long.
+FIRST_PAUSE, LONGEST_PAUSE, STEADY_SECONDS = 0.2, 5.0, 60
+
+
+class AddressError(LoaderError):
+    """The server cannot listen at that address."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at the address, for all workers to share. Raises AddressError.
+
+    Without SO_REUSEPORT, with which a second server would take half of the webhooks, in silence.
+    """
+    deadline = time.monotonic() + PORT_SECONDS
+    while True:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, *_, address = found[0]
+            both = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
+            return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
+        except (OSError, UnicodeError) as error:
+            is_taken = getattr(error, "errno", None) == errno.EADDRINUSE
+            if is_taken and time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            why = (
+                "the port is taken: another process, perhaps another `serve`, listens there. Stop that one"
+                if is_taken
+                else f"{getattr(error, 'strerror', None) or error}. Choose an address of this machine"
+            )
+            raise AddressError(
+                f"Cannot listen at {host}, port {port}: {why}, or choose another --port."
+            ) from None
+
+
+class Supervisor(Server):
+    """Granian's server, with other rules for its workers.
+
+    `configuration` reads and checks the settings; every worker gets those of the last time that this went well, from
+    `create_worker(settings, slot, is_ready)`. A slot is a short name that no other living worker has; there are two for each.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        configuration: Callable[[], Settings],
+        create_worker: Callable[[Settings, str, Connection], Callable],
+        **options,
+    ):
+        super().__init__("", workers_kill_timeout=STOP_SECONDS, **options)
+        self._listener = listener
+        self._configuration = configuration
+        self._settings = configuration()
+        self._create_worker = create_worker
+        self._deaths = [0] * self.workers  # of each place, one soon after the other
+
+    def _init_shared_socket(self) -> None:
+        self._listener.setblocking(False)
+        self._ssp, self._sso = None, self._listener
+        self._shd = SocketHolder(self._listener.fileno(), False, BACKLOG)
+
+    def _spawn_workers(self, spawn_target, target_loader) -> None:
+        for place in range(self.workers):
+            self.wrks.append(self._start(place, spawn_target))
+
+    def _serve_loop(self, spawn_target, target_loader) -> None:
+        while not self.interrupt_signal:
+            self.main_loop_interrupt.wait(self._replace_dead(spawn_target))
+            self.main_loop_interrupt.clear()
+            if self.reload_signal and not self.interrupt_signal:
+                self.reload_signal = False
+                self._reload(spawn_target, target_loader)
+        self.interrupt_children.clear()  # of which Granian would make an error
+
+    def _start(self, place: int, spawn_target):
+        """A new worker for the place. Its `is_ready` reads something when it is, and the end when it is dead."""
+        slot = 1 - self.wrks[place].slot if place < len(self.wrks) else 0
+        is_ready, tell = multiprocessing.Pipe(duplex=False)
+        create = functools.partial(self._create_worker, self._settings, f"{place}{'ab'[slot]}", tell)
+        worker = self._spawn_worker(idx=place, target=spawn_target, callback_loader=create)
+        worker.slot, worker.is_ready, worker.due = slot, is_ready, None
+        worker.start()
+        tell.close()
+        return worker
+
+    def _replace_dead(self, spawn_target) -> float | None:
+        """Replace each dead worker whose pause is over. The seconds until the next one's is, if there is one."""
+        now, pauses = time.monotonic(), []
+        for place, worker in enumerate(self.wrks):
+            if worker.is_alive():
+                continue
+            if worker.due is None:
+                self._deaths[place] = 1 if now - worker.birth > STEADY_SECONDS else self._deaths[place] + 1
+                pause = pause_after(self._deaths[place])
+                worker.due = now + pause
+                fields = {"worker": place + 1, "exit_code": worker.inner.exitcode, "pause_seconds": pause}
+                LOG.error("A worker has died and is replaced", extra={"fields": fields})
+            if worker.due <= now:
+                self.wrks[place] = self._start(place, spawn_target)
+            else:
+                pauses.append(worker.due - now)
+        return min(pauses, default=None)
+
+    def _reload(self, spawn_target, target_loader) -> None:
+        """Replace all workers if the new configuration is right and new workers become ready; else none of them."""
+        before = self._settings
+        try:
+            self._settings = self._configuration()
+        except Exception as error:
+            _refused(str(error))
+            return
+        fresh = [self._start(place, spawn_target) for place in range(self.workers)]
+        if not all(map(self._becomes_ready, fresh)):
+            self._settings = before
+            self._stop(fresh)
+            if not self.interrupt_signal:
+                _refused("A new worker did not become ready; the lines before say why.")
+            return
+        old, self.wrks = self.wrks, fresh
+        self._drain(old)
+        self._stop(old)
+        fields = {"environments": sorted(self._settings.environments)}
+        if gone := sorted(before.environments - self._settings.environments):
+            fields["no_longer_accepted"] = gone
+        LOG.info("Reloaded: all workers have the new configuration", extra={"fields": fields})
+
+    def _becomes_ready(self, worker) -> bool:
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline and not self.interrupt_signal:
+            with contextlib.suppress(EOFError, OSError):
+                if worker.is_ready.poll(0.1):
+                    return bool(worker.is_ready.recv_bytes())
+                continue
+            return False
+        return False
+
+    def _drain(self, workers: list) -> None:
+        for worker in workers:
+            worker.interrupt_by_parent = True
+            if worker.is_alive():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.inner.pid, signal.SIGUSR1)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < deadline and not self.interrupt_signal:
+            time.sleep(0.05)
+
+    def _stop(self, workers: list) -> None:
+        for worker in workers:
+            worker.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for worker in workers:
+            worker.join(max(deadline - time.monotonic(), 0))
+            if worker.is_alive():
+                worker.kill()
+                worker.join()
+
+
+def pause_after(deaths: int) -> float:
+    """How many seconds to wait before a worker that has died so often in a row is replaced."""
+    return 0 if deaths <= 1 else min(FIRST_PAUSE * 2 ** min(deaths - 2, 30), LONGEST_PAUSE)
+
+
+def _refused(why: str) -> None:
+    LOG.error(
+        "Reload refused: all workers go on with the configuration that they have",
+        extra={"fields": {"why": why}},
+    )
