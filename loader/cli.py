@@ -12,6 +12,7 @@ import click
 from loader import LoaderError, lock
 from loader import settings as settings_module
 from loader.settings import Settings
+from loader.text import printable
 
 if TYPE_CHECKING:
     from loader.landing import Landed
@@ -47,7 +48,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except (LoaderError, OSError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
 
 
 @click.group(cls=Commands)
@@ -166,4 +167,4 @@ def _progress(settings: Settings) -> Iterator[Callable[[int], None]]:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loader.doctor import Finding
+from loader.text import printable, shortened
 
 COLOURS = {"success": "green", "running": "yellow", "failure": "red", "killed": "red"}
 SIGNS = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
@@ -52,7 +53,7 @@ def show_findings(findings: list[Finding]) -> None:
     """A line a finding."""
     console = Console(highlight=False)
     for finding in findings:
-        console.print(f"{SIGNS[finding.verdict]} {finding.subject}: {escape(finding.text)}", soft_wrap=True)
+        console.print(f"{SIGNS[finding.verdict]} {finding.subject}: {_plain(finding.text)}", soft_wrap=True)
 
 
 def ago(at: str | None, now: datetime) -> str:
@@ -81,7 +82,7 @@ def _refresh(record: dict | None, now: datetime) -> str:
         return "Last refresh: never. Run: flagsmith-warehouse refresh"
     result = record["result"]
     detail = f" after {record['seconds']} s" if "seconds" in record else ""
-    why = f"\n  {escape(record['error'])}" if "error" in record else ""
+    why = f"\n  {_plain(record['error'])}" if "error" in record else ""
     return (
         f"Last refresh: [{COLOURS[result]}]{result}[/]{detail}, begun {ago(record['started_at'], now)}{why}"
     )
@@ -92,7 +93,7 @@ def _inbox(inbox: dict) -> str:
     if inbox["oldest_age_seconds"] is not None:
         waiting += f", the oldest for {inbox['oldest_age_seconds']:,.0f} s"
     return "\n".join(
-        [f"Inbox: {waiting}", *(f"  [red]cannot be read:[/] {escape(f)}" for f in inbox["unreadable_files"])]
+        [f"Inbox: {waiting}", *(f"  [red]cannot be read:[/] {_plain(f)}" for f in inbox["unreadable_files"])]
     )
 
 
@@ -119,5 +120,10 @@ def _table(console: Console, first: str, rows: list[tuple], *columns: str) -> No
             column, justify="right" if column in ("waiting", "landed", "rows", "deliveries") else "left"
         )
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(shortened(cell, 200)) for cell in row))
     console.print(table)
+
+
+def _plain(text: str) -> str:
+    """Whatever is in it, neither the terminal nor rich acts upon it."""
+    return escape(printable(text))
