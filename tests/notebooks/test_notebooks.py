@@ -254,7 +254,7 @@ TEXTS = {
     ("fct_flag_exposures_daily", OF_THE_BUTTON): ("variation",),
     ("fct_flag_exposures", OF_THE_BUTTON): ("variation",),
     ("fct_flag_assignments", OF_THE_BUTTON): ("variation",),
-    ("fct_explained_assignments", "feature_name = 'checkout_button'"): ("changed_by",),
+    ("fct_flag_changes", "feature_name = 'checkout_button'"): ("changed_by",),
     ("fct_segment_sizes_daily", "true"): ("segment_name",),
     ("fct_segment_rule_drift", "true"): ("segment_name",),
     ("fct_cohort_flag_exposures", "feature_name = 'checkout_button'"): ("feature_name", "variation"),
