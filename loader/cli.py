@@ -14,6 +14,7 @@ from loader import LoaderError, lock
 from loader import settings as settings_module
 from loader.filesystem import keep_private
 from loader.settings import Settings
+from loader.text import printable
 
 if TYPE_CHECKING:
     from loader.declarations import Problem
@@ -63,7 +64,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except (LoaderError, OSError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
 
 
 @click.group(cls=Commands)
@@ -220,4 +221,4 @@ def _progress(settings: Settings) -> Iterator[Callable[[int], None]]:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loader.doctor import Finding
+from loader.text import printable, shortened
 
 COLOURS = {"success": "green", "running": "yellow"}
 SIGNS = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
@@ -67,7 +68,7 @@ def show_findings(findings: list[Finding]) -> None:
     """A line a finding."""
     console = Console(highlight=False)
     for finding in findings:
-        console.print(f"{SIGNS[finding.verdict]} {finding.subject}: {escape(finding.text)}", soft_wrap=True)
+        console.print(f"{SIGNS[finding.verdict]} {finding.subject}: {_plain(finding.text)}", soft_wrap=True)
 
 
 def ago(at: str | None, now: datetime) -> str:
@@ -96,7 +97,7 @@ def _refresh(record: dict | None, now: datetime) -> str:
         return "Last refresh: never. Run: flagsmith-warehouse refresh"
     result = record["result"]
     detail = f" after {record['seconds']} s" if "seconds" in record else ""
-    why = f"\n  {escape(str(record['error']))}" if "error" in record else ""
+    why = f"\n  {_plain(record['error'])}" if "error" in record else ""
     if record["started_at"] is None:
         return f"Last refresh: [red]unknown[/]{why}"
     return f"Last refresh: [{COLOURS.get(result, 'red')}]{result}[/]{detail}, begun {ago(record['started_at'], now)}{why}"
@@ -107,7 +108,7 @@ def _inbox(inbox: dict) -> str:
     if inbox["oldest_age_seconds"] is not None:
         waiting += f", the oldest for {inbox['oldest_age_seconds']:,.0f} s"
     return "\n".join(
-        [f"Inbox: {waiting}", *(f"  [red]cannot be read:[/] {escape(f)}" for f in inbox["unreadable_files"])]
+        [f"Inbox: {waiting}", *(f"  [red]cannot be read:[/] {_plain(f)}" for f in inbox["unreadable_files"])]
     )
 
 
@@ -134,5 +135,10 @@ def _table(console: Console, first: str, rows: list[tuple], *columns: str) -> No
             column, justify="right" if column in ("waiting", "landed", "rows", "deliveries") else "left"
         )
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(shortened(cell, 200)) for cell in row))
     console.print(table)
+
+
+def _plain(text: str) -> str:
+    """Whatever is in it, neither the terminal nor rich acts upon it."""
+    return escape(printable(text))

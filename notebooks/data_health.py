@@ -10,7 +10,7 @@ with app.setup:
     from notebooks import show
     from notebooks.warehouse import ask, source
 
-    EVERYWHERE = "all environments"
+    EVERYWHERE = ""  # the name of no environment
 
 
 @app.cell
@@ -25,7 +25,8 @@ def _():
                 (sum(deliveries) filter (where kind = 'quarantined'))::bigint as quarantined,
                 sum(bytes) / 1e6 as megabytes,
                 max(hour) as last_hour,
-                max_by(max_landing_delay_seconds, hour) as last_delay_seconds
+                -- Of the kinds of the last hour the longest.
+                max_by(max_landing_delay_seconds, (hour, max_landing_delay_seconds)) as last_delay_seconds
             from marts.fct_deliveries_hourly
             group by environment
         ),
@@ -86,7 +87,8 @@ def _(freshness):
 
 @app.cell
 def _(freshness):
-    environment_picker = mo.ui.dropdown([EVERYWHERE, *freshness.environment], EVERYWHERE, label="Environment")
+    choices = show.choices(["all environments", *freshness.environment], [EVERYWHERE, *freshness.environment])
+    environment_picker = mo.ui.dropdown(choices, next(iter(choices)), label="Environment")
     environment_picker
     return (environment_picker,)
 
@@ -121,7 +123,7 @@ def _(period_picker):
 
 @app.cell
 def _(end, environment, start):
-    scope = show.Scope(environment, start, end)
+    scope = show.Scope(environment or "all environments", start, end)
     asked = {"environment": environment, "everywhere": EVERYWHERE, "start": start, "end": end}
     # Up to three days by the hour, longer ones by the day.
     unit = "hour" if (end - start).days < 3 else "day"

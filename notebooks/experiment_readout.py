@@ -48,9 +48,8 @@ def _(read):
 
 @app.cell
 def _(experiments):
-    experiment_picker = mo.ui.dropdown(
-        list(experiments.experiment_key), experiments.experiment_key[0], label="Experiment"
-    )
+    experiment_choices = show.choices(experiments.experiment_key, experiments.experiment_key)
+    experiment_picker = mo.ui.dropdown(experiment_choices, next(iter(experiment_choices)), label="Experiment")
     experiment_picker
     return (experiment_picker,)
 
@@ -91,9 +90,9 @@ def _(experiment, experiments):
         experiment=experiment,
     )
     show.Html(
-        f"{show.heading(experiment)}<p>Flag <b>{show.escape(declared.feature_name)}</b>, {show.escape(str(scope))}, "
-        f"control is <b>{show.escape(declared.control_variation)}</b>, {declared.status}; decided by the "
-        f"{declared.decision_method} method.</p>"
+        f"{show.heading(experiment)}<p>Flag <b>{show.escape(show.shortened(declared.feature_name, 200))}</b>, "
+        f"{show.escape(str(scope))}, control is <b>{show.escape(show.shortened(declared.control_variation))}</b>, "
+        f"{declared.status}; decided by the {show.escape(show.shortened(declared.decision_method))} method.</p>"
     )
     return declared, health, scope
 
@@ -279,7 +278,7 @@ def _(metric, scope, trend):
         trend,
         "lift",
         "variation",
-        title=f"Lift of {metric} by day, with the always-valid interval",
+        title=f"Lift of {show.shortened(metric)} by day, with the always-valid interval",
         heading="relative lift so far (%)",
         scope=scope,
         number_format="+.0%",

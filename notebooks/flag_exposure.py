@@ -44,9 +44,8 @@ def _(read):
 
 @app.cell
 def _(environments):
-    environment_picker = mo.ui.dropdown(
-        list(environments.environment), environments.environment[0], label="Environment"
-    )
+    choices = show.choices(environments.environment, environments.environment)
+    environment_picker = mo.ui.dropdown(choices, next(iter(choices)), label="Environment")
     environment_picker
     return (environment_picker,)
 
@@ -69,16 +68,10 @@ def _(environment):
         """,
         environment=environment,
     )
-    names = flags.name.map(show.labels(flags.name, 80)) + flags.name.duplicated(keep=False).map(
-        {True: " #", False: ""}
-    )
-    names = [
-        name + str(number) if name.endswith(" #") else name
-        for name, number in zip(names, flags.feature_id, strict=True)
-    ]
-    flag_picker = mo.ui.dropdown(
-        dict(zip(names, flags.feature_id.tolist(), strict=True)), names[0], label="Flag", searchable=True
-    )
+    alike = flags.name.duplicated(keep=False)
+    names = flags.name.where(~alike, flags.name + " #" + flags.feature_id.astype(str))
+    flag_choices = show.choices(names, flags.feature_id.tolist(), 80)
+    flag_picker = mo.ui.dropdown(flag_choices, next(iter(flag_choices)), label="Flag", searchable=True)
     flag_picker
     return flag_picker, flags
 

@@ -55,8 +55,9 @@ def _(read):
 
 @app.cell
 def _(environments):
+    environment_choices = show.choices(environments.environment, environments.environment)
     environment_picker = mo.ui.dropdown(
-        list(environments.environment), environments.environment[0], label="Environment"
+        environment_choices, next(iter(environment_choices)), label="Environment"
     )
     environment_picker
     return (environment_picker,)
@@ -89,11 +90,9 @@ def _(environment):
         .last()
         .sort_values(["kind", "members", "key"], ascending=[True, False, True], ignore_index=True)
     )
-    spelled = latest["kind"] + " " + latest["name"].map(show.labels(latest["name"], 60))
+    spelled = latest["kind"] + " " + latest["name"]
     spelled = spelled.where(~spelled.duplicated(keep=False), spelled + " (" + latest["key"] + ")")
-    choices = {
-        label: (kind, key) for label, kind, key in zip(spelled, latest["kind"], latest["key"], strict=True)
-    }
+    choices = show.choices(spelled, zip(latest["kind"], latest["key"], strict=True), 68)
     first, second = (list(choices) * 2)[:2]
     return choices, first, latest, second, sizes
 
@@ -276,10 +275,12 @@ def _(environment, key, kind):
 
 @app.cell
 def _(everything, kind, label, retention):
-    cells = retention.assign(
+    weeks = retention.start_period.drop_duplicates()[-26:]
+    latest_weeks = retention[retention.start_period.isin(weeks)]
+    cells = latest_weeks.assign(
         start=[
             f"{one.day} {one:%b %Y} ({count:,})"
-            for one, count in zip(retention.start_period, retention.identities, strict=True)
+            for one, count in zip(latest_weeks.start_period, latest_weeks.identities, strict=True)
         ]
     )
     retention_chart = (
@@ -288,7 +289,8 @@ def _(everything, kind, label, retention):
             "retention",
             "period_number",
             "start",
-            title=f"Who of {label} came back, by the week of their first evaluation",
+            title=f"Who of {label} came back, by the week of their first evaluation"
+            + ("" if retention.start_period.nunique() <= 26 else " (the last 26 weeks)"),
             headings=("weeks later (the last one is not over)", "week begun (identities)", "share (%)"),
             scope=everything,
         )

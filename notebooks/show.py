@@ -5,16 +5,20 @@ colour-blind; lines differ in dash and point as well. Every chart names what it 
 environment. A `frame` is a pandas DataFrame as `warehouse.ask` returns it; times are naive UTC.
 """
 
-import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from html import escape
-from itertools import count
 from math import ceil
 
 import altair
 import pandas
+
+from loader.text import printable, shortened
+
+# Years of days times eight colours are more than the 5,000 rows at which altair gives up; nothing here draws more.
+altair.data_transformers.disable_max_rows()
 
 WIDTH = 940  # pixels in all: fits a window of 1,200
 COLOURS = ("#002051", "#16396d", "#3d4e6e", "#5f636e", "#7f7c75", "#a19b78", "#c0b26f", "#e2cb5c")
@@ -22,6 +26,8 @@ DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4], [1, 3], [12, 3,
 MARGIN = 70  # of that, what an axis of numbers takes
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "stroke")
 GREY = "#5f636e"
+LISTED = 200  # rows of a table, after which nobody reads on
+COMPARED = 40  # lines of a chart of intervals
 FIRST = ("control", "off")
 NOTHING = "–"
 COUNTS = altair.Axis(format=",d", tickMinStep=1, labelOverlap=True, labelSeparation=6)
@@ -84,6 +90,8 @@ def number(value: float | None) -> str:
     """1234567 → `1,234,567`; 0.1234 → `0.123`; null → `–`."""
     if pandas.isna(value):
         return NOTHING
+    if abs(value) >= 1e15:
+        return f"{value:.3g}"
     if float(value).is_integer():
         return f"{value:,.0f}"
     if 0 < value < 0.001:
@@ -140,31 +148,23 @@ def period(start: date, end: date) -> str:
     return f"{day(start)} – {day(end)}"  # from … to
 
 
-def shortened(text: str, most: int = 40) -> str:
-    """Text on one line, at most `most` Latin letters wide, the middle left out: `a very lo…ag name`."""
-    text = " ".join(text.split()) or "(empty text)"
-    if _wide(text) <= most:
-        return text
-    head, tail = text, text[1:]
-    while _wide(head) > (most - 1) * 2 // 3:
-        head = head[:-1]
-    while _wide(tail) > (most - 1) // 3:
-        tail = tail[1:]
-    return f"{head}…{tail}"
-
-
-def _wide(text: str) -> int:
-    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
+def choices(texts: Iterable[str], values: Iterable[object], most: int = 40) -> dict[str, object]:
+    """Map a label of its own for each text to its value: shortened, and numbered where two would look alike."""
+    chosen: dict[str, object] = {}
+    alike: Counter[str] = Counter()
+    for text, value in zip(texts, values, strict=True):
+        name = label = shortened(text, most)
+        while name in chosen:
+            alike[label] += 1
+            name = f"{label} ({alike[label] + 1})"
+        chosen[name] = value
+    return chosen
 
 
 def labels(texts: Iterable[str], most: int = 40) -> dict[str, str]:
-    """Map each text to a label of its own: shortened, and numbered where two would look alike."""
-    found: dict[str, str] = {}
-    for text in dict.fromkeys(texts):
-        label = shortened(text, most)
-        names = (label if place == 1 else f"{label} ({place})" for place in count(1))
-        found[text] = next(name for name in names if name not in found.values())
-    return found
+    """Map each text to a label of its own, as in `choices`."""
+    texts = list(dict.fromkeys(texts))
+    return {text: label for label, text in choices(texts, texts, most).items()}
 
 
 def stacked(*frames: pandas.DataFrame) -> pandas.DataFrame:
@@ -182,12 +182,12 @@ def in_order(variations: Iterable[str]) -> list[str]:
 
 def note(text: str) -> Html:
     """What is missing, and what to do about it, in a sentence."""
-    return Html(f'<p class="missing">{escape(text)}</p>')
+    return Html(f'<p class="missing">{escape(printable(text))}</p>')
 
 
 def heading(text: str) -> str:
     """The HTML of a heading; the text may be anything that somebody calls a flag."""
-    return f'<h2 class="head">{escape(text)}</h2>'
+    return f'<h2 class="head">{escape(shortened(text, 200))}</h2>'
 
 
 def table(
@@ -199,10 +199,12 @@ def table(
 ) -> Html:
     """A table of the columns named in `headings`, or the sentence `otherwise` where there are no rows.
 
-    `formats`: for a column, the function that writes its values where its type does not tell.
+    `formats`: for a column, the function that writes its values where its type does not tell. Of a long frame the
+    first rows are listed, and the title says how many there are.
     """
     if frame.empty:
         return Html(f'<p class="missing"><b>{escape(title)}.</b> {escape(otherwise)}</p>')
+    frame, title = _first(frame, LISTED, title)
     formats = {name: _format(frame[name]) for name in headings} | dict(formats or {})
     classes = {name: f' class="{_kind(frame[name])}"' for name in headings}
     head = "".join(f"<th{classes[name]}>{escape(text)}</th>" for name, text in headings.items())
@@ -212,6 +214,14 @@ def table(
     )
     body = "".join(f"<tr>{cells}</tr>" for cells in rows)
     return Html(f'<table class="answer"><caption>{escape(title)}</caption><tr>{head}</tr>{body}</table>')
+
+
+def _first(frame: pandas.DataFrame, most: int, title: str) -> tuple[pandas.DataFrame, str]:
+    return (
+        (frame, title)
+        if len(frame) <= most
+        else (frame[:most], f"{title} (the first {most} of {len(frame):,})")
+    )
 
 
 def _kind(column: pandas.Series) -> str:
@@ -261,6 +271,7 @@ def by_time(
     if frame.empty:
         return _nothing(title, scope)
     frame, scale = _coloured(frame, colour, values, order)
+    frame = frame.groupby([time, colour, f"{colour}_place"], as_index=False)[values].sum()
     axis = altair.Axis(format="%") if as_shares else COUNTS
     chart = altair.Chart(_in_utc(frame, time)).mark_bar(stroke="white", strokeWidth=0.5)
     return _finished(
@@ -295,11 +306,16 @@ def lines(
     """Lines along time, apart by colour, dash and point.
 
     `band`: the columns with the ends of an interval; each line then has a panel of its own.
-    `limits`: draw no further down and up than this.
+    `limits`: draw no further down and up than this. Of more than 8 lines those with most points are drawn, and
+    the title says of how many.
     """
     frame = frame.dropna(subset=[values])
     if frame.empty:
         return _nothing(title, scope)
+    found = frame[colour].nunique()
+    if found > len(COLOURS):
+        order = _most(frame, colour, None, len(COLOURS))
+        frame, title = frame[frame[colour].isin(order)], f"{title} ({len(COLOURS)} of {found:,})"
     frame, scale = _coloured(frame, colour, None, order)
     names = scale.domain
     heading_of_colours = colour.replace("_", " ") if band is None else None
@@ -407,6 +423,11 @@ def intervals(
     frame = frame.dropna(subset=["low", "high"])
     if frame.empty:
         return _nothing(title, scope)
+    names = list(dict.fromkeys(frame[name]))
+    if len(names) > COMPARED:
+        title = f"{title} (the first {COMPARED} of {len(names):,})"
+        frame = frame[frame[name].isin(names[:COMPARED])]
+    frame = frame.assign(**{name: frame[name].map(labels(frame[name], 60))})
     frame, scale = _coloured(frame, method, None, ())
     base = altair.Chart(frame).encode(
         y=altair.Y(f"{name}:N", title=None, sort=None),
@@ -445,8 +466,9 @@ def _coloured(
     if len(names) > len(COLOURS):
         names = _most(frame, column, weights, len(COLOURS) - 1)
     short = labels(names)
-    shown = frame[column].map(lambda name: short.get(name, "others"))
-    domain = [*short.values(), *(["others"] if (shown == "others").any() else [])]
+    others = next(name for name in ("others", "all others", "all the others") if name not in short.values())
+    shown = frame[column].map(lambda name: short.get(name, others))
+    domain = [*short.values(), *([others] if (shown == others).any() else [])]
     place = {name: at for at, name in enumerate(domain)}
     frame = frame.assign(**{column: shown, f"{column}_place": shown.map(place)})
     return frame, _scale(domain, colours(len(domain)))

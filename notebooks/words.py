@@ -2,7 +2,7 @@
 
 import pandas
 
-from notebooks.show import Scope, number, percent, round_percent
+from notebooks.show import Scope, number, percent, round_percent, shortened
 
 
 def read_out(
@@ -17,7 +17,8 @@ def read_out(
     counted = results.drop_duplicates("variation").identities.sum()
     arms = results.variation.nunique()
     sentences = [
-        f"The experiment {declared.experiment_key} compared {arms} variations of {declared.feature_name} among {people}: "
+        f"The experiment {shortened(declared.experiment_key)} compared {arms} variations of "
+        f"{shortened(declared.feature_name, 60)} among {people}: "
         f"{number(counted)} identities ({scope}; {declared.status})."
     ]
     rest = results[results.verdict != "control"]
@@ -29,15 +30,16 @@ def read_out(
 
 
 def _result(row: tuple, declared: pandas.Series) -> str:
+    variation, metric = shortened(row.variation), shortened(row.metric_key)
     said = {
-        "winning": f"{row.variation} is winning on {row.metric_key}",
-        "losing": f"{row.variation} is losing on {row.metric_key}",
-        "inconclusive": f"{row.variation} has not been shown to differ on {row.metric_key}",
-    }.get(row.verdict, f"{row.variation} needs more data on {row.metric_key}")
+        "winning": f"{variation} is winning on {metric}",
+        "losing": f"{variation} is losing on {metric}",
+        "inconclusive": f"{variation} has not been shown to differ on {metric}",
+    }.get(row.verdict, f"{variation} needs more data on {metric}")
     if pandas.isna(row.lift):
         return f"{said}."
     return (
-        f"{said}: {percent(row.lift, signed=True)} against {declared.control_variation} "
+        f"{said}: {percent(row.lift, signed=True)} against {shortened(declared.control_variation)} "
         f"({round_percent(1 - declared.alpha)} interval {percent(row.low, signed=True)} to {percent(row.high, signed=True)}; "
         f"mean {number(row.mean)} against {number(row.control_mean)}; chance to win {percent(row.chance_to_win)})."
     )
@@ -55,7 +57,7 @@ def _guardrails(guardrails: pandas.DataFrame) -> str:
             else "No guardrail was shown to be harmed."
         )
     named = (
-        f"{row.metric_key} by {row.variation} ({percent(row.lift, signed=True)})"
+        f"{shortened(row.metric_key)} by {shortened(row.variation)} ({percent(row.lift, signed=True)})"
         for row in harmed.itertuples()
     )
     return f"Guardrails harmed: {', '.join(named)}."

@@ -241,6 +241,6 @@ def test_package__in_a_host_project__reads_its_landing_and_follows_its_schemas(h
 
 
 def test_seeds__shipped__are_declarations_that_say_nothing_yet():
-    for name in ("test_identities", "identity_map"):
+    for name in ("test_identities", "identity_map", "variants"):
         with (PROJECT / "seeds" / f"{name}.csv").open() as file:
             assert len(list(csv.reader(file))) == 1

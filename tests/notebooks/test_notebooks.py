@@ -243,6 +243,75 @@ def test_notebooks__a_flag_name_of_200_letters__is_shown_and_breaks_nothing(name
         assert show.escape(show.shortened(NAME_OF_200, 60))[:20] in page
 
 
+HOSTILE = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(1)>\x1b[2J\x00\u202e**b** [a](javascript:b)"
+)
+OF_THE_BUTTON = "feature_name = 'checkout_button' and variation = 'variant_b'"
+TEXTS = {
+    ("dim_flags", "true"): ("name", "current_default"),
+    ("dim_cohorts", "true"): ("name",),
+    ("dim_experiments", "true"): ("feature_name", "control_variation", "experiment_key"),
+    ("fct_flag_exposures_daily", OF_THE_BUTTON): ("variation",),
+    ("fct_flag_exposures", OF_THE_BUTTON): ("variation",),
+    ("fct_flag_assignments", OF_THE_BUTTON): ("variation",),
+    ("fct_flag_changes", "feature_name = 'checkout_button'"): ("changed_by",),
+    ("fct_segment_sizes_daily", "true"): ("segment_name",),
+    ("fct_segment_rule_drift", "true"): ("segment_name",),
+    ("fct_cohort_flag_exposures", "feature_name = 'checkout_button'"): ("feature_name", "variation"),
+    ("fct_experiment_results", "true"): ("variation", "metric_key", "experiment_key"),
+    ("fct_experiment_results_daily", "true"): ("variation", "metric_key", "experiment_key"),
+    ("fct_experiment_power", "true"): ("variation", "metric_key", "experiment_key"),
+    ("fct_experiment_health", "true"): ("message", "experiment_key"),
+}
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS)
+def test_notebooks__texts_that_attack_a_page__are_shown_and_do_nothing(name, altered):
+    """Names and values of 20,000 letters with markup, escapes, NUL and marks of direction, in every mart that is shown."""
+    changes = [
+        f"update marts.{table} set {column} = {column} || $hostile || repeat('x', 20000) || {column} where {rows}"
+        for (table, rows), columns in TEXTS.items()
+        for column in columns
+    ]
+    quarantined = (
+        "insert into marts.quarantined_deliveries by name select $hostile as delivery_id, 'example' as environment, "
+        "$hostile as reason, $hostile as body_excerpt, timestamp '2026-09-03' as received_at"
+    )
+    environments = [
+        f"update marts.{table} set environment = environment || $hostile"
+        for table in ("fct_deliveries_hourly", "dim_identities")
+    ]
+    altered(*changes, quarantined, *environments, hostile=HOSTILE)
+    page = report.page(name)
+    assert "alert(1)" in page, "the text is shown"
+    assert not [
+        part
+        for part in ("<script", "<img", "\x1b", "\x00", "\u202e", "<b>b</b>", 'href="javascript')
+        if part in page
+    ]
+    assert len(page) < 3_000_000
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS)
+def test_report__ten_years__is_drawn(name, altered):
+    altered(
+        *(
+            f"insert into marts.{table} select t.* replace ({column} - n * interval 27 days as {column}) "
+            f"from marts.{table} as t, range(1, 136) as past (n)"
+            for table, column in (
+                ("fct_flag_exposures_daily", "day"),
+                ("fct_segment_sizes_daily", "day"),
+                ("fct_cohort_sizes_daily", "day"),
+                ("fct_experiment_results_daily", "day"),
+                ("fct_deliveries_hourly", "hour"),
+            )
+        ),
+        "insert into marts.fct_cohort_retention select t.* replace (start_period - n * interval 28 days as start_period) "
+        "from marts.fct_cohort_retention as t, range(1, 136) as past (n)",
+    )
+    assert report.page(name).count("<svg") >= 2
+
+
 def test_flag_exposure__one_variation_on_one_day__is_drawn(altered):
     altered(
         "delete from marts.fct_flag_exposures_daily where day <> '2026-09-05' or variation <> 'control' "

@@ -5,9 +5,14 @@ To write them anew: REWRITE_RECIPES=1 .venv/bin/python -m pytest tests/notebooks
 
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import duckdb
 import pytest
+
+from loader import publish, settings
 
 from .conftest import RECIPES
 
@@ -19,9 +24,21 @@ RECIPE = re.compile(
 FOUND = [match.groupdict() for match in RECIPE.finditer(RECIPES.read_text(encoding="utf-8"))]
 
 
+SHELL = re.search(r"```sh\n(.*?)```", RECIPES.read_text(encoding="utf-8"), re.S)[1]
+JUPYTER = re.search(r"\*\*Jupyter\*\*: `(.*?)`", RECIPES.read_text(encoding="utf-8"))[1]
+
+
 @pytest.fixture(scope="module")
-def connection(month):
-    with duckdb.connect(str(month / "warehouse.duckdb"), read_only=True) as connection:
+def published(month) -> Path:
+    """The published copy of the example month: what the page tells people to open."""
+    publish.publish_alone(settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(month)}))
+    yield month / "published.duckdb"
+    (month / "published.duckdb").unlink()
+
+
+@pytest.fixture(scope="module")
+def connection(published):
+    with duckdb.connect(str(published), read_only=True) as connection:
         if os.environ.get("REWRITE_RECIPES"):
             rewrite(connection)
         yield connection
@@ -57,6 +74,17 @@ def rewrite(connection: duckdb.DuckDBPyConnection) -> None:
     FOUND[:] = [match.groupdict() for match in RECIPE.finditer(RECIPES.read_text(encoding="utf-8"))]
 
 
+def in_shell(command: str, published: Path) -> str:
+    """What a command of the page prints, asked of the published copy of the example month."""
+    assert "data/demo/published.duckdb" in command and ".venv/bin/python " in command
+    command = command.replace("data/demo/published.duckdb", str(published)).replace(
+        ".venv/bin/python", sys.executable
+    )
+    done = subprocess.run(["sh", "-c", command], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_recipes__the_page__has_twenty_questions_in_order():
     assert [int(recipe["number"]) for recipe in FOUND] == list(range(1, 21))
     assert RECIPES.read_text(encoding="utf-8").count("```sql") == 20
@@ -68,3 +96,23 @@ def test_recipes__asked_of_the_example_month__answer_what_the_page_says(connecti
     answer = printed(connection, recipe["sql"])
     assert answer.count("\n") > 2, "a question without an answer teaches nothing"
     assert answer == recipe["answer"], recipe["question"]
+
+
+def test_recipes__the_command_as_it_stands__prints_the_flags(published):
+    assert "checkout_button" in in_shell(SHELL, published)
+
+
+@pytest.mark.parametrize("number", range(1, 21))
+def test_recipes__each_from_a_shell__is_answered(published, number):
+    """With quotes of both kinds, as `"left"` and `'example'`, unchanged."""
+    recipe = FOUND[number - 1]
+    shown = in_shell(SHELL.replace("from marts.dim_flags\n", recipe["sql"]), published)
+    names, _, first, *_ = recipe["answer"].split("\n")
+    assert first.split()[0].lower() in shown.lower()
+    assert all(name[:4] in shown for name in names.split())
+
+
+def test_recipes__the_line_for_jupyter__gives_a_frame(published):
+    line = JUPYTER.replace("data/published.duckdb", str(published))
+    frame = eval(line, {"duckdb": duckdb})  # noqa: S307 -- a line of our own page
+    assert "checkout_button" in set(frame.name)

@@ -39,12 +39,26 @@ def test_formats__a_value__is_written_as_people_write_it(written, text):
 
 
 def test_shortened__wide_letters__count_twice():
-    assert show._wide(show.shortened("旗" * 200, 40)) <= 40
+    assert len(show.shortened("旗" * 200, 40)) <= 20
 
 
 def test_labels__texts_that_look_alike_when_shortened__stay_apart():
     texts = ["x" * 50 + middle + "y" * 50 for middle in "abc"]
     assert len(set(show.labels(texts).values())) == 3
+
+
+def test_labels__20_000_texts_that_look_alike__each_has_its_own():
+    texts = [f"{'x' * 600}{number}{'y' * 600}" for number in range(20_000)]
+    assert len(set(show.labels(texts).values())) == 20_000
+
+
+def test_choices__a_text_that_looks_like_a_numbered_one__can_still_be_chosen():
+    assert show.choices(["x", "x (2)", "x", "x"], [1, 2, 3, 4]) == {
+        "x": 1,
+        "x (2)": 2,
+        "x (3)": 3,
+        "x (4)": 4,
+    }
 
 
 def luminance(colour: str, kind: list[list[float]] | None = None) -> list[float]:
@@ -94,6 +108,11 @@ def test_table__no_rows__says_so_in_the_sentence_it_was_given():
     assert "Nobody." in show.table(pandas.DataFrame({"a": []}), "Who", {"a": "A"}, otherwise="Nobody.").html
 
 
+def test_table__more_rows_than_anybody_reads__lists_the_first_and_says_of_how_many():
+    html = show.table(pandas.DataFrame({"a": range(5_000)}), "Numbers", {"a": "A"}).html
+    assert html.count("<tr>") == 1 + show.LISTED and "(the first 200 of 5,000)" in html
+
+
 CHARTS = {
     "by_time": lambda frame: show.by_time(frame, "n", "kind", title="T", heading="n a day", scope=SCOPE),
     "lines": lambda frame: show.lines(frame, "n", "kind", title="T", heading="n a day", scope=SCOPE),
@@ -135,3 +154,47 @@ def test_by_time__any_period__marks_days_within_it_and_no_more_than_fit(days, ti
     values = pandas.to_datetime(chart["encoding"]["x"]["axis"]["values"], unit="ms")
     assert len(values) == ticks
     assert values.min().date() == scope.start and values.max().date() <= scope.end
+
+
+DAYS = pandas.date_range("2016-09-01", "2026-09-01", freq="D")
+TEN_YEARS = show.Scope("production", DAYS[0].date(), DAYS[-1].date())
+
+
+@pytest.mark.parametrize("chart", [show.by_time, show.lines])
+def test_charts__ten_years_of_days__are_drawn(chart):
+    frame = pandas.DataFrame([(day, kind, 1) for day in DAYS for kind in "abc"], columns=["day", "kind", "n"])
+    spec = chart(frame, "n", "kind", title="T", heading="n", scope=TEN_YEARS).to_dict()
+    assert sum(map(len, spec["datasets"].values())) == len(frame) > 5_000
+
+
+def many(names: int) -> pandas.DataFrame:
+    return pandas.DataFrame({"day": ["2026-09-01"] * names, "kind": [f"v{n}" for n in range(names)], "n": 1})
+
+
+def test_by_time__thousands_of_variations__are_added_up_to_eight():
+    spec = show.by_time(many(6_000), "n", "kind", title="T", heading="n", scope=SCOPE).to_dict()
+    (rows,) = spec["datasets"].values()
+    assert len(rows) == 8 and sum(row["n"] for row in rows) == 6_000
+
+
+def test_by_time__a_variation_called_others__is_not_mixed_with_the_rest():
+    frame = pandas.concat([many(20), many(1).assign(kind="others", n=100)])
+    spec = show.by_time(frame, "n", "kind", title="T", heading="n", scope=SCOPE).to_dict()
+    (rows,) = spec["datasets"].values()
+    assert {row["kind"]: row["n"] for row in rows if "others" in row["kind"]} == {
+        "others": 100,
+        "all others": 14,
+    }
+
+
+def test_lines__more_than_eight__says_so_and_joins_no_two_into_one():
+    spec = show.lines(many(12), "n", "kind", title="T", heading="n", scope=SCOPE).to_dict()
+    (rows,) = spec["datasets"].values()
+    assert spec["title"]["text"] == "T (8 of 12)" and len({row["kind"] for row in rows}) == len(rows) == 8
+
+
+def test_intervals__thousands_of_comparisons__draws_the_first_and_says_of_how_many():
+    frame = many(3_000).assign(low=0.0, lift=0.1, high=0.2)
+    spec = show.intervals(frame, "kind", "day", title="T", heading="n", scope=SCOPE).to_dict()
+    assert spec["title"]["text"] == "T (the first 40 of 3,000)"
+    assert sum(map(len, spec["datasets"].values())) == 40 + 1  # and the line at 0

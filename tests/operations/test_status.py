@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import duckdb
 import pytest
 
-from loader import lock, status
+from loader import lock, show, status
+from loader.doctor import Finding
 from tests.loader.server import COMMAND
 from tests.operations.conftest import bodies, invoke, receive
 
@@ -105,3 +106,40 @@ def test_status__an_experiment_alarms__only_running_ones_are_shown(warehouse, en
         {"experiment": "a", "check": "srm", "status": "alarm", "message": "uneven"}
     ]
     assert "uneven" in invoke(environ, "status").output
+
+
+def test_status__texts_that_attack_a_terminal__are_shown_and_do_nothing(capsys):
+    """Given an error, a reason and an environment with terminal escapes and rich markup; then they are text."""
+    hostile = "\x1b]0;owned\x07\x1b[2J[red]x[/]\u202e\x00"
+    at = datetime.now(UTC).isoformat()
+    show.show_status(
+        {
+            "at": at,
+            "refresh": {"result": "failure", "started_at": at, "error": f"first\nthen {hostile}"},
+            "inbox": {"depth": 0, "oldest_age_seconds": None, "unreadable_files": [hostile]},
+            "environments": {
+                f"{hostile}\nok": {
+                    "last_received_at": None,
+                    "last_landed_at": None,
+                    "waiting": 0,
+                    "landed": 0,
+                }
+            },
+            "marts": {},
+            "quarantined": [
+                {
+                    "environment": "e",
+                    "reason": hostile + "y" * 100_000,
+                    "deliveries": 1,
+                    "last_received_at": at,
+                }
+            ],
+            "alarms": [{"experiment": hostile, "check": "c", "status": "s", "message": hostile}],
+            "disk": {"inbox": 0, "warehouse": 0, "published": 0, "free": 0},
+            "published_at": None,
+        }
+    )
+    show.show_findings([Finding("fail", "refresh", hostile)])
+    shown = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e", "\x00"} & set(shown)
+    assert "[red]x[/]" in shown and "first\n" in shown and len(shown) < 20_000

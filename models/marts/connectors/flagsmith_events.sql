@@ -1,12 +1,111 @@
 {{ config(materialized='view') }}
 
+{%- set keys_by_environment = [] -%}
+{%- for environment, its in (var('flagsmith_environments', {}) or {}).items() if its.get('key') is not none -%}
+    {%- do keys_by_environment.append(
+        'when ' ~ text_literal(environment | string) ~ ' then ' ~ text_literal(its['key'] | string)
+    ) -%}
+{%- endfor %}
+
+with declared_reasons as (
+
+    select distinct
+        flags.environment,
+        flags.feature_id,
+        experiments.assignment_reason
+    from {{ ref('int_declared_experiments') }} as experiments
+    inner join {{ ref('dim_flags') }} as flags
+        on experiments.environment = flags.environment and experiments.feature_name = flags.name
+    where experiments.problem is null
+
+),
+
+splits as (
+
+    -- Where nobody declared an experiment: where chance gave different people different variations. In a rollout this is
+    -- the segment override, not the default around it, which gives everybody control.
+    select
+        environment,
+        feature_id,
+        assignment_reason
+    from {{ ref('fct_flag_assignments') }}
+    where enabled and is_multivariate and assignment_reason <> 'identity_override'
+    group by environment, feature_id, assignment_reason
+    having count(distinct variation) > 1
+
+),
+
+experiment_reasons as (
+
+    select environment, feature_id, assignment_reason from declared_reasons
+    union all
+    select splits.environment, splits.feature_id, splits.assignment_reason
+    from splits
+    where not exists (
+        select 1
+        from declared_reasons as declared
+        where declared.environment = splits.environment and declared.feature_id = splits.feature_id
+    )
+
+),
+
+exposures as (
+
+    select
+        assignments.environment,
+        assignments.identity,
+        assignments.feature_id,
+        assignments.feature_name,
+        assignments.assignment_reason,
+        assignments.change_reason,
+        assignments.valid_from,
+        case
+            when assignments.is_multivariate and assignments.variation = 'control' then 'control'
+            else coalesce(variants.variant_key, assignments.variation)
+        end as variant
+    from {{ ref('fct_flag_assignments') }} as assignments
+    left join experiment_reasons as reasons
+        on
+            assignments.environment = reasons.environment
+            and assignments.feature_id = reasons.feature_id
+            and assignments.assignment_reason = reasons.assignment_reason
+    left join {{ ref('int_declared_variants') }} as variants
+        on assignments.feature_name = variants.feature_name and assignments.variation = variants.variation
+    where
+        assignments.enabled
+        and (
+            (assignments.is_multivariate and reasons.feature_id is not null)
+            {%- if var('flagsmith_events_of_standard_flags', false) %}
+            or not assignments.is_multivariate
+            {%- endif %}
+        )
+
+),
+
+preceded_exposures as (
+
+    select
+        *,
+        lag(variant) over (partition by environment, identity, feature_id order by valid_from) as variant_before
+    from exposures
+
+),
+
+changes as (
+
+    -- Somebody who had the same variant before and after the flag was off was exposed to one variant, once.
+    select *
+    from preceded_exposures
+    where variant_before is null or variant <> variant_before
+
+),
+
 -- The traits as they were when the exposure began: once for all flags that an identity was given at that moment. Flag by
 -- flag, 1.5 million assignments took four minutes, and more memory than publishing may take.
-with moments as (
+moments as (
 
     select distinct environment, identity, valid_from
-    from {{ ref('fct_flag_assignments') }}
-    where enabled
+    from changes
 
 ),
 
@@ -29,22 +128,25 @@ traits as (
 )
 
 select
-    assignments.environment as environment_key,
+    {% if keys_by_environment -%}
+    case changes.environment {{ keys_by_environment | join(' ') }} else changes.environment end as environment_key,
+    {%- else -%}
+    changes.environment as environment_key,
+    {%- endif %}
     '$flag_exposure' as event,
-    assignments.feature_name,
-    assignments.valid_from as timestamp,
-    assignments.valid_from as collected_at,
-    coalesce(identity_map.user_id, assignments.identity) as identifier,
-    assignments.variation as value,
+    changes.feature_name,
+    {{ zoned_timestamp('changes.valid_from') }} as timestamp,
+    {{ zoned_timestamp('changes.valid_from') }} as collected_at,
+    coalesce(users.user_id, changes.identity) as identifier,
+    changes.variant as value,
     coalesce(traits.traits, '{}') as traits,
-    '{"assignment_reason": "' || assignments.assignment_reason || '", "change_reason": "' || assignments.change_reason || '"}' as metadata,
+    '{"assignment_reason": "' || changes.assignment_reason || '", "change_reason": "' || changes.change_reason || '"}' as metadata,
     'flagsmith-warehouse' as sdk_language,
     cast(null as varchar) as sdk_version
-from {{ ref('fct_flag_assignments') }} as assignments
+from changes
 left join traits
     on
-        assignments.environment = traits.environment
-        and assignments.identity = traits.identity
-        and assignments.valid_from = traits.valid_from
-left join {{ ref('int_declared_identity_map') }} as identity_map on assignments.identity = identity_map.identity
-where assignments.enabled
+        changes.environment = traits.environment
+        and changes.identity = traits.identity
+        and changes.valid_from = traits.valid_from
+left join {{ ref('int_declared_identity_map') }} as users on changes.identity = users.identity
