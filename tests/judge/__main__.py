@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from .expected import Difference
+from .histories import ODDITIES
 from .runs import Verdict, judge
 
 
@@ -17,16 +18,20 @@ def main() -> None:
     )
     parser.add_argument("--parts", type=int, default=3)
     parser.add_argument("--deliveries", type=int, default=300, help="of a seed, about")
+    parser.add_argument("--without", default="", help=f"oddities to leave out: {', '.join(ODDITIES)}")
     parser.add_argument("--plain", action="store_true", help="no odd builds between the parts")
     parser.add_argument("--examples", type=int, default=1, help="of each kind of difference")
     parser.add_argument("--directory", type=Path, help="keep the warehouses here")
     options = parser.parse_args()
     seeds = _seeds(options.seeds)
+    without = frozenset(filter(None, options.without.split(",")))
+    if unknown := without - ODDITIES.keys():
+        parser.error(f"no such oddity: {', '.join(unknown)}")
     directory = options.directory or Path(tempfile.mkdtemp(prefix="judge"))
     kinds: Counter = Counter()
     for first in range(0, len(seeds), options.together):
         several = seeds[first : first + options.together]
-        verdict = judge(directory, several, options.parts, options.deliveries, not options.plain)
+        verdict = judge(directory, several, options.parts, options.deliveries, not options.plain, without)
         print(f"== seeds {','.join(map(str, several))}: {' · '.join(verdict.steps)}", flush=True)
         kinds += show(verdict, options.examples)
     print("== all kinds")
@@ -51,7 +56,7 @@ def show(verdict: Verdict, examples: int) -> Counter:
             by_kind.setdefault((difference.mart, difference.kind), []).append(difference)
         for (mart, kind), several in by_kind.items():
             kinds[f"{where}: {mart} · {kind}"] += len(several)
-            print(f"  {where} {len(several)}×", *several[:examples], sep="\n      ")
+            print(f"  {where} {len(several)} times", *several[:examples], sep="\n      ")
     return kinds
 
 

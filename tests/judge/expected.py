@@ -51,7 +51,10 @@ def same(expected: Any, got: Any) -> bool:
     if isinstance(expected, set):
         return isinstance(got, list) and len(got) == len(set(got)) and set(got) == expected
     if isinstance(expected, dict):
-        got = json.loads(got) if isinstance(got, str) else got
+        try:
+            got = json.loads(got) if isinstance(got, str) else got
+        except ValueError:
+            return False
         return isinstance(got, dict) and got.keys() == expected.keys() and all(
             same(expected[k], got[k]) and isinstance(expected[k], bool) == isinstance(got[k], bool) for k in got
         )  # fmt: skip

@@ -141,15 +141,12 @@ def results(
                     groups[row["variation"], "activated"].append(pair)
             for (variation, population), pairs in groups.items():
                 total, divisor = sum(o for o, _ in pairs), sum(d for _, d in pairs)
-                if metric.aggregation == "ratio":
-                    mean = total / divisor if divisor else None
-                else:
-                    mean = total / len(pairs)
+                count = divisor if metric.aggregation == "ratio" else len(pairs)
                 rows.append({
                     "experiment_key": experiment.key, "metric_key": metric.key, "variation": variation,
                     "population": population, "identities": len(pairs),
                     "outcome_sum": float(total), "outcome_sum_squares": float(sum(o * o for o, _ in pairs)),
-                    "denominator_sum": float(divisor), "mean": mean,
+                    "denominator_sum": float(divisor), "mean": total / count if count else None,
                 })  # fmt: skip
     return rows
 

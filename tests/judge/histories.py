@@ -19,7 +19,7 @@ NAMES = [
         "ann ",
         "zoë",
         "Ünïcode ☃",
-        "𝔘ser 🦊",
+        "Füser 🦊 𝄞",
         'o\'brien "x"',
         "a\\b",
         "tab\there",
@@ -27,6 +27,17 @@ NAMES = [
     ),
     *("null", "0", "true", "日本語", "e\u0301", "é", "tester", "%", "x" * 300),
 ]
+# What a history can do without, to see what else differs: an oddity each.
+ODDITIES = {
+    "types": "elements of the wrong type, NaN, events without data",
+    "ties": "deliveries of one identity in the same microsecond",
+    "absence": "flags that some bodies lack",
+    "offsets": "times of change with an offset",
+    "overrides": "identity overrides of multivariate flags with a null percentage",
+    "future": "outcomes dated beyond the last delivery",
+    "off": "flags that are not enabled",
+    "renames": "features with another name",
+}
 VALUES = [None, "", "0", "blue", "ü", 0, 1, 42, True, False, "true", "null", '{"a": 1}', "x" * 50]
 
 
@@ -66,6 +77,7 @@ class Environment:
     people: list[Person]
     hides_disabled: bool
     is_old_server: bool
+    without: frozenset = frozenset()
 
 
 @dataclass
@@ -82,12 +94,14 @@ class World:
         return [row for part in self.parts for row in part]
 
 
-def world(seed: int, parts: int = 3, deliveries: int = 300, suffix: str = "") -> World:
+def world(
+    seed: int, parts: int = 3, deliveries: int = 300, suffix: str = "", without: frozenset = frozenset()
+) -> World:
     """Make the history of a seed. `suffix` keeps its environments apart from those of others in one warehouse."""
     rng = Random(seed)
     span = timedelta(hours=rng.choice([3, 60, 24 * 20, 24 * 75]))
     environments = [
-        _environment(rng, name + suffix) for name in ("one", "two", "three")[: rng.choice([2, 3])]
+        _environment(rng, name + suffix, without) for name in ("one", "two", "three")[: rng.choice([2, 3])]
     ]
     instants = sorted(START + span * rng.random() for _ in range(deliveries))
     told: list[tuple[datetime, str, str | bytes]] = []
@@ -97,7 +111,7 @@ def world(seed: int, parts: int = 3, deliveries: int = 300, suffix: str = "") ->
         for _ in range(rng.choice([0, 0, 0, 1, 2])):
             _change(rng, environment)
         person = rng.choice(environment.people)
-        if rng.random() < 0.08:
+        if rng.random() < 0.08 and "ties" not in without:
             at = last_of.get(
                 environment.name, at
             )  # a tie, or one that comes earlier than what was told before
@@ -110,9 +124,13 @@ def world(seed: int, parts: int = 3, deliveries: int = 300, suffix: str = "") ->
         else:
             body = json.dumps(_evaluation(rng, environment, person), sort_keys=True)
         told.append((at, environment.name, body))
-        if rng.random() < 0.06:  # the same body in the same microsecond, or a moment later
+        if (
+            rng.random() < 0.06 and "ties" not in without
+        ):  # the same body in the same microsecond, or a moment later
             told.append((at + timedelta(microseconds=rng.choice([0, 1])), environment.name, body))
-        if rng.random() < 0.10:  # the same person in the same microsecond, otherwise
+        if (
+            rng.random() < 0.10 and "ties" not in without
+        ):  # the same person in the same microsecond, otherwise
             _change(rng, environment, person)
             told.append(
                 (at, environment.name, json.dumps(_evaluation(rng, environment, person), sort_keys=True))
@@ -121,12 +139,12 @@ def world(seed: int, parts: int = 3, deliveries: int = 300, suffix: str = "") ->
     return World(
         _landing(rng, told, parts, end),
         [e for environment in environments for e in _experiments(rng, environment, span)],
-        _outcomes(rng, environments, span),
+        _outcomes(rng, environments, min(span, end - START) if "future" in without else span, without),
         {(None, "tester"), (environments[0].name, "null")},
     )
 
 
-def _environment(rng: Random, name: str) -> Environment:
+def _environment(rng: Random, name: str, without: frozenset) -> Environment:
     features = []
     for feature_id in range(1, rng.choice([5, 7, 9])):
         is_multivariate = feature_id <= 3
@@ -149,7 +167,17 @@ def _environment(rng: Random, name: str) -> Environment:
     for person in people:
         for _ in range(rng.randint(0, 4)):
             _change_person(rng, person, segments)
-    return Environment(name, features, segments, people, rng.random() < 0.3, rng.random() < 0.2)
+    environment = Environment(
+        name, features, segments, people, rng.random() < 0.3, rng.random() < 0.2, without
+    )
+    if "absence" in without:
+        environment.hides_disabled = False
+        for feature in features:
+            feature.is_server_side = False
+    if "off" in without:
+        for feature in features:
+            feature.enabled = True
+    return environment
 
 
 def _change(rng: Random, environment: Environment, person: Person | None = None) -> None:
@@ -159,20 +187,20 @@ def _change(rng: Random, environment: Environment, person: Person | None = None)
     if dice < 4:
         _change_person(rng, person, environment.segments)
     elif dice < 6:
-        feature.enabled = not feature.enabled
+        feature.enabled = not feature.enabled or "off" in environment.without
     elif dice == 6:
         weights = rng.choice([[30.0, 20.0, 10.0], [10.0, 50.0, 40.0], [0.0, 50.0, 50.0], [33.3, 33.3, 0.0]])
         feature.options = [(value, w) for (value, _), w in zip(feature.options, weights, strict=False)]
     elif dice == 7 and feature.id != 1:
         feature.value = rng.choice(VALUES)
-    elif dice == 8:
+    elif dice == 8 and "renames" not in environment.without:
         feature.name = f"feature_{feature.id}{rng.choice(['', ' renamed', ' ✓'])}"
     elif dice == 9:
         segment = rng.choice(list(environment.segments) or [0])
         environment.segments[segment] = f"segment {segment}{rng.choice(['', ' renamed'])}"
     elif dice == 10:
         value = rng.choice([*(v for v, _ in feature.options), *VALUES[:8]])
-        person.overrides[feature.id] = (rng.random() < 0.8, value)
+        person.overrides[feature.id] = (rng.random() < 0.8 or "off" in environment.without, value)
     elif dice == 11:
         person.overrides.pop(feature.id, None)
     elif dice == 12:
@@ -180,10 +208,13 @@ def _change(rng: Random, environment: Environment, person: Person | None = None)
             feature.segment_override = None
         else:
             feature.segment_override = (
-                *(rng.choice(list(environment.segments) or [0]), rng.random() < 0.8),
+                *(
+                    rng.choice(list(environment.segments) or [0]),
+                    rng.random() < 0.8 or "off" in environment.without,
+                ),
                 *(rng.choice(VALUES), rng.choice([[], feature.options])),
             )
-    elif dice == 13 and rng.random() < 0.3:
+    elif dice == 13 and rng.random() < 0.3 and "absence" not in environment.without:
         feature.is_deleted = not feature.is_deleted
     elif dice == 14 and rng.random() < 0.3:
         if len(environment.segments) > 1 and rng.random() < 0.5:
@@ -260,7 +291,8 @@ def _flag(rng: Random, environment: Environment, person: Person, feature: Featur
             "type": "MULTIVARIATE" if feature.is_multivariate else "STANDARD",
         },
     }  # fmt: skip
-    if value not in (None, "", 0, False) and not environment.is_old_server:
+    is_left_out = "overrides" in environment.without and identity_id and feature.is_multivariate
+    if value not in (None, "", 0, False) and not environment.is_old_server and not is_left_out:
         flag["percentage_allocation"] = percentage
     return flag
 
@@ -304,7 +336,20 @@ def _unreadable(rng: Random, environment: Environment, person: Person) -> str | 
     good = _evaluation(rng, environment, person)
     good = {"flags": [], "segments": [], "traits": [], **{k: v for k, v in good.items() if v is not None}}
     text = json.dumps(good, sort_keys=True)
-    if rng.random() < 0.35:
+    if rng.random() < 0.35 or "types" in environment.without:
+        plain = [
+            text[:-7],
+            "hello",
+            "",
+            "[1, 2]",
+            '"text"',
+            "{}",
+            text.encode("utf-16"),
+            b"\xff\xfe",
+            '{"data": {}}',
+        ]
+        if "types" in environment.without:
+            return rng.choice(plain)
         return rng.choice([
             "", "hello", "NaN", "[1, 2]", '"text"', "null", "5", "{}", text[:-7], text + "x", text.encode("utf-16"),
             b"\xff\xfe", '{"flags": []}', "{}" * 2, "[" * 200 + "]" * 200,
@@ -359,6 +404,8 @@ def _event(rng: Random, environment: Environment, person: Person, at: datetime) 
         at.isoformat() + "Z", at.isoformat() + "+00:00", (at + timedelta(hours=2)).isoformat() + "+02:00",
         (at - timedelta(hours=5, minutes=30)).isoformat() + "-05:30", at.replace(microsecond=0).isoformat() + "Z",
     ])  # fmt: skip
+    if "offsets" in environment.without:
+        stamp = at.isoformat() + "Z"
     dice = rng.random()
     if dice < 0.3:
         project = {"id": 1, "name": "p"}
@@ -426,14 +473,16 @@ def _experiments(rng: Random, environment: Environment, span: timedelta) -> list
     ]
 
 
-def _outcomes(rng: Random, environments: list[Environment], span: timedelta) -> list[Event]:
+def _outcomes(
+    rng: Random, environments: list[Environment], span: timedelta, without: frozenset
+) -> list[Event]:
     """Outcomes of everybody, some dated long after the last delivery."""
     events = []
     for environment in environments:
         for person in environment.people:
             for _ in range(rng.randrange(8)):
-                at = START + span * rng.uniform(-0.1, 1.02)
-                if rng.random() < 0.05:
+                at = START + span * rng.uniform(-0.1, 0.95 if "future" in without else 1.02)
+                if rng.random() < 0.05 and "future" not in without:
                     at = datetime(2099, 1, 1)
                 kind = rng.choice(["buy", "buy", "open"])
                 events.append(

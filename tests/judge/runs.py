@@ -166,10 +166,12 @@ class Verdict:
     between: list[Difference] = field(default_factory=list)
 
 
-def together(seeds: list[int], parts: int = 3, deliveries: int = 300) -> World:
+def together(
+    seeds: list[int], parts: int = 3, deliveries: int = 300, without: frozenset = frozenset()
+) -> World:
     """The histories of several seeds in one landing, each in environments of its own."""
     worlds = [
-        world(seed, parts, deliveries, suffix="" if n == 0 else f"_{seed}") for n, seed in enumerate(seeds)
+        world(seed, parts, deliveries, "" if n == 0 else f"_{seed}", without) for n, seed in enumerate(seeds)
     ]
     dealt = [
         sorted((row for w in worlds for row in w.parts[n]), key=lambda row: row.landed_at)
@@ -192,10 +194,15 @@ def together(seeds: list[int], parts: int = 3, deliveries: int = 300) -> World:
 
 
 def judge(
-    directory: Path, seeds: list[int], parts: int = 3, deliveries: int = 300, odd: bool = True
+    directory: Path,
+    seeds: list[int],
+    parts: int = 3,
+    deliveries: int = 300,
+    odd: bool = True,
+    without: frozenset = frozenset(),
 ) -> Verdict:
     """Build the history of these seeds in both ways, and compare."""
-    history, rng, verdict = together(seeds, parts, deliveries), Random(str(seeds)), Verdict()
+    history, rng, verdict = together(seeds, parts, deliveries, without), Random(str(seeds)), Verdict()
     in_parts, at_once = Warehouse(directory / "in_parts"), Warehouse(directory / "at_once")
 
     def run(warehouse: Warehouse, *arguments: str, is_odd: bool = False, **how) -> None:
