@@ -31,9 +31,6 @@ def exposures(history: History) -> list[dict]:
 
 
 def assignments(history: History) -> list[dict]:
-    evaluations = defaultdict(list)
-    for d, flag in sightings(history):
-        evaluations[d.environment, d.identity, flag.feature_id].append(d.received_at)
     states = defaultdict(list)
     for d, flag in sightings(history):
         if d.is_state:
@@ -55,10 +52,8 @@ def assignments(history: History) -> list[dict]:
                 "variation": last.variation, "enabled": last.enabled, "value": last.value,
                 "value_type": last.value_type, "assignment_reason": last.reason,
                 "percentage_allocation": last.percentage,
-                "evaluation_count": sum(
-                    valid_from <= at and (valid_to is None or at < valid_to)
-                    for at in evaluations[environment, identity, feature_id]
-                ),
+                # One that loses a tie counts in no spell.
+                "evaluation_count": len(spell),
                 "change_reason": change_reason(spells[number - 1][-1][1] if number else None, spell[0][1]),
                 "valid_from": valid_from, "valid_to": valid_to, "is_current": valid_to is None,
             })  # fmt: skip
