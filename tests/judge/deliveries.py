@@ -51,25 +51,36 @@ def changes(history: History) -> list[dict]:
 
 
 def _change(data: dict, kind: str) -> dict:
+    """What an event says. A value of the wrong type says nothing: the event itself is shown all the same."""
     if kind == "audit_log":
         return {
-            "changed_by": (data.get("author") or {}).get("email"), "description": data.get("log"),
-            "changed_at": _utc(data.get("created_date")), "feature_id": None,
+            "changed_by": _typed(_object(data, "author"), "email", str), "description": _typed(data, "log", str),
+            "changed_at": _utc(_typed(data, "created_date", str)), "feature_id": None,
         }  # fmt: skip
-    new, old = data.get("new_state") or {}, data.get("previous_state") or {}
-    feature = (new or old).get("feature") or {}
+    new, old = _object(data, "new_state"), _object(data, "previous_state")
+    feature = _object(new or old, "feature")
     return {
-        "feature_id": feature.get("id"), "feature_name": feature.get("name"), "changed_by": data.get("changed_by"),
-        "identity": (new or old).get("identity_identifier"), "changed_at": _utc(data.get("timestamp")),
-        "old_enabled": old.get("enabled"), "new_enabled": new.get("enabled"),
+        "feature_id": _typed(feature, "id", int), "feature_name": _typed(feature, "name", str),
+        "changed_by": _typed(data, "changed_by", str), "identity": _typed(new or old, "identity_identifier", str),
+        "changed_at": _utc(_typed(data, "timestamp", str)),
+        "old_enabled": _typed(old, "enabled", bool), "new_enabled": _typed(new, "enabled", bool),
         "old_value": text_of(old.get("feature_state_value"))[0],
         "new_value": text_of(new.get("feature_state_value"))[0],
     }  # fmt: skip
 
 
+def _object(holder: dict, key: str) -> dict:
+    return holder[key] if isinstance(holder.get(key), dict) else {}
+
+
+def _typed(holder: dict, key: str, kind: type):
+    return holder[key] if type(holder.get(key)) is kind else None
+
+
 def _utc(text: str | None) -> datetime | None:
-    """A text as a time: UTC where it has no offset."""
-    if text is None:
+    """A text as a time: UTC where it has no offset, none where it is no time."""
+    try:
+        at = datetime.fromisoformat(text) if text else None
+    except ValueError:
         return None
-    at = datetime.fromisoformat(text)
-    return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
+    return at.astimezone(UTC).replace(tzinfo=None) if at and at.tzinfo else at

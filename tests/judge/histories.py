@@ -30,6 +30,7 @@ NAMES = [
 # What a history can do without, to see what else differs: an oddity each.
 ODDITIES = {
     "types": "elements of the wrong type, NaN, events without data",
+    "borrowed": "an array of segments where traits belong, and the like",
     "ties": "deliveries of one identity in the same microsecond",
     "absence": "flags that some bodies lack",
     "offsets": "times of change with an offset",
@@ -351,7 +352,7 @@ def _unreadable(rng: Random, environment: Environment, person: Person) -> str | 
         if "types" in environment.without:
             return rng.choice(plain)
         return rng.choice([
-            "", "hello", "NaN", "[1, 2]", '"text"', "null", "5", "{}", text[:-7], text + "x", text.encode("utf-16"),
+            "", "hello", "NaN", "[1, 2]", '"text"', "null", "5", "{}", text[:-7], text[:-1] + ",}", text + "x", text.encode("utf-16"),
             b"\xff\xfe", '{"flags": []}', "{}" * 2, "[" * 200 + "]" * 200,
             '{"event_type": "FLAG_UPDATED", "data": null}', '{"event_type": "FLAG_UPDATED"}',
             '{"event_type": "FLAG_UPDATED", "data": []}', '{"data": {}}', '{"event_type": null, "data": {}}',
@@ -359,7 +360,7 @@ def _unreadable(rng: Random, environment: Environment, person: Person) -> str | 
             text.replace('"identity": ', '"identity": "\\ud800", "was": ', 1) if '"identity": "' in text else "",
         ])  # fmt: skip
     flag = json.loads(json.dumps(_flag(rng, environment, person, environment.features[0])))
-    kind = rng.randrange(6)
+    kind = rng.randrange(5 if "borrowed" in environment.without else 6)
     if kind == 0:
         good["identity"] = rng.choice([5, None, True, ["x"], {}])
     elif kind == 1:

@@ -15,7 +15,7 @@ SEEDS = [1, 2, 3]
 
 @pytest.fixture(scope="module")
 def verdict(tmp_path_factory) -> runs.Verdict:
-    """Three seeds in one warehouse, in two parts with an odd build between; and at once."""
+    """Three seeds in one warehouse, in two parts with odd builds between; and at once."""
     return runs.judge(tmp_path_factory.mktemp("judge"), SEEDS, parts=2, deliveries=120)
 
 
