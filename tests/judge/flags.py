@@ -1,0 +1,146 @@
+"""fct_flag_exposures, fct_flag_assignments, fct_flag_exposures_daily, dim_flags."""
+
+from collections import defaultdict
+from datetime import timedelta
+
+from .bodies import History, text_of
+from .expected import one_of
+
+
+def sightings(history: History) -> list[tuple]:
+    """Every flag of every evaluation, in order."""
+    return [(d, flag) for d in history.evaluations for flag in (d.flags or {}).values()]
+
+
+def exposures(history: History) -> list[dict]:
+    groups = defaultdict(list)
+    for d, flag in sightings(history):
+        groups[d.environment, d.identity, *flag.exposure].append((d, flag))
+    rows = []
+    for (environment, identity, feature_id, variation, enabled, reason), seen in groups.items():
+        last_delivery, last = seen[-1]
+        rows.append({
+            "environment": environment, "identity": identity, "feature_id": feature_id,
+            "variation": variation, "enabled": enabled, "assignment_reason": reason,
+            "feature_name": last.name, "is_multivariate": last.is_multivariate,
+            "value": last.value, "value_type": last.value_type, "percentage_allocation": last.percentage,
+            "exposure_count": len(seen), "last_delivery_id": last_delivery.id,
+            "first_exposed_at": seen[0][0].received_at, "last_exposed_at": last_delivery.received_at,
+        })  # fmt: skip
+    return rows
+
+
+def assignments(history: History) -> list[dict]:
+    states = defaultdict(list)
+    for d, flag in sightings(history):
+        if d.is_state:
+            states[d.environment, d.identity, flag.feature_id].append((d, flag))
+    rows = []
+    for (environment, identity, feature_id), seen in states.items():
+        spells: list[list] = []
+        for d, flag in seen:
+            if not spells or spells[-1][-1][1].state != flag.state:
+                spells.append([])
+            spells[-1].append((d, flag))
+        for number, spell in enumerate(spells):
+            valid_from = spell[0][0].received_at
+            valid_to = spells[number + 1][0][0].received_at if number + 1 < len(spells) else None
+            last = spell[-1][1]
+            rows.append({
+                "environment": environment, "identity": identity, "feature_id": feature_id,
+                "feature_name": last.name, "is_multivariate": last.is_multivariate,
+                "variation": last.variation, "enabled": last.enabled, "value": last.value,
+                "value_type": last.value_type, "assignment_reason": last.reason,
+                "percentage_allocation": last.percentage,
+                # One that loses a tie counts in no spell.
+                "evaluation_count": len(spell),
+                "change_reason": change_reason(spells[number - 1][-1][1] if number else None, spell[0][1]),
+                "valid_from": valid_from, "valid_to": valid_to, "is_current": valid_to is None,
+            })  # fmt: skip
+    return rows
+
+
+def change_reason(before, after) -> str:
+    """The first that applies."""
+    if before is None:
+        return "first_seen"
+    for override in ("identity_override", "segment_override"):
+        if after.reason == override != before.reason:
+            return f"{override}_added"
+        if before.reason == override != after.reason:
+            return f"{override}_removed"
+    if before.enabled != after.enabled:
+        return "toggled"
+    if before.percentage != after.percentage:
+        return "weights_changed"
+    return "value_changed"
+
+
+def exposures_daily(history: History) -> list[dict]:
+    groups = defaultdict(list)
+    first_day = {}
+    for d, flag in sightings(history):
+        key = (d.environment, *flag.exposure)
+        groups[*key, d.received_at.date()].append((d, flag))
+        first_day.setdefault((key, d.identity), d.received_at.date())
+    rows = []
+    for (*key, day), seen in groups.items():
+        identities = {d.identity for d, _ in seen}
+        environment, feature_id, variation, enabled, reason = key
+        rows.append({
+            "environment": environment, "feature_id": feature_id, "variation": variation, "enabled": enabled,
+            "assignment_reason": reason, "day": day, "feature_name": seen[-1][1].name,
+            "identities": len(identities),
+            "new_identities": sum(first_day[tuple(key), identity] == day for identity in identities),
+            "evaluations": len(seen),
+        })  # fmt: skip
+    return rows
+
+
+def flags(history: History, stale_days: int = 30) -> list[dict]:
+    groups = defaultdict(list)
+    for d, flag in sightings(history):
+        groups[d.environment, flag.feature_id].append((d, flag))
+    rows = []
+    for (environment, feature_id), seen in groups.items():
+        window = history.clock[environment] - timedelta(days=stale_days)
+        recent = {flag.variation for d, flag in seen if d.received_at >= window}
+        last = seen[-1][1]
+        rows.append({
+            "environment": environment, "feature_id": feature_id,
+            "name": last.name, "type": "MULTIVARIATE" if last.is_multivariate else "STANDARD",
+            "current_default": current_default(seen),
+            "variations": {flag.variation for _, flag in seen},
+            "ambiguous_variations": ambiguous(seen),
+            "identities": len({d.identity for d, _ in seen}),
+            "is_stale": len(recent) == 1 and seen[0][0].received_at < window,
+            "first_seen_at": seen[0][0].received_at, "last_seen_at": seen[-1][0].received_at,
+        })  # fmt: skip
+    return rows
+
+
+def current_default(seen: list[tuple]):
+    """`off`, or the value's text; of a multivariate feature, its control's; null where that has not been seen."""
+    defaults = [flag for d, flag in seen if d.is_state and flag.reason == "environment_default"]
+    if not defaults:
+        return None
+    if not defaults[-1].enabled:
+        return "off"
+    if not defaults[-1].is_multivariate:
+        return one_of(defaults[-1].variation, defaults[-1].value)
+    controls = [flag.value for flag in defaults if flag.variation == "control" and flag.is_multivariate]
+    # The contract does not say whether the feature's initial value may stand in for a control not seen.
+    return one_of(*controls[-1:], *_initial_values(seen)[-1:], *([] if controls else [None]))
+
+
+def ambiguous(seen: list[tuple]):
+    """Variations of which the value cannot tell the option, by what was seen in this environment."""
+    options = {flag.variation for _, flag in seen if flag.enabled and flag.is_multivariate} - {"control"}
+    falsy = {flag.variation for _, flag in seen if flag.is_ambiguous}
+    controls = {flag.value for _, flag in seen if flag.variation == "control"}
+    certain = falsy | (options & controls)
+    return one_of(certain, certain | (options & set(_initial_values(seen))))
+
+
+def _initial_values(seen: list[tuple]) -> list:
+    return [text_of(flag.initial_value)[0] for _, flag in seen if flag.is_multivariate]
