@@ -145,4 +145,18 @@ select
 from unseen
 left join rows on unseen.experiment_key = rows.experiment_key
 
--- Faults in the relation of the outcomes are added here, with the same columns.
+union all
+
+-- Faults in the relation of the outcomes.
+select
+    severity,
+    declared_in,
+    row_number,
+    column_name,
+
+    experiment_key,
+    metric_key,
+    cell,
+    problem,
+    remedy
+from {{ ref('int_outcome_problems') }}
