@@ -63,7 +63,7 @@
         }},
         'variants': {'key': ['feature_name', 'variation'], 'columns': {
             'feature_name': {'type': 'text', 'needed': 'name the feature as in Flagsmith'},
-            'variation': {'type': 'text', 'needed': 'name the variation as in fct_flag_exposures'},
+            'variation': {'type': 'text'},
             'variant_key': {'type': 'text', 'needed': "write the variant's key as Flagsmith shows it"},
         }},
         'identity_map': {'key': ['identity'], 'columns': {

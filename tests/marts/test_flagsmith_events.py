@@ -29,7 +29,8 @@ where
     and timestamp < ?::timestamptz
 group by identifier
 """
-EXPERIMENT = "experiment_key, environment, feature_name, assignment_reason"
+EXPERIMENT = "experiment_key, environment, feature_name, assignment_reason, control_variation, started_at"
+BEGUN = ("control", "2020-01-01")
 COLUMNS = {
     "environment_key": "VARCHAR",
     "event": "VARCHAR",
@@ -78,11 +79,12 @@ def answered(tmp_path_factory):
         warehouse,
         "experiments",
         *(
-            (f"{environment}-exp", environment, "mv_exp", "environment_default")
+            (f"{environment}-exp", environment, "mv_exp", "environment_default", *BEGUN)
             for environment, _ in ENVIRONMENTS.values()
         ),
         columns=EXPERIMENT,
     )
+    build(warehouse, {"flagsmith_environments": declared}, "+flagsmith_events")
     return warehouse
 
 
@@ -210,7 +212,7 @@ def told(tmp_path_factory):
     other = landed(body("toggled", "ann", "blue"), NOON, "other", "o'brien")
     warehouse.land([other, landed(body("toggled", "bob", "red"), NOON, "other2", "o'brien")])
     build(warehouse, {}, "+flagsmith_events")
-    experiments = [(f"{feature}-test", "production", feature, reason) for feature, reason in DECLARED]
+    experiments = [(f"{feature}-test", "production", feature, reason, *BEGUN) for feature, reason in DECLARED]
     declare(warehouse, "experiments", *experiments, columns=EXPERIMENT)
     declare(
         warehouse,
@@ -220,6 +222,7 @@ def told(tmp_path_factory):
         ("other", "red", "x"),
     )
     declare(warehouse, "identity_map", ("quy", "user-1"), ("quy", "user-2"))
+    build(warehouse, {}, "+flagsmith_events")
     return warehouse
 
 
@@ -257,7 +260,8 @@ def test_flagsmith_events__reasons__are_the_declared_experiments_else_where_chan
 
 
 def test_flagsmith_events__declared_twice__doubles_no_row(told):
-    assert events(told, "doubled") == [("user-1", "first", 0), ("ron", "red", 1)]
+    """What is declared twice counts for neither: the names stay ours."""
+    assert events(told, "doubled") == [("quy", "blue", 0), ("ron", "red", 1)]
 
 
 def test_flagsmith_events__a_session_in_another_zone__sees_the_same_moment(told):

@@ -6,7 +6,8 @@ with declared as (
 
 select
     feature_name,
-    variation,
+    -- A CSV file cannot tell an empty text from nothing, and an option's value may be an empty text.
+    coalesce(variation, '') as variation,
 
     variant_key
 from declared
