@@ -22,6 +22,10 @@
         {{ return('') }}
     {%- endfor -%}
     {%- if not flagsmith_warehouse.is_all_taken_in() -%}{{ return('') }}{%- endif -%}
+    {#- An experiment that was declared since might hold back the cutoff: only a run that has read the declarations prunes. -#}
+    {%- if 'int_declared_experiments' not in results | map(attribute='node') | map(attribute='name') | list -%}
+        {{ return('') }}
+    {%- endif -%}
     {#- A wrong experiment might hold back the cutoff once it is put right: until then, nothing goes. -#}
     {%- set count = "select count(*) from " ~ problems ~ " where declaration = 'experiments' and severity = 'problem'" -%}
     {%- if not flagsmith_warehouse.built_model('int_declaration_problems') or flagsmith_warehouse.scalar(count, 0) | int -%}

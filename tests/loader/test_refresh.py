@@ -98,4 +98,4 @@ def test_help__package_of_another_command_missing__the_rest_works(environ):
 def test_commands__imported__neither_dbt_nor_duckdb_in_a_web_worker():
     code = "import sys, loader.serve, loader.receive, loader.cli; print([m for m in ('duckdb', 'dbt', 'rich') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
-    assert set(main.commands) == {"serve", "land", "refresh"}
+    assert set(main.commands) == {"check", "serve", "land", "refresh"}

@@ -160,7 +160,7 @@ def test_publish__disk_refuses_half_way__says_so_leaves_nothing_and_the_last_cop
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(publish, "_sync", full)
+    monkeypatch.setattr(publish, "sync", full)
     with pytest.raises(publish.PublishError, match=r"No space left on device.*The last published copy stays"):
         publish.publish(warehouse)
     assert warehouse.published_file.read_bytes() == before

@@ -197,10 +197,13 @@ def test_cutoff__an_experiment_is_declared__its_environment_is_kept_from_its_sta
     started_at = before["staging"] + timedelta(days=2, hours=5)
     with duckdb.connect(mine.path) as connection:
         connection.execute(
-            "insert into seeds.experiments (experiment_key, environment, started_at) values ('e', 'staging', ?)",
-            [started_at],
+            "insert into seeds.experiments (experiment_key, environment, feature_name, control_variation, started_at,"
+            " assignment_reason) values ('e', 'staging', 'a', 'control', ?, 'environment_default')",
+            [started_at.isoformat()],
         )
     mine.build("--select", "stg_flagsmith__deliveries", retention_days=3)
+    assert mine.cutoffs() == before, "nothing is pruned before the declarations are read anew"
+    mine.build("--select", "stg_flagsmith__deliveries", "intermediate.declarations", retention_days=3)
     after = mine.cutoffs()
     assert after["staging"] == before["staging"] + timedelta(days=2)
     assert after["production"] == before["production"] + timedelta(days=DAYS - 3)
@@ -209,7 +212,7 @@ def test_cutoff__an_experiment_is_declared__its_environment_is_kept_from_its_sta
 def test_prune__a_model_is_behind__waits_until_it_has_caught_up(mine):
     before = mine.cutoffs()
     mine.land([landed(NOTHING_SAID, max(before.values()) + timedelta(days=DAYS + 1), "new")])
-    mine.build("--select", "stg_flagsmith__deliveries", retention_days=1)
+    mine.build("--select", "stg_flagsmith__deliveries", "intermediate.declarations", retention_days=1)
     assert mine.cutoffs() == before
 
 
