@@ -28,7 +28,7 @@ help:  ## What can be made
 	@touch $@
 
 demo: .venv/installed  ## Signed traffic over HTTP into a fresh warehouse, and what the marts say of it
-	$(BIN)/python -m simulator.demo
+	$(BIN)/python -m flagsmith_warehouse.simulator.demo
 
 test: .venv/developer lint  ## Every test, `dbt build` included
 	$(BIN)/python -m pytest
@@ -48,7 +48,7 @@ notebook: .venv/developer  ## Explore the marts in the browser, with marimo
 	$(BIN)/marimo -q run --no-token --include-code $(NOTEBOOKS)
 
 report: .venv/developer  ## Each notebook as one HTML page to mail
-	$(BIN)/python -m notebooks.report
+	$(BIN)/python -m flagsmith_warehouse.notebooks.report
 
 docs: .venv/installed  ## The documentation site: what every table and column means, one HTML file
 	@mkdir -p target

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from loader.identifier import Identifiers
+from flagsmith_warehouse.loader.inbox.identifier import Identifiers
 
 CAPTURED = Path(__file__).parent.parent / "tests/fixtures/captured/flagsmith_2_265_0.ndjson"
 CONNECTIONS = 64
@@ -178,10 +178,16 @@ def wait_for_port() -> None:
     raise TimeoutError(f"No server came up at port {PORT}.")
 
 
-VERIFY = f"from loader.serve import serve; serve('127.0.0.1', {PORT}, 2, 'benchmarks.loader:verify_only')"
+VERIFY = f"from flagsmith_warehouse.loader.receive.server import serve; serve('127.0.0.1', {PORT}, 2, 'benchmarks.loader:verify_only')"
 PLAIN = "-m granian --interface wsgi --workers 1 --blocking-threads 64 --http 1 --no-ws --no-log --factory"
 SERVERS = {
-    "durable": ["-c", "from loader.cli import main; main()", "serve", "--port", str(PORT)],
+    "durable": [
+        "-c",
+        "from flagsmith_warehouse.loader.operations.cli import main; main()",
+        "serve",
+        "--port",
+        str(PORT),
+    ],
     "verify only": ["-c", VERIFY],
     "plain insert": [*PLAIN.split(), "--port", str(PORT), "benchmarks.loader:plain_insert"],
 }
@@ -189,7 +195,7 @@ SERVERS = {
 
 def verify_only():
     """The loader's application with an inbox that forgets."""
-    from loader.receive import create_app
+    from flagsmith_warehouse.loader.receive.app import create_app
 
     class Forget:
         def join(self, *delivery) -> tuple:
@@ -212,8 +218,8 @@ def plain_insert():
     from flask import Flask
     from flask import request as current
 
-    from loader.settings import read
-    from loader.signature import verify
+    from flagsmith_warehouse.loader.receive.signature import verify
+    from flagsmith_warehouse.loader.settings import read
 
     settings = read()
     warehouse = duckdb.connect(settings.warehouse_dir / "plain.duckdb")
@@ -245,9 +251,9 @@ def costs(body: bytes) -> list[float]:
     """µs of processor for one webhook: Flask with its view, what the view does, the signature in that."""
     import io
 
-    from loader import front
-    from loader.receive import accept, create_app
-    from loader.settings import read
+    from flagsmith_warehouse.loader.receive import front
+    from flagsmith_warehouse.loader.receive.app import accept, create_app
+    from flagsmith_warehouse.loader.settings import read
 
     class Forget:
         def put(self, *delivery) -> None:
@@ -277,8 +283,8 @@ def compress() -> None:
 
     import zstandard
 
-    from loader.inbox import ZSTD_LEVEL
-    from simulator.world import Parameters, World
+    from flagsmith_warehouse.loader.inbox.inbox import ZSTD_LEVEL
+    from flagsmith_warehouse.simulator.world import Parameters, World
 
     print(
         "| flags | KB | together | zstd: µs a body | raw / compressed | zlib 1: µs a body | raw / compressed |"
@@ -305,9 +311,9 @@ def compress() -> None:
 
 def land() -> None:
     """From inbox to committed and checkpointed landing; 8 KB bodies, every identity another."""
-    from loader.inbox import InboxFile
-    from loader.landing import land
-    from loader.settings import read
+    from flagsmith_warehouse.loader.inbox.inbox import InboxFile
+    from flagsmith_warehouse.loader.landing.land import land
+    from flagsmith_warehouse.loader.settings import read
 
     rates, ratios, inbox_ratios, processor = [], [], [], []
     rows = [("", 0, "production", 1, body) for body in bodies(20, LANDED_BODIES)]
@@ -338,8 +344,8 @@ def backlog() -> None:
 
     In a process of its own, and not by getrusage, whose peak begins with that of the process that started it.
     """
-    from loader.inbox import InboxFile
-    from loader.settings import read
+    from flagsmith_warehouse.loader.inbox.inbox import InboxFile
+    from flagsmith_warehouse.loader.settings import read
 
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=".") as folder:
         environ = {"FLAGSMITH_WAREHOUSE_DIR": str(Path(folder).resolve())}
@@ -362,7 +368,8 @@ def backlog() -> None:
 
 LAND_AND_TELL = """
 import pathlib, re, time
-from loader import landing, settings
+from flagsmith_warehouse.loader import settings
+from flagsmith_warehouse.loader.landing import land as landing
 started = time.perf_counter()
 landed = landing.land(settings.read())
 peak = re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]

@@ -15,10 +15,10 @@ from pathlib import Path
 import altair
 import duckdb
 
-from notebooks.report import NOTEBOOKS
-from simulator import landing
-from simulator.example import MONTH
-from simulator.world import World
+from flagsmith_warehouse.notebooks.report import NOTEBOOKS
+from flagsmith_warehouse.simulator import landing
+from flagsmith_warehouse.simulator.example import MONTH
+from flagsmith_warehouse.simulator.world import World
 
 PROJECT = Path(__file__).parent.parent
 TIMES = 50
@@ -81,7 +81,7 @@ def _measure(deliveries: int) -> None:
 
 
 def _click(name: str) -> float:
-    app = importlib.import_module(f"notebooks.{name}").app
+    app = importlib.import_module(f"flagsmith_warehouse.notebooks.{name}").app
     started = time.perf_counter()
     outputs, _ = app.run()
     for output in outputs:

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import duckdb
 
-from loader.settings import PROJECT_FOLDER
-from simulator.landing import append
-from simulator.world import Parameters, World
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
+from flagsmith_warehouse.simulator.landing import append
+from flagsmith_warehouse.simulator.world import Parameters, World
 
 DELIVERIES = int(os.environ.get("TRANSFORM_DELIVERIES", "100000"))
 INCREMENT = 10_000

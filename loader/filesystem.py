@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from loader import LoaderError
+from flagsmith_warehouse.loader import LoaderError
 
 NETWORK = {
     "nfs",

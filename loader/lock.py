@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from loader import LoaderError
-from loader.filesystem import make_folder, open_file
+from flagsmith_warehouse.loader import LoaderError
+from flagsmith_warehouse.loader.filesystem import make_folder, open_file
 
 Opened = TypeVar("Opened")
 

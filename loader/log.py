@@ -9,7 +9,7 @@ LOG = logging.getLogger("loader")
 CONFIGURATION = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "loader.log.JsonFormatter"}},
+    "formatters": {"json": {"()": "flagsmith_warehouse.loader.log.JsonFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {"_granian": {"level": "INFO"}, "granian.access": {"level": "ERROR"}},

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loader import LoaderError
-from loader.log import LOG
+from flagsmith_warehouse.loader import LoaderError
+from flagsmith_warehouse.loader.log import LOG
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 

@@ -7,9 +7,9 @@ app = marimo.App(width="full", app_title="Experiment read-out")
 with app.setup:
     import marimo as mo
 
-    from notebooks import show
-    from notebooks.warehouse import ask, source
-    from notebooks.words import read_out
+    from flagsmith_warehouse.notebooks import show
+    from flagsmith_warehouse.notebooks.warehouse import ask, source
+    from flagsmith_warehouse.notebooks.words import read_out
 
     POPULATIONS = {"assigned": "everybody assigned", "activated": "those activated"}
 

@@ -7,8 +7,8 @@ app = marimo.App(width="full", app_title="Flag exposure")
 with app.setup:
     import marimo as mo
 
-    from notebooks import show
-    from notebooks.warehouse import ask, source
+    from flagsmith_warehouse.notebooks import show
+    from flagsmith_warehouse.notebooks.warehouse import ask, source
 
 
 @app.cell

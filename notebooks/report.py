@@ -12,8 +12,8 @@ import altair
 import click
 import vl_convert
 
-from loader import settings
-from loader.filesystem import keep_private
+from flagsmith_warehouse.loader import settings
+from flagsmith_warehouse.loader.filesystem import keep_private
 
 NOTEBOOKS = ("flag_exposure", "segments_and_cohorts", "experiment_readout", "data_health")
 PAGE = """<!doctype html>
@@ -43,7 +43,7 @@ def page(name: str, picks: dict[str, object] | None = None) -> str:
 
     `picks`: what somebody would choose on its pickers, by the variable that holds it, like `environment`.
     """
-    app = importlib.import_module(f"notebooks.{name}").app
+    app = importlib.import_module(f"flagsmith_warehouse.notebooks.{name}").app
     outputs, _ = app.run(defs=picks or {})
     body = "\n".join(filter(None, map(_piece, outputs)))
     title = app._config.app_title or name

@@ -15,7 +15,7 @@ from math import ceil
 import altair
 import pandas
 
-from loader.text import printable, shortened
+from flagsmith_warehouse.loader.text import printable, shortened
 
 # Years of days times eight colours are more than the 5,000 rows at which altair gives up; nothing here draws more.
 altair.data_transformers.disable_max_rows()

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pandas
 
-from loader import settings
+from flagsmith_warehouse.loader import settings
 
 WAIT_SECONDS = 10
 

@@ -2,7 +2,7 @@
 
 import pandas
 
-from notebooks.show import Scope, number, percent, round_percent, shortened
+from flagsmith_warehouse.notebooks.show import Scope, number, percent, round_percent, shortened
 
 
 def read_out(

@@ -1,5 +1,5 @@
-"""`python -m simulator` is `flagsmith-warehouse simulate`."""
+"""`python -m flagsmith_warehouse.simulator` is `flagsmith-warehouse simulate`."""
 
-from simulator.cli import simulate
+from flagsmith_warehouse.simulator.cli import simulate
 
-simulate(prog_name="python -m simulator")
+simulate(prog_name="python -m flagsmith_warehouse.simulator")

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 
-from simulator.messages import Delivery
-from simulator.wire import sign
+from flagsmith_warehouse.simulator.messages import Delivery
+from flagsmith_warehouse.simulator.wire import sign
 
 Secrets = Mapping[str, str]
 

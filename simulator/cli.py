@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from simulator import capture, conversions, landing
-from simulator.sender import Fate, Outcome, Receiver, send
-from simulator.world import Parameters, World
+from flagsmith_warehouse.simulator import capture, conversions, landing
+from flagsmith_warehouse.simulator.sender import Fate, Outcome, Receiver, send
+from flagsmith_warehouse.simulator.world import Parameters, World
 
 DEFAULTS = Parameters()
 COUNT = click.IntRange(min=1)
@@ -117,7 +117,7 @@ def _world(**parameters: object) -> World:
 
 
 def _secrets(world: World) -> dict[str, str]:
-    from loader import settings
+    from flagsmith_warehouse.loader import settings
 
     known = settings.read().secrets
     names = world.parameters.environments

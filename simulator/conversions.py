@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, TextIO
 
-from simulator.dice import Dice
-from simulator.features import text_of
-from simulator.world import World
+from flagsmith_warehouse.simulator.dice import Dice
+from flagsmith_warehouse.simulator.features import text_of
+from flagsmith_warehouse.simulator.world import World
 
 
 class Conversion(NamedTuple):

@@ -23,13 +23,13 @@ from pathlib import Path
 import duckdb
 from rich.console import Console
 
-from loader.filesystem import keep_private
-from simulator import capture, landing, report
-from simulator.cli import progress, summary
-from simulator.example import MONTH
-from simulator.sender import Fate, Outcome, Receiver, send
-from simulator.wire import sign
-from simulator.world import Parameters, World
+from flagsmith_warehouse.loader.filesystem import keep_private
+from flagsmith_warehouse.simulator import capture, landing, report
+from flagsmith_warehouse.simulator.cli import progress, summary
+from flagsmith_warehouse.simulator.example import MONTH
+from flagsmith_warehouse.simulator.sender import Fate, Outcome, Receiver, send
+from flagsmith_warehouse.simulator.wire import sign
+from flagsmith_warehouse.simulator.world import Parameters, World
 
 PROJECT = Path(__file__).resolve().parent.parent
 COMMAND = Path(sys.executable).parent / "flagsmith-warehouse"

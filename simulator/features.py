@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from simulator.bucketing import choose, percentage
-from simulator.wire import serialise
+from flagsmith_warehouse.simulator.bucketing import choose, percentage
+from flagsmith_warehouse.simulator.wire import serialise
 
 Value = str | int | bool | None
 

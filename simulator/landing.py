@@ -9,8 +9,8 @@ from pathlib import Path
 
 import duckdb
 
-from loader.landing import TABLES
-from simulator.messages import Delivery
+from flagsmith_warehouse.loader.landing.land import TABLES
+from flagsmith_warehouse.simulator.messages import Delivery
 
 _EPOCH = datetime(1970, 1, 1)
 _BODIES_PER_COMMIT = 5_000

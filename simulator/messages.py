@@ -8,9 +8,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
 
-from simulator.features import Feature, Flag, Setting
-from simulator.project import SEGMENTS, Change
-from simulator.wire import serialise
+from flagsmith_warehouse.simulator.features import Feature, Flag, Setting
+from flagsmith_warehouse.simulator.project import SEGMENTS, Change
+from flagsmith_warehouse.simulator.wire import serialise
 
 SEGMENT_NAMES: dict[int, str] = {segment["id"]: segment["name"] for segment in SEGMENTS}
 _SEGMENT_TEXTS = {

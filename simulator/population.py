@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulator.dice import Dice
+from flagsmith_warehouse.simulator.dice import Dice
 
 if TYPE_CHECKING:
-    from simulator.world import Parameters
+    from flagsmith_warehouse.simulator.world import Parameters
 
 TraitValue = str | int | float | bool | None
 Traits = dict[str, TraitValue]

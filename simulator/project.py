@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from simulator.dice import Dice
-from simulator.features import Feature, Option, Setting, Value, text_of
+from flagsmith_warehouse.simulator.dice import Dice
+from flagsmith_warehouse.simulator.features import Feature, Option, Setting, Value, text_of
 
 OLD_WEIGHTS = (30.0, 30.0, 10.0)
 NEW_WEIGHTS = (10.0, 50.0, 10.0)  # a fifth moves from variant_a to variant_b, control stays as it is

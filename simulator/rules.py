@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
-from simulator.bucketing import percentage
+from flagsmith_warehouse.simulator.bucketing import percentage
 
 Traits = Mapping[str, object]
 

@@ -12,9 +12,9 @@ from threading import Event
 from urllib.parse import urlsplit
 from zlib import crc32
 
-from simulator import capture
-from simulator.dice import Dice
-from simulator.messages import Delivery
+from flagsmith_warehouse.simulator import capture
+from flagsmith_warehouse.simulator.dice import Dice
+from flagsmith_warehouse.simulator.messages import Delivery
 
 TIMEOUT_SECONDS = 10.0
 LONGEST_WAITS = (1.0, 2.0)  # seconds before the second and the third attempt, anything from 0 on

@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from simulator.features import VALUE_TYPES, Flag
-from simulator.messages import SEGMENT_NAMES, Evaluation, State, Trait
+from flagsmith_warehouse.simulator.features import VALUE_TYPES, Flag
+from flagsmith_warehouse.simulator.messages import SEGMENT_NAMES, Evaluation, State, Trait
 
 Rows = list[dict[str, object]]
 

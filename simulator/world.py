@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from heapq import merge
 
-from simulator import population, project
-from simulator.dice import Dice
-from simulator.features import Feature, Flag
-from simulator.messages import Delivery, Evaluation, FlagChange, State, Trait
-from simulator.project import SEGMENTS
-from simulator.rules import is_member
+from flagsmith_warehouse.simulator import population, project
+from flagsmith_warehouse.simulator.dice import Dice
+from flagsmith_warehouse.simulator.features import Feature, Flag
+from flagsmith_warehouse.simulator.messages import Delivery, Evaluation, FlagChange, State, Trait
+from flagsmith_warehouse.simulator.project import SEGMENTS
+from flagsmith_warehouse.simulator.rules import is_member
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 {#- Creates an empty landing table where there is none, so that models run on a fresh clone.
-    The loader creates the same table (loader/landing.py); a test holds the two together. -#}
+    The loader creates the same table (loader/landing/land.py); a test holds the two together. -#}
 {% macro create_landing() %}
     {{ return(adapter.dispatch('create_landing', 'flagsmith_warehouse')()) }}
 {% endmacro %}

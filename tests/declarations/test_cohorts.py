@@ -2,7 +2,7 @@
 
 import pytest
 
-from loader import declarations
+from flagsmith_warehouse.loader.operations import declarations
 from tests.marts.warehouse import Warehouse
 
 COHORTS = """

@@ -2,8 +2,8 @@
 
 import pytest
 
-from loader import declarations
-from loader.declarations import NAMES, SEEDS_FOLDER
+from flagsmith_warehouse.loader.operations import declarations
+from flagsmith_warehouse.loader.operations.declarations import NAMES, SEEDS_FOLDER
 
 HEADER = "feature_name,variation,variant_key"
 ROW = "checkout,blue,B1"

@@ -8,8 +8,8 @@ from unittest import mock
 import duckdb
 import pytest
 
-from loader import declarations
-from loader import settings as settings_module
+from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.operations import declarations
 from tests.operations.conftest import bodies, environ_of, invoke, receive
 
 HEADER = (

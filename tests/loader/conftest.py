@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from loader import settings as settings_module
-from loader.receive import create_app
+from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.receive.app import create_app
 from tests.loader.server import Server
 
 SECRETS = {"production": ["new secret", "old-Sëcret-☃"], "ümwelt": ["x"]}

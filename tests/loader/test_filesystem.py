@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loader.filesystem import NetworkFilesystem, refuse_network
+from flagsmith_warehouse.loader.filesystem import NetworkFilesystem, refuse_network
 
 MOUNTS = """\
 /dev/sda1 / ext4 rw 0 0

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from loader import inbox, landing, lock
-from loader.identifier import Identifiers
-from loader.inbox import Inbox, InboxError
+from flagsmith_warehouse.loader import lock
+from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox.identifier import Identifiers
+from flagsmith_warehouse.loader.inbox.inbox import Inbox, InboxError
+from flagsmith_warehouse.loader.landing import land as landing
 from tests.loader.server import landed
 
 
@@ -98,7 +100,7 @@ def test_put__commit_fails__all_that_share_it_are_told_and_none_is_kept(box, set
 FILL_A_SMALL_DISK = """
 import os, resource, signal, sys
 from pathlib import Path
-from loader import inbox
+from flagsmith_warehouse.loader.inbox import inbox
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 box = inbox.Inbox(Path(sys.argv[1]))
 box.put("production", True, b"before")
@@ -226,7 +228,7 @@ def test_pragmas__in_force__a_commit_waits_for_the_disk(settings):
 COMMIT_ONE_BY_ONE = """
 import sys
 from pathlib import Path
-from loader.inbox import Inbox
+from flagsmith_warehouse.loader.inbox.inbox import Inbox
 box = Inbox(Path(sys.argv[1]))
 for number in range(50):
     box.put("production", True, b"x" * 1000)

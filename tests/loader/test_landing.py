@@ -15,9 +15,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from loader import inbox, landing, lock
-from loader.inbox import Inbox
-from loader.settings import PROJECT_FOLDER, read
+from flagsmith_warehouse.loader import lock
+from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox.inbox import Inbox
+from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, read
 from tests.loader.server import command, landed
 
 
@@ -345,8 +347,10 @@ def test_land__large_backlog__memory_stays_bounded(settings, environ):
     noise = [f"{number:x}" * 4 for number in range(0, 2**62, 2**62 // 20)]
     fill_file(settings, ((str(number) + noise[number % 20] * 150).encode() for number in range(20_000)))
     code = (
-        "import pathlib, re; from loader import landing, settings\n"
-        "landed = landing.land(settings.read())\n"
+        "import pathlib, re\n"
+        "from flagsmith_warehouse.loader import settings\n"
+        "from flagsmith_warehouse.loader.landing.land import land\n"
+        "landed = land(settings.read())\n"
         "status = pathlib.Path('/proc/self/status').read_text()\n"
         "print(landed.deliveries, re.search(r'VmHWM:\\s+(\\d+)', status)[1])"
     )

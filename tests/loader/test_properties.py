@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from loader import front, inbox
-from loader.receive import create_app
-from loader.settings import read
+from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.receive import front
+from flagsmith_warehouse.loader.receive.app import create_app
+from flagsmith_warehouse.loader.settings import read
 from tests.loader.server import sign
 
 header_text = st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]))

@@ -5,10 +5,11 @@ import json
 
 import pytest
 
-from loader import inbox, landing
-from loader.inbox import InboxError
-from loader.receive import create_app
-from loader.settings import SettingsError, read
+from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox.inbox import InboxError
+from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.receive.app import create_app
+from flagsmith_warehouse.loader.settings import SettingsError, read
 from tests.loader.conftest import SECRETS
 from tests.loader.server import landed, sign
 

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from loader import lock, refresh
-from loader.cli import main
-from loader.inbox import Inbox
+from flagsmith_warehouse.loader import lock
+from flagsmith_warehouse.loader.inbox.inbox import Inbox
+from flagsmith_warehouse.loader.operations import refresh
+from flagsmith_warehouse.loader.operations.cli import main
 from tests.loader.server import COMMAND, command, landed
 
 
@@ -88,14 +89,19 @@ def test_land__terminal__progress_bar_and_the_line(received, environ):
 
 def test_help__package_of_another_command_missing__the_rest_works(environ):
     code = (
-        "import sys; sys.modules['simulator.cli'] = None; sys.argv = ['flagsmith-warehouse', '--help']; "
-        "from loader.cli import main; main()"
+        "import sys; sys.modules['flagsmith_warehouse.simulator.cli'] = None; sys.argv = ['flagsmith-warehouse', '--help']; "
+        "from flagsmith_warehouse.loader.operations.cli import main; main()"
     )
     shown = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert "refresh" in shown and "simulate" not in shown
 
 
 def test_commands__imported__neither_dbt_nor_duckdb_in_a_web_worker():
-    code = "import sys, loader.serve, loader.receive, loader.cli; print([m for m in ('duckdb', 'dbt', 'rich') if m in sys.modules])"
+    code = (
+        "import sys\n"
+        "from flagsmith_warehouse.loader.operations import cli\n"
+        "from flagsmith_warehouse.loader.receive import app, server\n"
+        "print([m for m in ('duckdb', 'dbt', 'rich') if m in sys.modules])"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
     assert set(main.commands) == {"check", "serve", "land", "refresh"}

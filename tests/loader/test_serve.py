@@ -238,7 +238,7 @@ def test_restart__imports_included__takes_less_than_three_seconds(server):
 def test_stop__worker_still_starting__ends_at_once():
     """It has inherited the server's handler, which would swallow the signal until the server kills it."""
     code = (
-        "import os, signal, time; from loader.serve import create_worker\n"
+        "import os, signal, time; from flagsmith_warehouse.loader.receive.server import create_worker\n"
         "signal.signal(signal.SIGTERM, lambda *_: None)\n"
         "create_worker('builtins:object')\n"
         "os.kill(os.getpid(), signal.SIGTERM); time.sleep(10)"
@@ -312,7 +312,14 @@ def test_metrics__several_workers__each_answers_for_all(server):
 
 def test_flask_run__works_too(environ):
     port = free_port()
-    flask = [str(Path(COMMAND[0]).with_name("flask")), "--app", "loader.receive", "run", "--port", str(port)]
+    flask = [
+        str(Path(COMMAND[0]).with_name("flask")),
+        "--app",
+        "flagsmith_warehouse.loader.receive.app",
+        "run",
+        "--port",
+        str(port),
+    ]
     with subprocess.Popen(
         flask, env={**os.environ, **environ}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as ran:

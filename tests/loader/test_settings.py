@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from loader import settings
-from loader.settings import PROJECT_FOLDER, SettingsError, read, require_environments
+from flagsmith_warehouse.loader import settings
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, SettingsError, read, require_environments
 
 
 def test_read__nothing_set__defaults():
@@ -19,7 +19,7 @@ def test_read__nothing_set__defaults():
 
 
 def test_warehouse_dir__current_directory_elsewhere__stays_in_the_project(tmp_path):
-    code = "from loader.settings import read; print(read({'FLAGSMITH_WAREHOUSE_DIR': 'mine'}).warehouse_dir)"
+    code = "from flagsmith_warehouse.loader.settings import read; print(read({'FLAGSMITH_WAREHOUSE_DIR': 'mine'}).warehouse_dir)"
     shown = subprocess.check_output([sys.executable, "-c", code], cwd=tmp_path, env=os.environ, text=True)
     assert shown.strip() == str(PROJECT_FOLDER / "mine")
 

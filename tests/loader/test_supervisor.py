@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from loader import supervisor
+from flagsmith_warehouse.loader.receive import supervisor
 from tests.loader.server import COMMAND, Server, command, free_port, landed, sign
 
 BODY = b'{"identity": "a"}'
@@ -177,7 +177,7 @@ def test_workers__killed_over_and_over__the_server_stays_and_counts_and_keeps_al
 
 def test_workers__that_fail_at_every_start__the_server_stays_and_stops_when_told(environ, tmp_path):
     """Started with an application that cannot be made, as if its libraries were just being replaced."""
-    code = f"from loader.serve import serve; serve('127.0.0.1', {free_port()}, 2, 'json:loads')"
+    code = f"from flagsmith_warehouse.loader.receive.server import serve; serve('127.0.0.1', {free_port()}, 2, 'json:loads')"
     log = tmp_path / "log"
     with log.open("wb") as stderr:
         python = str(Path(COMMAND[0]).with_name("python"))
@@ -285,7 +285,7 @@ def send_until(server: Server, status: int) -> None:
 def test_shared_folder__server_killed__removed_by_the_next_but_never_that_of_a_living_one(
     monkeypatch, tmp_path
 ):
-    from loader import serve
+    from flagsmith_warehouse.loader.receive import server as serve
 
     monkeypatch.setattr(serve, "SHARED_FOLDERS", (str(tmp_path),))
     abandoned = tmp_path / f"{serve.SHARED_PREFIX}abandoned"
@@ -297,7 +297,7 @@ def test_shared_folder__server_killed__removed_by_the_next_but_never_that_of_a_l
 
 
 def test_shared_folder__no_disk_has_room__workers_count_for_themselves(monkeypatch, caplog):
-    from loader import serve
+    from flagsmith_warehouse.loader.receive import server as serve
 
     def full(*_):
         raise OSError(28, "No space left on device")

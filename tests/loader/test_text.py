@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader import text
+from flagsmith_warehouse.loader import text
 
 ANYTHING = st.text(st.characters(categories=None), max_size=400)
 

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import duckdb
 
-from simulator.example import MONTH
-from simulator.landing import append
-from simulator.world import World
+from flagsmith_warehouse.simulator.example import MONTH
+from flagsmith_warehouse.simulator.landing import append
+from flagsmith_warehouse.simulator.world import World
 
 PROJECT = Path(__file__).parents[2]
 CAPTURED = PROJECT / "tests" / "fixtures" / "captured" / "flagsmith_2_265_0.ndjson"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from simulator import landing
-from simulator.example import MONTH
-from simulator.world import World
+from flagsmith_warehouse.simulator import landing
+from flagsmith_warehouse.simulator.example import MONTH
+from flagsmith_warehouse.simulator.world import World
 
 from ..marts.warehouse import PROJECT, Warehouse
 

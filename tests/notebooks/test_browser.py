@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from playwright import sync_api as playwright
 
-from notebooks import report
-from notebooks.report import NOTEBOOKS
+from flagsmith_warehouse.notebooks import report
+from flagsmith_warehouse.notebooks.report import NOTEBOOKS
 
 from ..marts.warehouse import PROJECT
 

@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from notebooks.report import NOTEBOOKS
+from flagsmith_warehouse.notebooks.report import NOTEBOOKS
 
 from ..marts.warehouse import PROJECT
 from .conftest import RECIPES

@@ -13,17 +13,17 @@ import pandas
 import pytest
 from click.testing import CliRunner
 
-from notebooks import report, show, warehouse
-from simulator.example import MONTH
-from simulator.features import text_of
-from simulator.world import World
+from flagsmith_warehouse.notebooks import report, show, warehouse
+from flagsmith_warehouse.simulator.example import MONTH
+from flagsmith_warehouse.simulator.features import text_of
+from flagsmith_warehouse.simulator.world import World
 
 NAME_OF_200 = ("旗 𝄞é<b>*_`$ " * 20)[:200]
 SETS = "update marts.{} set {} = $name where {} = 'checkout_button'"
 
 
 def run(name: str, **picks: object) -> tuple[list, dict]:
-    outputs, found = importlib.import_module(f"notebooks.{name}").app.run(defs=picks)
+    outputs, found = importlib.import_module(f"flagsmith_warehouse.notebooks.{name}").app.run(defs=picks)
     return [one for one in outputs if one is not None], dict(found)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from loader import publish, settings
+from flagsmith_warehouse.loader import settings
+from flagsmith_warehouse.loader.operations import publish
 
 from .conftest import RECIPES
 

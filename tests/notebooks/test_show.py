@@ -6,7 +6,7 @@ from itertools import pairwise
 import pandas
 import pytest
 
-from notebooks import show
+from flagsmith_warehouse.notebooks import show
 
 SCOPE = show.Scope("production", date(2026, 9, 1), date(2026, 9, 2))
 

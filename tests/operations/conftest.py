@@ -12,10 +12,10 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
-from loader import landing
-from loader import settings as settings_module
-from loader.cli import main
-from loader.inbox import Inbox
+from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.inbox.inbox import Inbox
+from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.operations.cli import main
 
 SECRETS = {"production": ["new secret", "old-Sëcret-☃"], "staging": ["s"]}
 CAPTURED = Path(__file__).parents[1] / "fixtures" / "captured" / "flagsmith_2_265_0.ndjson"
@@ -113,5 +113,5 @@ def uncompressed(monkeypatch):
         return connect(*arguments, config=config, **({} if options.get("read_only") else options))
 
     for module in ("landing", "publish", "erase"):
-        monkeypatch.setattr(f"loader.{module}.duckdb.connect", connect_uncompressed)
+        monkeypatch.setattr(f"flagsmith_warehouse.loader.{module}.duckdb.connect", connect_uncompressed)
     monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))

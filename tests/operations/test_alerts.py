@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from loader.settings import PROJECT_FOLDER
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
 from tests.marts.reference import Landed
 from tests.marts.warehouse import Warehouse
 

@@ -8,9 +8,9 @@ import threading
 import duckdb
 import pytest
 
-from loader import lock
-from loader.inbox import Inbox
-from loader.settings import PROJECT_FOLDER
+from flagsmith_warehouse.loader import lock
+from flagsmith_warehouse.loader.inbox.inbox import Inbox
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
 from tests.operations.conftest import invoke, receive
 
 DOCUMENT = (PROJECT_FOLDER / "docs" / "operations.md").read_text()

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from loader import doctor
-from loader import settings as settings_module
-from loader.lock import hold
+from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.lock import hold
+from flagsmith_warehouse.loader.operations import doctor
 from tests.loader.server import Server, command, free_port, landed, sign
 from tests.operations.conftest import bodies
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader import doctor
-from loader.explain import explain
+from flagsmith_warehouse.loader.operations import doctor
+from flagsmith_warehouse.loader.operations.explain import explain
 from tests.loader.server import COMMAND, Server
 from tests.operations.conftest import bodies, invoke, receive
 
@@ -157,7 +157,7 @@ def test_reach__our_own_loader__is_well_and_keeps_nothing(settings, environ):
         (found,) = doctor.reach(f"http://127.0.0.1:{server.port}/webhooks/production/")
         (unknown,) = doctor.reach(f"http://127.0.0.1:{server.port}/webhooks/unknown")
     assert (found.verdict, unknown.verdict) == ("ok", "fail")
-    from loader.inbox import backlog
+    from flagsmith_warehouse.loader.inbox.inbox import backlog
 
     assert backlog(settings.inbox_dir)[0] == 0
 

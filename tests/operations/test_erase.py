@@ -6,9 +6,10 @@ import shutil
 import duckdb
 import pytest
 
-from loader import inbox, landing
-from loader import settings as settings_module
-from loader.persons import names_in, readings
+from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.landing.persons import names_in, readings
 from tests.operations.conftest import bodies, environ_of, everything, invoke, receive
 
 PERSON, OTHER = "erase-me-Zoë@example.com", "keep-me@example.com"
@@ -242,7 +243,7 @@ def test_erase__killed_before_the_rows_are_deleted__the_tombstone_is_there_and_t
 ):
     receive(warehouse, body(PERSON))
     with monkeypatch.context() as patch:
-        patch.setattr("loader.erase._delete", _killed)
+        patch.setattr("flagsmith_warehouse.loader.operations.erase._delete", _killed)
         assert isinstance(
             invoke(environ, "erase", "--identity", PERSON).exception, KeyboardInterrupt | SystemExit
         )
@@ -321,7 +322,7 @@ def test_erase__dry_run_before_anything_was_landed__counts_the_inbox_and_makes_n
     ("answer", "arguments", "is_erased"), [("n", (), False), ("y", (), True), ("", ("--yes",), True)]
 )
 def test_erase__on_a_terminal__asks(settings, environ, monkeypatch, answer, arguments, is_erased):
-    monkeypatch.setattr("loader.operate._is_terminal", lambda: True)
+    monkeypatch.setattr("flagsmith_warehouse.loader.operations.operate._is_terminal", lambda: True)
     receive(settings, body(PERSON))
     ran = invoke(environ, "erase", "--identity", PERSON, *arguments, input=f"{answer}\n")
     assert (ran.exit_code == 0) == is_erased == settings.receipts_file.exists()
@@ -336,7 +337,7 @@ def test_erase__the_copy_cannot_be_published__fails_and_leaves_no_copy_with_the_
     marts_of(settings, PERSON, OTHER)
     assert invoke(environ, "publish").exit_code == 0
     with monkeypatch.context() as patch:
-        patch.setattr("loader.publish._copy_table", _disk_full)
+        patch.setattr("flagsmith_warehouse.loader.operations.publish._copy_table", _disk_full)
         ran = invoke(environ, "erase", "--identity", PERSON)
     assert ran.exit_code == 1 and "Everything is erased" in ran.output and "No space" in ran.output
     assert not settings.published_file.exists() and settings.receipts_file.exists()

@@ -13,9 +13,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from loader import erase, inbox, landing, persons, privacy
-from loader import settings as settings_module
-from loader.tombstones import Tombstones
+from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.landing import persons, privacy
+from flagsmith_warehouse.loader.landing.tombstones import Tombstones
+from flagsmith_warehouse.loader.operations import erase
 from tests.operations.conftest import environ_of, everything, receive
 
 KEY = "0123456789abcdef"
@@ -360,7 +363,7 @@ def test_erase__warehouse_and_published_copy_behind_links__the_old_files_are_rep
         warehouse.execute(
             "create table marts.fct as select 'erase-me-by-name' as identity, 'production' as environment"
         )
-    from loader.publish import publish
+    from flagsmith_warehouse.loader.operations.publish import publish
 
     publish(settings)
     assert len(files_with(tmp_path / "disk", b"erase-me-by-name")) == 2

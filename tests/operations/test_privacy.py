@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader import privacy
-from loader.settings import SettingsError
+from flagsmith_warehouse.loader.landing import privacy
+from flagsmith_warehouse.loader.settings import SettingsError
 from tests.operations.conftest import bodies, invoke, receive
 
 KEY = "0123456789abcdef"
@@ -96,7 +96,7 @@ def test_land__under_rules__nothing_of_what_is_dropped_is_in_the_files_and_what_
     land, settings, monkeypatch
 ):
     """Positive control: the same bytes are in the inbox before, and a kept trait is in the warehouse after."""
-    from loader import landing
+    from flagsmith_warehouse.loader.landing import land as landing
 
     monkeypatch.setattr(landing, "DUCKDB", {**landing.DUCKDB, "force_compression": "uncompressed"})
     monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))
@@ -277,7 +277,7 @@ def test_land__the_file_is_gone__lands_nothing(environ, settings):
     receive(settings, BODY)
     ran = invoke({**environ, "FLAGSMITH_PRIVACY_FILE": "/nowhere/privacy.toml"}, "land")
     assert ran.exit_code == 1 and "/nowhere/privacy.toml" in ran.output and "Traceback" not in ran.output
-    from loader.inbox import backlog
+    from flagsmith_warehouse.loader.inbox.inbox import backlog
 
     assert backlog(settings.inbox_dir)[0] == 1
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from loader import lock, publish
+from flagsmith_warehouse.loader import lock
+from flagsmith_warehouse.loader.operations import publish
 from tests.loader.server import command
 from tests.operations.conftest import invoke, receive
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from loader import replay
-from loader import settings as settings_module
+from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.landing import captures as replay
 from tests.loader.server import sign
 from tests.operations.conftest import CAPTURED, SECRETS, environ_of, invoke, receive
 
@@ -71,7 +71,7 @@ def test_replay__what_the_loader_has_landed_itself__is_not_landed_again(environ,
 
 def test_replay__killed_between_batches__the_next_run_lands_the_rest(environ, settings, land, monkeypatch):
     captures = [capture(f'{{"n": {number}}}') for number in range(10)]
-    monkeypatch.setattr("loader.landing.BATCH_BYTES", 20)
+    monkeypatch.setattr("flagsmith_warehouse.loader.landing.land.BATCH_BYTES", 20)
     with monkeypatch.context() as patch:
         patch.setattr(replay, "_land_batch", _killed_after(3))
         assert isinstance(land(*captures).exception, KeyboardInterrupt | SystemExit)

@@ -15,8 +15,8 @@ import duckdb
 import pytest
 from dbt.cli.main import dbtRunner
 
-from loader.erase import erase
-from loader.settings import read
+from flagsmith_warehouse.loader.operations.erase import erase
+from flagsmith_warehouse.loader.settings import read
 from tests.marts.conftest import landed
 from tests.marts.histories import History
 from tests.marts.warehouse import Warehouse, paths, quiet_dbt

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import duckdb
 import pytest
 
-from loader import lock, show, status
-from loader.doctor import Finding
+from flagsmith_warehouse.loader import lock
+from flagsmith_warehouse.loader.operations import show, status
+from flagsmith_warehouse.loader.operations.doctor import Finding
 from tests.loader.server import COMMAND
 from tests.operations.conftest import bodies, invoke, receive
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from loader import inbox, landing
+from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.landing import land as landing
 from tests.operations.conftest import invoke, receive
 
 FIRST_RELEASE = Path(__file__).parents[1] / "fixtures" / "first_release" / "data.tar.gz"
@@ -104,7 +105,7 @@ def test_refresh__models_keep_history_of_an_earlier_logic__says_so_once_and_stat
             )
         return "built"
 
-    monkeypatch.setattr("loader.refresh.build", build)
+    monkeypatch.setattr("flagsmith_warehouse.loader.operations.refresh.build", build)
     said = [invoke(environ, "refresh").stderr for _ in range(2)]
     assert "fct_flag_exposures: what is older than 2026-05-01 stays as an earlier logic made it" in said[0]
     assert "fct_flag_exposures" not in said[1]

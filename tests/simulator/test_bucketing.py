@@ -4,7 +4,7 @@ from hashlib import md5
 
 from flag_engine.utils.hashing import get_hashed_percentage_for_object_ids
 
-from simulator.bucketing import choose, percentage
+from flagsmith_warehouse.simulator.bucketing import choose, percentage
 
 from .captured import PROJECT, evaluations
 

@@ -8,11 +8,11 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from simulator.cli import simulate
-from simulator.conversions import conversions, write
-from simulator.example import MONTH
-from simulator.wire import sign
-from simulator.world import World
+from flagsmith_warehouse.simulator.cli import simulate
+from flagsmith_warehouse.simulator.conversions import conversions, write
+from flagsmith_warehouse.simulator.example import MONTH
+from flagsmith_warehouse.simulator.wire import sign
+from flagsmith_warehouse.simulator.world import World
 
 from .captured import REQUESTS
 from .test_sender import receiver_that
@@ -58,7 +58,7 @@ def test_simulate__everything_taken__says_so():
 
 
 def test_simulate__nobody_listens__ends_with_an_error(monkeypatch):
-    monkeypatch.setattr("simulator.sender.LONGEST_WAITS", (0.0, 0.0))
+    monkeypatch.setattr("flagsmith_warehouse.simulator.sender.LONGEST_WAITS", (0.0, 0.0))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     answer = run("--url", f"http://127.0.0.1:{port}", "--steady")

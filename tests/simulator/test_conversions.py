@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 
-from simulator.conversions import Conversion, Effect, conversions, first_exposures, write
-from simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.conversions import Conversion, Effect, conversions, first_exposures, write
+from flagsmith_warehouse.simulator.world import Parameters, World
 
 EFFECT = Effect(lifts={"variant_a": 0.0, "variant_b": 1.0}, rate=0.3)
 WORLD = World(

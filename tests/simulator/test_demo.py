@@ -7,10 +7,10 @@ import duckdb
 import pytest
 from rich.console import Console
 
-from simulator import demo, report
-from simulator.demo import Demo, DemoError, Sent
-from simulator.sender import Fate, Outcome
-from simulator.world import Parameters, World
+from flagsmith_warehouse.simulator import demo, report
+from flagsmith_warehouse.simulator.demo import Demo, DemoError, Sent
+from flagsmith_warehouse.simulator.sender import Fate, Outcome
+from flagsmith_warehouse.simulator.world import Parameters, World
 
 from .test_truth import MARTS, comparable, expected
 

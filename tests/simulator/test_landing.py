@@ -9,8 +9,8 @@ from uuid import UUID
 import duckdb
 import pytest
 
-from simulator import landing
-from simulator.world import Parameters, World
+from flagsmith_warehouse.simulator import landing
+from flagsmith_warehouse.simulator.world import Parameters, World
 
 WORLD = World(Parameters(deliveries=600, identities=30, transient=0.1, volatile=0.2))
 

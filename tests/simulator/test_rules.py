@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulator.rules import is_member
+from flagsmith_warehouse.simulator.rules import is_member
 
 from .captured import PROJECT, evaluations
 

@@ -6,10 +6,10 @@ from functools import cache
 
 import pytest
 
-from simulator import truth
-from simulator.landing import rows
-from simulator.messages import Evaluation
-from simulator.world import Parameters, World
+from flagsmith_warehouse.simulator import truth
+from flagsmith_warehouse.simulator.landing import rows
+from flagsmith_warehouse.simulator.messages import Evaluation
+from flagsmith_warehouse.simulator.world import Parameters, World
 from tests.marts.reference import Landed, Warehouse
 
 PARAMETERS = Parameters(

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from simulator import capture
-from simulator.wire import serialise, sign
-from simulator.world import Parameters, World
+from flagsmith_warehouse.simulator import capture
+from flagsmith_warehouse.simulator.wire import serialise, sign
+from flagsmith_warehouse.simulator.world import Parameters, World
 
 from .captured import REQUESTS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from loader import landing
+from flagsmith_warehouse.loader.landing import land as landing
 from tests.marts.reference import Landed
 from tests.marts.warehouse import Warehouse
 

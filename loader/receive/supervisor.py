@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection
 from granian._granian import SocketHolder
 from granian.server import Server
 
-from loader import LoaderError
-from loader.log import LOG
-from loader.settings import Settings
+from flagsmith_warehouse.loader import LoaderError
+from flagsmith_warehouse.loader.log import LOG
+from flagsmith_warehouse.loader.settings import Settings
 
 # Connections that wait for a worker to take them, while all workers are being replaced, say.
 BACKLOG = 2048

@@ -18,8 +18,8 @@ from pathlib import Path
 import duckdb
 import yaml
 
-from loader import LoaderError, lock
-from loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
+from flagsmith_warehouse.loader import LoaderError, lock
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
 
 SEEDS_FOLDER = PROJECT_FOLDER / "seeds"
 NAMES = ("experiments", "metrics", "experiment_metrics", "variants", "identity_map", "test_identities")

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from loader import LoaderError, lock
-from loader import settings as settings_module
-from loader.filesystem import keep_private
-from loader.settings import Settings
-from loader.text import printable
+from flagsmith_warehouse.loader import LoaderError, lock
+from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.filesystem import keep_private
+from flagsmith_warehouse.loader.settings import Settings
+from flagsmith_warehouse.loader.text import printable
 
 if TYPE_CHECKING:
-    from loader.declarations import Problem
-    from loader.landing import Landed
+    from flagsmith_warehouse.loader.landing.land import Landed
+    from flagsmith_warehouse.loader.operations.declarations import Problem
 
 # Everything was done, but for what is wrong in what people declared.
 WITH_PROBLEMS = 3
@@ -28,11 +28,11 @@ class Commands(click.Group):
     """The commands below, and those that live in a package of their own."""
 
     elsewhere = {  # noqa: RUF012 -- never changed
-        "doctor": "loader.operate:doctor",
-        "erase": "loader.operate:erase",
-        "publish": "loader.operate:publish",
-        "status": "loader.operate:status",
-        "simulate": "simulator.cli:simulate",
+        "doctor": "flagsmith_warehouse.loader.operations.operate:doctor",
+        "erase": "flagsmith_warehouse.loader.operations.operate:erase",
+        "publish": "flagsmith_warehouse.loader.operations.operate:publish",
+        "status": "flagsmith_warehouse.loader.operations.operate:status",
+        "simulate": "flagsmith_warehouse.simulator.cli:simulate",
     }
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -78,7 +78,7 @@ def main() -> None:
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Web processes.")
 def serve(host: str, port: int, workers: int) -> None:
     """Receive webhooks at http://HOST:PORT/webhooks/ENVIRONMENT until told to stop."""
-    from loader import serve
+    from flagsmith_warehouse.loader.receive import server as serve
 
     serve.serve(host, port, workers)
 
@@ -114,7 +114,7 @@ def land(
 
 
 def _replay(settings: Settings, files: list[BinaryIO], environment: str | None) -> "Landed":
-    from loader.replay import replay
+    from flagsmith_warehouse.loader.landing.captures import replay
 
     replayed = replay(settings, files, environment, on_wait=_say)
     click.echo(f"Landed {replayed.deliveries:,} captures that were not there yet.")
@@ -127,10 +127,10 @@ def refresh() -> None:
 
     Exits with 3 where everything is published but something that was declared is wrong (see `check`).
     """
-    from loader import declarations
-    from loader.publish import publish
-    from loader.refresh import build, kept_history
-    from loader.status import recorded_refresh
+    from flagsmith_warehouse.loader.operations import declarations
+    from flagsmith_warehouse.loader.operations.publish import publish
+    from flagsmith_warehouse.loader.operations.refresh import build, kept_history
+    from flagsmith_warehouse.loader.operations.status import recorded_refresh
 
     started = time.monotonic()
     settings = settings_module.read()
@@ -172,7 +172,7 @@ def check() -> None:
 
     Exits with 3 where there are problems. `refresh` leaves those rows out, and builds and publishes the rest.
     """
-    from loader import declarations
+    from flagsmith_warehouse.loader.operations import declarations
 
     found = declarations.check(settings_module.read(), _say)
     if not found:
@@ -190,7 +190,7 @@ def _tell(problems: list["Problem"]) -> None:
 
 def _land(settings: Settings) -> "Landed":
     """Land with a progress bar where there is a terminal, and say what was done in a line."""
-    from loader.landing import land
+    from flagsmith_warehouse.loader.landing.land import land
 
     started = time.monotonic()
     with _progress(settings) as on_batch:
@@ -212,7 +212,7 @@ def _progress(settings: Settings) -> Iterator[Callable[[int], None]]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from loader.inbox import backlog
+    from flagsmith_warehouse.loader.inbox.inbox import backlog
 
     depth, _ = backlog(settings.inbox_dir)
     with Progress("Landing", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True) as bar:

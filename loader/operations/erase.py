@@ -16,10 +16,14 @@ from urllib.parse import quote
 
 import duckdb
 
-from loader import LoaderError, inbox, landing, lock, persons, privacy, publish
-from loader.filesystem import close_to_others
-from loader.settings import PROJECT_FOLDER, Settings
-from loader.tombstones import Tombstones
+from flagsmith_warehouse.loader import LoaderError, lock
+from flagsmith_warehouse.loader.filesystem import close_to_others
+from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.landing import persons, privacy
+from flagsmith_warehouse.loader.landing.tombstones import Tombstones
+from flagsmith_warehouse.loader.operations import publish
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
 
 MODELS = ("staging", "intermediate", "marts")
 # Bodies that may be about the person; whether they are, Python says. What does not begin as an evaluation does is read

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import zstandard
 
-from loader import lock
-from loader.filesystem import make_folder, open_file
-from loader.identifier import Identifiers
+from flagsmith_warehouse.loader import lock
+from flagsmith_warehouse.loader.filesystem import make_folder, open_file
+from flagsmith_warehouse.loader.inbox.identifier import Identifiers
 
 # WAL and FULL: a commit returns when the disk has it (fsync); fullfsync: on macOS too, where fsync alone does
 # not ask the disk.

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces, Loops
 
-from loader import LoaderError, lock, log, privacy
-from loader.filesystem import mend, refuse_network
-from loader.log import LOG
-from loader.settings import Settings, read, require_environments
-from loader.supervisor import STOP_SECONDS, Supervisor, listen
+from flagsmith_warehouse.loader import LoaderError, lock, log
+from flagsmith_warehouse.loader.filesystem import mend, refuse_network
+from flagsmith_warehouse.loader.landing import privacy
+from flagsmith_warehouse.loader.log import LOG
+from flagsmith_warehouse.loader.receive.supervisor import STOP_SECONDS, Supervisor, listen
+from flagsmith_warehouse.loader.settings import Settings, read, require_environments
 
 # Connections of a worker, idle ones included: a proxy keeps some open.
 CONNECTIONS = 1024
@@ -35,7 +36,9 @@ SHARED_PREFIX = "flagsmith-warehouse-metrics-"
 SHARED_KINDS, SHARED_BYTES = ("counter", "histogram"), 2**17
 
 
-def serve(host: str, port: int, workers: int, application: str = "loader.receive:create_app") -> None:
+def serve(
+    host: str, port: int, workers: int, application: str = "flagsmith_warehouse.loader.receive.app:create_app"
+) -> None:
     """Serve until told to stop (SIGTERM, SIGINT): then answer what was received, and return.
 
     SIGHUP replaces the workers by new ones with the secrets read anew, if these can be used. A worker that dies is
@@ -127,7 +130,9 @@ def _worker(
 
 def share_metrics(folder: Path, slot: str) -> None:
     """Have Prometheus count in the files of that slot, on from where the last worker of the slot has stopped."""
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # before loader.metrics is imported
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(
+        folder
+    )  # before flagsmith_warehouse.loader.receive.metrics is imported
     from prometheus_client import values
 
     values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)
@@ -139,7 +144,9 @@ def create_worker(application: str, *arguments) -> Callable:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     sys.setswitchinterval(SWITCH_SECONDS)
-    from loader.front import Front  # not before the folder of the metrics is known
+    from flagsmith_warehouse.loader.receive.front import (
+        Front,  # not before the folder of the metrics is known
+    )
 
     return Front(pkgutil.resolve_name(application)(*arguments))
 

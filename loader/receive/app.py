@@ -14,12 +14,12 @@ from werkzeug.exceptions import (
     Unauthorized,
 )
 
-from loader import metrics
-from loader.filesystem import keep_private
-from loader.inbox import Inbox, InboxError
-from loader.log import LOG
-from loader.settings import SECRETS, Settings, read, require_environments
-from loader.signature import SignatureError, verify
+from flagsmith_warehouse.loader.filesystem import keep_private
+from flagsmith_warehouse.loader.inbox.inbox import Inbox, InboxError
+from flagsmith_warehouse.loader.log import LOG
+from flagsmith_warehouse.loader.receive import metrics
+from flagsmith_warehouse.loader.receive.signature import SignatureError, verify
+from flagsmith_warehouse.loader.settings import SECRETS, Settings, read, require_environments
 
 # What `accept` and `Inbox.put` raise, and the application has an answer to.
 Refusal = (HTTPException, SignatureError, InboxError)

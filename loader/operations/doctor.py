@@ -18,12 +18,14 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from loader import LoaderError, inbox, lock, privacy
-from loader.explain import BOM
-from loader.filesystem import open_to_others
-from loader.landing import is_passing
-from loader.settings import PROJECT_FOLDER, SECRETS, SECRETS_DIR, WAREHOUSE_DIR, Settings
-from loader.status import cannot_be_read, last_refresh
+from flagsmith_warehouse.loader import LoaderError, lock
+from flagsmith_warehouse.loader.filesystem import open_to_others
+from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.landing import privacy
+from flagsmith_warehouse.loader.landing.land import is_passing
+from flagsmith_warehouse.loader.operations.explain import BOM
+from flagsmith_warehouse.loader.operations.status import cannot_be_read, last_refresh
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, SECRETS, SECRETS_DIR, WAREHOUSE_DIR, Settings
 
 LEAST_FREE_BYTES = 2 * 10**9
 CLOCK_SECONDS = 5

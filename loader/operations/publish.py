@@ -13,9 +13,9 @@ from pathlib import Path
 
 import duckdb
 
-from loader import LoaderError, lock
-from loader.filesystem import close_to_others, mend, sync
-from loader.settings import Settings
+from flagsmith_warehouse.loader import LoaderError, lock
+from flagsmith_warehouse.loader.filesystem import close_to_others, mend, sync
+from flagsmith_warehouse.loader.settings import Settings
 
 # What is published: the marts, and what people declared, which says what the marts mean.
 SCHEMAS = ("marts", "seeds")

@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from flask import Flask, Response
 from granian.rsgi import ProtocolClosed
 
-from loader.inbox import Batch, Inbox
-from loader.receive import Refusal, accept
-from loader.settings import Settings
+from flagsmith_warehouse.loader.inbox.inbox import Batch, Inbox
+from flagsmith_warehouse.loader.receive.app import Refusal, accept
+from flagsmith_warehouse.loader.settings import Settings
 
 # A commit waits this long for more to come: a tenth more webhooks a second, when many come.
 PAUSE_SECONDS = 0.001

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import duckdb
 
-from loader.persons import SHORTEST_LONG_NAME, is_about, is_word
+from flagsmith_warehouse.loader.landing.persons import SHORTEST_LONG_NAME, is_about, is_word
 
 TABLES = """
 create table if not exists landing.tombstones (

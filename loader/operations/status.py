@@ -16,9 +16,11 @@ from pathlib import Path
 
 import duckdb
 
-from loader import declarations, inbox, lock
-from loader.filesystem import close_to_others, make_folder
-from loader.settings import Settings
+from flagsmith_warehouse.loader import lock
+from flagsmith_warehouse.loader.filesystem import close_to_others, make_folder
+from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.operations import declarations
+from flagsmith_warehouse.loader.settings import Settings
 
 LATELY_DAYS = 7
 # What a refresh may say of itself in its record.

@@ -17,10 +17,12 @@ from pathlib import Path
 
 import duckdb
 
-from loader import LoaderError, inbox, lock, privacy
-from loader.filesystem import make_folder, mend, refuse_network
-from loader.settings import Settings
-from loader.tombstones import Tombstones
+from flagsmith_warehouse.loader import LoaderError, lock
+from flagsmith_warehouse.loader.filesystem import make_folder, mend, refuse_network
+from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.landing import privacy
+from flagsmith_warehouse.loader.landing.tombstones import Tombstones
+from flagsmith_warehouse.loader.settings import Settings
 
 # landing.webhooks is the same as in macros/engine/create_landing.sql; a test holds the two together.
 TABLES = """

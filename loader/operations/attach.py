@@ -9,8 +9,8 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.flags import get_flags
 from duckdb import DuckDBPyConnection
 
-from loader import lock
-from loader.filesystem import close_to_others, keep_private, make_folder, mend
+from flagsmith_warehouse.loader import lock
+from flagsmith_warehouse.loader.filesystem import close_to_others, keep_private, make_folder, mend
 
 
 class Plugin(BasePlugin):

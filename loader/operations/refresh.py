@@ -5,9 +5,9 @@ from collections import Counter
 
 import duckdb
 
-from loader import LoaderError
-from loader.declarations import NAMES
-from loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
+from flagsmith_warehouse.loader import LoaderError
+from flagsmith_warehouse.loader.operations.declarations import NAMES
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
 
 KEPT = """
 select model, kept_before from intermediate.build_progress
@@ -30,7 +30,7 @@ def build(settings: Settings) -> str:
 
     os.environ[WAREHOUSE_DIR.name] = str(settings.warehouse_dir)
     folder = str(PROJECT_FOLDER)
-    # Declarations are loaded already (loader/declarations.py), also from files that dbt could not read.
+    # Declarations are loaded already (loader/operations/declarations.py), also from files that dbt could not read.
     arguments = [
         "--exclude-resource-type",
         "unit_test",

@@ -18,10 +18,17 @@ from urllib.parse import unquote, urlsplit
 import click
 import duckdb
 
-from loader import LoaderError
-from loader.landing import EPOCH, Landed, LandingError, Run, open_warehouse, transaction
-from loader.settings import SECRETS, Settings
-from loader.signature import SignatureError, verify
+from flagsmith_warehouse.loader import LoaderError
+from flagsmith_warehouse.loader.landing.land import (
+    EPOCH,
+    Landed,
+    LandingError,
+    Run,
+    open_warehouse,
+    transaction,
+)
+from flagsmith_warehouse.loader.receive.signature import SignatureError, verify
+from flagsmith_warehouse.loader.settings import SECRETS, Settings
 
 # As many lines are described one by one as fit a screen.
 DESCRIBED = 10

@@ -1,4 +1,4 @@
-"""The commands of whoever keeps it running; loader/cli.py lists them. Each imports what it needs when called."""
+"""The commands of whoever keeps it running; loader/operations/cli.py lists them. Each imports what it needs when called."""
 
 import json
 import sys
@@ -6,13 +6,13 @@ from typing import BinaryIO
 
 import click
 
-from loader import settings as settings_module
+from flagsmith_warehouse.loader import settings as settings_module
 
 
 @click.command()
 def publish() -> None:
     """Copy the marts to published.duckdb, which notebooks read. `refresh` does so by itself."""
-    from loader.publish import publish_alone
+    from flagsmith_warehouse.loader.operations.publish import publish_alone
 
     settings = settings_module.read()
     published = publish_alone(settings, lambda text: click.echo(text, err=True))
@@ -23,8 +23,8 @@ def publish() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines: everything, as JSON.")
 def status(as_json: bool) -> None:
     """What waits, what was landed and built, and how that went."""
-    from loader.show import show_status
-    from loader.status import gather
+    from flagsmith_warehouse.loader.operations.show import show_status
+    from flagsmith_warehouse.loader.operations.status import gather
 
     found = gather(settings_module.read())
     if as_json:
@@ -40,8 +40,8 @@ def doctor(context: click.Context, url: str | None) -> None:
     """Check configuration, permissions, clock, disk, versions; exits with 1 if anything fails."""
     if context.invoked_subcommand:
         return
-    from loader.doctor import examine
-    from loader.show import show_findings
+    from flagsmith_warehouse.loader.operations.doctor import examine
+    from flagsmith_warehouse.loader.operations.show import show_findings
 
     findings = list(examine(settings_module.read(), url))
     show_findings(findings)
@@ -60,7 +60,7 @@ def verify(environment: str, signature: str, body: BinaryIO) -> None:
 
     Exits with 0 if it matches and with 1 if not.
     """
-    from loader.explain import explain
+    from flagsmith_warehouse.loader.operations.explain import explain
 
     explanation = explain(body.read(), signature, environment, settings_module.read().secrets)
     for sentence in explanation.sentences:
@@ -82,7 +82,7 @@ def erase(identity: str, environment: str | None, dry_run: bool, yes: bool) -> N
     Prints a receipt and adds it to erasures.ndjson. Delete the identity in Flagsmith first: what is received
     from now on is landed again. Backups are yours to see to (docs/privacy.md).
     """
-    from loader.erase import erase, preview
+    from flagsmith_warehouse.loader.operations.erase import erase, preview
 
     where = "all environments" if environment is None else f"the environment {environment!r}"
     if not (dry_run or yes) and _is_terminal():

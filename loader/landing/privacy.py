@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loader import persons
-from loader.filesystem import sync
-from loader.settings import PRIVACY_FILE, PRIVACY_KEY, SettingsError
+from flagsmith_warehouse.loader.filesystem import sync
+from flagsmith_warehouse.loader.landing import persons
+from flagsmith_warehouse.loader.settings import PRIVACY_FILE, PRIVACY_KEY, SettingsError
 
 # What Flagsmith sends of a change: environment webhooks, versions, the audit log.
 CHANGE = {"changed_by", "new_state", "previous_state", "timestamp"}

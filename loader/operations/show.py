@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from loader.doctor import Finding
-from loader.text import printable, shortened
+from flagsmith_warehouse.loader.operations.doctor import Finding
+from flagsmith_warehouse.loader.text import printable, shortened
 
 COLOURS = {"success": "green", "running": "yellow"}
 SIGNS = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}

@@ -1,0 +1,1 @@
+"""Where an acknowledged webhook waits, on disk, until it is landed."""

@@ -1,0 +1,1 @@
+"""The commands that people and cron call. Receiving never imports these."""
