@@ -27,9 +27,10 @@ from flagsmith_warehouse.loader.filesystem import keep_private
 from flagsmith_warehouse.simulator import capture, landing, report
 from flagsmith_warehouse.simulator.cli import progress, summary
 from flagsmith_warehouse.simulator.example import MONTH
+from flagsmith_warehouse.simulator.parameters import Parameters
 from flagsmith_warehouse.simulator.sender import Fate, Outcome, Receiver, send
 from flagsmith_warehouse.simulator.wire import sign
-from flagsmith_warehouse.simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.world import World
 
 PROJECT = Path(__file__).resolve().parent.parent
 COMMAND = Path(sys.executable).parent / "flagsmith-warehouse"

@@ -4,18 +4,14 @@ An identity comes for a *visit*: `calls_per_state` calls within minutes, all wit
 Before each later visit traits change (at least `visits`, which counts them): it enters and leaves segments.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from flagsmith_warehouse.simulator.dice import Dice
-
-if TYPE_CHECKING:
-    from flagsmith_warehouse.simulator.world import Parameters
+from flagsmith_warehouse.simulator.parameters import Parameters
 
 TraitValue = str | int | float | bool | None
 Traits = dict[str, TraitValue]
