@@ -1,4 +1,4 @@
-"""The simulated world: identities in one or more environments, and all that Flagsmith sends of them."""
+"""The simulated world: identities in one or more environments, and everything that Flagsmith sends about them."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -32,7 +32,7 @@ class Environment:
         return Dice(f"{self.parameters.seed} {self.name} {purpose}")
 
     def _overridden(self) -> dict[str, int]:
-        """The identities (name → Flagsmith's integer) that are given own values: every 50th, at most 20."""
+        """The identities (name → Flagsmith's integer) that get their own values: every 50th, at most 20."""
         numbers = range(0, self.parameters.identities, 50)[:20]
         return {population.identifier(number): number + 1 for number in numbers}
 
@@ -103,7 +103,7 @@ def _traits(
 
 
 class World:
-    """All environments of a set of parameters. Each call begins the same story anew, from the same seed."""
+    """All environments for a set of parameters. Each call starts again from the same seed."""
 
     def __init__(self, parameters: Parameters | None = None) -> None:
         self.parameters = parameters or Parameters()
