@@ -1,4 +1,4 @@
-# `make demo` and `make test` are all a newcomer needs; both install what they need into .venv first.
+# Start with `make demo` and `make test`. Both first install what they need into .venv.
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench notebook report docs lock clean
 SHELL := /bin/sh
@@ -7,10 +7,10 @@ BIN := .venv/bin
 NOTEBOOKS := $(addprefix notebooks/,flag_exposure.py segments_and_cohorts.py experiment_readout.py data_health.py)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-help:  ## What can be made
+help:  ## List these targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
 
-# The tools the lock files were made for; anything else is refused with what to do.
+# Check for Python 3.11, 3.12 or 3.13, which the lock files support, and say what to do if it is missing.
 .venv/created:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "make: $(PYTHON) is not installed. Install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "make: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
@@ -27,13 +27,13 @@ help:  ## What can be made
 	$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-demo: .venv/installed  ## Signed traffic over HTTP into a fresh warehouse, and what the marts say of it
+demo: .venv/installed  ## Send signed webhooks to a fresh warehouse and print its marts
 	$(BIN)/python -m flagsmith_warehouse.simulator.demo
 
-test: .venv/developer lint  ## Every test, `dbt build` included
+test: .venv/developer lint  ## Run every test, `dbt build` included
 	$(BIN)/python -m pytest
 
-lint: .venv/developer  ## ruff, sqlfluff, dbt-bouncer
+lint: .venv/developer  ## Run ruff, sqlfluff and dbt-bouncer
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@mkdir -p target/lint
@@ -41,16 +41,16 @@ lint: .venv/developer  ## ruff, sqlfluff, dbt-bouncer
 	find target/lint/target/compiled/flagsmith_warehouse/models -name '*.sql' -not -path '*.yml/*' -exec $(BIN)/sqlfluff lint --config .sqlfluff --disable-progress-bar {} +
 	$(BIN)/dbt-bouncer run
 
-bench: .venv/developer  ## The benchmarks (minutes); figures are recorded in benchmarks/README.md
+bench: .venv/developer  ## Run the benchmarks (minutes); benchmarks/README.md records the figures
 	$(BIN)/python -m benchmarks
 
-notebook: .venv/developer  ## Explore the marts in the browser, with marimo
+notebook: .venv/developer  ## Explore the marts in the browser with marimo
 	$(BIN)/marimo -q run --no-token --include-code $(NOTEBOOKS)
 
-report: .venv/developer  ## Each notebook as one HTML page to mail
+report: .venv/developer  ## Write each notebook as one HTML page to mail
 	$(BIN)/python -m flagsmith_warehouse.notebooks.report
 
-docs: .venv/installed  ## The documentation site: what every table and column means, one HTML file
+docs: .venv/installed  ## Write the documentation of every table and column as one HTML file
 	@mkdir -p target
 	$(BIN)/dbt --quiet docs generate --static --target-path target/docs
 	@echo "Open target/docs/static_index.html"
@@ -59,5 +59,5 @@ lock:  ## Resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build --group dev --extra notebook -c requirements.lock -o requirements-dev.lock
 
-clean:  ## Remove what was made, never the data
+clean:  ## Remove everything that make built, never the data
 	rm -rf .venv target logs *.egg-info build

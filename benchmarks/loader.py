@@ -284,7 +284,8 @@ def compress() -> None:
     import zstandard
 
     from flagsmith_warehouse.loader.inbox.inbox import ZSTD_LEVEL
-    from flagsmith_warehouse.simulator.world import Parameters, World
+    from flagsmith_warehouse.simulator.parameters import Parameters
+    from flagsmith_warehouse.simulator.world import World
 
     print(
         "| flags | KB | together | zstd: µs a body | raw / compressed | zlib 1: µs a body | raw / compressed |"

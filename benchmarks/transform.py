@@ -24,7 +24,8 @@ import duckdb
 
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
 from flagsmith_warehouse.simulator.landing import append
-from flagsmith_warehouse.simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.parameters import Parameters
+from flagsmith_warehouse.simulator.world import World
 
 DELIVERIES = int(os.environ.get("TRANSFORM_DELIVERIES", "100000"))
 INCREMENT = 10_000

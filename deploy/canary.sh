@@ -1,8 +1,8 @@
 #!/bin/sh
-# Evaluates the canary through Flagsmith once, for cron to do every minute; fct_canary_calls says what became of it.
+# Evaluates the canary identity through Flagsmith once. Let cron run it every minute; fct_canary_calls has the results.
 #   * * * * * FLAGSMITH_ENVIRONMENT_KEY=… /opt/flagsmith-warehouse/deploy/canary.sh
-# FLAGSMITH_API is your own Flagsmith's, if you run one. List warehouse-canary in seeds/test_identities.csv, so that
-# no other mart counts it. The trait is transient: Flagsmith stores nothing.
+# If you host Flagsmith yourself, set FLAGSMITH_API to its address. List warehouse-canary in seeds/test_identities.csv,
+# so that no other mart counts it. The trait is transient: Flagsmith does not store it.
 set -eu
 : "${FLAGSMITH_ENVIRONMENT_KEY:?is not set: the client-side key of the environment in Flagsmith}"
 exec curl --silent --show-error --fail --max-time 20 --output /dev/null \

@@ -1,4 +1,4 @@
-"""`make report`: each notebook as one HTML page that needs nothing from outside, drawn without a browser.
+"""`make report`: write each notebook as one self-contained HTML page, without a browser.
 
 A page is what the notebook shows for the current data: its charts as SVG, its tables and texts as HTML.
 """
@@ -51,7 +51,7 @@ def page(name: str, picks: dict[str, object] | None = None) -> str:
 
 
 def _piece(output: object) -> str | None:
-    """Return an output of a cell as HTML; a picker, on which nobody can click here, is left out."""
+    """Return an output of a cell as HTML; pickers are left out, because nobody can click on them here."""
     if isinstance(output, altair.TopLevelMixin):
         svg = vl_convert.vegalite_to_svg(output.to_dict(), allowed_base_urls=[])
         return f"<figure>{svg}</figure>"

@@ -1,4 +1,4 @@
-"""How answers look: numbers, tables and charts, written once for the notebooks and their mailable pages.
+"""Numbers, tables and charts, shared by the notebooks and the HTML reports.
 
 Colours run evenly from dark to light (the cividis map), so that neighbours differ in greyscale and for the
 colour-blind; lines differ in dash and point as well. Every chart names what it shows, its period and its
@@ -26,7 +26,7 @@ DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4], [1, 3], [12, 3,
 MARGIN = 70  # of that, what an axis of numbers takes
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "stroke")
 GREY = "#5f636e"
-LISTED = 200  # rows of a table, after which nobody reads on
+LISTED = 200  # rows of a table; few people read further
 COMPARED = 40  # lines of a chart of intervals
 FIRST = ("control", "off")
 NOTHING = "–"
@@ -181,7 +181,7 @@ def in_order(variations: Iterable[str]) -> list[str]:
 
 
 def note(text: str) -> Html:
-    """What is missing, and what to do about it, in a sentence."""
+    """A sentence that says what is missing and what to do about it."""
     return Html(f'<p class="missing">{escape(printable(text))}</p>')
 
 

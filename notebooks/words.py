@@ -1,4 +1,4 @@
-"""An experiment in words that a product manager can paste, made from nothing but its numbers."""
+"""Describe an experiment in words, from its numbers, as text that a product manager can paste."""
 
 import pandas
 

@@ -1,11 +1,11 @@
-"""Which identity falls into which share: Flagsmith's md5 rule (tests hold it to captured answers)."""
+"""How Flagsmith's md5 rule assigns an identity to a share (tests compare it with captured answers)."""
 
 from collections.abc import Sequence
 from hashlib import md5
 
 
 def percentage(object_id: int, environment_key: str, identifier: str) -> float:
-    """Return the bucket of an identity, 0 ≤ p < 100: the same for ever for one flag (or segment) id."""
+    """Return the bucket of an identity, 0 ≤ p < 100: it never changes for the same flag (or segment) id."""
     once = f"{object_id},{environment_key}_{identifier}"
     text = once
     while (bucket := _bucket(text)) == 100:

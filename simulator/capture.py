@@ -1,4 +1,4 @@
-"""Deliveries as lines of JSON, in the shape in which Flagsmith's own requests were captured."""
+"""Deliveries as lines of JSON, in the same form as captured requests from Flagsmith."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +27,7 @@ def path(environment: str) -> str:
 
 
 def lines(deliveries: Iterable[Delivery], secrets: Secrets) -> Iterator[str]:
-    """Yield a line of JSON a delivery: received_at, method, path, headers, body, secret ("" = unsigned)."""
+    """Yield one line of JSON per delivery: received_at, method, path, headers, body, secret ("" = unsigned)."""
     for delivery in deliveries:
         secret = secrets.get(delivery.environment, "")
         captured = {

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from flagsmith_warehouse.simulator import capture, conversions, landing
+from flagsmith_warehouse.simulator.parameters import Parameters
 from flagsmith_warehouse.simulator.sender import Fate, Outcome, Receiver, send
-from flagsmith_warehouse.simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.world import World
 
 DEFAULTS = Parameters()
 COUNT = click.IntRange(min=1)

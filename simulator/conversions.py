@@ -1,4 +1,4 @@
-"""Outcomes with a known cause: what identities did after they got a variation, with a true lift."""
+"""Outcomes with a known cause: events of identities after they got a variation, with a true lift."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
@@ -43,7 +43,7 @@ class Effect:
 
 
 class Exposure(NamedTuple):
-    """Who was first given which variation when; `arm` is the text of the drawn option, or `control`."""
+    """The first variation of an identity, and when it got it; `arm` is the text of the drawn option, or `control`."""
 
     environment: str
     identity: str
@@ -94,7 +94,7 @@ def _events_of(exposure: Exposure, effect: Effect, ends_at: datetime, dice: Dice
         yield event("purchase", exposed_at + dice.random() * after, amount)
     for start, length, most in ((exposed_at - effect.window, effect.window, 2), (exposed_at, after, 4)):
         for _ in range(most):
-            share = dice.random() * 0.99  # so that what came before the exposure stays before it
+            share = dice.random() * 0.99  # events from before the exposure stay before it
             if dice.chance(spending / 4):
                 yield event("page_view", start + share * length, 1.0)
 

@@ -1,4 +1,4 @@
-"""`make demo`: signed traffic over HTTP into a fresh warehouse, a crash on the way, and what the marts say.
+"""`make demo`: send signed webhooks to a fresh warehouse, with a crash half-way, and print the marts.
 
 Everything happens in `data/demo`, which is made anew each time; your own warehouse (`data`) is not touched.
 """
@@ -27,9 +27,10 @@ from flagsmith_warehouse.loader.filesystem import keep_private
 from flagsmith_warehouse.simulator import capture, landing, report
 from flagsmith_warehouse.simulator.cli import progress, summary
 from flagsmith_warehouse.simulator.example import MONTH
+from flagsmith_warehouse.simulator.parameters import Parameters
 from flagsmith_warehouse.simulator.sender import Fate, Outcome, Receiver, send
 from flagsmith_warehouse.simulator.wire import sign
-from flagsmith_warehouse.simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.world import World
 
 PROJECT = Path(__file__).resolve().parent.parent
 COMMAND = Path(sys.executable).parent / "flagsmith-warehouse"
@@ -96,7 +97,7 @@ class Server:
             connection.close()
 
     def kill(self) -> None:
-        """SIGKILL, all workers with it: nobody can tidy up."""
+        """Kill the server and all workers with SIGKILL, so that nothing can be tidied up."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -195,7 +196,7 @@ class Demo:
             console.print(f"  ({lost} found nobody listening three times; Flagsmith gives up after that.)")
 
     def send_what_is_wrong(self, receiver: Receiver) -> None:
-        """Send what must be refused, and what must be kept though nobody can read it."""
+        """Send requests that must be refused, and unreadable bodies that must be kept."""
         _say("Two requests that are not right:")
         genuine = next(World(LIVE).deliveries()).body
         tampered = genuine.replace(b"true", b"trUe", 1)
@@ -228,7 +229,7 @@ class Demo:
             return Counter(dict(warehouse.sql(counts).fetchall()))
 
     def account(self, landed: Counter[str]) -> None:
-        """Hold what was acknowledged against what has landed. Raises DemoError if anything is missing."""
+        """Compare the acknowledged webhooks with the landed ones. Raises DemoError if anything is missing."""
         _say("Is anything lost that was acknowledged?")
         acknowledged = self.sent.acknowledged
         missing = (acknowledged - landed).total()

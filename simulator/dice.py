@@ -1,4 +1,4 @@
-"""Random choices that come out the same on every Python: only `random()` is promised not to change."""
+"""Random choices that are the same on every Python version. Only `random()` is guaranteed not to change."""
 
 from collections.abc import Sequence
 from random import Random
@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 
 
 class Dice:
-    """Seeded by any text; the same text throws the same."""
+    """Dice seeded by a text. The same text gives the same throws."""
 
     def __init__(self, seed: str) -> None:
         self.random = Random(seed).random  # noqa: S311  # a simulation, nothing secret

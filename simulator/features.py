@@ -1,4 +1,4 @@
-"""Features as somebody set them up in Flagsmith, and the flag that an identity is given."""
+"""Features as set up in Flagsmith, and the flag that an identity gets."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Setting:
-    """What one layer says of a feature: the environment default, a segment override or an identity override.
+    """The setting of a feature in one layer: the environment default, a segment override or an identity override.
 
     `id` is Flagsmith's feature state, which also decides the bucket; `weights` are percentages, in the order
     of the feature's options. `segment` and `feature_segment` are set for a segment override, `identity`
@@ -116,7 +116,7 @@ class Feature:
 
 @dataclass(frozen=True, eq=False)
 class Flag:
-    """What one evaluation says of one feature, as intended: never read back from a body.
+    """What one evaluation says about one feature, as intended and not as read from a body.
 
     `option` is the position of the variant that was drawn; None is control, or a feature without variants.
     """

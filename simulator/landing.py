@@ -1,4 +1,4 @@
-"""Deliveries straight into `landing.webhooks`, as if the loader had landed them: for tests and benchmarks."""
+"""Write deliveries directly to `landing.webhooks`, as the loader would, for tests and benchmarks."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -59,7 +59,7 @@ def _sha256(body: bytes) -> str:
 
 
 def _delivery_id(environment: str, received_at: datetime, payload_hash: str) -> str:
-    """Return a UUIDv7 that follows from the delivery: it is the same however a world is cut into batches."""
+    """Return a UUIDv7 that depends only on the delivery, however a world is divided into batches."""
     milliseconds, rest = divmod(received_at - _EPOCH, timedelta(milliseconds=1))
     digest = _sha256(f"{environment} {received_at} {payload_hash}".encode())
     time = f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{rest.microseconds:03x}"

@@ -21,7 +21,7 @@ _SEGMENT_TEXTS = {
 
 
 class Trait(NamedTuple):
-    """A trait as evaluated; `id` is None for one that was only sent along (transient)."""
+    """A trait as evaluated; `id` is None for a transient trait."""
 
     id: int | None
     key: str
@@ -41,7 +41,7 @@ class Trait(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What Flagsmith says of an identity until something changes. `members`: segment id → member."""
+    """What Flagsmith says about an identity until something changes. `members`: segment id → member."""
 
     identity: str
     flags: tuple[Flag, ...]
@@ -50,7 +50,7 @@ class State:
 
     @cached_property
     def body(self) -> bytes:
-        """The bytes, put together from parts that identities share."""
+        """The bytes, joined from parts that identities share."""
         flags = ", ".join(flag.text for flag in self.flags)
         segments = ", ".join(_SEGMENT_TEXTS[item] for item in self.members.items())
         traits = serialise([trait.document for trait in self.traits])
@@ -72,7 +72,7 @@ class Evaluation(NamedTuple):
 
     @property
     def sender(self) -> str:
-        """Whose deliveries are kept in order: those of an identity."""
+        """Deliveries with the same key, those of one identity, stay in order."""
         return self.state.identity
 
 

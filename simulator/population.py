@@ -1,21 +1,17 @@
-"""Identities, the traits they have and change, and when they call.
+"""Identities, their traits and how these change, and the times of their calls.
 
 An identity comes for a *visit*: `calls_per_state` calls within minutes, all with the same stored traits.
 Before each later visit traits change (at least `visits`, which counts them): it enters and leaves segments.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from flagsmith_warehouse.simulator.dice import Dice
-
-if TYPE_CHECKING:
-    from flagsmith_warehouse.simulator.world import Parameters
+from flagsmith_warehouse.simulator.parameters import Parameters
 
 TraitValue = str | int | float | bool | None
 Traits = dict[str, TraitValue]
@@ -36,7 +32,7 @@ def environment_key(dice: Dice) -> str:
 
 
 def identifier(number: int) -> str:
-    """Return the name of an identity; some are not ASCII, as real ones are not."""
+    """Return the name of an identity. As in real life, some are not ASCII."""
     return f"zoé-{number}" if number % 50 == 49 else f"user_{number}"
 
 
@@ -69,7 +65,7 @@ def first_traits(number: int, dice: Dice) -> Traits:
 
 
 def change_traits(traits: Traits, dice: Dice) -> Traits:
-    """Return the traits at the next visit: one visit more, now and then a move, an upgrade, a deletion."""
+    """Return the traits at the next visit: one more visit, and sometimes a move, an upgrade or a deletion."""
     changed = {**traits, "visits": traits["visits"] + 1}
     if dice.chance(0.10):
         changed["plan"] = dice.pick(_PLANS)
@@ -153,7 +149,7 @@ def _transient_traits(share: float, at: int, dice: Dice) -> tuple[tuple[str, Tra
 
 
 class _Roster:
-    """Who visits when: identities arrive over four fifths of the visits, in between others come back."""
+    """The order of visits. New identities arrive during four fifths of the visits; known ones return in between."""
 
     def __init__(self, parameters: Parameters, visits: int, dice: Dice) -> None:
         self.parameters = parameters
@@ -179,7 +175,7 @@ class _Roster:
         return Visit(number, identifier(number), self.traits[number], is_volatile)
 
     def _who(self, place: int) -> int:
-        """Return the number of who comes: a newcomer when one is due, else one who is not here now."""
+        """Return the number of the next visitor: a newcomer if one is due, otherwise an identity that is not visiting."""
         known, total = len(self.traits), self.parameters.identities
         if known < min(total, 1 + place * total * 5 // (self.visits * 4)):
             return known

@@ -13,7 +13,7 @@ from flagsmith_warehouse.simulator.dice import Dice
 from flagsmith_warehouse.simulator.features import Feature, Option, Setting, Value, text_of
 
 OLD_WEIGHTS = (30.0, 30.0, 10.0)
-NEW_WEIGHTS = (10.0, 50.0, 10.0)  # a fifth moves from variant_a to variant_b, control stays as it is
+NEW_WEIGHTS = (10.0, 50.0, 10.0)  # a fifth moves from variant_a to variant_b; control does not change
 
 ROLLOUT_SEGMENT = 12
 
@@ -42,7 +42,7 @@ SEGMENTS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """How a feature is set up at first: what the catalogue lists."""
+    """The initial set-up of a feature, as listed in the catalogue."""
 
     name: str
     value: Value = None
@@ -53,7 +53,7 @@ class Plan:
     has_identity_override: bool = False
 
 
-# Most telling first: a world with fewer features takes the first ones.
+# The most useful features come first, because a world with fewer features takes the first ones.
 CATALOGUE = (
     Plan(
         "checkout_button",
@@ -187,7 +187,7 @@ EDITS = (
     Edit(0.75, "legacy_menu", lambda feature, _: None),
     Edit(0.85, "page_size", lambda feature, _: without_segment_override(feature)),
 )
-# A feature that is added while traffic runs: from then on it is in everybody's flags.
+# A feature that is added during the traffic. From then on everybody's flags contain it.
 LATE_PLAN, LATE_SHARE = Plan("assistant", "v1", description="Added while traffic runs"), 0.65
 
 Features = dict[str, Feature]

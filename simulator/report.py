@@ -1,4 +1,4 @@
-"""What the marts say, as a few tables on the terminal. A mart that is not there (yet) is left out."""
+"""Print some tables from the marts on the terminal. Marts that do not exist yet are left out."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -21,7 +21,7 @@ LONGEST_WAITS = (1.0, 2.0)  # seconds before the second and the third attempt, a
 
 
 class Fate(Enum):
-    """What became of a delivery. Flagsmith takes a redirect for delivered, though nobody received it."""
+    """The outcome of a delivery. Flagsmith treats a redirect as delivered, although nobody received it."""
 
     DELIVERED = "delivered"
     REDIRECTED = "redirected"
@@ -115,7 +115,7 @@ def send(
 
 
 def _feed(deliveries: Iterable[Delivery], lanes: list[Queue], rate: float | None, stopping: Event) -> None:
-    """Deal deliveries out to the lanes, an identity always to the same; each lane ends with None."""
+    """Distribute deliveries over the lanes, always the same lane for an identity. Each lane ends with None."""
     started = time.monotonic()
     try:
         for number, delivery in enumerate(deliveries):
@@ -131,7 +131,7 @@ def _feed(deliveries: Iterable[Delivery], lanes: list[Queue], rate: float | None
 
 
 def _work(lane: Queue, receiver: Receiver, dice: Dice, outcomes: Queue) -> None:
-    """Deliver what the lane holds. After a fault it is still emptied, or the feeder would wait for ever."""
+    """Send the deliveries of a lane. After a fault, still empty it, because the feeder would wait for ever."""
     try:
         for delivery in iter(lane.get, None):
             outcomes.put(deliver(delivery, receiver, dice))

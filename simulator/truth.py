@@ -1,4 +1,4 @@
-"""What the marts should say of a world: computed from what was intended, never from a body.
+"""The rows that the marts should have for a world, computed from intentions and never from a body.
 
 Each function takes evaluations in time order (`world.evaluations()`) and gives rows as dictionaries, with the
 names of the marts' columns. Times are naive UTC; values keep their Python type.

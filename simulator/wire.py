@@ -1,4 +1,4 @@
-"""What Flagsmith puts on the wire: its JSON, byte for byte, and its signature."""
+"""The bytes that Flagsmith sends: its JSON and its signature."""
 
 import hashlib
 import hmac

@@ -1,7 +1,6 @@
-"""The simulated world: identities in one or more environments, and all that Flagsmith sends of them."""
+"""The simulated world: identities in one or more environments, and everything that Flagsmith sends about them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from heapq import merge
@@ -10,54 +9,9 @@ from flagsmith_warehouse.simulator import population, project
 from flagsmith_warehouse.simulator.dice import Dice
 from flagsmith_warehouse.simulator.features import Feature, Flag
 from flagsmith_warehouse.simulator.messages import Delivery, Evaluation, FlagChange, State, Trait
+from flagsmith_warehouse.simulator.parameters import Parameters
 from flagsmith_warehouse.simulator.project import SEGMENTS
 from flagsmith_warehouse.simulator.rules import is_member
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """What a world is made of; equal parameters make equal bytes.
-
-    deliveries: evaluations in all, over all environments (webhooks about changes come on top).
-    identities: per environment; at most deliveries / calls_per_state / environments.
-    features: how many flags a body has (370 bytes each; one is added and one deleted while traffic runs).
-    calls_per_state: how many calls in a row of one identity have byte-identical bodies until a trait changes.
-    volatile: share of identities with a trait that changes at every call (1.0: no two bodies are alike).
-    transient: share of calls that send a trait which Flagsmith does not store.
-    is_changing: whether weights, values and overrides are changed while traffic runs.
-    starts_at: naive UTC; days: how long.
-    """
-
-    deliveries: int = 10_000
-    identities: int = 500
-    features: int = 22
-    calls_per_state: int = 5
-    environments: tuple[str, ...] = ("production",)
-    volatile: float = 0.0
-    transient: float = 0.02
-    is_changing: bool = True
-    starts_at: datetime = datetime(2026, 9, 1)
-    days: float = 28.0
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        if min(self.deliveries, self.identities, self.features, self.calls_per_state) < 1 or self.days <= 0:
-            raise ValueError(
-                "Deliveries, identities, features, calls per state and days must all be positive"
-            )
-        if self.identities > self.visits:
-            raise ValueError(
-                f"{self.identities} identities cannot all be seen in {self.visits} visits per environment "
-                "(deliveries / calls per state / environments): ask for fewer identities or more deliveries"
-            )
-
-    @property
-    def visits(self) -> int:
-        return max(1, self.deliveries // self.calls_per_state // len(self.environments))
-
-    @property
-    def span(self) -> timedelta:
-        return timedelta(days=self.days)
 
 
 class Environment:
@@ -78,7 +32,7 @@ class Environment:
         return Dice(f"{self.parameters.seed} {self.name} {purpose}")
 
     def _overridden(self) -> dict[str, int]:
-        """The identities (name → Flagsmith's integer) that are given own values: every 50th, at most 20."""
+        """The identities (name → Flagsmith's integer) that get their own values: every 50th, at most 20."""
         numbers = range(0, self.parameters.identities, 50)[:20]
         return {population.identifier(number): number + 1 for number in numbers}
 
@@ -149,7 +103,7 @@ def _traits(
 
 
 class World:
-    """All environments of a set of parameters. Each call begins the same story anew, from the same seed."""
+    """All environments for a set of parameters. Each call starts again from the same seed."""
 
     def __init__(self, parameters: Parameters | None = None) -> None:
         self.parameters = parameters or Parameters()

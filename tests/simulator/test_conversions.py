@@ -7,7 +7,8 @@ from functools import cache
 import pytest
 
 from flagsmith_warehouse.simulator.conversions import Conversion, Effect, conversions, first_exposures, write
-from flagsmith_warehouse.simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.parameters import Parameters
+from flagsmith_warehouse.simulator.world import World
 
 EFFECT = Effect(lifts={"variant_a": 0.0, "variant_b": 1.0}, rate=0.3)
 WORLD = World(

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from flagsmith_warehouse.simulator import demo, report
 from flagsmith_warehouse.simulator.demo import Demo, DemoError, Sent
+from flagsmith_warehouse.simulator.parameters import Parameters
 from flagsmith_warehouse.simulator.sender import Fate, Outcome
-from flagsmith_warehouse.simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.world import World
 
 from .test_truth import MARTS, comparable, expected
 

@@ -10,7 +10,8 @@ import duckdb
 import pytest
 
 from flagsmith_warehouse.simulator import landing
-from flagsmith_warehouse.simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.parameters import Parameters
+from flagsmith_warehouse.simulator.world import World
 
 WORLD = World(Parameters(deliveries=600, identities=30, transient=0.1, volatile=0.2))
 

@@ -12,9 +12,10 @@ from itertools import islice
 import pytest
 
 from flagsmith_warehouse.simulator.dice import Dice
+from flagsmith_warehouse.simulator.parameters import Parameters
 from flagsmith_warehouse.simulator.sender import Fate, Receiver, deliver, send
 from flagsmith_warehouse.simulator.wire import sign
-from flagsmith_warehouse.simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.world import World
 
 WORLD = World(Parameters(deliveries=200, identities=20))
 DELIVERY = next(WORLD.deliveries())

@@ -9,7 +9,8 @@ import pytest
 from flagsmith_warehouse.simulator import truth
 from flagsmith_warehouse.simulator.landing import rows
 from flagsmith_warehouse.simulator.messages import Evaluation
-from flagsmith_warehouse.simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.parameters import Parameters
+from flagsmith_warehouse.simulator.world import World
 from tests.marts.reference import Landed, Warehouse
 
 PARAMETERS = Parameters(

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from flagsmith_warehouse.simulator import capture
+from flagsmith_warehouse.simulator.parameters import Parameters
 from flagsmith_warehouse.simulator.wire import serialise, sign
-from flagsmith_warehouse.simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.world import World
 
 from .captured import REQUESTS
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from flagsmith_warehouse.simulator.world import Parameters, World
+from flagsmith_warehouse.simulator.parameters import Parameters
+from flagsmith_warehouse.simulator.world import World
 
 SMALL = Parameters(deliveries=2_000, identities=60, environments=("production", "staging"), transient=0.1)
 
