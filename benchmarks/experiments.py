@@ -146,7 +146,8 @@ def sample_ratios(directory: Path) -> None:
         )
         for world, (_, number, identities, shares) in worlds.items():
             assign(connection, world, number, identities, shares)
-    warehouse.run("run", "--select", "fct_experiment_health")
+    tables = ("int_experiment_variation_counts", "int_experiment_share_tests")
+    warehouse.run("run", "--select", *tables, "fct_experiment_health")
     print("\n| sample ratio | experiments | alarms |\n|---|---|---|")
     for world, (_, number, identities, _) in worlds.items():
         row = warehouse.query(
