@@ -140,13 +140,14 @@ def sample_ratios(directory: Path) -> None:
     warehouse.run()
     with duckdb.connect(warehouse.path) as connection:
         connection.execute(f"set threads = 1; select setseed({SEED})")
-        connection.execute("delete from marts.fct_experiment_assignments")
+        connection.execute("delete from intermediate.int_experiment_assignments")
         connection.execute(
             "delete from intermediate.int_experiment_epochs where experiment_key not like '%naive%'"
         )
         for world, (_, number, identities, shares) in worlds.items():
             assign(connection, world, number, identities, shares)
-    warehouse.run("run", "--select", "fct_experiment_health")
+    tables = ("int_experiment_variation_counts", "int_experiment_share_tests")
+    warehouse.run("run", "--select", *tables, "fct_experiment_health")
     print("\n| sample ratio | experiments | alarms |\n|---|---|---|")
     for world, (_, number, identities, _) in worlds.items():
         row = warehouse.query(
@@ -162,7 +163,7 @@ def sample_ratios(directory: Path) -> None:
 def assign(connection, world: str, number: int, identities: int, shares: tuple[float, float]) -> None:
     """Half of the identities come in each epoch; `shares` is what blue gets in it."""
     connection.execute(
-        "insert into marts.fct_experiment_assignments"
+        "insert into intermediate.int_experiment_assignments"
         " (experiment_key, identity, variation, epoch, is_quarantined, first_exposed_at)"
         " select ? || ' ' || e, i, case when random() < case when i % 2 = 0 then ? else ? end then 'blue' else 'control' end,"
         " case when ? or i % 2 = 0 then 1 else 2 end, false, timestamp '2026-01-01'"
@@ -191,7 +192,7 @@ def size(directory: Path, identities: int = 1_000_000, events: int = 10_000_000,
     warehouse.give("metrics", [metric(name, aggregation="sum") for name in names])
     warehouse.give("experiment_metrics", [link("large", name) for name in names])
     warehouse.run()
-    chain = ("run", "--select", "int_experiment_identities+")
+    chain = ("run", "--select", "int_experiment_assignments+", "--exclude", "int_experiment_assignments")
     empty = busy(lambda: warehouse.run(*chain, "--full-refresh"))
     with duckdb.connect(warehouse.path) as connection:
         fill(connection, identities, events, metrics)
@@ -211,7 +212,7 @@ def size(directory: Path, identities: int = 1_000_000, events: int = 10_000_000,
     for what, seconds in (
         ("plain group by: variation, event, day over the joined events", plain),
         ("plain group by: per identity first, as sums of squares need", per_identity),
-        ("int_experiment_identities and all after it, with dbt", whole),
+        ("all after int_experiment_assignments, with dbt", whole),
         ("of that, what no event costs: dbt's start, planning", empty),
         ("one more day, with dbt", again),
     ):
@@ -221,13 +222,13 @@ def size(directory: Path, identities: int = 1_000_000, events: int = 10_000_000,
 
 PLAIN = """
 select variation, event_name, cast(occurred_at as date), count(*), sum(value)
-from given.conversion_events join marts.fct_experiment_assignments using (identity)
+from given.conversion_events join intermediate.int_experiment_assignments using (identity)
 where occurred_at >= first_exposed_at group by all
 """
 PER_IDENTITY = """
 select variation, event_name, sum(value), sum(value * value) from (
     select variation, event_name, identity, sum(value) as value
-    from given.conversion_events join marts.fct_experiment_assignments using (identity)
+    from given.conversion_events join intermediate.int_experiment_assignments using (identity)
     where occurred_at >= first_exposed_at group by all
 ) group by all
 """
@@ -247,7 +248,7 @@ def busy(work) -> float:
 def fill(connection, identities: int, events: int, metrics: int) -> None:
     connection.execute("set threads = 1; select setseed(0.5)")
     connection.execute(
-        "insert into marts.fct_experiment_assignments"
+        "insert into intermediate.int_experiment_assignments"
         " (experiment_key, identity, variation, epoch, is_quarantined, first_exposed_at)"
         " select 'large', 'user-' || i, case when i % 2 = 0 then 'control' else 'blue' end, 1, false,"
         " timestamp '2026-01-01' + cast(random() * 7 * 86400 as integer) * interval 1 second from range(?) as t(i)",

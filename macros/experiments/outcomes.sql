@@ -33,7 +33,7 @@
         coalesce(known.identity, assignments.identity) as identity,
         case when known.first_exposed_at = assignments.first_exposed_at then known.identity_number end as kept_number
     from {{ this }} as known
-    full outer join {{ ref('fct_experiment_assignments') }} as assignments
+    full outer join {{ ref('int_experiment_assignments') }} as assignments
         on known.experiment_key = assignments.experiment_key and known.identity = assignments.identity
     where
         known.first_exposed_at is distinct from assignments.first_exposed_at
@@ -85,7 +85,7 @@
             max(counted.last_day) over (partition by metrics.experiment_key), cast(experiments.last_received_at as date)
         ) - {{ var('experiment_late_days') }} as count_from
     from {{ ref('int_experiment_metrics') }} as metrics
-    inner join {{ ref('dim_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
     inner join (
         select {{ metric_of('measure_number') }} as metric_number, max(day) as last_day
         from {{ this }}

@@ -1,9 +1,12 @@
 """Who is compared with whom, and what is said where nothing can be compared. One small experiment a claim."""
 
 import math
+import re
 
 import pytest
 from scipy import stats
+
+from tests.marts.warehouse import PROJECT
 
 from .experiments import ExperimentWarehouse, clock, evaluation, event, experiment, link, metric
 
@@ -239,6 +242,25 @@ def test_health__nobody_assigned__says_what_to_look_at(health, experiment_key, w
 def test_health__declaration_wrong__alarm_with_the_reason(health):
     row = health["backwards", "declaration", 0]
     assert row["status"] == "alarm" and "ended_at is not after started_at" in row["message"]
+
+
+def test_health__every_message__has_all_its_names_filled(health):
+    assert all(row["message"] and not re.search("[{}]", row["message"]) for row in health.values())
+
+
+def test_check_texts__every_name_in_braces__is_one_that_the_mart_fills(warehouse):
+    """Given a sentence that few experiments ever show; then a misspelt name in it is found all the same."""
+    rows = warehouse.query("select sentence from intermediate.int_experiment_check_texts")
+    names = {name for row in rows for name in re.findall("{(.*?)}", row["sentence"])}
+    mart = (PROJECT / "models/marts/experiment_results/fct_experiment_health.sql").read_text()
+    assert names and names <= set(re.findall("^ *'([a-z_]+)': '", mart, re.MULTILINE))
+
+
+def test_check_texts__checks__are_those_of_the_documentation(warehouse):
+    rows = warehouse.query("select distinct check_name from intermediate.int_experiment_check_texts")
+    section = (PROJECT / "docs/experiments.md").read_text().split("## Checks")[1].split("\n## ")[0]
+    documented = re.findall(r"^\| ([a-z_]+)(?: \*)? \|", section, re.MULTILINE)
+    assert {row["check_name"] for row in rows} == set(documented) - {"check"}
 
 
 def test_health__weights_that_sum_to_99_9__are_read_as_shares(health):

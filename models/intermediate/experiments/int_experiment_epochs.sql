@@ -85,14 +85,14 @@ grouped as (
 beginnings as (
 
     select experiment_key, started_at as valid_from
-    from {{ ref('dim_experiments') }}
+    from {{ ref('int_experiments') }}
     where status <> 'invalid'
 
     union
 
     select grouped.experiment_key, min(grouped.until_at) as valid_from
     from grouped
-    inner join {{ ref('dim_experiments') }} as experiments on grouped.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiments') }} as experiments on grouped.experiment_key = experiments.experiment_key
     where experiments.expected_weights = 'auto'
     group by grouped.experiment_key, grouped.change_number
 
@@ -135,7 +135,7 @@ said as (
 weight_parts as (
 
     select experiment_key, {{ text_parts('expected_weights', ';') }} as part
-    from {{ ref('dim_experiments') }}
+    from {{ ref('int_experiments') }}
     where expected_weights <> 'auto' and status <> 'invalid'
 
 ),
@@ -161,7 +161,7 @@ select
     epochs.valid_from,
     epochs.valid_to
 from epochs
-inner join {{ ref('dim_experiments') }} as experiments on epochs.experiment_key = experiments.experiment_key
+inner join {{ ref('int_experiments') }} as experiments on epochs.experiment_key = experiments.experiment_key
 left join weights
     on epochs.experiment_key = weights.experiment_key and epochs.epoch = weights.epoch
 where experiments.expected_weights = 'auto'

@@ -12,7 +12,7 @@ with features as (
         -- A feature that is switched off is no arm, unless the declaration names `off` as one.
         experiments.control_variation = 'off'
         or ';' || replace(experiments.expected_weights, ' ', '') like '%;off=%' as has_off_as_arm
-    from {{ ref('dim_experiments') }} as experiments
+    from {{ ref('int_experiments') }} as experiments
     inner join {{ ref('int_experiment_features') }} as features on experiments.experiment_key = features.experiment_key
     where experiments.status <> 'invalid' and features.is_under_experiment
 

@@ -7,7 +7,7 @@ with named as (
         feature_id,
         feature_name
     from {{ ref('int_flag_set_elements') }}
-    where feature_name in (select feature_name from {{ ref('dim_experiments') }})
+    where feature_name in (select feature_name from {{ ref('int_experiments') }})
 
 ),
 
@@ -18,7 +18,7 @@ carried as (
         named.feature_id,
         deliveries.delivery_id,
         deliveries.received_at
-    from {{ ref('dim_experiments') }} as experiments
+    from {{ ref('int_experiments') }} as experiments
     inner join {{ ref('int_deliveries') }} as deliveries
         on
             experiments.environment = deliveries.environment

@@ -16,7 +16,7 @@ with assigned as (
         assignments.first_exposed_at,
         assignments.activated_at,
         {{ 'changed.kept_number' if builds_on_itself() else 'cast(null as bigint)' }} as kept_number
-    from {{ ref('fct_experiment_assignments') }} as assignments
+    from {{ ref('int_experiment_assignments') }} as assignments
     {%- if builds_on_itself() %}
     inner join {{ changed() }} as changed
         on

@@ -26,7 +26,7 @@ with computed as (
         experiments.ended_at
     from {{ ref('int_declared_experiment_metrics') }} as links
     inner join {{ ref('int_declared_metrics') }} as metrics on links.metric_key = metrics.metric_key
-    inner join {{ ref('dim_experiments') }} as experiments on links.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiments') }} as experiments on links.experiment_key = experiments.experiment_key
     where experiments.status <> 'invalid'
 
 ),

@@ -38,7 +38,7 @@ with metrics as (
         date '0001-01-01' as count_from
         {%- endif %}
     from {{ ref('int_experiment_metrics') }} as metrics
-    inner join {{ ref('dim_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
     {%- if builds_on_itself() %}
     left join {{ changed() }} as changed on metrics.metric_number = changed.metric_number
     {%- endif %}

@@ -13,7 +13,7 @@ with arms as (
         variation,
         cast(row_number() over (order by experiment_key, variation) as integer) as arm_number
     from (
-        select distinct experiment_key, variation from {{ ref('fct_experiment_assignments') }}
+        select distinct experiment_key, variation from {{ ref('int_experiment_assignments') }}
 
         union
 
@@ -22,7 +22,7 @@ with arms as (
 
         union
 
-        select experiment_key, control_variation from {{ ref('dim_experiments') }}
+        select experiment_key, control_variation from {{ ref('int_experiments') }}
         where status <> 'invalid'
     ) as seen
 
@@ -186,11 +186,11 @@ joined_by_population as (
 
 populations as (
 
-    select experiment_key, 'assigned' as population from {{ ref('dim_experiments') }}
+    select experiment_key, 'assigned' as population from {{ ref('int_experiments') }}
 
     union all
 
-    select experiment_key, 'activated' as population from {{ ref('dim_experiments') }}
+    select experiment_key, 'activated' as population from {{ ref('int_experiments') }}
     where activation_event is not null
 
 ),

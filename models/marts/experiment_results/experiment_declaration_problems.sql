@@ -27,7 +27,7 @@ flags as (
 
 assigned as (
 
-    select distinct experiment_key from {{ ref('fct_experiment_assignments') }}
+    select distinct experiment_key from {{ ref('int_experiment_assignments') }}
 
 ),
 

@@ -38,7 +38,7 @@ decided as (
         end as decision_{{ column }}{{ ',' if not loop.last }}
         {%- endfor %}
     from latest
-    inner join {{ ref('dim_experiments') }} as experiments on latest.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiments') }} as experiments on latest.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_metrics') }} as metrics
         on latest.experiment_key = metrics.experiment_key and latest.metric_key = metrics.metric_key
     left join latest as control

@@ -44,7 +44,7 @@ arms as (
             'cast(identities as double)', 'false'
         ) }} as sample_variance
     from {{ experiment_statistics() }} as statistics
-    inner join {{ ref('dim_experiments') }} as experiments on statistics.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiments') }} as experiments on statistics.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_metrics') }} as metrics
         on statistics.experiment_key = metrics.experiment_key and statistics.metric_key = metrics.metric_key
 

@@ -1,0 +1,290 @@
+{#- The checks of fct_experiment_health: their thresholds and their sentences. Translate or adjust them here.
+
+    Each check has
+      threshold       where the status changes, as the mart shows it; a check with a second threshold names it too
+      spoils_results  whether an alarm of it makes every verdict do_not_trust
+      findings        what an int_experiment_checks__* model may find, each with its status and its sentence
+    A sentence names in braces what is filled in: of the check {affected}, {total} and {detail}; of the experiment
+    {environment}, {feature_name}, {assignment_reason}, {control_variation} and {problem}. -#}
+{% macro experiment_checks() %}
+    {{ return({
+        'declaration': {
+            'threshold': '0e0',
+            'spoils_results': true,
+            'findings': {
+                'in_order': ['ok', 'The declaration is in order.'],
+                'wrong': ['alarm', 'The declaration is wrong: {problem}.'],
+            },
+        },
+        'one_feature': {
+            'threshold': '1e0',
+            'spoils_results': false,
+            'findings': {
+                'other_features': [
+                    'warn',
+                    'The feature {detail} had the declared name too, later. Only the feature that had it first is under'
+                    ~ ' experiment. If that one was deleted and created again, declare a new experiment.',
+                ],
+            },
+        },
+        'ambiguous_variations': {
+            'threshold': '0e0',
+            'spoils_results': false,
+            'findings': {
+                'distinct': ['ok', 'Every variation has its own value.'],
+                'ambiguous': [
+                    'warn',
+                    'Some variations of the feature cannot be told apart by their values (see dim_flags). Give each its own'
+                    ~ ' value.',
+                ],
+            },
+        },
+        'has_begun': {
+            'threshold': '1e0',
+            'spoils_results': false,
+            'findings': {
+                'assigned': ['ok', '{affected} identities are assigned.'],
+                'nothing_received': [
+                    'warn',
+                    'Nothing was ever received from the environment {environment}: is it spelt as in the webhook\'s URL?',
+                ],
+                'not_started': ['warn', 'The experiment has not begun: the last webhook came before started_at.'],
+                'nobody_assigned': [
+                    'warn',
+                    'No evaluation since started_at carries the feature {feature_name} with the reason'
+                    ~ ' {assignment_reason}. Look up the feature\'s name and reason in fct_flag_exposures.',
+                ],
+            },
+        },
+        'control_present': {
+            'threshold': '1e0',
+            'spoils_results': true,
+            'findings': {
+                'present': ['ok', 'Control has identities.'],
+                'absent': [
+                    'alarm',
+                    'Nobody has the variation {control_variation}: is control_variation spelt as in fct_flag_exposures?',
+                ],
+            },
+        },
+        'several_variations': {
+            'threshold': '2e0',
+            'spoils_results': false,
+            'findings': {
+                'several': ['ok', '{affected} variations were seen.'],
+                'only_one': ['warn', 'Only one variation was seen: there is nothing to compare.'],
+            },
+        },
+        'sample_ratio': {
+            'threshold': '0.001e0',
+            'warning_threshold': '0.01e0',
+            'minimum_identities': '100',
+            'spoils_results': true,
+            'findings': {
+                'one_variation': ['ok', 'Only one variation has a weight: there is nothing to test.'],
+                'too_few': ['ok', 'Fewer than 100 identities: too few to test.'],
+                'nothing_to_test': ['ok', 'No identity has a share to compare: there is nothing to test.'],
+                'balanced': ['ok', 'The variations have the shares they should have.'],
+                'doubtful': [
+                    'warn',
+                    'The variations do not have the shares they should have: some identities are lost or doubled on the'
+                    ~ ' way. Find out which before you read the results.',
+                ],
+                'unbalanced': [
+                    'alarm',
+                    'The variations do not have the shares they should have: some identities are lost or doubled on the'
+                    ~ ' way. Find out which before you read the results.',
+                ],
+            },
+        },
+        'weights_known': {
+            'threshold': '1e0',
+            'spoils_results': false,
+            'findings': {
+                'unknown': [
+                    'warn',
+                    'No weights are known, so the sample ratio cannot be tested. Write them in expected_weights.',
+                ],
+            },
+        },
+        'quarantined_share': {
+            'threshold': '0.05e0',
+            'spoils_results': false,
+            'findings': {
+                'few': [
+                    'ok',
+                    '{affected} of {total} identities saw more than one variation and are left out; quarantine_reason in'
+                    ~ ' fct_experiment_assignments says why.',
+                ],
+                'many': [
+                    'warn',
+                    '{affected} of {total} identities saw more than one variation and are left out; quarantine_reason in'
+                    ~ ' fct_experiment_assignments says why.',
+                ],
+            },
+        },
+        'quarantined_balance': {
+            'threshold': '0.001e0',
+            'spoils_results': false,
+            'findings': {
+                'one_variation': ['ok', 'Only one variation was seen: there is nothing to test.'],
+                'too_few': ['ok', 'Fewer than 100 identities: too few to test.'],
+                'nothing_to_test': ['ok', 'Nobody or everybody is quarantined: there is nothing to test.'],
+                'balanced': ['ok', 'Every variation loses the same share of its identities to the quarantine.'],
+                'unbalanced': [
+                    'warn',
+                    'One variation loses more identities to the quarantine than another: those who remain may differ.',
+                ],
+            },
+        },
+        'activated_balance': {
+            'threshold': '0.001e0',
+            'spoils_results': false,
+            'findings': {
+                'one_variation': ['ok', 'Only one variation was seen: there is nothing to test.'],
+                'too_few': ['ok', 'Fewer than 100 identities: too few to test.'],
+                'nothing_to_test': ['ok', 'Nobody or everybody is activated: there is nothing to test.'],
+                'balanced': ['ok', 'Every variation activates the same share of its identities.'],
+                'unbalanced': [
+                    'warn',
+                    'The variations activate different shares of their identities. Compare the assigned identities, not the'
+                    ~ ' activated ones.',
+                ],
+            },
+        },
+        'outcomes_readable': {
+            'threshold': '0e0',
+            'spoils_results': true,
+            'findings': {
+                'unreadable': ['alarm', 'No outcome is counted, since {detail}.'],
+            },
+        },
+        'unusable_outcomes': {
+            'threshold': '0e0',
+            'spoils_results': false,
+            'findings': {
+                'some': [
+                    'warn',
+                    '{detail}. A value that cannot be used is left out; an outcome without a time or an identity is left out'
+                    ~ ' as a whole. Correct them at their source.',
+                ],
+            },
+        },
+        'outcomes_without_assignment': {
+            'threshold': '0.5e0',
+            'spoils_results': false,
+            'findings': {
+                'no_outcomes': [
+                    'warn',
+                    'No event of any of its metrics happened since it began: are the event names right?',
+                ],
+                'few': [
+                    'ok',
+                    '{affected} of {total} outcomes are of identities that were not assigned. If there are many, the two'
+                    ~ ' sides may name identities differently.',
+                ],
+                'many': [
+                    'warn',
+                    '{affected} of {total} outcomes are of identities that were not assigned. The two sides may name'
+                    ~ ' identities differently.',
+                ],
+            },
+        },
+        'outcomes_before_exposure': {
+            'threshold': '0.2e0',
+            'spoils_results': false,
+            'findings': {
+                'few': [
+                    'ok',
+                    '{affected} of {total} outcomes came before the identity\'s first evaluation and are not counted.',
+                ],
+                'many': [
+                    'warn',
+                    '{affected} of {total} outcomes came before the identity\'s first evaluation and are not counted. The'
+                    ~ ' flag may be evaluated too late, or a clock may be wrong.',
+                ],
+            },
+        },
+        'identities_in_several_environments': {
+            'threshold': '0e0',
+            'spoils_results': false,
+            'findings': {
+                'some': [
+                    'warn',
+                    '{affected} identities are known in another environment too, and the outcomes do not say where they'
+                    ~ ' happened, so each outcome is counted here as well. Add a column environment to conversion_events.',
+                ],
+            },
+        },
+        'outcomes_after_last_webhook': {
+            'threshold': '24e0',
+            'spoils_results': false,
+            'findings': {
+                'one': [
+                    'ok',
+                    '1 outcome is dated after the last webhook ({detail}). It counts once a later webhook has arrived.',
+                ],
+                'several': [
+                    'ok',
+                    '{affected} outcomes are dated after the last webhook, the latest at {detail}. They count once a later'
+                    ~ ' webhook has arrived.',
+                ],
+                'one_far_ahead': [
+                    'warn',
+                    '1 outcome is dated after the last webhook ({detail}). It counts once a later webhook has arrived. It is'
+                    ~ ' more than 24 hours ahead: a clock or a date is wrong, or webhooks are missing.',
+                ],
+                'several_far_ahead': [
+                    'warn',
+                    '{affected} outcomes are dated after the last webhook, the latest at {detail}. They count once a later'
+                    ~ ' webhook has arrived. The latest is more than 24 hours ahead: a clock or a date is wrong, or webhooks'
+                    ~ ' are missing.',
+                ],
+            },
+        },
+        'data_freshness': {
+            'threshold': '24e0',
+            'alarm_threshold': '72e0',
+            'spoils_results': false,
+            'findings': {
+                'fresh': ['ok', 'The last outcome is at most 24 hours older than the last webhook.'],
+                'behind': [
+                    'warn',
+                    'The last outcome is more than 24 hours older than the last webhook. Load the missing outcomes before you'
+                    ~ ' decide.',
+                ],
+                'far_behind': [
+                    'alarm',
+                    'The last outcome is more than 72 hours older than the last webhook. Load the missing outcomes before you'
+                    ~ ' decide.',
+                ],
+            },
+        },
+        'before_imbalance': {
+            'threshold': '0.001e0',
+            'spoils_results': false,
+            'findings': {
+                'alike': ['ok', 'The variations were alike before anybody was assigned.'],
+                'different': [
+                    'warn',
+                    'The variations differed in {detail} before anybody was assigned. Trust the adjusted columns (cuped_)'
+                    ~ ' rather than the others.',
+                ],
+            },
+        },
+    }) }}
+{% endmacro %}
+
+{#- A threshold of a check; `which` names one of several. -#}
+{% macro check_threshold(check_name, which='threshold') %}
+    {{- return(flagsmith_warehouse.experiment_checks()[check_name][which]) -}}
+{% endmacro %}
+
+{#- An expression: the sentence with each of `columns` in the place of its name in braces. -#}
+{% macro filled(sentence, columns) %}
+    {%- set filled = namespace(sql=sentence) -%}
+    {%- for name, column in columns.items() -%}
+        {%- set filled.sql = "replace(" ~ filled.sql ~ ", '{" ~ name ~ "}', coalesce(cast(" ~ column ~ " as varchar), ''))" -%}
+    {%- endfor -%}
+    {{- return(filled.sql) -}}
+{% endmacro %}

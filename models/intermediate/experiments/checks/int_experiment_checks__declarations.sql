@@ -1,0 +1,72 @@
+{{ config(materialized='view') }}
+
+with experiments as (
+
+    select * from {{ ref('int_experiments') }}
+
+),
+
+features as (
+
+    select * from {{ ref('int_experiment_features') }}
+
+),
+
+ambiguous as (
+
+    select
+        experiments.experiment_key,
+        {{ list_length('flags.ambiguous_variations') }} as variations
+    from features
+    inner join experiments on features.experiment_key = experiments.experiment_key
+    inner join {{ ref('dim_flags') }} as flags
+        on experiments.environment = flags.environment and features.feature_id = flags.feature_id
+    where features.is_under_experiment
+
+)
+
+select
+    experiment_key,
+    0 as epoch,
+    'declaration' as check_name,
+    case when status = 'invalid' then 'wrong' else 'in_order' end as finding,
+    case when status = 'invalid' then 1e0 else 0e0 end as value,
+    {{ check_threshold('declaration') }} as threshold,
+    cast(null as bigint) as affected,
+    cast(null as bigint) as total,
+    cast(null as varchar) as detail
+from experiments
+
+union all
+
+select
+    experiments.experiment_key,
+    0 as epoch,
+    'ambiguous_variations' as check_name,
+    case
+        when ambiguous.variations > {{ check_threshold('ambiguous_variations') }} then 'ambiguous' else 'distinct'
+    end as finding,
+    coalesce(ambiguous.variations, 0) as value,
+    {{ check_threshold('ambiguous_variations') }} as threshold,
+    ambiguous.variations as affected,
+    cast(null as bigint) as total,
+    cast(null as varchar) as detail
+from experiments
+left join ambiguous on experiments.experiment_key = ambiguous.experiment_key
+where experiments.status <> 'invalid'
+
+union all
+
+select
+    experiment_key,
+    0 as epoch,
+    'one_feature' as check_name,
+    'other_features' as finding,
+    count(*) as value,
+    {{ check_threshold('one_feature') }} as threshold,
+    count(*) as affected,
+    cast(null as bigint) as total,
+    string_agg(cast(feature_id as varchar), ', ' order by feature_id) as detail
+from features
+where not is_under_experiment
+group by experiment_key

@@ -1,0 +1,11 @@
+{{ config(materialized='table') }}
+
+select
+    experiment_key,
+    variation,
+
+    count(*) as identities,
+    count(*) filter (where is_quarantined) as quarantined,
+    count(*) filter (where activated_at is not null) as activated
+from {{ ref('int_experiment_assignments') }}
+group by experiment_key, variation
