@@ -218,8 +218,8 @@ def plain_insert():
     from flask import Flask
     from flask import request as current
 
-    from flagsmith_warehouse.loader.receive.signature import verify
     from flagsmith_warehouse.loader.settings import read
+    from flagsmith_warehouse.loader.signature import verify
 
     settings = read()
     warehouse = duckdb.connect(settings.warehouse_dir / "plain.duckdb")

@@ -27,8 +27,8 @@ from flagsmith_warehouse.loader.landing.land import (
     open_warehouse,
     transaction,
 )
-from flagsmith_warehouse.loader.receive.signature import SignatureError, verify
 from flagsmith_warehouse.loader.settings import SECRETS, Settings
+from flagsmith_warehouse.loader.signature import SignatureError, verify
 
 # As many lines are described one by one as fit a screen.
 DESCRIBED = 10

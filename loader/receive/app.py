@@ -18,8 +18,8 @@ from flagsmith_warehouse.loader.filesystem import keep_private
 from flagsmith_warehouse.loader.inbox.inbox import Inbox, InboxError
 from flagsmith_warehouse.loader.log import LOG
 from flagsmith_warehouse.loader.receive import metrics
-from flagsmith_warehouse.loader.receive.signature import SignatureError, verify
 from flagsmith_warehouse.loader.settings import SECRETS, Settings, read, require_environments
+from flagsmith_warehouse.loader.signature import SignatureError, verify
 
 # What `accept` and `Inbox.put` raise, and the application has an answer to.
 Refusal = (HTTPException, SignatureError, InboxError)
