@@ -283,7 +283,7 @@ def compress() -> None:
 
     import zstandard
 
-    from flagsmith_warehouse.loader.inbox.inbox import ZSTD_LEVEL
+    from flagsmith_warehouse.loader.inbox.file import ZSTD_LEVEL
     from flagsmith_warehouse.simulator.world import Parameters, World
 
     print(
@@ -311,7 +311,7 @@ def compress() -> None:
 
 def land() -> None:
     """From inbox to committed and checkpointed landing; 8 KB bodies, every identity another."""
-    from flagsmith_warehouse.loader.inbox.inbox import InboxFile
+    from flagsmith_warehouse.loader.inbox.file import InboxFile
     from flagsmith_warehouse.loader.landing.land import land
     from flagsmith_warehouse.loader.settings import read
 
@@ -344,7 +344,7 @@ def backlog() -> None:
 
     In a process of its own, and not by getrusage, whose peak begins with that of the process that started it.
     """
-    from flagsmith_warehouse.loader.inbox.inbox import InboxFile
+    from flagsmith_warehouse.loader.inbox.file import InboxFile
     from flagsmith_warehouse.loader.settings import read
 
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=".") as folder:

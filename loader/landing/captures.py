@@ -123,7 +123,7 @@ def _land_batch(run: Run, captures: Iterator[tuple]) -> bool:
 
 
 def _rows(captures: Iterable[Capture]) -> Iterator[tuple]:
-    """In the order of columns of `inbox.unread`."""
+    """In the order of columns of `reader.unread`."""
     for number, each in enumerate(captures):
         yield number, each.delivery_id, each.environment, each.received_at, each.is_verified, each.body
 

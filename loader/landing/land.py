@@ -19,7 +19,8 @@ import duckdb
 
 from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.filesystem import make_folder, mend, refuse_network
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import file as inbox_file
+from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.landing import privacy
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
 from flagsmith_warehouse.loader.settings import Settings
@@ -98,11 +99,11 @@ def land(
 
 def _land(settings: Settings, on_batch, on_wait, landed: Landed, memory: str) -> None:
     """Land what there is, and note in `landed` what was."""
-    row_group = row_group_for(inbox.mean_size(settings.inbox_dir))
+    row_group = row_group_for(reader.mean_size(settings.inbox_dir))
     landed.unreadable.clear()
     with open_warehouse(settings, on_wait, row_group, memory) as warehouse:
         run = Run(settings, warehouse, on_batch, row_group, landed)
-        for path in inbox.files(settings.inbox_dir):
+        for path in inbox_file.files(settings.inbox_dir):
             run.land_file(path)
         warehouse.execute("checkpoint")
 
@@ -232,12 +233,12 @@ class Run:
 
         A file that cannot be read holds up no other.
         """
-        with lock.try_hold(inbox.lock_of(path)) as worker_is_dead:
+        with lock.try_hold(inbox_file.lock_of(path)) as worker_is_dead:
             try:
-                with inbox.connect(path) as source:
-                    if source and inbox.form(source) > inbox.FORM:
+                with reader.connect(path) as source:
+                    if source and reader.form(source) > inbox_file.FORM:
                         self.landed.unreadable.append(
-                            f"{path} has the form {inbox.form(source)}, and this release knows {inbox.FORM}: a later "
+                            f"{path} has the form {reader.form(source)}, and this release knows {inbox_file.FORM}: a later "
                             "release has written it. Install that release again, and land; nothing in it was touched."
                         )
                         return
@@ -245,13 +246,13 @@ class Run:
                         self.land_deliveries(source, path.name, keep=worker_is_dead)
             except sqlite3.Error as error:
                 if not (worker_is_dead or is_passing(error)):
-                    inbox.mark_damaged(path)
+                    inbox_file.mark_damaged(path)
                 self.landed.unreadable.append(not_landed(path, error, worker_is_dead))
                 return
             if worker_is_dead:
-                inbox.mark_landed(path)
+                inbox_file.mark_landed(path)
                 self.warehouse.execute("delete from landing.inbox_progress where inbox_file = ?", [path.name])
-                inbox.remove(path)
+                inbox_file.remove(path)
 
     def land_deliveries(self, source: sqlite3.Connection, name: str, keep: bool) -> None:
         """Batch by batch up to the last delivery there is now, however fast new ones arrive.
@@ -264,25 +265,25 @@ class Run:
             self._value("select max(last_row_id) from landing.inbox_progress where inbox_file = ?", name) or 0
         )
         # After a backup was put back, the warehouse knows less than the file: what was landed since is in neither.
-        done = max(done, inbox.last_deleted(source))
+        done = max(done, reader.last_deleted(source))
         # A run before this one may have seen damage, and gone on behind it.
-        damage = inbox.damage(source, done)
+        damage = reader.damage(source, done)
         while done < last:
             try:
                 if not (keep or damage):
-                    inbox.delete_landed(source, done)
+                    reader.delete_landed(source, done)
                 done = self.land_batch(source, name, done + 1, last)
             except sqlite3.Error as error:
                 if is_passing(error):
                     raise
                 damage = damage or error
-                done = inbox.next_readable(source, done + 1, last) - 1
+                done = reader.next_readable(source, done + 1, last) - 1
         if keep:  # and so to be removed
-            damage = damage or inbox.damage_between_rows(source)
+            damage = damage or reader.damage_between_rows(source)
         if damage:
             raise damage
         if not keep:
-            inbox.delete_landed(source, done)
+            reader.delete_landed(source, done)
 
     def land_batch(self, source: sqlite3.Connection, name: str, first: int, last: int) -> int:
         """One transaction: a bounded number of deliveries, and the row id of the last, which is returned.
@@ -291,7 +292,7 @@ class Run:
         """
         waiting = last - first + 1
         limit = self.row_group if waiting >= 2 * self.row_group else waiting
-        batch = self.batch(itertools.islice(inbox.unread(source, first, last), limit))
+        batch = self.batch(itertools.islice(reader.unread(source, first, last), limit))
         with transaction(self.warehouse):
             self.append(batch, "landing.webhooks")
             if batch.last_row_id is None:

@@ -212,7 +212,7 @@ def _progress(settings: Settings) -> Iterator[Callable[[int], None]]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from flagsmith_warehouse.loader.inbox.inbox import backlog
+    from flagsmith_warehouse.loader.inbox.reader import backlog
 
     depth, _ = backlog(settings.inbox_dir)
     with Progress("Landing", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True) as bar:

@@ -18,7 +18,8 @@ import duckdb
 
 from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.filesystem import close_to_others
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import file as inbox_file
+from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.landing import persons, privacy
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
@@ -213,14 +214,14 @@ def _inbox_rows(
 ) -> dict[str, int]:
     """How many deliveries of the person wait to be landed."""
     found = 0
-    for path in inbox.files(settings.inbox_dir):
+    for path in inbox_file.files(settings.inbox_dir):
         # `land` will say what is wrong with a file that cannot be read.
-        with contextlib.suppress(sqlite3.Error), inbox.connect(path) as source:
-            if not source or inbox.form(source) > inbox.FORM:
+        with contextlib.suppress(sqlite3.Error), reader.connect(path) as source:
+            if not source or reader.form(source) > inbox_file.FORM:
                 continue
             first, last = source.execute("select min(row_id), max(row_id) from deliveries").fetchone()
             first = max(first or 0, landed.get(path.name, 0) + 1)
-            for _, _, where, _, _, body in inbox.unread(source, first, last or 0):
+            for _, _, where, _, _, body in reader.unread(source, first, last or 0):
                 found += environment in (None, where) and persons.is_about(body, names)
     return {"inbox": found} if found else {}
 
@@ -349,8 +350,8 @@ def _exists(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
 
 def _rewrite_inbox(settings: Settings) -> None:
     """Living workers keep their files; what was deleted in these is overwritten."""
-    for path in inbox.files(settings.inbox_dir):
-        with inbox.connect(path) as connection:
+    for path in inbox_file.files(settings.inbox_dir):
+        with reader.connect(path) as connection:
             if connection:
                 connection.execute("vacuum")
                 busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()

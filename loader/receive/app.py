@@ -15,7 +15,7 @@ from werkzeug.exceptions import (
 )
 
 from flagsmith_warehouse.loader.filesystem import keep_private
-from flagsmith_warehouse.loader.inbox.inbox import Inbox, InboxError
+from flagsmith_warehouse.loader.inbox.writer import Inbox, InboxError
 from flagsmith_warehouse.loader.log import LOG
 from flagsmith_warehouse.loader.receive import metrics
 from flagsmith_warehouse.loader.settings import SECRETS, Settings, read, require_environments

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from flask import Flask, Response
 from granian.rsgi import ProtocolClosed
 
-from flagsmith_warehouse.loader.inbox.inbox import Batch, Inbox
+from flagsmith_warehouse.loader.inbox.writer import Batch, Inbox
 from flagsmith_warehouse.loader.receive.app import Refusal, accept
 from flagsmith_warehouse.loader.settings import Settings
 

@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY, Collector
 
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import reader
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -41,7 +41,7 @@ class InboxCollector(Collector):
         self.folder = folder
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        depth, oldest = inbox.backlog(self.folder)
+        depth, oldest = reader.backlog(self.folder)
         age = time.time() - oldest / 1e6 if oldest else 0
         yield GaugeMetricFamily("flagsmith_inbox_depth", "Webhooks that wait to be landed", depth)
         yield GaugeMetricFamily("flagsmith_inbox_age_seconds", "Age of the oldest webhook that waits", age)

@@ -16,8 +16,9 @@ import duckdb
 import pytest
 
 from flagsmith_warehouse.loader import lock
-from flagsmith_warehouse.loader.inbox import inbox
-from flagsmith_warehouse.loader.inbox.inbox import Inbox
+from flagsmith_warehouse.loader.inbox import file as inbox_file
+from flagsmith_warehouse.loader.inbox import reader
+from flagsmith_warehouse.loader.inbox.writer import Inbox
 from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, read
 from tests.loader.server import command, landed
@@ -53,8 +54,8 @@ def test_land__worker_lives__rows_leave_the_inbox_and_its_file_stays(box, settin
     fill(box, 3)
     assert landing.land(settings).deliveries == 3
     assert landed(environ, "body") == bodies(3)
-    assert inbox.backlog(settings.inbox_dir) == (0, None)
-    assert len(inbox.files(settings.inbox_dir)) == 1
+    assert reader.backlog(settings.inbox_dir) == (0, None)
+    assert len(inbox_file.files(settings.inbox_dir)) == 1
     fill(box, 2, start=3)
     assert landing.land(settings).deliveries == 2
     assert landed(environ, "body") == bodies(5)
@@ -100,7 +101,7 @@ def test_land__batches_of_any_size__all_of_it_once(box, settings, environ, monke
 def fill_file(settings, bodies: Iterable[bytes]) -> None:
     """An inbox file whose worker has died."""
     settings.inbox_dir.mkdir(parents=True, exist_ok=True)
-    file = inbox.InboxFile(settings.inbox_dir)
+    file = inbox_file.InboxFile(settings.inbox_dir)
     rows = ((f"{number:036d}", 0, "production", 1, body) for number, body in enumerate(bodies))
     while some := list(itertools.islice(rows, 1000)):
         file.append(some)
@@ -198,7 +199,7 @@ def test_land__killed_at_any_step__next_run_lands_the_rest_once(
         was_killed = land_and_be_killed(settings, stop_at)
         landing.land(settings)
         assert landed(folder, "body") == bodies(6)
-        assert inbox.backlog(settings.inbox_dir)[0] == 0
+        assert reader.backlog(settings.inbox_dir)[0] == 0
         if worker_is_dead:
             assert list(settings.inbox_dir.iterdir()) == []
             assert progress(settings) == []
@@ -228,14 +229,14 @@ def land_and_be_killed(settings, stop_at: int) -> bool:
 def test_land__killed_while_removing_a_file__next_run_removes_the_rest(box, settings, environ, left):
     fill(box, 1)
     box.close()
-    [path] = inbox.files(settings.inbox_dir)
+    [path] = inbox_file.files(settings.inbox_dir)
     with sqlite3.connect(path) as other:
         content = path.read_bytes()
     other.close()
     landing.land(settings)
     if left == "landed":
         path.with_suffix(".landed").write_bytes(content)
-    inbox.lock_of(path).write_bytes(b"")
+    inbox_file.lock_of(path).write_bytes(b"")
     landing.land(settings)
     assert list(settings.inbox_dir.iterdir()) == []
     assert landed(environ, "body") == bodies(1)
@@ -270,10 +271,10 @@ def test_land__a_damaged_file__all_that_can_be_read_is_landed_and_each_run_fails
         for body in put[start : start + 2]:
             batch, _ = box.join("production", True, body)
         box.commit(batch)
-    [damaged] = inbox.files(settings.inbox_dir)
-    with inbox.connect(damaged) as source:
+    [damaged] = inbox_file.files(settings.inbox_dir)
+    with reader.connect(damaged) as source:
         source.execute("pragma wal_checkpoint(truncate)")
-        assert len(list(inbox.unread(source, 1, 200))) == 200
+        assert len(list(reader.unread(source, 1, 200))) == 200
     content = bytearray(damaged.read_bytes())
     half = len(content) // 2 // 4096 * 4096
     content[half : half + 65536] = b"\xff" * 65536
@@ -306,7 +307,7 @@ def test_land__somebody_else_has_locked_a_living_file__is_said_and_nothing_is_lo
     box, settings, environ, monkeypatch
 ):
     fill(box, 3)
-    [path] = inbox.files(settings.inbox_dir)
+    [path] = inbox_file.files(settings.inbox_dir)
     connect = sqlite3.connect
     other = connect(path, isolation_level=None)
     other.execute("begin immediate")
@@ -315,7 +316,7 @@ def test_land__somebody_else_has_locked_a_living_file__is_said_and_nothing_is_lo
     assert "locked" in said and "Nothing of it is lost" in said and "damaged" not in said
     other.close()
     assert landing.land(settings).unreadable == []
-    assert landed(environ, "body") == bodies(3) and inbox.backlog(settings.inbox_dir)[0] == 0
+    assert landed(environ, "body") == bodies(3) and reader.backlog(settings.inbox_dir)[0] == 0
 
 
 def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(settings, environ):
@@ -324,8 +325,8 @@ def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(s
     for number in range(3):
         box.put("production", True, b"%d" % number)
     box.close()
-    [path] = inbox.files(settings.inbox_dir)
-    with inbox.connect(path) as source:
+    [path] = inbox_file.files(settings.inbox_dir)
+    with reader.connect(path) as source:
         source.execute("update deliveries set pack = zeroblob(9) where row_id = 2")
     with landing.open_warehouse(settings, print) as warehouse:
         warehouse.execute("insert into landing.inbox_progress values (?, 2)", [path.name])

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.receive import front
 from flagsmith_warehouse.loader.receive.app import create_app
 from flagsmith_warehouse.loader.settings import read
@@ -60,9 +60,9 @@ def call(application, path: bytes, body: bytes, signature: str | None, length: s
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_webhook__anything_unsigned__refused_without_an_error_of_ours(parts, path, body, signature, length):
     settings, application = parts
-    before = inbox.backlog(settings.inbox_dir)
+    before = reader.backlog(settings.inbox_dir)
     assert 400 <= call(application, path, body, signature, length) < 500
-    assert inbox.backlog(settings.inbox_dir) == before
+    assert reader.backlog(settings.inbox_dir) == before
 
 
 @given(body=st.binary())
@@ -116,12 +116,12 @@ def test_webhook__any_request__the_front_answers_as_the_application_does(
         headers["x-flagsmith-signature"] = signed if signature == "valid" else signature
     scope = SimpleNamespace(method=method, path=path, query_string="", headers=headers)
     protocol = Protocol(body)
-    before, _ = inbox.backlog(settings.inbox_dir)
+    before, _ = reader.backlog(settings.inbox_dir)
     asyncio.run(front.Front(app).__rsgi__(scope, protocol))
     status, _, content = protocol.answer
-    between, _ = inbox.backlog(settings.inbox_dir)
+    between, _ = reader.backlog(settings.inbox_dir)
     expected, _, expected_content = front.call(app, front.environ(scope, body))
-    after, _ = inbox.backlog(settings.inbox_dir)
+    after, _ = reader.backlog(settings.inbox_dir)
     app.extensions["inbox"].close()
     assert (status, content) == (expected, expected_content)
     assert between - before == after - between == (status == 204)

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flagsmith_warehouse.loader import settings as settings_module
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.landing import persons, privacy
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
@@ -268,7 +268,7 @@ def test_land__bodies_that_once_stopped_it__are_landed(environ, tmp_path, rules)
     settings = settings_module.read(environ | {"FLAGSMITH_PRIVACY_FILE": file, "FLAGSMITH_PRIVACY_KEY": KEY})
     receive(settings, *HOSTILE)
     erase.erase(settings, "somebody@example.com")
-    assert inbox.backlog(settings.inbox_dir) == (0, None)
+    assert reader.backlog(settings.inbox_dir) == (0, None)
     with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
         assert warehouse.execute("select count(*) from landing.webhooks").fetchone() == (len(HOSTILE),)
 

@@ -277,7 +277,7 @@ def test_land__the_file_is_gone__lands_nothing(environ, settings):
     receive(settings, BODY)
     ran = invoke({**environ, "FLAGSMITH_PRIVACY_FILE": "/nowhere/privacy.toml"}, "land")
     assert ran.exit_code == 1 and "/nowhere/privacy.toml" in ran.output and "Traceback" not in ran.output
-    from flagsmith_warehouse.loader.inbox.inbox import backlog
+    from flagsmith_warehouse.loader.inbox.reader import backlog
 
     assert backlog(settings.inbox_dir)[0] == 1
 
