@@ -17,9 +17,8 @@ from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces, Loops
 
-from flagsmith_warehouse.loader import LoaderError, lock, log
+from flagsmith_warehouse.loader import lock, log
 from flagsmith_warehouse.loader.filesystem import mend, refuse_network
-from flagsmith_warehouse.loader.landing import privacy
 from flagsmith_warehouse.loader.log import LOG
 from flagsmith_warehouse.loader.receive.supervisor import STOP_SECONDS, Supervisor, listen
 from flagsmith_warehouse.loader.settings import Settings, read, require_environments
@@ -37,12 +36,17 @@ SHARED_KINDS, SHARED_BYTES = ("counter", "histogram"), 2**17
 
 
 def serve(
-    host: str, port: int, workers: int, application: str = "flagsmith_warehouse.loader.receive.app:create_app"
+    host: str,
+    port: int,
+    workers: int,
+    application: str = "flagsmith_warehouse.loader.receive.front:create_front",
+    check: Callable[[Settings], None] = lambda settings: None,
 ) -> None:
     """Serve until told to stop (SIGTERM, SIGINT): then answer what was received, and return.
 
-    SIGHUP replaces the workers by new ones with the secrets read anew, if these can be used. A worker that dies is
-    replaced, however often. Raises SettingsError and AddressError.
+    SIGHUP replaces the workers by new ones with the secrets read anew, if these can be used. `check` sees the settings
+    each time, and may log what is wrong with them. A worker that dies is replaced, however often. Raises SettingsError
+    and AddressError.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to be replaced
     logging.config.dictConfig(log.CONFIGURATION)
@@ -54,7 +58,7 @@ def serve(
     with listen(host, port) as listener, shared_folder(slots) as folder:
         Supervisor(
             listener,
-            configuration,
+            functools.partial(configuration, check),
             functools.partial(_worker, application, folder),
             address=host,
             port=port,
@@ -68,16 +72,11 @@ def serve(
         ).serve()
 
 
-def configuration() -> Settings:
-    """The settings, with which webhooks can be received. Raises SettingsError."""
+def configuration(check: Callable[[Settings], None]) -> Settings:
+    """Read the settings for receiving webhooks. Raises SettingsError."""
     settings = read()
     require_environments(settings)
-    try:
-        privacy.read(settings.privacy_file, settings.privacy_key)
-    except LoaderError as error:
-        LOG.error(
-            "Webhooks are received, but `land` will land none of them", extra={"fields": {"why": str(error)}}
-        )
+    check(settings)
     return settings
 
 
@@ -130,9 +129,7 @@ def _worker(
 
 def share_metrics(folder: Path, slot: str) -> None:
     """Have Prometheus count in the files of that slot, on from where the last worker of the slot has stopped."""
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(
-        folder
-    )  # before flagsmith_warehouse.loader.receive.metrics is imported
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # before anything imports `receive.metrics`
     from prometheus_client import values
 
     values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)
@@ -144,11 +141,7 @@ def create_worker(application: str, *arguments) -> Callable:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     sys.setswitchinterval(SWITCH_SECONDS)
-    from flagsmith_warehouse.loader.receive.front import (
-        Front,  # not before the folder of the metrics is known
-    )
-
-    return Front(pkgutil.resolve_name(application)(*arguments))
+    return pkgutil.resolve_name(application)(*arguments)
 
 
 def _end_with(parent: int) -> None:
