@@ -14,45 +14,44 @@ from flagsmith_warehouse.loader import lock
 from flagsmith_warehouse.loader.filesystem import make_folder, open_file
 from flagsmith_warehouse.loader.inbox.identifier import Identifiers
 
-# WAL and FULL: a commit returns when the disk has it (fsync); fullfsync: on macOS too, where fsync alone does
-# not ask the disk.
+# With WAL and FULL a commit returns when the disk has it (fsync). On macOS only fullfsync waits for the disk.
 PRAGMAS = """
 pragma journal_mode = wal;
 pragma synchronous = full;
 pragma fullfsync = on;
 pragma checkpoint_fullfsync = on;
 """
-# The form of an inbox file, in its `user_version`. 0 and 1: each row has its own `delivery_id`, `is_verified` and `body`.
-# A worker never takes up a file of another one, so an older form is only ever read, by `land`.
+# The format of an inbox file, kept in its `user_version`. In formats 0 and 1 each row has its own `delivery_id`,
+# `is_verified` and `body`. Workers always begin a new file, so older formats are only read.
 FORM = 2
-# A row id is never used twice, also after its row has been landed and deleted: the file's one writer counts.
-# (With autoincrement SQLite would count, in a page of its own that goes through the log with every commit.)
+# The file's only writer counts row ids, so none is used twice, even after its row has been landed and deleted.
+# (SQLite's autoincrement would write one more page to the log with every commit.)
 TABLE = f"""
 create table if not exists deliveries (
     row_id integer primary key,
     environment text not null,
     received_at integer not null,  -- microseconds since 1970, UTC
     size integer not null,  -- bytes of its body
-    -- In the last row of those that were compressed together: all that is landed of them, one zstd frame. First a line of
-    -- JSON, [row_id, delivery_id, environment, received_at, is_verified, size] of each, then their bodies. The columns
-    -- above say the same once more, for whoever counts what waits.
+    -- Rows are compressed together into one zstd frame, which the last of them holds. It begins with a line of JSON, with
+    -- [row_id, delivery_id, environment, received_at, is_verified, size] of each row; the bodies follow. Landing reads
+    -- only the frame. The columns above repeat its values for counting the backlog.
     pack blob
 );
 pragma user_version = {FORM};
 """
 INSERT = "insert into deliveries (row_id, environment, received_at, size, pack) values "
-# Bodies that came together are compressed together, as most of them is the same: 13 µs and 1/145 of the bytes where each
-# by itself takes 52 µs and 1/10 (200 flags). No more than about this many bytes at once: whoever reads holds them.
+# Bodies of one commit are mostly alike, so they are compressed together: 13 µs and 1/145 of the bytes for each, instead of
+# 52 µs and 1/10 by itself (200 flags). A reader holds a whole frame in memory, so a frame has about this many bytes.
 PACK_BYTES, ZSTD_LEVEL = 8 * 2**20, 2
-# A file larger than this is left to `land`, which removes it; a new one is begun.
+# A worker begins a new file when its file is larger than this; `land` removes the old one.
 LARGEST_FILE = 256 * 2**20
 
 
 class InboxFile:
-    """One SQLite file and, beside it, the lock that its worker holds as long as it lives."""
+    """One SQLite file and, beside it, the lock that its worker holds for as long as it lives."""
 
     def __init__(self, folder: Path):
-        """A new file under a name that was never used. Leaves nothing behind if the disk refuses."""
+        """Create a file under a new name. Leaves nothing behind if the disk refuses."""
         _make_folder(folder)
         self.path = folder / f"{Identifiers().next()[0]}.sqlite"
         self._connection: sqlite3.Connection | None = None
@@ -61,11 +60,11 @@ class InboxFile:
         self._zstd = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
         self._lock = lock.create_held(lock_of(self.path))
         try:
-            os.close(open_file(self.path))  # SQLite gives what belongs to it the same permissions
+            os.close(open_file(self.path))  # SQLite copies its permissions to the files it adds
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False, timeout=1
             )
-            # Python 3.13 warns of a connection that is dropped without being closed.
+            # Python 3.13 warns about a connection that is dropped without being closed.
             weakref.finalize(self, self._connection.close).atexit = False
             self._connection.executescript(PRAGMAS + TABLE)
         except Exception:
@@ -73,10 +72,10 @@ class InboxFile:
             raise
 
     def append(self, rows: list[tuple]) -> None:
-        """All rows or none, on disk when this returns. Without rows, something is written all the same.
+        """Write all rows or none; they are on disk when this returns. Without rows, it still writes something.
 
-        One statement is one transaction, and one hand-over of Python's lock, where a statement a row would
-        wait for it as often as there are rows.
+        One statement is one transaction, and gives up Python's lock once. One statement per row would wait for the
+        lock once per row.
         """
         if rows:
             places = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
@@ -86,7 +85,7 @@ class InboxFile:
             self._connection.execute(f"pragma user_version = {FORM}")
 
     def _packed(self, rows: list[tuple]) -> Iterator[tuple]:
-        """The rows of the table: see its columns."""
+        """The deliveries as rows of the table."""
         known, bodies, size = [], [], 0
         for row_id, row in enumerate(rows, self._last_row_id + 1):
             delivery_id, received_at, environment, is_verified, body = row
@@ -100,7 +99,7 @@ class InboxFile:
             yield row_id, environment, received_at, len(body), pack
 
     def is_usable(self) -> bool:
-        """False if somebody has removed the file (writing on would lose what comes), or if it is large or damaged."""
+        """False if the file is large or damaged, or was removed: anything written to it would be lost."""
         try:
             is_small = self.path.stat().st_size < LARGEST_FILE
         except FileNotFoundError:
@@ -108,7 +107,7 @@ class InboxFile:
         return is_small and not self._damaged.exists()
 
     def close(self) -> None:
-        """Let go: from here on the file belongs to `land`, unless nothing has ever been kept in it."""
+        """Leave the file to `land`. A file that never held a delivery is removed."""
         if self._connection:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -124,23 +123,23 @@ def lock_of(path: Path) -> Path:
 
 
 def _damaged(path: Path) -> Path:
-    """Where this is, the worker of the inbox file `path` begins another one."""
+    """The mark that tells the worker of the inbox file `path` to begin another one."""
     return path.with_suffix(".damaged")
 
 
 def mark_damaged(path: Path) -> None:
-    """From here on nothing is added to `path`, but for what its worker has in hand."""
+    """Tell the worker of `path` to begin another file. A commit that is under way may still go into this one."""
     os.close(open_file(_damaged(path)))
 
 
 def remove(path: Path) -> None:
-    """Remove an inbox file and what belongs to it, the lock last: until then nobody else takes it up."""
+    """Remove an inbox file and the files beside it. The lock goes last: until then no other process uses the file."""
     for suffix in (".sqlite", ".sqlite-wal", ".sqlite-shm", ".landed", ".damaged", ".lock"):
         path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:
-    """Create the folder, and have its name on disk before anything in it is promised to be."""
+    """Create the folder, and return when its name is on disk: files in it could be lost otherwise."""
     if folder.exists():
         return
     make_folder(folder)
@@ -150,12 +149,12 @@ def _make_folder(folder: Path) -> None:
 
 
 def mark_landed(path: Path) -> None:
-    """From here on there is nothing to land in `path`, whatever happens before it is removed."""
+    """Mark `path` as landed, so that nothing in it is landed again if the process dies before removing it."""
     if path.exists():
         path.rename(path.with_suffix(".landed"))
 
 
 def files(folder: Path) -> list[Path]:
-    """The inbox files, the oldest first: those of living workers, and what dead ones left."""
+    """The inbox files of living and dead workers, oldest first."""
     suffixes = (".sqlite", ".landed", ".lock")
     return sorted({path.with_suffix(".sqlite") for path in folder.glob("[!.]*") if path.suffix in suffixes})

@@ -22,12 +22,12 @@ WAITING = """
 select (select max(row_id) from deliveries) - row_id + 1, received_at
 from deliveries where typeof(received_at) = 'integer' order by row_id limit 1
 """
-# In a damaged file, so many rows are looked at for the next that can be read.
+# How many rows of a damaged file are tried in search of the next readable one.
 LARGEST_DAMAGE = 100_000
 
 
 class DamagedError(sqlite3.DatabaseError):
-    """Something in an inbox file is not what was written. What is behind it begins with the row `next_row_id`."""
+    """Part of an inbox file is not what was written. The rows after the damage begin with `next_row_id`."""
 
     def __init__(self, text: str, next_row_id: int):
         super().__init__(text)
@@ -36,9 +36,9 @@ class DamagedError(sqlite3.DatabaseError):
 
 @contextlib.contextmanager
 def connect(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """A connection to the inbox file `path`, or None if it has no deliveries in it and never had.
+    """A connection to the inbox file `path`, or None if it never held a delivery.
 
-    Raises sqlite3.Error where the file is damaged, also for a text in it that is none any more.
+    Raises sqlite3.Error where the file is damaged, including text in it that is no longer UTF-8.
     """
     if not path.exists():
         yield None
@@ -56,12 +56,12 @@ def connect(path: Path) -> Iterator[sqlite3.Connection | None]:
 
 
 def form(connection: sqlite3.Connection) -> int:
-    """The form in which an inbox file was written; higher than FORM: by a later release."""
+    """The format of an inbox file. A number above FORM means that a later release wrote it."""
     return connection.execute("pragma user_version").fetchone()[0]
 
 
 def backlog(folder: Path) -> tuple[int, int | None]:
-    """How many deliveries wait to be landed, and when the oldest was received (µs since 1970; None: none)."""
+    """How many deliveries wait to be landed, and when the oldest was received: µs since 1970, or None if none waits."""
     depth, oldest = 0, []
     for path in files(folder):
         with contextlib.suppress(sqlite3.Error), connect(path) as connection:
@@ -72,7 +72,7 @@ def backlog(folder: Path) -> tuple[int, int | None]:
 
 
 def delete_landed(connection: sqlite3.Connection, last: int) -> None:
-    """Delete the rows up to `last`, which have been landed, and note in the file that they were."""
+    """Delete the rows up to `last`, which have been landed, and record that in the file."""
     connection.execute("begin immediate")
     try:
         connection.execute("create table if not exists deleted (last_row_id integer not null)")
@@ -87,7 +87,7 @@ def delete_landed(connection: sqlite3.Connection, last: int) -> None:
 
 
 def last_deleted(connection: sqlite3.Connection) -> int:
-    """The last row that was deleted because it had been landed, in this warehouse or in one that was replaced since."""
+    """The last row deleted after landing, whether in this warehouse or in one that it has replaced."""
     with contextlib.suppress(sqlite3.Error):  # no table, or a damaged one
         last = connection.execute("select max(last_row_id) from deleted").fetchone()[0]
         return last if isinstance(last, int) else 0
@@ -95,7 +95,7 @@ def last_deleted(connection: sqlite3.Connection) -> int:
 
 
 def unread(connection: sqlite3.Connection, first: int, last: int) -> Iterator[tuple]:
-    """Row id, delivery id, environment, µs of receipt, whether verified, and body of all rows from `first` to `last`.
+    """All rows from `first` to `last`: row id, delivery id, environment, µs of receipt, whether verified, body.
 
     Raises sqlite3.Error where the file is damaged.
     """
@@ -136,7 +136,7 @@ def _unread_of_form_1(connection: sqlite3.Connection, first: int, last: int) -> 
 
 
 def damage(connection: sqlite3.Connection, last: int | None = None) -> sqlite3.Error | None:
-    """What is wrong with the rows, those up to `last` or all, or None."""
+    """The first damage in the rows up to `last` (by default all rows); None if they can be read."""
     try:
         first, newest = connection.execute("select min(row_id), max(row_id) from deliveries").fetchone()
         last = newest if last is None else last
@@ -147,7 +147,7 @@ def damage(connection: sqlite3.Connection, last: int | None = None) -> sqlite3.E
 
 
 def damage_between_rows(connection: sqlite3.Connection) -> sqlite3.Error | None:
-    """What is wrong with the file, or None: that rows are missing, say, which those that are there do not tell."""
+    """Damage that reading the rows does not show, such as missing rows; None if there is none."""
     try:
         said = connection.execute("pragma quick_check(1)").fetchone()[0]
         if said != "ok":
@@ -160,7 +160,7 @@ def damage_between_rows(connection: sqlite3.Connection) -> sqlite3.Error | None:
 
 
 def next_readable(connection: sqlite3.Connection, first: int, last: int) -> int:
-    """The first row from `first` on that can be read; last + 1 if none can, or only behind very large damage."""
+    """The first readable row at or after `first`; last + 1 if there is none, or the damage is very large."""
     row_id = first
     for _ in range(LARGEST_DAMAGE):
         if row_id > last:
@@ -176,7 +176,7 @@ def next_readable(connection: sqlite3.Connection, first: int, last: int) -> int:
 
 
 def mean_size(folder: Path) -> float:
-    """About how many bytes a body has that waits to be landed: the mean of some of each file; 0 of none."""
+    """The approximate mean size of waiting bodies in bytes, from a sample of each file; 0 if none waits."""
     means = []
     for path in files(folder):
         with contextlib.suppress(sqlite3.Error), connect(path) as connection:

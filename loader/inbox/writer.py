@@ -1,7 +1,7 @@
-"""Where a webhook is safe: one SQLite file per worker process, and 2xx only after the commit that holds it.
+"""Writes the inbox: one SQLite file per worker process, and one commit for deliveries that come together.
 
-The web workers never open the warehouse, because DuckDB gives a file to one process at a time. `land` moves
-what is committed here into the warehouse, while the workers go on writing.
+A webhook is answered with 2xx only after the commit that holds it. Web workers never open the warehouse, because DuckDB
+gives a file to one process at a time; `land` moves committed deliveries there while the workers go on writing.
 """
 
 import threading
@@ -14,13 +14,13 @@ from flagsmith_warehouse.loader.inbox.identifier import Identifiers
 
 
 class InboxError(Exception):
-    """What was to be kept is not on disk. Nothing of it is: the sender must send it again."""
+    """The delivery is not on disk, not even in part. The sender must send it again."""
 
 
-class Batch:
-    """Deliveries that share a commit. `done` opens when it has succeeded, or failed with `error`.
+class SharedCommit:
+    """Deliveries that share a commit. `done` opens when the commit has succeeded, or failed with `error`.
 
-    `committed`: for whoever would rather await that.
+    A caller that would rather await the commit sets `committed`.
     """
 
     def __init__(self):
@@ -34,8 +34,8 @@ class Batch:
 class Inbox:
     """The inbox of this process. Any thread may call `put`; deliveries that come together share a commit.
 
-    `on_commit` is told the seconds that each commit took. Killed at any moment: what `put` has returned for
-    is on disk, what it has not returned for may or may not be.
+    `on_commit` receives the seconds that each commit took. If the process is killed, every delivery for which `put`
+    has returned is on disk; any other may or may not be.
     """
 
     def __init__(self, folder: Path, on_commit: Callable[[float], None] = lambda seconds: None):
@@ -43,7 +43,7 @@ class Inbox:
         self._on_commit = on_commit
         self._identifiers = Identifiers()
         self._file: InboxFile | None = None
-        self._batch = Batch()
+        self._batch = SharedCommit()
         self._batch_lock = threading.Lock()
         self._commit_lock = threading.Lock()
 
@@ -54,8 +54,8 @@ class Inbox:
             self.commit(batch)
         self._wait_for(batch)
 
-    def join(self, environment: str, is_verified: bool, body: bytes) -> tuple[Batch, bool]:
-        """The batch that the delivery is in, and whether it is the first: then the caller must `commit` it."""
+    def join(self, environment: str, is_verified: bool, body: bytes) -> tuple[SharedCommit, bool]:
+        """Add a delivery to the next commit. Returns that commit, and True if the caller must make it by calling `commit`."""
         row = (*self._identifiers.next(), environment, is_verified, body)
         with self._batch_lock:
             batch = self._batch
@@ -64,28 +64,28 @@ class Inbox:
 
     def check(self) -> None:
         """Return when something has been written to disk. Raises InboxError if it cannot be."""
-        batch = Batch()
+        batch = SharedCommit()
         self.commit(batch)
         self._wait_for(batch)
 
     def close(self) -> None:
-        """Let go of the file; `land` will empty and remove it."""
+        """Release the file; `land` will empty and remove it."""
         with self._commit_lock:
             self._give_up_file()
 
-    def raise_if_failed(self, batch: Batch) -> None:
-        """InboxError if what is in the batch, whose commit is over, is not on disk."""
+    def raise_if_failed(self, batch: SharedCommit) -> None:
+        """Raise InboxError if the commit, which is over, has failed."""
         if batch.error:
             raise InboxError(f"The inbox {self.folder} cannot be written: {batch.error}") from batch.error
 
-    def commit(self, batch: Batch) -> None:
-        """Wait for the commit before it; who comes meanwhile joins the batch. All rows are written or none.
+    def commit(self, batch: SharedCommit) -> None:
+        """Write all rows or none. Deliveries that arrive while the commit before it still runs join this one.
 
-        After an error a new file is begun, and what the old one holds is committed.
+        After an error the next commit begins a new file; everything that the old file holds is committed.
         """
         with self._commit_lock:
             with self._batch_lock:
-                self._batch = Batch()
+                self._batch = SharedCommit()
             try:
                 started = time.perf_counter()
                 self._usable_file().append(batch.rows)
@@ -96,7 +96,7 @@ class Inbox:
             finally:
                 batch.done.release()
 
-    def _wait_for(self, batch: Batch) -> None:
+    def _wait_for(self, batch: SharedCommit) -> None:
         batch.done.acquire()
         batch.done.release()
         self.raise_if_failed(batch)

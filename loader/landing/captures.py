@@ -19,6 +19,7 @@ import click
 import duckdb
 
 from flagsmith_warehouse.loader import LoaderError
+from flagsmith_warehouse.loader.inbox.identifier import uuid7
 from flagsmith_warehouse.loader.landing.land import (
     EPOCH,
     Landed,
@@ -63,13 +64,10 @@ class Capture:
 
     @property
     def delivery_id(self) -> str:
-        """A UUIDv7 that follows from what the capture is known by, so that it is the same every time."""
-        milliseconds, rest = divmod(self.received_at, 1000)
+        """A UUIDv7 derived from environment, time and body, so that it is the same every time."""
         known_by = f"{self.environment}\n{self.received_at}\n".encode() + self.body
-        chance = int.from_bytes(hashlib.sha256(known_by).digest()[:8]) >> 2
-        return str(
-            uuid.UUID(int=milliseconds << 80 | 7 << 76 | (rest * 4096 // 1000) << 64 | 2 << 62 | chance)
-        )
+        chance = hashlib.sha256(known_by).digest()[:8]
+        return str(uuid.UUID(int=uuid7(self.received_at, chance)))
 
 
 def replay(

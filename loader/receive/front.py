@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from granian.rsgi import ProtocolClosed
 
-from flagsmith_warehouse.loader.inbox.writer import Batch, Inbox, InboxError
+from flagsmith_warehouse.loader.inbox.writer import Inbox, InboxError, SharedCommit
 from flagsmith_warehouse.loader.receive.startup import open_inbox
 from flagsmith_warehouse.loader.receive.webhook import (
     Answer,
@@ -99,15 +99,15 @@ class Front:
             return await asyncio.to_thread(decision.answer, self._inbox, self._settings)
         return decision
 
-    def _join(self, *delivery) -> Batch:
-        """The batch that the delivery is in. Its first delivery starts the commit, which waits for the one before."""
+    def _join(self, *delivery) -> SharedCommit:
+        """The commit that the delivery shares. Its first delivery starts it, and it waits for the one before."""
         batch, is_first = self._inbox.join(*delivery)
         if is_first:
             loop = asyncio.get_running_loop()
             batch.committed = loop.run_in_executor(self._committer, self._commit, batch)
         return batch
 
-    def _commit(self, batch: Batch) -> None:
+    def _commit(self, batch: SharedCommit) -> None:
         time.sleep(PAUSE_SECONDS)
         self._inbox.commit(batch)
 

@@ -1,7 +1,7 @@
-"""What the web workers count, right over all of them (Prometheus, several processes).
+"""What the web workers count, summed over all of them (Prometheus, several processes).
 
-`serve` names the folder that the workers share; it must do so before this module is imported. Without it, as
-under `flask run`, the figures are those of the one process.
+`serve` must name the folder that the workers share before this module is imported. Without a folder, as under
+`flask run`, the figures are those of one process.
 """
 
 import os
@@ -35,7 +35,7 @@ COMMIT_SECONDS = Histogram(
 
 
 class InboxCollector(Collector):
-    """Depth and age of the inbox over the files of all workers, the dead ones' too, read when asked."""
+    """Depth and age of the inbox over the files of living and dead workers, read at each request."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -48,7 +48,7 @@ class InboxCollector(Collector):
 
 
 def render(inbox_folder: Path) -> bytes:
-    """All of it in the Prometheus text format."""
+    """All metrics in the Prometheus text format."""
     registry = CollectorRegistry()
     if SHARED_FOLDER in os.environ:
         MultiProcessCollector(registry)
