@@ -20,14 +20,9 @@ import duckdb
 
 from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.inbox.identifier import uuid7
-from flagsmith_warehouse.loader.landing.land import (
-    EPOCH,
-    Landed,
-    LandingError,
-    Run,
-    open_warehouse,
-    transaction,
-)
+from flagsmith_warehouse.loader.landing.batch import EPOCH
+from flagsmith_warehouse.loader.landing.land import Landed, Run
+from flagsmith_warehouse.loader.landing.schema import LandingError, open_warehouse, transaction
 from flagsmith_warehouse.loader.settings import SECRETS, Settings
 from flagsmith_warehouse.loader.signature import SignatureError, verify
 

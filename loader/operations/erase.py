@@ -20,8 +20,10 @@ from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.filesystem import close_to_others
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
+from flagsmith_warehouse.loader.landing import batch as landing_batch
 from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.landing import persons, privacy
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
 from flagsmith_warehouse.loader.operations import publish
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
@@ -117,7 +119,7 @@ def preview(
         rows, known = _inbox_rows(settings, names, environment, {}), set(settings.environments)
         still_in = []
         if settings.warehouse_file.exists():
-            with landing.open_warehouse(settings, on_wait) as warehouse:
+            with landing_schema.open_warehouse(settings, on_wait) as warehouse:
                 progress = dict(warehouse.execute("from landing.inbox_progress").fetchall())
                 rows = _inbox_rows(settings, names, environment, progress)
                 known |= _environments(warehouse)
@@ -160,7 +162,7 @@ def _names(settings: Settings, identity: str) -> Names:
 
 def _erase(settings: Settings, names: Names, environment: str | None, on_wait) -> dict:
     erased_at = datetime.now(UTC).replace(tzinfo=None)
-    with landing.open_warehouse(settings, on_wait) as warehouse:
+    with landing_schema.open_warehouse(settings, on_wait) as warehouse:
         _remove_spilled(settings)
         tombstones = Tombstones(warehouse)
         hashes = sorted(tombstones.add(name, environment, erased_at) for name in names.names)
@@ -173,9 +175,9 @@ def _erase(settings: Settings, names: Names, environment: str | None, on_wait) -
             "\n".join(landed.unreadable) + "\nWhat is in it may be about the person, so first see to that."
         )
     _rewrite_inbox(settings)
-    with landing.open_warehouse(settings, on_wait) as warehouse:
+    with landing_schema.open_warehouse(settings, on_wait) as warehouse:
         known = _environments(warehouse) | settings.environments
-        with landing.transaction(warehouse):
+        with landing_schema.transaction(warehouse):
             rows |= _delete(warehouse, names, environment)
         still_in = _still_in(warehouse, names, environment)
     _rewrite_warehouse(settings)
@@ -268,7 +270,7 @@ def _deliveries_of(
     cursor = warehouse.cursor().execute(CANDIDATES, parameters)
     while batch := cursor.fetchmany(1_000):
         for delivery_id, encoding, body in batch:
-            if persons.is_about(landing.as_bytes(encoding, body), names):
+            if persons.is_about(landing_batch.as_bytes(encoding, body), names):
                 yield delivery_id
 
 

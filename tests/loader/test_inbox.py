@@ -22,6 +22,7 @@ from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.inbox.identifier import Identifiers
 from flagsmith_warehouse.loader.inbox.writer import Inbox, InboxError
 from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from tests.loader.server import landed
 
 
@@ -396,7 +397,7 @@ def test_unread__one_bit_is_another_anywhere__no_wrong_body_and_the_other_file_i
         other.append([("other", 1, "production", 1, b"other")])
         other.close()
         unreadable = landing.land(settings).unreadable
-        with landing.open_warehouse(settings, print) as warehouse:
+        with landing_schema.open_warehouse(settings, print) as warehouse:
             found = dict(
                 warehouse.execute(
                     "select delivery_id, coalesce(try(from_base64(body)), encode(body)) from landing.webhooks"

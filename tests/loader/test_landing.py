@@ -19,7 +19,9 @@ from flagsmith_warehouse.loader import lock
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.inbox.writer import Inbox
+from flagsmith_warehouse.loader.landing import batch as landing_batch
 from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, read
 from tests.loader.server import command, landed
 
@@ -89,7 +91,7 @@ def test_land__columns__as_the_contract_says(box, settings, environ):
 
 @pytest.mark.parametrize("size", [1, 30, 10_000])
 def test_land__batches_of_any_size__all_of_it_once(box, settings, environ, monkeypatch, size):
-    monkeypatch.setattr(landing, "BATCH_BYTES", size)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", size)
     fill(box, 20)
     batches = []
     landing.land(settings, on_batch=batches.append)
@@ -124,10 +126,10 @@ def test_land__a_row_group_or_more__goes_into_the_file_and_not_through_the_log(s
 
 
 def test_batch__pieces__are_bounded_and_all_of_it_in_the_end(monkeypatch):
-    monkeypatch.setattr(landing, "PIECE_BYTES", 25)
-    monkeypatch.setattr(landing, "BATCH_BYTES", 60)
+    monkeypatch.setattr(landing_batch, "PIECE_BYTES", 25)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", 60)
     deliveries = ((number, "", "production", 0, 1, b"x" * 10) for number in range(20))
-    batch = landing.Batch(deliveries, landing.EPOCH, lambda *_: False, landing.privacy.unaltered)
+    batch = landing_batch.Batch(deliveries, landing_batch.EPOCH, lambda *_: False, landing.privacy.unaltered)
     pieces = []
     while not batch.is_over:
         pieces.append(len(list(batch.piece())))
@@ -188,7 +190,7 @@ class Fragile:
 def test_land__killed_at_any_step__next_run_lands_the_rest_once(
     environ, tmp_path, monkeypatch, worker_is_dead
 ):
-    monkeypatch.setattr(landing, "BATCH_BYTES", 20)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", 20)
     for stop_at in itertools.count(1):
         folder = {**environ, "FLAGSMITH_WAREHOUSE_DIR": str(tmp_path / str(stop_at))}
         settings = read(folder)
@@ -249,7 +251,7 @@ def test_landed_at__clock_set_back__rises_with_every_batch(box, settings, enviro
             return cls.fixed
 
     monkeypatch.setattr(landing, "datetime", Clock)
-    monkeypatch.setattr(landing, "BATCH_BYTES", 1)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", 1)
     for year in (2030, 2020):
         Clock.fixed = datetime(year, 1, 1)
         fill(box, 3)
@@ -264,7 +266,7 @@ def test_land__a_damaged_file__all_that_can_be_read_is_landed_and_each_run_fails
     settings, environ, monkeypatch, worker, batch_bytes
 ):
     """Given damage to 64 KB in the middle: 16 commits of two bodies at least are in it."""
-    monkeypatch.setattr(landing, "BATCH_BYTES", batch_bytes)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", batch_bytes)
     box = Inbox(settings.inbox_dir)
     put = [os.urandom(2_000).hex().encode() for _ in range(200)]
     for start in range(0, 200, 2):
@@ -328,7 +330,7 @@ def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(s
     [path] = inbox_file.files(settings.inbox_dir)
     with reader.connect(path) as source:
         source.execute("update deliveries set pack = zeroblob(9) where row_id = 2")
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         warehouse.execute("insert into landing.inbox_progress values (?, 2)", [path.name])
     assert len(landing.land(settings).unreadable) == 1
     assert landed(environ, "body") == [("2",)] and path.exists()
@@ -363,7 +365,7 @@ def test_land__large_backlog__memory_stays_bounded(settings, environ):
 
 def test_land__bodies_too_large_for_the_memory__are_landed_with_more(settings, environ, monkeypatch):
     monkeypatch.setattr(landing, "MEMORY", ("30MB", "300MB"))
-    monkeypatch.setattr(landing, "BATCH_BYTES", 5_000_000)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", 5_000_000)
     sent = [os.urandom(500_000).hex().encode() for _ in range(60)]
     fill_file(settings, sent)
     assert landing.land(settings).unreadable == []
@@ -375,7 +377,7 @@ def test_land__memory_never_enough__fails_and_loses_nothing(settings, environ, m
     fill_file(settings, sent)
     with monkeypatch.context() as patch:
         patch.setattr(landing, "MEMORY", ("30MB", "31MB"))
-        with pytest.raises(landing.LandingError, match="still in"):
+        with pytest.raises(landing_schema.LandingError, match="still in"):
             landing.land(settings)
     landing.land(settings)
     assert [body for (body,) in landed(environ, "body")] == [body.decode() for body in sent]
@@ -474,7 +476,7 @@ def test_create_landing__loader_and_dbt__make_the_same_table(settings, environ, 
         warehouse.execute(sql)
     assert described(tmp_path / "warehouse.duckdb") == described(settings.warehouse_file)
     assert "body varchar not null using compression zstd" in sql
-    assert "body varchar not null using compression zstd" in landing.TABLES
+    assert "body varchar not null using compression zstd" in landing_schema.TABLES
 
 
 def test_dbt__warehouse_open_elsewhere_for_a_moment__waits(settings, environ, tmp_path):

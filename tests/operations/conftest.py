@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.inbox.writer import Inbox
-from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.operations.cli import main
 
 SECRETS = {"production": ["new secret", "old-Sëcret-☃"], "staging": ["s"]}
@@ -113,4 +113,6 @@ def uncompressed(monkeypatch):
         return connect(*arguments, config=config, **({} if options.get("read_only") else options))
 
     monkeypatch.setattr(duckdb, "connect", connect_uncompressed)
-    monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))
+    monkeypatch.setattr(
+        landing_schema, "TABLES", landing_schema.TABLES.replace(" using compression zstd", "")
+    )

@@ -9,7 +9,7 @@ import pytest
 from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader, writer
-from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.persons import names_in, readings
 from tests.operations.conftest import bodies, environ_of, everything, invoke, receive
 
@@ -210,7 +210,7 @@ def test_erase__bytes_on_uncompressed_storage__are_in_no_file_and_those_of_anoth
     controls = (OTHER.encode(), b"keep-this-trait")
     receive(settings, *ABOUT_THE_PERSON, *ABOUT_OTHERS)
     assert invoke(environ, "land").exit_code == 0
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         warehouse.execute("create schema marts")
         warehouse.execute("create table marts.fct (environment varchar, identity varchar, trait varchar)")
         warehouse.execute("insert into marts.fct values (?, ?, ?)", ["production", PERSON, LONELY_TRAIT])
@@ -284,7 +284,7 @@ def test_erase__nobody_of_that_name__says_so(settings, environ):
 
 def marts_of(settings, *persons, schema="marts"):
     """No dbt: a table shaped like a mart."""
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         warehouse.execute(f"create schema if not exists {schema}")
         warehouse.execute(f"create table {schema}.fct (environment varchar, identity varchar)")
         for person in persons:
@@ -354,7 +354,7 @@ def test_erase__relations_of_the_users_own__are_named_and_not_touched(settings, 
     """Given outcomes, a map of identities, a view of a mart's name, a view that is broken; and one without the person."""
     receive(settings, body(PERSON))
     invoke(environ, "land")
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         for statement in (
             "create schema seeds", "create schema analytics", "create schema marts",
             f"create table seeds.identity_map as select 'u' as user_id, '{PERSON}' as anonymous",
@@ -381,7 +381,7 @@ def test_erase__relations_of_the_users_own__are_named_and_not_touched(settings, 
 def test_erase__a_sentence_whose_body_was_pruned__leaves_the_marts(settings, environ):
     """Given a mart that keeps what it said of a delivery that retention has deleted from the landing."""
     marts_of(settings)
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         warehouse.execute(
             "create table marts.fct_flag_changes (delivery_id varchar, environment varchar, description varchar)"
         )

@@ -97,10 +97,14 @@ def test_land__under_rules__nothing_of_what_is_dropped_is_in_the_files_and_what_
     land, settings, monkeypatch
 ):
     """Positive control: the same bytes are in the inbox before, and a kept trait is in the warehouse after."""
-    from flagsmith_warehouse.loader.landing import land as landing
+    from flagsmith_warehouse.loader.landing import schema as landing_schema
 
-    monkeypatch.setattr(landing, "DUCKDB", {**landing.DUCKDB, "force_compression": "uncompressed"})
-    monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))
+    monkeypatch.setattr(
+        landing_schema, "DUCKDB", {**landing_schema.DUCKDB, "force_compression": "uncompressed"}
+    )
+    monkeypatch.setattr(
+        landing_schema, "TABLES", landing_schema.TABLES.replace(" using compression zstd", "")
+    )
     land('[traits]\nemail = "drop"', BODY)
     content = settings.warehouse_file.read_bytes()
     assert b"ada@example.com" not in content and b"gold" in content

@@ -11,7 +11,7 @@ import pytest
 
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
-from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from tests.operations.conftest import invoke, receive
 
 FIRST_RELEASE = Path(__file__).parents[1] / "fixtures" / "first_release" / "data.tar.gz"
@@ -45,7 +45,9 @@ def test_land__twice__upgrades_once(first_release, environ):
     for _ in range(2):
         assert invoke(environ, "land").exit_code == 0
     with duckdb.connect(first_release.warehouse_file, read_only=True) as warehouse:
-        assert warehouse.execute("from landing.schema_version").fetchall() == [(landing.SCHEMA_VERSION,)]
+        assert warehouse.execute("from landing.schema_version").fetchall() == [
+            (landing_schema.SCHEMA_VERSION,)
+        ]
 
 
 @pytest.mark.parametrize("command", ["land", "refresh"])
