@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 from flagsmith_warehouse.loader.inbox.identifier import Identifiers
 
@@ -193,9 +192,10 @@ SERVERS = {
 }
 
 
-def verify_only():
-    """The loader's application with an inbox that forgets."""
-    from flagsmith_warehouse.loader.receive.app import create_app
+def verify_only(*_):
+    """The loader's front with an inbox that forgets."""
+    from flagsmith_warehouse.loader.receive.front import Front
+    from flagsmith_warehouse.loader.settings import read
 
     class Forget:
         def join(self, *delivery) -> tuple:
@@ -208,7 +208,7 @@ def verify_only():
         def raise_if_failed(self, batch) -> None:
             pass
 
-    return create_app(inbox=Forget())
+    return Front(read(), Forget())
 
 
 def plain_insert():
@@ -218,8 +218,8 @@ def plain_insert():
     from flask import Flask
     from flask import request as current
 
-    from flagsmith_warehouse.loader.receive.signature import verify
     from flagsmith_warehouse.loader.settings import read
+    from flagsmith_warehouse.loader.signature import verify
 
     settings = read()
     warehouse = duckdb.connect(settings.warehouse_dir / "plain.duckdb")
@@ -241,18 +241,18 @@ def plain_insert():
 
 def take() -> None:
     """Print what a webhook costs without a server or a disk."""
-    print("| flags | Flask: µs | `accept` and count: µs | signature: µs |\n|--:|--:|--:|--:|")
+    print("| flags | Flask: µs | `answer` and count: µs | signature: µs |\n|--:|--:|--:|--:|")
     for flags in (20, 200):
         print("| {} | {:.0f} | {:.0f} | {:.0f} |".format(flags, *costs(*bodies(flags, 1))))
     print()
 
 
 def costs(body: bytes) -> list[float]:
-    """µs of processor for one webhook: Flask with its view, what the view does, the signature in that."""
+    """µs of processor for one webhook: through the Flask door, the decision and its counters, the signature in that."""
     import io
 
-    from flagsmith_warehouse.loader.receive import front
-    from flagsmith_warehouse.loader.receive.app import accept, create_app
+    from flagsmith_warehouse.loader.receive.app import create_app
+    from flagsmith_warehouse.loader.receive.webhook import answer
     from flagsmith_warehouse.loader.settings import read
 
     class Forget:
@@ -263,11 +263,19 @@ def costs(body: bytes) -> list[float]:
     app = create_app(settings, Forget())
     signature = hmac.digest(SECRET.encode(), body, "sha256").hex()
     headers = {"content-length": str(len(body)), "x-flagsmith-signature": signature}
-    scope = SimpleNamespace(method="POST", path="/webhooks/production", query_string="", headers=headers)
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/webhooks/production",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+        "CONTENT_LENGTH": headers["content-length"],
+        "HTTP_X_FLAGSMITH_SIGNATURE": signature,
+    }
     figures = []
     for way in (
-        lambda: front.call(app, front.environ(scope, body)),
-        lambda: accept(settings, "production", len(body), io.BytesIO(body).read, signature).count(),
+        lambda: app({**environ, "wsgi.input": io.BytesIO(body)}, lambda *_: None).close(),
+        lambda: answer("POST", "/webhooks/production", headers, body, settings).kept(),
         lambda: hmac.digest(SECRET.encode(), body, "sha256"),
     ):
         started = time.process_time()
@@ -283,7 +291,7 @@ def compress() -> None:
 
     import zstandard
 
-    from flagsmith_warehouse.loader.inbox.inbox import ZSTD_LEVEL
+    from flagsmith_warehouse.loader.inbox.file import ZSTD_LEVEL
     from flagsmith_warehouse.simulator.parameters import Parameters
     from flagsmith_warehouse.simulator.world import World
 
@@ -312,7 +320,7 @@ def compress() -> None:
 
 def land() -> None:
     """From inbox to committed and checkpointed landing; 8 KB bodies, every identity another."""
-    from flagsmith_warehouse.loader.inbox.inbox import InboxFile
+    from flagsmith_warehouse.loader.inbox.file import InboxFile
     from flagsmith_warehouse.loader.landing.land import land
     from flagsmith_warehouse.loader.settings import read
 
@@ -345,7 +353,7 @@ def backlog() -> None:
 
     In a process of its own, and not by getrusage, whose peak begins with that of the process that started it.
     """
-    from flagsmith_warehouse.loader.inbox.inbox import InboxFile
+    from flagsmith_warehouse.loader.inbox.file import InboxFile
     from flagsmith_warehouse.loader.settings import read
 
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=".") as folder:

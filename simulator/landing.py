@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from flagsmith_warehouse.loader.landing.land import TABLES
+from flagsmith_warehouse.loader.landing.schema import TABLES
 from flagsmith_warehouse.simulator.messages import Delivery
 
 _EPOCH = datetime(1970, 1, 1)

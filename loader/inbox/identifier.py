@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Identifiers:
-    """Gives out ids that only rise, also when the clock is set back. Any thread may ask."""
+    """Gives out rising ids, even if the clock is set back. Any thread may ask."""
 
     def __init__(self, clock: Callable[[], int] = time.time_ns):
         self._clock = clock
@@ -19,12 +19,11 @@ class Identifiers:
         """A delivery id and the time it was made from, in microseconds since 1970, UTC."""
         with self._lock:
             microseconds = self._clock() // 1000
-            self._last = max(self._last + 1, _uuid7(microseconds))
+            self._last = max(self._last + 1, uuid7(microseconds, os.urandom(8)))
             return str(uuid.UUID(int=self._last)), microseconds
 
 
-def _uuid7(microseconds: int) -> int:
-    """Milliseconds in 48 bits, version, the rest of the time in 12 (method 3), variant, 62 random bits."""
+def uuid7(microseconds: int, chance: bytes) -> int:
+    """Milliseconds in 48 bits, version, the rest of the time in 12 (method 3), variant, 62 bits of `chance`."""
     milliseconds, rest = divmod(microseconds, 1000)
-    chance = int.from_bytes(os.urandom(8)) >> 2
-    return milliseconds << 80 | 7 << 76 | (rest * 4096 // 1000) << 64 | 2 << 62 | chance
+    return milliseconds << 80 | 7 << 76 | (rest * 4096 // 1000) << 64 | 2 << 62 | int.from_bytes(chance) >> 2

@@ -19,16 +19,12 @@ import click
 import duckdb
 
 from flagsmith_warehouse.loader import LoaderError
-from flagsmith_warehouse.loader.landing.land import (
-    EPOCH,
-    Landed,
-    LandingError,
-    Run,
-    open_warehouse,
-    transaction,
-)
-from flagsmith_warehouse.loader.receive.signature import SignatureError, verify
+from flagsmith_warehouse.loader.inbox.identifier import uuid7
+from flagsmith_warehouse.loader.landing.batch import EPOCH
+from flagsmith_warehouse.loader.landing.land import Landed, Run
+from flagsmith_warehouse.loader.landing.schema import LandingError, open_warehouse, transaction
 from flagsmith_warehouse.loader.settings import SECRETS, Settings
+from flagsmith_warehouse.loader.signature import SignatureError, verify
 
 # As many lines are described one by one as fit a screen.
 DESCRIBED = 10
@@ -63,13 +59,10 @@ class Capture:
 
     @property
     def delivery_id(self) -> str:
-        """A UUIDv7 that follows from what the capture is known by, so that it is the same every time."""
-        milliseconds, rest = divmod(self.received_at, 1000)
+        """A UUIDv7 derived from environment, time and body, so that it is the same every time."""
         known_by = f"{self.environment}\n{self.received_at}\n".encode() + self.body
-        chance = int.from_bytes(hashlib.sha256(known_by).digest()[:8]) >> 2
-        return str(
-            uuid.UUID(int=milliseconds << 80 | 7 << 76 | (rest * 4096 // 1000) << 64 | 2 << 62 | chance)
-        )
+        chance = hashlib.sha256(known_by).digest()[:8]
+        return str(uuid.UUID(int=uuid7(self.received_at, chance)))
 
 
 def replay(
@@ -123,7 +116,7 @@ def _land_batch(run: Run, captures: Iterator[tuple]) -> bool:
 
 
 def _rows(captures: Iterable[Capture]) -> Iterator[tuple]:
-    """In the order of columns of `inbox.unread`."""
+    """In the order of columns of `reader.unread`."""
     for number, each in enumerate(captures):
         yield number, each.delivery_id, each.environment, each.received_at, each.is_verified, each.body
 

@@ -4,62 +4,36 @@ Each batch is one transaction of the warehouse, and with it goes how far the inb
 the rows are deleted from the inbox. Killed between the two, the next run sees that they have been landed.
 """
 
-import base64
-import contextlib
-import hashlib
 import itertools
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
-from flagsmith_warehouse.loader import LoaderError, lock
-from flagsmith_warehouse.loader.filesystem import make_folder, mend, refuse_network
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader import lock
+from flagsmith_warehouse.loader.inbox import file as inbox_file
+from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.landing import privacy
+from flagsmith_warehouse.loader.landing.batch import EPOCH, Batch
+from flagsmith_warehouse.loader.landing.schema import (
+    LARGEST_ROW_GROUP,
+    MEMORY,
+    ROW_GROUP_STEP,
+    LandingError,
+    open_warehouse,
+    transaction,
+)
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
 from flagsmith_warehouse.loader.settings import Settings
 
-# landing.webhooks is the same as in macros/engine/create_landing.sql; a test holds the two together.
-TABLES = """
-create schema if not exists landing;
-create table if not exists landing.webhooks (
-    delivery_id varchar not null,
-    environment varchar not null,
-    received_at timestamp not null,
-    landed_at timestamp not null,
-    payload_hash varchar not null,
-    is_verified boolean not null,
-    body_encoding varchar not null,
-    body varchar not null using compression zstd,
-    original_payload_hash varchar
-);
-create table if not exists landing.inbox_progress (inbox_file varchar not null, last_row_id bigint not null);
-create table if not exists landing.schema_version (version integer not null);
-"""
-# 1: the first release. 2: original_payload_hash.
-SCHEMA_VERSION = 2
 # DuckDB compresses what it is given into the file at once, and writes it to no log before, if a transaction has
 # the rows of a row group: 50,000 bodies of 8 KB for 28 µs of processor each instead of 57. Its own row groups of
 # 122,880 rows would be a gigabyte of bodies each. So a batch has a row group, of about this many bytes of bodies.
 ROW_GROUP_BYTES = 72 * 2**20
-# DuckDB takes multiples of the first; the second is what it does if not asked.
-ROW_GROUP_STEP, LARGEST_ROW_GROUP = 2_048, 122_880
-# Whatever the sizes of bodies, no batch is longer, and no more is handed to DuckDB at once.
-BATCH_BYTES, PIECE_BYTES = 160 * 2**20, 16 * 2**20
-# A process that lands takes about 150 MB more than DuckDB is allowed. Row groups are written one by one.
-DUCKDB = {"threads": 2, "write_buffer_row_group_count": 1}
-# DuckDB holds the bodies of up to 2,048 rows at once: where the first is too little for that, it gets the next.
-MEMORY = ("256MB", "1GB", "4GB")
-EPOCH = datetime(1970, 1, 1)
-
-
-class LandingError(LoaderError):
-    """The landing is not complete. What has not been landed is still in the inbox."""
 
 
 @dataclass
@@ -98,11 +72,11 @@ def land(
 
 def _land(settings: Settings, on_batch, on_wait, landed: Landed, memory: str) -> None:
     """Land what there is, and note in `landed` what was."""
-    row_group = row_group_for(inbox.mean_size(settings.inbox_dir))
+    row_group = row_group_for(reader.mean_size(settings.inbox_dir))
     landed.unreadable.clear()
     with open_warehouse(settings, on_wait, row_group, memory) as warehouse:
         run = Run(settings, warehouse, on_batch, row_group, landed)
-        for path in inbox.files(settings.inbox_dir):
+        for path in inbox_file.files(settings.inbox_dir):
             run.land_file(path)
         warehouse.execute("checkpoint")
 
@@ -137,64 +111,6 @@ def row_group_for(mean_bytes: float) -> int:
     """How many rows with bodies of that size make a row group."""
     steps = int(ROW_GROUP_BYTES / max(mean_bytes, 1) / ROW_GROUP_STEP)
     return min(max(steps, 1) * ROW_GROUP_STEP, LARGEST_ROW_GROUP)
-
-
-@contextlib.contextmanager
-def open_warehouse(
-    settings: Settings,
-    on_wait: Callable[[str], None],
-    row_group: int = LARGEST_ROW_GROUP,
-    memory: str = MEMORY[0],
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The warehouse, with the landing in it, once no other process has it open. Raises lock.StillHeld.
-
-    `row_group`: the rows of row groups that are written now. `memory`: what DuckDB may use.
-    """
-    refuse_network(settings.warehouse_dir)
-    make_folder(settings.warehouse_dir)
-    opened = lock.when_free(
-        lambda: _connect(settings.warehouse_file, row_group, memory),
-        settings.warehouse_file,
-        settings.lock_timeout_seconds,
-        on_wait,
-    )
-    with contextlib.closing(opened) as warehouse:
-        mend(settings.warehouse_dir)
-        warehouse.execute("set enable_progress_bar = false")  # ours says more
-        upgrade(warehouse)
-        yield warehouse
-
-
-def _connect(file: Path, row_group: int, memory: str) -> duckdb.DuckDBPyConnection:
-    """Attached to a connection in memory, as the size of row groups can be said nowhere else."""
-    warehouse = duckdb.connect(config={**DUCKDB, "memory_limit": memory, "temp_directory": f"{file}.tmp"})
-    try:
-        warehouse.execute("attach ? as warehouse (row_group_size ?)", [str(file), row_group])
-        warehouse.execute("use warehouse")
-    except BaseException:
-        warehouse.close()
-        raise
-    return warehouse
-
-
-def upgrade(warehouse: duckdb.DuckDBPyConnection) -> None:
-    """Bring the landing of an earlier release to this one's form; create it where there is none.
-
-    Raises LandingError for one of a later release, which this one might spoil.
-    """
-    warehouse.execute(TABLES)
-    (version,) = warehouse.execute("select coalesce(max(version), 1) from landing.schema_version").fetchone()
-    if version > SCHEMA_VERSION:
-        raise LandingError(
-            f"The landing has the form {version}, and this release knows {SCHEMA_VERSION}: a later release has "
-            "written it. Install that release again; nothing was changed."
-        )
-    if version < SCHEMA_VERSION:
-        # Form 2: a body that rules of privacy have altered is marked.
-        warehouse.execute(
-            "alter table landing.webhooks add column if not exists original_payload_hash varchar"
-        )
-        warehouse.execute("insert into landing.schema_version values (?)", [SCHEMA_VERSION])
 
 
 class Run:
@@ -232,12 +148,12 @@ class Run:
 
         A file that cannot be read holds up no other.
         """
-        with lock.try_hold(inbox.lock_of(path)) as worker_is_dead:
+        with lock.try_hold(inbox_file.lock_of(path)) as worker_is_dead:
             try:
-                with inbox.connect(path) as source:
-                    if source and inbox.form(source) > inbox.FORM:
+                with reader.connect(path) as source:
+                    if source and reader.form(source) > inbox_file.FORM:
                         self.landed.unreadable.append(
-                            f"{path} has the form {inbox.form(source)}, and this release knows {inbox.FORM}: a later "
+                            f"{path} has the form {reader.form(source)}, and this release knows {inbox_file.FORM}: a later "
                             "release has written it. Install that release again, and land; nothing in it was touched."
                         )
                         return
@@ -245,13 +161,13 @@ class Run:
                         self.land_deliveries(source, path.name, keep=worker_is_dead)
             except sqlite3.Error as error:
                 if not (worker_is_dead or is_passing(error)):
-                    inbox.mark_damaged(path)
+                    inbox_file.mark_damaged(path)
                 self.landed.unreadable.append(not_landed(path, error, worker_is_dead))
                 return
             if worker_is_dead:
-                inbox.mark_landed(path)
+                inbox_file.mark_landed(path)
                 self.warehouse.execute("delete from landing.inbox_progress where inbox_file = ?", [path.name])
-                inbox.remove(path)
+                inbox_file.remove(path)
 
     def land_deliveries(self, source: sqlite3.Connection, name: str, keep: bool) -> None:
         """Batch by batch up to the last delivery there is now, however fast new ones arrive.
@@ -264,25 +180,25 @@ class Run:
             self._value("select max(last_row_id) from landing.inbox_progress where inbox_file = ?", name) or 0
         )
         # After a backup was put back, the warehouse knows less than the file: what was landed since is in neither.
-        done = max(done, inbox.last_deleted(source))
+        done = max(done, reader.last_deleted(source))
         # A run before this one may have seen damage, and gone on behind it.
-        damage = inbox.damage(source, done)
+        damage = reader.damage(source, done)
         while done < last:
             try:
                 if not (keep or damage):
-                    inbox.delete_landed(source, done)
+                    reader.delete_landed(source, done)
                 done = self.land_batch(source, name, done + 1, last)
             except sqlite3.Error as error:
                 if is_passing(error):
                     raise
                 damage = damage or error
-                done = inbox.next_readable(source, done + 1, last) - 1
+                done = reader.next_readable(source, done + 1, last) - 1
         if keep:  # and so to be removed
-            damage = damage or inbox.damage_between_rows(source)
+            damage = damage or reader.damage_between_rows(source)
         if damage:
             raise damage
         if not keep:
-            inbox.delete_landed(source, done)
+            reader.delete_landed(source, done)
 
     def land_batch(self, source: sqlite3.Connection, name: str, first: int, last: int) -> int:
         """One transaction: a bounded number of deliveries, and the row id of the last, which is returned.
@@ -291,7 +207,7 @@ class Run:
         """
         waiting = last - first + 1
         limit = self.row_group if waiting >= 2 * self.row_group else waiting
-        batch = self.batch(itertools.islice(inbox.unread(source, first, last), limit))
+        batch = self.batch(itertools.islice(reader.unread(source, first, last), limit))
         with transaction(self.warehouse):
             self.append(batch, "landing.webhooks")
             if batch.last_row_id is None:
@@ -328,76 +244,3 @@ class Run:
 
     def _value(self, query: str, *parameters):
         return self.warehouse.execute(query, parameters).fetchone()[0]
-
-
-class Batch:
-    """Rows for the landing, read as they are taken, so that no more of them than one is held here."""
-
-    def __init__(
-        self,
-        deliveries: Iterable[tuple],
-        landed_at: datetime,
-        is_erased: Callable[[str, datetime, bytes], bool],
-        apply: privacy.Apply,
-    ):
-        self._source = iter(deliveries)
-        self._is_erased = is_erased
-        self._apply = apply
-        self._landed_at = landed_at
-        self.deliveries = self.bytes = 0
-        self.last_row_id: int | None = None
-        self.error: sqlite3.Error | None = None
-        self.is_over = False
-
-    def piece(self) -> Iterator[tuple]:
-        """The next rows, until enough have been taken."""
-        enough = min(self.bytes + PIECE_BYTES, BATCH_BYTES)
-        try:
-            for row_id, delivery_id, environment, microseconds, is_verified, body in self._source:
-                self.last_row_id = row_id
-                received_at = EPOCH + timedelta(microseconds=microseconds)
-                if self._is_erased(environment, received_at, body):
-                    continue
-                yield self._landing_row(delivery_id, environment, received_at, bool(is_verified), body)
-                self.deliveries += 1
-                self.bytes += len(body)
-                if self.bytes >= enough:
-                    self.is_over = self.bytes >= BATCH_BYTES
-                    return
-        except sqlite3.Error as error:  # a damaged file: what came before the damage is landed
-            self.error = error
-        self.is_over = True
-
-    def _landing_row(self, delivery_id: str, environment: str, received_at: datetime, *rest) -> tuple:
-        is_verified, body = rest
-        landed, original_hash = self._apply(body)
-        payload_hash = hashlib.sha256(landed).hexdigest()
-        return (
-            *(delivery_id, environment, received_at, self._landed_at, payload_hash, is_verified),
-            *(*as_text(landed), original_hash),
-        )
-
-
-def as_text(body: bytes) -> tuple[str, str]:
-    """The encoding and the text of a body: `utf-8`, or `base64` for bytes that are not UTF-8."""
-    try:
-        return "utf-8", body.decode()
-    except UnicodeDecodeError:
-        return "base64", base64.b64encode(body).decode()
-
-
-def as_bytes(encoding: str, text: str) -> bytes:
-    """The body that `as_text` has made a text of."""
-    return base64.b64decode(text) if encoding == "base64" else text.encode()
-
-
-@contextlib.contextmanager
-def transaction(warehouse: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """All that happens in the block, or nothing of it."""
-    warehouse.begin()
-    try:
-        yield
-    except BaseException:
-        warehouse.rollback()
-        raise
-    warehouse.commit()

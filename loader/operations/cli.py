@@ -13,6 +13,7 @@ import click
 from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.filesystem import keep_private
+from flagsmith_warehouse.loader.log import LOG
 from flagsmith_warehouse.loader.settings import Settings
 from flagsmith_warehouse.loader.text import printable
 
@@ -80,7 +81,7 @@ def serve(host: str, port: int, workers: int) -> None:
     """Receive webhooks at http://HOST:PORT/webhooks/ENVIRONMENT until told to stop."""
     from flagsmith_warehouse.loader.receive import server as serve
 
-    serve.serve(host, port, workers)
+    serve.serve(host, port, workers, check=_warn_of_privacy)
 
 
 @main.command()
@@ -212,12 +213,23 @@ def _progress(settings: Settings) -> Iterator[Callable[[int], None]]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from flagsmith_warehouse.loader.inbox.inbox import backlog
+    from flagsmith_warehouse.loader.inbox.reader import backlog
 
     depth, _ = backlog(settings.inbox_dir)
     with Progress("Landing", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True) as bar:
         task = bar.add_task("Landing", total=depth)
         yield lambda deliveries: bar.advance(task, deliveries)
+
+
+def _warn_of_privacy(settings: Settings) -> None:
+    """Log rules of privacy that cannot be used. Webhooks are received all the same."""
+    from flagsmith_warehouse.loader.landing import privacy
+
+    try:
+        privacy.read(settings.privacy_file, settings.privacy_key)
+    except LoaderError as error:
+        fields = {"why": str(error)}
+        LOG.error("Webhooks are received, but `land` will land none of them", extra={"fields": fields})
 
 
 def _say(text: str) -> None:

@@ -20,7 +20,8 @@ import duckdb
 
 from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.filesystem import open_to_others
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import file as inbox_file
+from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.landing import privacy
 from flagsmith_warehouse.loader.landing.land import is_passing
 from flagsmith_warehouse.loader.operations.explain import BOM
@@ -226,8 +227,8 @@ def _clock(settings: Settings) -> Iterator[Finding]:
 
 def _newest_delivery(settings: Settings) -> float | None:
     newest = []
-    for path in inbox.files(settings.inbox_dir):
-        with contextlib.suppress(sqlite3.Error), inbox.connect(path) as connection:
+    for path in inbox_file.files(settings.inbox_dir):
+        with contextlib.suppress(sqlite3.Error), reader.connect(path) as connection:
             if connection:
                 newest.append(connection.execute(NEWEST).fetchone()[0])
     with (
@@ -241,7 +242,7 @@ def _newest_delivery(settings: Settings) -> float | None:
 
 def _inbox_files(settings: Settings) -> Iterator[Finding]:
     try:
-        paths = inbox.files(settings.inbox_dir)
+        paths = inbox_file.files(settings.inbox_dir)
         if settings.inbox_dir.exists():
             next(settings.inbox_dir.iterdir(), None)
     except OSError as error:
@@ -250,17 +251,17 @@ def _inbox_files(settings: Settings) -> Iterator[Finding]:
     whole = empty = 0
     for path in paths:
         try:
-            with inbox.connect(path) as connection:
+            with reader.connect(path) as connection:
                 if connection is None:  # just begun, or landed and about to be removed
                     empty += 1
                     continue
-                if (form := inbox.form(connection)) > inbox.FORM:
+                if (form := reader.form(connection)) > inbox_file.FORM:
                     yield Finding(
                         "fail", "inbox", f"{path} was not looked into: it has the form {form}, of a later release, "
                         "and this one does not land it. Install that release again."
                     )  # fmt: skip
                     continue
-                said = inbox.damage_between_rows(connection) or inbox.damage(connection)
+                said = reader.damage_between_rows(connection) or reader.damage(connection)
         except (sqlite3.Error, OSError) as error:
             said = error
         if said is None:

@@ -18,9 +18,12 @@ import duckdb
 
 from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.filesystem import close_to_others
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import file as inbox_file
+from flagsmith_warehouse.loader.inbox import reader
+from flagsmith_warehouse.loader.landing import batch as landing_batch
 from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.landing import persons, privacy
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
 from flagsmith_warehouse.loader.operations import publish
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
@@ -116,7 +119,7 @@ def preview(
         rows, known = _inbox_rows(settings, names, environment, {}), set(settings.environments)
         still_in = []
         if settings.warehouse_file.exists():
-            with landing.open_warehouse(settings, on_wait) as warehouse:
+            with landing_schema.open_warehouse(settings, on_wait) as warehouse:
                 progress = dict(warehouse.execute("from landing.inbox_progress").fetchall())
                 rows = _inbox_rows(settings, names, environment, progress)
                 known |= _environments(warehouse)
@@ -159,7 +162,7 @@ def _names(settings: Settings, identity: str) -> Names:
 
 def _erase(settings: Settings, names: Names, environment: str | None, on_wait) -> dict:
     erased_at = datetime.now(UTC).replace(tzinfo=None)
-    with landing.open_warehouse(settings, on_wait) as warehouse:
+    with landing_schema.open_warehouse(settings, on_wait) as warehouse:
         _remove_spilled(settings)
         tombstones = Tombstones(warehouse)
         hashes = sorted(tombstones.add(name, environment, erased_at) for name in names.names)
@@ -172,9 +175,9 @@ def _erase(settings: Settings, names: Names, environment: str | None, on_wait) -
             "\n".join(landed.unreadable) + "\nWhat is in it may be about the person, so first see to that."
         )
     _rewrite_inbox(settings)
-    with landing.open_warehouse(settings, on_wait) as warehouse:
+    with landing_schema.open_warehouse(settings, on_wait) as warehouse:
         known = _environments(warehouse) | settings.environments
-        with landing.transaction(warehouse):
+        with landing_schema.transaction(warehouse):
             rows |= _delete(warehouse, names, environment)
         still_in = _still_in(warehouse, names, environment)
     _rewrite_warehouse(settings)
@@ -213,14 +216,14 @@ def _inbox_rows(
 ) -> dict[str, int]:
     """How many deliveries of the person wait to be landed."""
     found = 0
-    for path in inbox.files(settings.inbox_dir):
+    for path in inbox_file.files(settings.inbox_dir):
         # `land` will say what is wrong with a file that cannot be read.
-        with contextlib.suppress(sqlite3.Error), inbox.connect(path) as source:
-            if not source or inbox.form(source) > inbox.FORM:
+        with contextlib.suppress(sqlite3.Error), reader.connect(path) as source:
+            if not source or reader.form(source) > inbox_file.FORM:
                 continue
             first, last = source.execute("select min(row_id), max(row_id) from deliveries").fetchone()
             first = max(first or 0, landed.get(path.name, 0) + 1)
-            for _, _, where, _, _, body in inbox.unread(source, first, last or 0):
+            for _, _, where, _, _, body in reader.unread(source, first, last or 0):
                 found += environment in (None, where) and persons.is_about(body, names)
     return {"inbox": found} if found else {}
 
@@ -267,7 +270,7 @@ def _deliveries_of(
     cursor = warehouse.cursor().execute(CANDIDATES, parameters)
     while batch := cursor.fetchmany(1_000):
         for delivery_id, encoding, body in batch:
-            if persons.is_about(landing.as_bytes(encoding, body), names):
+            if persons.is_about(landing_batch.as_bytes(encoding, body), names):
                 yield delivery_id
 
 
@@ -349,8 +352,8 @@ def _exists(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
 
 def _rewrite_inbox(settings: Settings) -> None:
     """Living workers keep their files; what was deleted in these is overwritten."""
-    for path in inbox.files(settings.inbox_dir):
-        with inbox.connect(path) as connection:
+    for path in inbox_file.files(settings.inbox_dir):
+        with reader.connect(path) as connection:
             if connection:
                 connection.execute("vacuum")
                 busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()

@@ -18,7 +18,8 @@ import duckdb
 
 from flagsmith_warehouse.loader import lock
 from flagsmith_warehouse.loader.filesystem import close_to_others, make_folder
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import file as inbox_file
+from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.operations import declarations
 from flagsmith_warehouse.loader.settings import Settings
 
@@ -84,11 +85,11 @@ def gather(settings: Settings) -> dict:
 
 def _inbox(folder: Path, now: datetime) -> tuple[dict, dict]:
     """What waits to be landed, in all, and by environment: the last receipt and the number."""
-    depth, oldest = inbox.backlog(folder)
+    depth, oldest = reader.backlog(folder)
     environments, unreadable = {}, []
-    for path in inbox.files(folder):
+    for path in inbox_file.files(folder):
         try:
-            with inbox.connect(path) as connection:
+            with reader.connect(path) as connection:
                 found = connection.execute(BY_ENVIRONMENT).fetchall() if connection else []
         except sqlite3.Error as error:
             unreadable.append(f"{path}: {error}")

@@ -1,7 +1,7 @@
-"""What the web workers count, right over all of them (Prometheus, several processes).
+"""What the web workers count, summed over all of them (Prometheus, several processes).
 
-`serve` names the folder that the workers share; it must do so before this module is imported. Without it, as
-under `flask run`, the figures are those of the one process.
+`serve` must name the folder that the workers share before this module is imported. Without a folder, as under
+`flask run`, the figures are those of one process.
 """
 
 import os
@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY, Collector
 
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import reader
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -35,20 +35,20 @@ COMMIT_SECONDS = Histogram(
 
 
 class InboxCollector(Collector):
-    """Depth and age of the inbox over the files of all workers, the dead ones' too, read when asked."""
+    """Depth and age of the inbox over the files of living and dead workers, read at each request."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        depth, oldest = inbox.backlog(self.folder)
+        depth, oldest = reader.backlog(self.folder)
         age = time.time() - oldest / 1e6 if oldest else 0
         yield GaugeMetricFamily("flagsmith_inbox_depth", "Webhooks that wait to be landed", depth)
         yield GaugeMetricFamily("flagsmith_inbox_age_seconds", "Age of the oldest webhook that waits", age)
 
 
 def render(inbox_folder: Path) -> bytes:
-    """All of it in the Prometheus text format."""
+    """All metrics in the Prometheus text format."""
     registry = CollectorRegistry()
     if SHARED_FOLDER in os.environ:
         MultiProcessCollector(registry)

@@ -17,34 +17,38 @@ from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces, Loops
 
-from flagsmith_warehouse.loader import LoaderError, lock, log
+from flagsmith_warehouse.loader import lock, log
 from flagsmith_warehouse.loader.filesystem import mend, refuse_network
-from flagsmith_warehouse.loader.landing import privacy
 from flagsmith_warehouse.loader.log import LOG
 from flagsmith_warehouse.loader.receive.supervisor import STOP_SECONDS, Supervisor, listen
 from flagsmith_warehouse.loader.settings import Settings, read, require_environments
 
 # Connections of a worker, idle ones included: a proxy keeps some open.
 CONNECTIONS = 1024
-# Threads of a worker hand Python's lock over after this many seconds, not after 5 ms as they do if not told:
-# connections, the application and commits have one each, and none has more than some 0.2 ms to do at a time.
+# The threads of a worker (connections, application, commits) each work for about 0.2 ms at a time. Python's default of 5 ms
+# between switches would make them wait for each other.
 SWITCH_SECONDS = 0.0003
-# Where workers may share what they count: in memory first, as it is not full when a disk is.
+# Where workers may share their counts. Memory comes first: it is not full when a disk is.
 SHARED_FOLDERS = ("/dev/shm", None)  # noqa: S108  # in a folder of our own in there; None: that of temporary files
 SHARED_PREFIX = "flagsmith-warehouse-metrics-"
-# What Prometheus keeps of a worker: a file of each of these, some 700 figures long.
+# Prometheus keeps one file of each kind per worker; this size holds about 700 figures.
 SHARED_KINDS, SHARED_BYTES = ("counter", "histogram"), 2**17
 
 
 def serve(
-    host: str, port: int, workers: int, application: str = "flagsmith_warehouse.loader.receive.app:create_app"
+    host: str,
+    port: int,
+    workers: int,
+    application: str = "flagsmith_warehouse.loader.receive.front:create_front",
+    check: Callable[[Settings], None] = lambda settings: None,
 ) -> None:
     """Serve until told to stop (SIGTERM, SIGINT): then answer what was received, and return.
 
-    SIGHUP replaces the workers by new ones with the secrets read anew, if these can be used. A worker that dies is
-    replaced, however often. Raises SettingsError and AddressError.
+    SIGHUP replaces the workers by new ones with the secrets read anew, if these can be used. `check` sees the settings
+    each time, and may log what is wrong with them. A worker that dies is replaced, however often. Raises SettingsError
+    and AddressError.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to be replaced
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there are no workers to replace yet
     logging.config.dictConfig(log.CONFIGURATION)
     settings = read()
     require_environments(settings)
@@ -54,7 +58,7 @@ def serve(
     with listen(host, port) as listener, shared_folder(slots) as folder:
         Supervisor(
             listener,
-            configuration,
+            functools.partial(configuration, check),
             functools.partial(_worker, application, folder),
             address=host,
             port=port,
@@ -68,24 +72,19 @@ def serve(
         ).serve()
 
 
-def configuration() -> Settings:
-    """The settings, with which webhooks can be received. Raises SettingsError."""
+def configuration(check: Callable[[Settings], None]) -> Settings:
+    """Read the settings for receiving webhooks. Raises SettingsError."""
     settings = read()
     require_environments(settings)
-    try:
-        privacy.read(settings.privacy_file, settings.privacy_key)
-    except LoaderError as error:
-        LOG.error(
-            "Webhooks are received, but `land` will land none of them", extra={"fields": {"why": str(error)}}
-        )
+    check(settings)
     return settings
 
 
 @contextlib.contextmanager
 def shared_folder(slots: list[str]) -> Iterator[Path | None]:
-    """A folder for what the workers count, with the files of each slot in it; None where there is no room.
+    """A folder for the counts of the workers, with the files of each slot; None where there is no room.
 
-    Their blocks are taken now: Prometheus maps the files into memory, and on a full disk the first figure would kill its worker.
+    Blocks are allocated here: Prometheus maps the files into memory, and on a full disk the first figure would kill its worker.
     """
     with contextlib.ExitStack() as made:
         for parent in SHARED_FOLDERS:
@@ -108,7 +107,7 @@ def shared_folder(slots: list[str]) -> Iterator[Path | None]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders of our servers that were killed: nobody, not even a worker, holds the lock in them."""
+    """Remove the folders of our servers that were killed: no process holds the lock in those."""
     for held in parent.glob(f"{SHARED_PREFIX}*/lock"):
         with contextlib.suppress(OSError):
             if held.parent.lstat().st_uid == os.geteuid():
@@ -120,7 +119,7 @@ def remove_abandoned(parent: Path) -> None:
 def _worker(
     application: str, folder: Path | None, settings: Settings, slot: str, tell: Connection
 ) -> Callable:
-    """The worker of that slot, which tells the supervisor when it is ready."""
+    """The application of the worker in that slot, which tells the supervisor when it is ready."""
     if folder:
         share_metrics(folder, slot)
     front = create_worker(application, settings)
@@ -129,10 +128,8 @@ def _worker(
 
 
 def share_metrics(folder: Path, slot: str) -> None:
-    """Have Prometheus count in the files of that slot, on from where the last worker of the slot has stopped."""
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(
-        folder
-    )  # before flagsmith_warehouse.loader.receive.metrics is imported
+    """Have Prometheus count in the files of that slot, continuing from the slot's last worker."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # before anything imports `receive.metrics`
     from prometheus_client import values
 
     values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)
@@ -140,15 +137,11 @@ def share_metrics(folder: Path, slot: str) -> None:
 
 def create_worker(application: str, *arguments) -> Callable:
     """The application of one worker process, which ends when the server does, however that ended."""
-    # Until Granian listens to it, SIGTERM would only reach what this process has inherited of the server.
+    # Until Granian handles SIGTERM, this process would run the handler that it inherited from the server.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     sys.setswitchinterval(SWITCH_SECONDS)
-    from flagsmith_warehouse.loader.receive.front import (
-        Front,  # not before the folder of the metrics is known
-    )
-
-    return Front(pkgutil.resolve_name(application)(*arguments))
+    return pkgutil.resolve_name(application)(*arguments)
 
 
 def _end_with(parent: int) -> None:

@@ -13,7 +13,7 @@ from random import Random
 
 import duckdb
 
-from flagsmith_warehouse.loader.landing.land import TABLES
+from flagsmith_warehouse.loader.landing.schema import TABLES
 
 from .bodies import History, Landed
 from .cohorts import COHORTS

@@ -17,10 +17,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flagsmith_warehouse.loader import lock
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import file as inbox_file
+from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.inbox.identifier import Identifiers
-from flagsmith_warehouse.loader.inbox.inbox import Inbox, InboxError
+from flagsmith_warehouse.loader.inbox.writer import Inbox, InboxError
 from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from tests.loader.server import landed
 
 
@@ -52,9 +54,9 @@ def put_at_once(box: Inbox, count: int) -> list[Exception]:
 def hold_up(box: Inbox, monkeypatch) -> tuple[threading.Event, list[int]]:
     """Commits wait until the event is set; the sizes of the commits."""
     go_on, sizes = threading.Event(), []
-    append = inbox.InboxFile.append
+    append = inbox_file.InboxFile.append
     monkeypatch.setattr(
-        inbox.InboxFile,
+        inbox_file.InboxFile,
         "append",
         lambda file, rows: (sizes.append(len(rows)), go_on.wait(20), append(file, rows)),
     )
@@ -63,9 +65,9 @@ def hold_up(box: Inbox, monkeypatch) -> tuple[threading.Event, list[int]]:
 
 def test_put__returned__is_committed(box, settings):
     box.put("production", True, b"body")
-    [path] = inbox.files(settings.inbox_dir)
-    with inbox.connect(path) as other:
-        [(row_id, _, environment, _, is_verified, body)] = inbox.unread(other, 1, 1)
+    [path] = inbox_file.files(settings.inbox_dir)
+    with reader.connect(path) as other:
+        [(row_id, _, environment, _, is_verified, body)] = reader.unread(other, 1, 1)
     assert (row_id, environment, is_verified, body) == (1, "production", 1, b"body")
 
 
@@ -75,7 +77,7 @@ def test_put__many_while_one_commits__share_the_next_commit(box, settings, monke
     assert put_at_once(box, 20) == []
     assert sum(sizes) == 20
     assert len(sizes) == 2
-    assert inbox.backlog(settings.inbox_dir)[0] == 20
+    assert reader.backlog(settings.inbox_dir)[0] == 20
 
 
 def test_put__commit_fails__all_that_share_it_are_told_and_none_is_kept(box, settings, monkeypatch):
@@ -86,23 +88,23 @@ def test_put__commit_fails__all_that_share_it_are_told_and_none_is_kept(box, set
         raise sqlite3.OperationalError("database or disk is full")
 
     box.put("production", True, b"before")
-    monkeypatch.setattr(inbox.InboxFile, "append", fail)
+    monkeypatch.setattr(inbox_file.InboxFile, "append", fail)
     threading.Timer(0.5, go_on.set).start()
     errors = put_at_once(box, 10)
     assert len(errors) == 10
     assert all(isinstance(error, InboxError) and "disk is full" in str(error) for error in errors)
     monkeypatch.undo()
     box.put("production", True, b"after")
-    assert inbox.backlog(settings.inbox_dir)[0] == 2
-    assert len(inbox.files(settings.inbox_dir)) == 2, "a file that failed is not written to again"
+    assert reader.backlog(settings.inbox_dir)[0] == 2
+    assert len(inbox_file.files(settings.inbox_dir)) == 2, "a file that failed is not written to again"
 
 
 FILL_A_SMALL_DISK = """
 import os, resource, signal, sys
 from pathlib import Path
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import writer
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-box = inbox.Inbox(Path(sys.argv[1]))
+box = writer.Inbox(Path(sys.argv[1]))
 box.put("production", True, b"before")
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
@@ -110,7 +112,7 @@ for number in range(3):
     try:
         box.put("production", True, os.urandom(1_000_000))
         print("kept")
-    except inbox.InboxError as error:
+    except writer.InboxError as error:
         print("refused:", error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 box.put("production", True, b"after")
@@ -129,7 +131,7 @@ def test_put__no_more_room__refused_whole_and_goes_on_when_there_is_room(setting
     assert str(settings.inbox_dir) in out.stdout
     landing.land(settings)
     assert landed(environ, "body") == [("before",), ("after",)]
-    assert inbox.files(settings.inbox_dir) == []
+    assert inbox_file.files(settings.inbox_dir) == []
 
 
 def fill_to_the_brim(file: Path) -> None:
@@ -163,7 +165,7 @@ def test_put__disk_is_full__refused_whole_and_goes_on_when_there_is_room(setting
         assert 1 < accepted < 100
         with pytest.raises(InboxError, match="full"):
             box.put("production", True, os.urandom(50_000))
-        assert inbox.backlog(settings.inbox_dir)[0] == accepted
+        assert reader.backlog(settings.inbox_dir)[0] == accepted
         fill_to_the_brim(settings.inbox_dir / "filler")
         landing.land(settings)
         assert len(landed(environ)) == accepted
@@ -184,38 +186,38 @@ def test_put__folder_cannot_be_made__refused_until_it_can(settings):
     settings.warehouse_dir.unlink()
     box.put("production", True, b"")
     box.close()
-    assert inbox.backlog(settings.inbox_dir)[0] == 1
+    assert reader.backlog(settings.inbox_dir)[0] == 1
 
 
 def test_put__file_removed_under_us__goes_to_a_new_one(box, settings):
     box.put("production", True, b"lost by whoever removed it")
     shutil.rmtree(settings.inbox_dir)
     box.put("production", True, b"kept")
-    assert inbox.backlog(settings.inbox_dir)[0] == 1
+    assert reader.backlog(settings.inbox_dir)[0] == 1
 
 
 def test_put__file_has_become_large__begins_a_new_one(box, settings, monkeypatch):
-    monkeypatch.setattr(inbox, "LARGEST_FILE", 100_000)
+    monkeypatch.setattr(inbox_file, "LARGEST_FILE", 100_000)
     for _ in range(3):
         box.put("production", True, os.urandom(5_000_000))
-    assert len(inbox.files(settings.inbox_dir)) > 1
+    assert len(inbox_file.files(settings.inbox_dir)) > 1
     assert landing.land(settings).deliveries == 3
-    assert len(inbox.files(settings.inbox_dir)) == 1
+    assert len(inbox_file.files(settings.inbox_dir)) == 1
 
 
 def test_file__its_worker_lives__others_cannot_take_its_lock(box, settings):
     box.put("production", True, b"")
-    [path] = inbox.files(settings.inbox_dir)
-    with lock.try_hold(inbox.lock_of(path)) as is_free:
+    [path] = inbox_file.files(settings.inbox_dir)
+    with lock.try_hold(inbox_file.lock_of(path)) as is_free:
         assert not is_free
     box.close()
-    with lock.try_hold(inbox.lock_of(path)) as is_free:
+    with lock.try_hold(inbox_file.lock_of(path)) as is_free:
         assert is_free
 
 
 def test_pragmas__in_force__a_commit_waits_for_the_disk(settings):
     settings.inbox_dir.mkdir(parents=True)
-    file = inbox.InboxFile(settings.inbox_dir)
+    file = inbox_file.InboxFile(settings.inbox_dir)
 
     def pragma(name: str):
         return file._connection.execute(f"pragma {name}").fetchone()[0]
@@ -228,7 +230,7 @@ def test_pragmas__in_force__a_commit_waits_for_the_disk(settings):
 COMMIT_ONE_BY_ONE = """
 import sys
 from pathlib import Path
-from flagsmith_warehouse.loader.inbox.inbox import Inbox
+from flagsmith_warehouse.loader.inbox.writer import Inbox
 box = Inbox(Path(sys.argv[1]))
 for number in range(50):
     box.put("production", True, b"x" * 1000)
@@ -255,29 +257,29 @@ def test_put__fifty_commits__at_least_fifty_syncs_of_the_log(settings, tmp_path)
 def test_backlog__landed_in_part__counts_the_rest_and_knows_its_age(box, settings):
     for body in (b"1", b"2", b"3"):
         box.put("production", True, body)
-    [path] = inbox.files(settings.inbox_dir)
+    [path] = inbox_file.files(settings.inbox_dir)
     with sqlite3.connect(path) as other:
         other.execute("delete from deliveries where row_id = 1")
         [(second,)] = other.execute("select received_at from deliveries where row_id = 2")
     other.close()
-    assert inbox.backlog(settings.inbox_dir) == (2, second)
+    assert reader.backlog(settings.inbox_dir) == (2, second)
 
 
 def test_mean_size__of_each_file_that_can_be_read__is_their_mean(box, settings):
-    assert inbox.mean_size(settings.inbox_dir) == 0
+    assert reader.mean_size(settings.inbox_dir) == 0
     other = Inbox(settings.inbox_dir)
     for size in (100, 300):
         box.put("production", True, b"x" * size)
     other.put("production", True, b"x" * 1000)
     other.close()
     (settings.inbox_dir / "0.sqlite").write_bytes(b"not a database" * 100)
-    assert inbox.mean_size(settings.inbox_dir) == 600
+    assert reader.mean_size(settings.inbox_dir) == 600
 
 
 def test_backlog__landed_while_it_is_counted__no_error(box, settings, monkeypatch):
     """Given a `land` that empties the file after the first question that is asked of it."""
     box.put("production", True, b"{}")
-    connect = inbox.connect
+    connect = reader.connect
 
     class Emptied:
         def __init__(self, connection):
@@ -297,12 +299,12 @@ def test_backlog__landed_while_it_is_counted__no_error(box, settings, monkeypatc
         with connect(path) as connection:
             yield Emptied(connection)
 
-    monkeypatch.setattr(inbox, "connect", emptied)
-    assert inbox.backlog(settings.inbox_dir)[0] == 1
+    monkeypatch.setattr(reader, "connect", emptied)
+    assert reader.backlog(settings.inbox_dir)[0] == 1
 
 
 def test_backlog__nothing_there__nothing(settings):
-    assert inbox.backlog(settings.inbox_dir) == (0, None)
+    assert reader.backlog(settings.inbox_dir) == (0, None)
 
 
 @given(
@@ -318,20 +320,20 @@ def test_unread__any_bodies_in_any_packs__are_what_was_put_also_when_the_first_a
     first = data.draw(st.integers(1, len(put)))
     gone = data.draw(st.integers(0, first - 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inbox, "PACK_BYTES", pack_bytes)
-        file = inbox.InboxFile(tmp_path_factory.mktemp("inbox"))
+        patch.setattr(inbox_file, "PACK_BYTES", pack_bytes)
+        file = inbox_file.InboxFile(tmp_path_factory.mktemp("inbox"))
         for commit in commits:
             file.append([(str(body), 0, "production", 1, body) for body in commit])
         file.close()
-    with inbox.connect(file.path) as connection:
+    with reader.connect(file.path) as connection:
         connection.execute("delete from deliveries where row_id <= ?", [gone])
-        found = [(row_id, body) for row_id, *_, body in inbox.unread(connection, first, len(put))]
+        found = [(row_id, body) for row_id, *_, body in reader.unread(connection, first, len(put))]
     assert found == list(enumerate(put, start=1))[first - 1 :]
 
 
 def test_put__the_same_many_times__takes_hardly_more_room_than_once(settings):
     """Bodies of an environment differ by little, and are compressed together."""
-    file = inbox.InboxFile(settings.inbox_dir)
+    file = inbox_file.InboxFile(settings.inbox_dir)
     body = os.urandom(10_000)
     file.append([(str(number), 0, "production", 1, body) for number in range(100)])
     file.close()
@@ -363,15 +365,15 @@ def test_put__the_same_many_times__takes_hardly_more_room_than_once(settings):
     ],
 )
 def test_unread__damaged__an_error_and_no_wrong_body(settings, environ, damage, said, left):
-    file = inbox.InboxFile(settings.inbox_dir)
+    file = inbox_file.InboxFile(settings.inbox_dir)
     put = [(str(number), number, "production", 1, b"%d" % number) for number in range(6)]
     for rows in (put[:3], put[3:]):
         file.append(rows)
     file.close()
-    with inbox.connect(file.path) as connection:
+    with reader.connect(file.path) as connection:
         connection.execute(damage)
         last = connection.execute("select max(row_id) from deliveries").fetchone()[0]
-        assert (said or "None") in str(inbox.damage(connection, last))
+        assert (said or "None") in str(reader.damage(connection, last))
     assert len(landing.land(settings).unreadable) == bool(said)
     found = landed(environ, "delivery_id, body")
     assert all(delivery_id == body for delivery_id, body in found)
@@ -382,7 +384,7 @@ def test_unread__one_bit_is_another_anywhere__no_wrong_body_and_the_other_file_i
     """By hand, in two minutes: BITS=1500."""
     chance = random.Random(20261126)
     for _ in range(int(os.environ.get("BITS", "60"))):
-        file = inbox.InboxFile(settings.inbox_dir)
+        file = inbox_file.InboxFile(settings.inbox_dir)
         put = {f"{number:04}": chance.randbytes(chance.choice([3, 300, 3000])) for number in range(6)}
         rows = [(name, 1, "production", 1, body) for name, body in put.items()]
         file.append(rows[:3])
@@ -391,11 +393,11 @@ def test_unread__one_bit_is_another_anywhere__no_wrong_body_and_the_other_file_i
         content = bytearray(file.path.read_bytes())
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         file.path.write_bytes(content)
-        other = inbox.InboxFile(settings.inbox_dir)
+        other = inbox_file.InboxFile(settings.inbox_dir)
         other.append([("other", 1, "production", 1, b"other")])
         other.close()
         unreadable = landing.land(settings).unreadable
-        with landing.open_warehouse(settings, print) as warehouse:
+        with landing_schema.open_warehouse(settings, print) as warehouse:
             found = dict(
                 warehouse.execute(
                     "select delivery_id, coalesce(try(from_base64(body)), encode(body)) from landing.webhooks"
@@ -405,23 +407,23 @@ def test_unread__one_bit_is_another_anywhere__no_wrong_body_and_the_other_file_i
         assert found.pop("other") == b"other"
         assert found.items() <= put.items()
         assert len(found) == 6 or unreadable
-        for path in inbox.files(settings.inbox_dir):
-            inbox.remove(path)
+        for path in inbox_file.files(settings.inbox_dir):
+            inbox_file.remove(path)
 
 
 def test_put__file_marked_as_damaged__begins_a_new_one(box, settings):
     box.put("production", True, b"1")
-    [path] = inbox.files(settings.inbox_dir)
-    inbox.mark_damaged(path)
+    [path] = inbox_file.files(settings.inbox_dir)
+    inbox_file.mark_damaged(path)
     box.put("production", True, b"2")
-    assert len(inbox.files(settings.inbox_dir)) == 2
+    assert len(inbox_file.files(settings.inbox_dir)) == 2
     landing.land(settings)
-    assert path not in inbox.files(settings.inbox_dir) and not list(settings.inbox_dir.glob("*.damaged"))
+    assert path not in inbox_file.files(settings.inbox_dir) and not list(settings.inbox_dir.glob("*.damaged"))
 
 
 def test_unread__one_byte_of_a_body_is_another__is_seen(settings):
     """zstd keeps bytes that it cannot compress as they are; only the checksum tells that one has changed."""
-    file = inbox.InboxFile(settings.inbox_dir)
+    file = inbox_file.InboxFile(settings.inbox_dir)
     body = os.urandom(1000)
     file.append([("", 0, "production", 1, body)])
     file.close()
@@ -429,8 +431,8 @@ def test_unread__one_byte_of_a_body_is_another__is_seen(settings):
     spoiled = body[:500] + bytes([body[500] ^ 1]) + body[501:]
     assert content.count(body) == 1
     file.path.write_bytes(content.replace(body, spoiled))
-    with inbox.connect(file.path) as connection, pytest.raises(sqlite3.DatabaseError, match="damaged"):
-        list(inbox.unread(connection, 1, 1))
+    with reader.connect(file.path) as connection, pytest.raises(sqlite3.DatabaseError, match="damaged"):
+        list(reader.unread(connection, 1, 1))
 
 
 def test_identifiers__clock_set_back_and_standing_still__ids_rise_and_are_uuid7():

@@ -16,9 +16,12 @@ import duckdb
 import pytest
 
 from flagsmith_warehouse.loader import lock
-from flagsmith_warehouse.loader.inbox import inbox
-from flagsmith_warehouse.loader.inbox.inbox import Inbox
+from flagsmith_warehouse.loader.inbox import file as inbox_file
+from flagsmith_warehouse.loader.inbox import reader
+from flagsmith_warehouse.loader.inbox.writer import Inbox
+from flagsmith_warehouse.loader.landing import batch as landing_batch
 from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, read
 from tests.loader.server import command, landed
 
@@ -53,8 +56,8 @@ def test_land__worker_lives__rows_leave_the_inbox_and_its_file_stays(box, settin
     fill(box, 3)
     assert landing.land(settings).deliveries == 3
     assert landed(environ, "body") == bodies(3)
-    assert inbox.backlog(settings.inbox_dir) == (0, None)
-    assert len(inbox.files(settings.inbox_dir)) == 1
+    assert reader.backlog(settings.inbox_dir) == (0, None)
+    assert len(inbox_file.files(settings.inbox_dir)) == 1
     fill(box, 2, start=3)
     assert landing.land(settings).deliveries == 2
     assert landed(environ, "body") == bodies(5)
@@ -88,7 +91,7 @@ def test_land__columns__as_the_contract_says(box, settings, environ):
 
 @pytest.mark.parametrize("size", [1, 30, 10_000])
 def test_land__batches_of_any_size__all_of_it_once(box, settings, environ, monkeypatch, size):
-    monkeypatch.setattr(landing, "BATCH_BYTES", size)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", size)
     fill(box, 20)
     batches = []
     landing.land(settings, on_batch=batches.append)
@@ -100,7 +103,7 @@ def test_land__batches_of_any_size__all_of_it_once(box, settings, environ, monke
 def fill_file(settings, bodies: Iterable[bytes]) -> None:
     """An inbox file whose worker has died."""
     settings.inbox_dir.mkdir(parents=True, exist_ok=True)
-    file = inbox.InboxFile(settings.inbox_dir)
+    file = inbox_file.InboxFile(settings.inbox_dir)
     rows = ((f"{number:036d}", 0, "production", 1, body) for number, body in enumerate(bodies))
     while some := list(itertools.islice(rows, 1000)):
         file.append(some)
@@ -123,10 +126,10 @@ def test_land__a_row_group_or_more__goes_into_the_file_and_not_through_the_log(s
 
 
 def test_batch__pieces__are_bounded_and_all_of_it_in_the_end(monkeypatch):
-    monkeypatch.setattr(landing, "PIECE_BYTES", 25)
-    monkeypatch.setattr(landing, "BATCH_BYTES", 60)
+    monkeypatch.setattr(landing_batch, "PIECE_BYTES", 25)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", 60)
     deliveries = ((number, "", "production", 0, 1, b"x" * 10) for number in range(20))
-    batch = landing.Batch(deliveries, landing.EPOCH, lambda *_: False, landing.privacy.unaltered)
+    batch = landing_batch.Batch(deliveries, landing_batch.EPOCH, lambda *_: False, landing.privacy.unaltered)
     pieces = []
     while not batch.is_over:
         pieces.append(len(list(batch.piece())))
@@ -187,7 +190,7 @@ class Fragile:
 def test_land__killed_at_any_step__next_run_lands_the_rest_once(
     environ, tmp_path, monkeypatch, worker_is_dead
 ):
-    monkeypatch.setattr(landing, "BATCH_BYTES", 20)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", 20)
     for stop_at in itertools.count(1):
         folder = {**environ, "FLAGSMITH_WAREHOUSE_DIR": str(tmp_path / str(stop_at))}
         settings = read(folder)
@@ -198,7 +201,7 @@ def test_land__killed_at_any_step__next_run_lands_the_rest_once(
         was_killed = land_and_be_killed(settings, stop_at)
         landing.land(settings)
         assert landed(folder, "body") == bodies(6)
-        assert inbox.backlog(settings.inbox_dir)[0] == 0
+        assert reader.backlog(settings.inbox_dir)[0] == 0
         if worker_is_dead:
             assert list(settings.inbox_dir.iterdir()) == []
             assert progress(settings) == []
@@ -228,14 +231,14 @@ def land_and_be_killed(settings, stop_at: int) -> bool:
 def test_land__killed_while_removing_a_file__next_run_removes_the_rest(box, settings, environ, left):
     fill(box, 1)
     box.close()
-    [path] = inbox.files(settings.inbox_dir)
+    [path] = inbox_file.files(settings.inbox_dir)
     with sqlite3.connect(path) as other:
         content = path.read_bytes()
     other.close()
     landing.land(settings)
     if left == "landed":
         path.with_suffix(".landed").write_bytes(content)
-    inbox.lock_of(path).write_bytes(b"")
+    inbox_file.lock_of(path).write_bytes(b"")
     landing.land(settings)
     assert list(settings.inbox_dir.iterdir()) == []
     assert landed(environ, "body") == bodies(1)
@@ -248,7 +251,7 @@ def test_landed_at__clock_set_back__rises_with_every_batch(box, settings, enviro
             return cls.fixed
 
     monkeypatch.setattr(landing, "datetime", Clock)
-    monkeypatch.setattr(landing, "BATCH_BYTES", 1)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", 1)
     for year in (2030, 2020):
         Clock.fixed = datetime(year, 1, 1)
         fill(box, 3)
@@ -263,17 +266,17 @@ def test_land__a_damaged_file__all_that_can_be_read_is_landed_and_each_run_fails
     settings, environ, monkeypatch, worker, batch_bytes
 ):
     """Given damage to 64 KB in the middle: 16 commits of two bodies at least are in it."""
-    monkeypatch.setattr(landing, "BATCH_BYTES", batch_bytes)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", batch_bytes)
     box = Inbox(settings.inbox_dir)
     put = [os.urandom(2_000).hex().encode() for _ in range(200)]
     for start in range(0, 200, 2):
         for body in put[start : start + 2]:
             batch, _ = box.join("production", True, body)
         box.commit(batch)
-    [damaged] = inbox.files(settings.inbox_dir)
-    with inbox.connect(damaged) as source:
+    [damaged] = inbox_file.files(settings.inbox_dir)
+    with reader.connect(damaged) as source:
         source.execute("pragma wal_checkpoint(truncate)")
-        assert len(list(inbox.unread(source, 1, 200))) == 200
+        assert len(list(reader.unread(source, 1, 200))) == 200
     content = bytearray(damaged.read_bytes())
     half = len(content) // 2 // 4096 * 4096
     content[half : half + 65536] = b"\xff" * 65536
@@ -306,7 +309,7 @@ def test_land__somebody_else_has_locked_a_living_file__is_said_and_nothing_is_lo
     box, settings, environ, monkeypatch
 ):
     fill(box, 3)
-    [path] = inbox.files(settings.inbox_dir)
+    [path] = inbox_file.files(settings.inbox_dir)
     connect = sqlite3.connect
     other = connect(path, isolation_level=None)
     other.execute("begin immediate")
@@ -315,7 +318,7 @@ def test_land__somebody_else_has_locked_a_living_file__is_said_and_nothing_is_lo
     assert "locked" in said and "Nothing of it is lost" in said and "damaged" not in said
     other.close()
     assert landing.land(settings).unreadable == []
-    assert landed(environ, "body") == bodies(3) and inbox.backlog(settings.inbox_dir)[0] == 0
+    assert landed(environ, "body") == bodies(3) and reader.backlog(settings.inbox_dir)[0] == 0
 
 
 def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(settings, environ):
@@ -324,10 +327,10 @@ def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(s
     for number in range(3):
         box.put("production", True, b"%d" % number)
     box.close()
-    [path] = inbox.files(settings.inbox_dir)
-    with inbox.connect(path) as source:
+    [path] = inbox_file.files(settings.inbox_dir)
+    with reader.connect(path) as source:
         source.execute("update deliveries set pack = zeroblob(9) where row_id = 2")
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         warehouse.execute("insert into landing.inbox_progress values (?, 2)", [path.name])
     assert len(landing.land(settings).unreadable) == 1
     assert landed(environ, "body") == [("2",)] and path.exists()
@@ -362,7 +365,7 @@ def test_land__large_backlog__memory_stays_bounded(settings, environ):
 
 def test_land__bodies_too_large_for_the_memory__are_landed_with_more(settings, environ, monkeypatch):
     monkeypatch.setattr(landing, "MEMORY", ("30MB", "300MB"))
-    monkeypatch.setattr(landing, "BATCH_BYTES", 5_000_000)
+    monkeypatch.setattr(landing_batch, "BATCH_BYTES", 5_000_000)
     sent = [os.urandom(500_000).hex().encode() for _ in range(60)]
     fill_file(settings, sent)
     assert landing.land(settings).unreadable == []
@@ -374,7 +377,7 @@ def test_land__memory_never_enough__fails_and_loses_nothing(settings, environ, m
     fill_file(settings, sent)
     with monkeypatch.context() as patch:
         patch.setattr(landing, "MEMORY", ("30MB", "31MB"))
-        with pytest.raises(landing.LandingError, match="still in"):
+        with pytest.raises(landing_schema.LandingError, match="still in"):
             landing.land(settings)
     landing.land(settings)
     assert [body for (body,) in landed(environ, "body")] == [body.decode() for body in sent]
@@ -473,7 +476,7 @@ def test_create_landing__loader_and_dbt__make_the_same_table(settings, environ, 
         warehouse.execute(sql)
     assert described(tmp_path / "warehouse.duckdb") == described(settings.warehouse_file)
     assert "body varchar not null using compression zstd" in sql
-    assert "body varchar not null using compression zstd" in landing.TABLES
+    assert "body varchar not null using compression zstd" in landing_schema.TABLES
 
 
 def test_dbt__warehouse_open_elsewhere_for_a_moment__waits(settings, environ, tmp_path):

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from flagsmith_warehouse.loader.inbox import inbox
-from flagsmith_warehouse.loader.inbox.inbox import InboxError
+from flagsmith_warehouse.loader.inbox import reader, writer
+from flagsmith_warehouse.loader.inbox.writer import InboxError
 from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.receive.app import create_app
 from flagsmith_warehouse.loader.settings import SettingsError, read
@@ -17,7 +17,7 @@ BODY = b'{"flags": [], "identity": "a", "segments": [], "traits": []}'
 
 
 def kept(settings) -> int:
-    return inbox.backlog(settings.inbox_dir)[0]
+    return reader.backlog(settings.inbox_dir)[0]
 
 
 @pytest.mark.parametrize("path", ["/webhooks/production", "/webhooks/production/"])
@@ -131,7 +131,7 @@ def test_webhook__unsigned_allowed_beside_a_secret__a_wrong_signature_is_still_r
 
 
 def test_webhook__inbox_cannot_be_written__503_as_json(settings):
-    class Broken(inbox.Inbox):
+    class Broken(writer.Inbox):
         def put(self, *_):
             raise InboxError("The inbox is full.")
 

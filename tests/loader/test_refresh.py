@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from flagsmith_warehouse.loader import lock
-from flagsmith_warehouse.loader.inbox.inbox import Inbox
+from flagsmith_warehouse.loader.inbox.writer import Inbox
 from flagsmith_warehouse.loader.operations import refresh
 from flagsmith_warehouse.loader.operations.cli import main
 from tests.loader.server import COMMAND, command, landed

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagsmith_warehouse.loader.receive.signature import SignatureError, verify
+from flagsmith_warehouse.loader.signature import SignatureError, verify
 
 SECRETS = (b"new", "öld ☃".encode())
 

@@ -12,7 +12,7 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 
-from flagsmith_warehouse.loader.landing.land import TABLES
+from flagsmith_warehouse.loader.landing.schema import TABLES
 
 from .reference import Landed
 

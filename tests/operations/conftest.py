@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flagsmith_warehouse.loader import settings as settings_module
-from flagsmith_warehouse.loader.inbox.inbox import Inbox
-from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.inbox.writer import Inbox
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.operations.cli import main
 
 SECRETS = {"production": ["new secret", "old-Sëcret-☃"], "staging": ["s"]}
@@ -112,6 +112,7 @@ def uncompressed(monkeypatch):
         config = {**options.pop("config", {}), "force_compression": "uncompressed"}
         return connect(*arguments, config=config, **({} if options.get("read_only") else options))
 
-    for module in ("landing", "publish", "erase"):
-        monkeypatch.setattr(f"flagsmith_warehouse.loader.{module}.duckdb.connect", connect_uncompressed)
-    monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))
+    monkeypatch.setattr(duckdb, "connect", connect_uncompressed)
+    monkeypatch.setattr(
+        landing_schema, "TABLES", landing_schema.TABLES.replace(" using compression zstd", "")
+    )

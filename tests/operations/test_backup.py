@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from flagsmith_warehouse.loader import lock
-from flagsmith_warehouse.loader.inbox.inbox import Inbox
+from flagsmith_warehouse.loader.inbox.writer import Inbox
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
 from tests.operations.conftest import invoke, receive
 

@@ -157,7 +157,7 @@ def test_reach__our_own_loader__is_well_and_keeps_nothing(settings, environ):
         (found,) = doctor.reach(f"http://127.0.0.1:{server.port}/webhooks/production/")
         (unknown,) = doctor.reach(f"http://127.0.0.1:{server.port}/webhooks/unknown")
     assert (found.verdict, unknown.verdict) == ("ok", "fail")
-    from flagsmith_warehouse.loader.inbox.inbox import backlog
+    from flagsmith_warehouse.loader.inbox.reader import backlog
 
     assert backlog(settings.inbox_dir)[0] == 0
 

@@ -7,8 +7,9 @@ import duckdb
 import pytest
 
 from flagsmith_warehouse.loader import settings as settings_module
-from flagsmith_warehouse.loader.inbox import inbox
-from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.inbox import file as inbox_file
+from flagsmith_warehouse.loader.inbox import reader, writer
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.persons import names_in, readings
 from tests.operations.conftest import bodies, environ_of, everything, invoke, receive
 
@@ -179,7 +180,7 @@ def test_erase__replayed_or_landed_late__does_not_come_back_and_what_is_new_does
         }
         for each in (body(PERSON), body(OTHER, "replayed"))
     ]
-    late = inbox.Inbox(with_person.inbox_dir)
+    late = writer.Inbox(with_person.inbox_dir)
     late.put("production", True, body(PERSON, "late"))
     ran = invoke(environ, "erase", "--identity", PERSON)
     assert ran.exit_code == 0, ran.output
@@ -196,8 +197,8 @@ def test_erase__replayed_or_landed_late__does_not_come_back_and_what_is_new_does
 
 def compressed_bodies(settings) -> list[bytes]:
     """As they are in the inbox, where each was put by itself."""
-    [path] = inbox.files(settings.inbox_dir)
-    with inbox.connect(path) as connection:
+    [path] = inbox_file.files(settings.inbox_dir)
+    with reader.connect(path) as connection:
         return [packed for (packed,) in connection.execute("select pack from deliveries").fetchall()]
 
 
@@ -209,13 +210,13 @@ def test_erase__bytes_on_uncompressed_storage__are_in_no_file_and_those_of_anoth
     controls = (OTHER.encode(), b"keep-this-trait")
     receive(settings, *ABOUT_THE_PERSON, *ABOUT_OTHERS)
     assert invoke(environ, "land").exit_code == 0
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         warehouse.execute("create schema marts")
         warehouse.execute("create table marts.fct (environment varchar, identity varchar, trait varchar)")
         warehouse.execute("insert into marts.fct values (?, ?, ?)", ["production", PERSON, LONELY_TRAIT])
         warehouse.execute("insert into marts.fct values (?, ?, ?)", ["production", OTHER, "keep-this-trait"])
     assert invoke(environ, "publish").exit_code == 0
-    living = inbox.Inbox(settings.inbox_dir)
+    living = writer.Inbox(settings.inbox_dir)
     for each in (*ABOUT_THE_PERSON, *ABOUT_OTHERS):
         living.put("production", True, each)
     for path in (settings.warehouse_file, settings.published_file):
@@ -283,7 +284,7 @@ def test_erase__nobody_of_that_name__says_so(settings, environ):
 
 def marts_of(settings, *persons, schema="marts"):
     """No dbt: a table shaped like a mart."""
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         warehouse.execute(f"create schema if not exists {schema}")
         warehouse.execute(f"create table {schema}.fct (environment varchar, identity varchar)")
         for person in persons:
@@ -297,13 +298,13 @@ def test_erase__dry_run__counts_what_would_go_and_changes_nothing(settings, envi
     marts_of(settings, PERSON, schema="analytics")
     receive(settings, body(PERSON), body(PERSON, "again"), body(OTHER))
     receive(settings, body(PERSON), environment="staging")
-    before = tables(settings.warehouse_file), inbox.backlog(settings.inbox_dir)
+    before = tables(settings.warehouse_file), reader.backlog(settings.inbox_dir)
     ran = invoke(environ, "erase", "--identity", PERSON, "--environment", "production", "--dry-run")
     assert ran.exit_code == 0, ran.output
     preview = json.loads(ran.stdout)
     assert preview["rows_to_delete"] == {"inbox": 2, "landing.webhooks": 1, "marts.fct": 2}
     assert preview["still_in"] == ['analytics."fct"'] and "analytics" in ran.stderr
-    assert (tables(settings.warehouse_file), inbox.backlog(settings.inbox_dir)) == before
+    assert (tables(settings.warehouse_file), reader.backlog(settings.inbox_dir)) == before
     assert not settings.receipts_file.exists()
     ran = invoke(environ, "erase", "--identity", PERSON, "--environment", "production")
     assert json.loads(ran.stdout)["rows_deleted"] == preview["rows_to_delete"]
@@ -353,7 +354,7 @@ def test_erase__relations_of_the_users_own__are_named_and_not_touched(settings, 
     """Given outcomes, a map of identities, a view of a mart's name, a view that is broken; and one without the person."""
     receive(settings, body(PERSON))
     invoke(environ, "land")
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         for statement in (
             "create schema seeds", "create schema analytics", "create schema marts",
             f"create table seeds.identity_map as select 'u' as user_id, '{PERSON}' as anonymous",
@@ -380,7 +381,7 @@ def test_erase__relations_of_the_users_own__are_named_and_not_touched(settings, 
 def test_erase__a_sentence_whose_body_was_pruned__leaves_the_marts(settings, environ):
     """Given a mart that keeps what it said of a delivery that retention has deleted from the landing."""
     marts_of(settings)
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         warehouse.execute(
             "create table marts.fct_flag_changes (delivery_id varchar, environment varchar, description varchar)"
         )

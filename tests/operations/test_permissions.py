@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flagsmith_warehouse.loader import filesystem, lock
-from flagsmith_warehouse.loader.inbox.inbox import Inbox
+from flagsmith_warehouse.loader.inbox.writer import Inbox
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
 from tests.loader.server import COMMAND, Server, command
 from tests.operations.conftest import bodies, invoke, receive

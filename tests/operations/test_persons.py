@@ -14,9 +14,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flagsmith_warehouse.loader import settings as settings_module
-from flagsmith_warehouse.loader.inbox import inbox
+from flagsmith_warehouse.loader.inbox import reader
+from flagsmith_warehouse.loader.landing import batch as landing_batch
 from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.landing import persons, privacy
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
 from flagsmith_warehouse.loader.operations import erase
 from tests.operations.conftest import environ_of, everything, receive
@@ -235,7 +237,7 @@ def written_or_not(value, how: str) -> bytes:
 def land_rows(tombstones, rules, bodies):
     apply = privacy.Privacy(KEY.encode(), **rules).apply if rules is not None else privacy.unaltered
     rows = ((number, f"id-{number}", "production", 1, 1, body) for number, body in enumerate(bodies))
-    batch = landing.Batch(rows, NOW, tombstones.erased, apply)
+    batch = landing_batch.Batch(rows, NOW, tombstones.erased, apply)
     found = []
     while not batch.is_over:
         found += batch.piece()
@@ -248,10 +250,10 @@ def test_land__any_bodies_under_tombstones_and_rules__each_has_a_row_or_is_of_so
     tombstones, bodies, rules
 ):
     rows = land_rows(tombstones, RULES[rules], bodies)
-    kept = [body for body in bodies if not tombstones.erased("production", landing.EPOCH, body)]
+    kept = [body for body in bodies if not tombstones.erased("production", landing_batch.EPOCH, body)]
     assert len(rows) == len(kept)
     if rules == "none":
-        assert [landing.as_bytes(row[6], row[7]) for row in rows] == kept
+        assert [landing_batch.as_bytes(row[6], row[7]) for row in rows] == kept
 
 
 @pytest.mark.parametrize("rules", RULES)
@@ -268,7 +270,7 @@ def test_land__bodies_that_once_stopped_it__are_landed(environ, tmp_path, rules)
     settings = settings_module.read(environ | {"FLAGSMITH_PRIVACY_FILE": file, "FLAGSMITH_PRIVACY_KEY": KEY})
     receive(settings, *HOSTILE)
     erase.erase(settings, "somebody@example.com")
-    assert inbox.backlog(settings.inbox_dir) == (0, None)
+    assert reader.backlog(settings.inbox_dir) == (0, None)
     with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
         assert warehouse.execute("select count(*) from landing.webhooks").fetchone() == (len(HOSTILE),)
 
@@ -304,7 +306,7 @@ def test_erase__any_name_in_any_bodies__is_in_no_file_in_any_form(
     receive(settings, b'{"identity": "keep-me@example.com", "flags": []}')
     receipt = erase.erase(settings, name)
     assert sum(receipt["rows_deleted"].values()) == len(bodies)
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         run = landing.Run(settings, warehouse, lambda _: None)
         late = [(n, f"late-{n}", where, 1, 1, body) for n, (body, where) in enumerate(bodies)]
         run.append(run.batch(late), "landing.webhooks")
@@ -358,7 +360,7 @@ def test_erase__warehouse_and_published_copy_behind_links__the_old_files_are_rep
         file.symlink_to(tmp_path / "disk" / file.name)
     receive(settings, json.dumps(evaluation("erase-me-by-name")).encode())
     landing.land(settings)
-    with landing.open_warehouse(settings, print) as warehouse:
+    with landing_schema.open_warehouse(settings, print) as warehouse:
         warehouse.execute("create schema marts")
         warehouse.execute(
             "create table marts.fct as select 'erase-me-by-name' as identity, 'production' as environment"

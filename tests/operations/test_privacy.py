@@ -1,6 +1,7 @@
 """What of a person goes into the warehouse: rules are applied while landing, before anything is written."""
 
 import hashlib
+import hmac
 import json
 
 import duckdb
@@ -96,10 +97,14 @@ def test_land__under_rules__nothing_of_what_is_dropped_is_in_the_files_and_what_
     land, settings, monkeypatch
 ):
     """Positive control: the same bytes are in the inbox before, and a kept trait is in the warehouse after."""
-    from flagsmith_warehouse.loader.landing import land as landing
+    from flagsmith_warehouse.loader.landing import schema as landing_schema
 
-    monkeypatch.setattr(landing, "DUCKDB", {**landing.DUCKDB, "force_compression": "uncompressed"})
-    monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))
+    monkeypatch.setattr(
+        landing_schema, "DUCKDB", {**landing_schema.DUCKDB, "force_compression": "uncompressed"}
+    )
+    monkeypatch.setattr(
+        landing_schema, "TABLES", landing_schema.TABLES.replace(" using compression zstd", "")
+    )
     land('[traits]\nemail = "drop"', BODY)
     content = settings.warehouse_file.read_bytes()
     assert b"ada@example.com" not in content and b"gold" in content
@@ -277,20 +282,54 @@ def test_land__the_file_is_gone__lands_nothing(environ, settings):
     receive(settings, BODY)
     ran = invoke({**environ, "FLAGSMITH_PRIVACY_FILE": "/nowhere/privacy.toml"}, "land")
     assert ran.exit_code == 1 and "/nowhere/privacy.toml" in ran.output and "Traceback" not in ran.output
-    from flagsmith_warehouse.loader.inbox.inbox import backlog
+    from flagsmith_warehouse.loader.inbox.reader import backlog
 
     assert backlog(settings.inbox_dir)[0] == 1
 
 
-KEYS = st.sampled_from(["identity", "traits", "data", "trait_key", "x"])
+NAME = "ada-lovelace"
+KEYS = st.sampled_from(["identity", "flags", "segments", "traits", "data", "event_type", "trait_key", "x"])
 VALUES = st.recursive(
-    st.text() | st.integers() | st.none(),
-    lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),
+    st.sampled_from([NAME, f"{NAME} and others", "FLAG_UPDATED", "", 1, None]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=8,
+)
+EVALUATIONS = st.fixed_dictionaries(
+    {
+        "identity": st.just(NAME),
+        "flags": st.just([{"feature_state_value": "on"}]),
+        "traits": st.lists(st.fixed_dictionaries({"trait_key": st.just("email"), "trait_value": VALUES})),
+    },
+    optional={"x": VALUES, "data": VALUES},
 )
 
 
-@given(st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()))
-def test_rules__whatever_the_body__answer(body):
+def hashed(what: str, value: bytes) -> str:
+    """The keyed hash as docs/privacy.md describes it."""
+    return hmac.new(KEY.encode(), what.encode() + b"\0" + value, hashlib.sha256).hexdigest()[:32]
+
+
+@given(EVALUATIONS)
+def test_rules__hashed_identities_and_dropped_traits__leave_flags_and_a_pseudonym(evaluation):
+    body = json.dumps(evaluation).encode()
     altered, original = privacy.Privacy(KEY.encode(), identity="hash", other_traits="drop").apply(body)
-    assert (original is None) == (altered == body)
+    flags = evaluation["flags"]
+    assert json.loads(altered) == {
+        "identity": hashed("identity", NAME.encode()),
+        "flags": flags,
+        "traits": [],
+    }
+    assert original == hashed("body", body)
+
+
+@given(st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()))
+def test_rules__any_body__is_emptied_unless_it_has_a_known_form(body):
+    altered, original = privacy.Privacy(KEY.encode(), identity="hash", other_traits="drop").apply(body)
+    assert original == (None if altered == body else hashed("body", body))
+    if altered:
+        sent, kept = json.loads(body), json.loads(altered)
+        if "event_type" in kept:
+            assert kept.keys() == {"data", "event_type"}
+        else:
+            assert kept["identity"] == hashed("identity", sent["identity"].encode())
+            assert kept.keys() <= {"identity", "flags", "segments", "traits"} and not kept.get("traits")

@@ -71,7 +71,7 @@ def test_replay__what_the_loader_has_landed_itself__is_not_landed_again(environ,
 
 def test_replay__killed_between_batches__the_next_run_lands_the_rest(environ, settings, land, monkeypatch):
     captures = [capture(f'{{"n": {number}}}') for number in range(10)]
-    monkeypatch.setattr("flagsmith_warehouse.loader.landing.land.BATCH_BYTES", 20)
+    monkeypatch.setattr("flagsmith_warehouse.loader.landing.batch.BATCH_BYTES", 20)
     with monkeypatch.context() as patch:
         patch.setattr(replay, "_land_batch", _killed_after(3))
         assert isinstance(land(*captures).exception, KeyboardInterrupt | SystemExit)

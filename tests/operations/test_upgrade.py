@@ -9,8 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flagsmith_warehouse.loader.inbox import inbox
-from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.inbox import file as inbox_file
+from flagsmith_warehouse.loader.inbox import reader
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from tests.operations.conftest import invoke, receive
 
 FIRST_RELEASE = Path(__file__).parents[1] / "fixtures" / "first_release" / "data.tar.gz"
@@ -44,7 +45,9 @@ def test_land__twice__upgrades_once(first_release, environ):
     for _ in range(2):
         assert invoke(environ, "land").exit_code == 0
     with duckdb.connect(first_release.warehouse_file, read_only=True) as warehouse:
-        assert warehouse.execute("from landing.schema_version").fetchall() == [(landing.SCHEMA_VERSION,)]
+        assert warehouse.execute("from landing.schema_version").fetchall() == [
+            (landing_schema.SCHEMA_VERSION,)
+        ]
 
 
 @pytest.mark.parametrize("command", ["land", "refresh"])
@@ -71,25 +74,28 @@ def test_land__inbox_file_of_an_earlier_release__is_drained(settings, environ, n
     path = settings.inbox_dir / "0198.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.executescript(EARLIER_FORM + f"pragma user_version = {number};")
-    inbox.lock_of(path).touch()
-    assert (inbox.backlog(settings.inbox_dir), inbox.mean_size(settings.inbox_dir)) == ((3, 1), (3 + 15) / 2)
+    inbox_file.lock_of(path).touch()
+    assert (reader.backlog(settings.inbox_dir), reader.mean_size(settings.inbox_dir)) == (
+        (3, 1),
+        (3 + 15) / 2,
+    )
     ran = invoke(environ, "land")
-    assert ran.exit_code == 0 and inbox.files(settings.inbox_dir) == []
+    assert ran.exit_code == 0 and inbox_file.files(settings.inbox_dir) == []
     assert landed(settings, "body") == [("one",), ("two",), ("of this release",)]
 
 
 def test_land__inbox_file_of_a_later_release__is_refused_and_holds_up_no_other(settings, environ):
     receive(settings, b"in a later form")
-    [path] = inbox.files(settings.inbox_dir)
+    [path] = inbox_file.files(settings.inbox_dir)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        assert inbox.form(connection) == inbox.FORM
-        connection.execute(f"pragma user_version = {inbox.FORM + 1}")
+        assert reader.form(connection) == inbox_file.FORM
+        connection.execute(f"pragma user_version = {inbox_file.FORM + 1}")
     receive(settings, b"of this release")
     content = path.read_bytes()
     ran = invoke(environ, "land")
     assert ran.exit_code == 1 and "later release" in " ".join(ran.output.split()) and path.name in ran.output
     assert landed(settings, "body") == [("of this release",)]
-    assert path.read_bytes() == content and inbox.files(settings.inbox_dir) == [path]
+    assert path.read_bytes() == content and inbox_file.files(settings.inbox_dir) == [path]
 
 
 def test_refresh__models_keep_history_of_an_earlier_logic__says_so_once_and_status_always(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from flagsmith_warehouse.loader.landing import land as landing
+from flagsmith_warehouse.loader.landing import schema as landing_schema
 from tests.marts.reference import Landed
 from tests.marts.warehouse import Warehouse
 
@@ -195,7 +195,7 @@ class ExperimentWarehouse(Warehouse):
 
     def land(self, rows: list[Landed]) -> None:
         with duckdb.connect(self.path) as connection:
-            connection.execute(landing.TABLES)
+            connection.execute(landing_schema.TABLES)
             marks = ", ".join("unnest(?)" for _ in Landed._fields)
             connection.execute(
                 f"insert into landing.webhooks ({', '.join(Landed._fields)}) select {marks}",
