@@ -3,12 +3,12 @@
 import hashlib
 import re
 import unicodedata
+from collections import defaultdict
 
-import duckdb
 import pytest
 from dbt_common.exceptions import CompilationError
 
-from tests.rules.macros import ENVIRONMENTS, macro
+from tests.rules.macros import ENVIRONMENTS, macro, warehouse
 from tests.rules.test_parity import engine_says, sql_says
 
 
@@ -111,8 +111,10 @@ REFUSED_EXPRESSIONS = [
 
 @pytest.mark.parametrize("pattern", REFUSED_EXPRESSIONS)
 def test_regex__beyond_the_engine__is_refused_with_the_reason(pattern):
-    with pytest.raises(CompilationError, match=r"Cohort 'mine' .*rules\[0\]\.value"):
-        macro("compile_regex")(pattern, "mine", "rules[0]")
+    with pytest.raises(CompilationError, match=r"Cohort 'mine' .*rules\[0\].*conditions\[0\]\.value"):
+        macro("cohort_memberships")(
+            macro("check_cohorts")([cohort(condition("REGEX", pattern))]), "traits", "identities"
+        )
 
 
 def test_regex__every_character__is_of_the_class_that_python_says(cohort_memberships):
@@ -123,29 +125,31 @@ def test_regex__every_character__is_of_the_class_that_python_says(cohort_members
         for n in range(0x110000)
         if not 0xD800 <= n <= 0xDFFF and n not in newer and unicodedata.category(chr(n)) != "Cn"
     ]
-    compile_regex = macro("compile_regex")
-    with duckdb.connect() as connection:
-        connection.execute("create table characters as select unnest($1::varchar[]) as character", [known])
-        for pattern in (
-            r"\d",
-            r"\D",
-            r"\w",
-            r"\W",
-            r"\s",
-            r"\S",
-            ".",
-            "(?i)i",
-            "(?i)k",
-            "(?i)[r-t]",
-            "(?i)[^H-J]",
-            r"(?i)\w",
-        ):
-            compiled = compile_regex(pattern, "mine", "rules[0]")
-            found = connection.execute(
-                "select character from characters where regexp_matches(character, $1)", [compiled]
-            ).fetchall()
-            expected = {character for character in known if re.match(pattern, character)}
-            assert {character for (character,) in found} == expected, pattern
+    patterns = [
+        *(r"\d", r"\D", r"\w", r"\W", r"\s", r"\S", "."),
+        *("(?i)i", "(?i)k", "(?i)[r-t]", "(?i)[^H-J]", r"(?i)\w"),
+    ]
+    cohorts = [
+        {"key": pattern, "environment": None, "mirrors_segment": None}
+        | {"rules": [{"type": "ALL", "conditions": [condition("REGEX", pattern)]}]}
+        for pattern in patterns
+    ]
+    found = defaultdict(set)
+    with warehouse([], []) as connection:
+        # One identity per character, which is the value of its trait.
+        connection.execute(
+            "insert into traits select 'production', character, 'plan', false, 'string', character, null,"
+            " timestamp '2026-01-01', null from (select unnest($1::varchar[]) as character)",
+            [known],
+        )
+        query = cohort_memberships(cohorts, "traits", "identities")
+        for pattern, character in connection.execute(
+            f"select cohort_key, identity from ({query}) as members"
+        ).fetchall():
+            found[pattern].add(character)
+    for pattern in patterns:
+        expected = {character for character in known if re.match(pattern, character)}
+        assert found[pattern] == expected, pattern
 
 
 NEVER = [
@@ -159,17 +163,20 @@ NEVER = [
 
 
 @pytest.mark.parametrize("never", NEVER)
-def test_condition__never_matching_for_the_engine__is_false_with_one_warning(never):
+def test_condition__never_matching_for_the_engine__matches_nobody_with_one_warning(never):
     warnings = []
-    compiled = macro("compile_rules", warnings)([{"type": "ALL", "conditions": [never]}], 4)
-    assert compiled["predicate"] == "((false))"
+    compiled = macro("cohort_memberships", warnings)
+    tree = [{"type": "ALL", "conditions": [never]}]
+    population = {"with": {"plan": "x"}, "without": {}}
+    # The number of a tree is its segment's id.
+    assert sql_says(compiled, [tree], population) == set()
     assert len(warnings) == 1
     assert "rules[0].conditions[0]" in warnings[0]
 
 
 def test_rules__none__match_nobody_with_a_warning():
     warnings = []
-    assert macro("compile_rules", warnings)([])["predicate"] == "false"
+    assert sql_says(macro("cohort_memberships", warnings), [[]], {"anybody": {}}) == set()
     assert len(warnings) == 1
 
 
@@ -229,8 +236,7 @@ def test_rules__cases_of_the_shape_that_all_engines_share__match_as_stated(
 
 def test_rules__as_an_environment_document_or_the_api_writes_them__read_alike():
     """`property_`, numbers, ids and descriptions: pasted unchanged."""
-    compile_rules = macro("compile_rules")
-    plain = compile_rules([{"type": "ALL", "conditions": [condition(value="30")]}])
+    plain = [{"type": "ALL", "conditions": [condition(value="30")]}]
     document = [
         {
             "type": "ALL",
@@ -245,8 +251,20 @@ def test_rules__as_an_environment_document_or_the_api_writes_them__read_alike():
             "conditions": [condition(value=30, id=9, description=None, created_with_segment=True)],
         }
     ]
-    assert compile_rules(document) == plain
-    assert compile_rules(of_api) == plain
+    memberships = macro("cohort_memberships")
+    population = {"thirty": {"plan": 30}, "other": {"plan": 31}}
+    assert sql_says(memberships, [plain, document, of_api], population) == {
+        (number, "thirty") for number in range(3)
+    }
+
+
+def test_sql__conditions_and_cohorts__are_named_in_comments_that_cannot_end():
+    """A reader sees what each bit stands for; a line break in a declared text does not end its comment."""
+    declared = [{**cohort(condition(value="x\n; drop table traits\r--")), "key": "a\nb"}]
+    query = macro("cohort_memberships")(macro("check_cohorts")(declared), "traits", "identities")
+    comments = [line.strip() for line in query.splitlines() if line.strip().startswith("-- ")]
+    assert '-- plan EQUAL "x ; drop table traits --"' in comments
+    assert '-- a b: plan EQUAL "x ; drop table traits --"' in comments
 
 
 def test_conditions__more_than_a_column_holds__all_count(cohort_memberships):

@@ -15,37 +15,37 @@
 {% endmacro %}
 
 
-{#- The columns `<value>_major` to `<value>_build` of a text, computed once for all conditions on versions; empty where
-    the part is absent or the text is no version. -#}
-{% macro version_columns(value, text) -%}
+{#- The columns value_major to value_build of a text, computed once for all conditions on versions; empty where the part is
+    absent or the text is no version. -#}
+{% macro version_columns(text) -%}
     {%- for part in ['major', 'minor', 'patch', 'prerelease', 'build'] %}
-        {{ regex_group(text, flagsmith_warehouse.version_pattern(), loop.index) }} as {{ value }}_{{ part }}{{ ',' if not loop.last }}
+        {{ regex_group(text, flagsmith_warehouse.version_pattern(), loop.index) }} as value_{{ part }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 
 
 {#- A text value against a version by semantic precedence: the numbers, then the prerelease (none is above any);
     the build does not count. A text that is no version does not compare, whatever the sign. -#}
-{% macro version_comparison(value, sign, version) %}
+{% macro version_comparison(sign, version) %}
     {%- set parts = flagsmith_warehouse.parse_version(version) -%}
     {%- set whens = [] -%}
     {%- for part in ['major', 'minor', 'patch'] -%}
         {%- set number = parts[loop.index0] -%}
-        {%- do whens.append('when ' ~ value ~ '_' ~ part ~ " <> '" ~ number ~ "' then "
-            ~ flagsmith_warehouse.digits_sign(value ~ '_' ~ part, number)) -%}
+        {%- do whens.append('when value_' ~ part ~ " <> '" ~ number ~ "' then "
+            ~ flagsmith_warehouse.digits_sign('value_' ~ part, number)) -%}
     {%- endfor -%}
-    {%- do whens.append('when ' ~ value ~ "_prerelease = '" ~ parts[3] ~ "' then 0") -%}
+    {%- do whens.append("when value_prerelease = '" ~ parts[3] ~ "' then 0") -%}
     {%- if parts[3] == '' -%}
         {%- do whens.append('else -1') -%}
     {%- else -%}
-        {%- do whens.append('when ' ~ value ~ "_prerelease = '' then 1") -%}
+        {%- do whens.append("when value_prerelease = '' then 1") -%}
         {%- for identifier in parts[3].split('.') -%}
-            {%- set part = text_part(value ~ '_prerelease', '.', loop.index) -%}
+            {%- set part = text_part('value_prerelease', '.', loop.index) -%}
             {%- do whens.append('when ' ~ part ~ " <> '" ~ identifier ~ "' then " ~ flagsmith_warehouse.identifier_sign(part, identifier)) -%}
         {%- endfor -%}
         {%- do whens.append('else 1') -%}
     {%- endif -%}
-    {{ return(value ~ "_major <> '' and case " ~ whens | join(' ') ~ ' end ' ~ sign ~ ' 0') }}
+    {{ return("value_major <> '' and case " ~ whens | join(' ') ~ ' end ' ~ sign ~ ' 0') }}
 {% endmacro %}
 
 

@@ -36,15 +36,9 @@
         {%- do flagsmith_warehouse.judge_cohort(cohort, candidate, keys) -%}
         {%- do keys.append(called) -%}
         {%- if not candidate.faults -%}
-            {%- set compiled = flagsmith_warehouse.compile_cohorts([candidate]) -%}
-            {%- for bit in compiled.get('identity', []) if bit.source in ['key', 'environment_key'] -%}
-                {%- do flagsmith_warehouse.flagsmith_environment('key', candidate, bit.where) -%}
-            {%- endfor -%}
-            {%- for verdict in compiled.get('verdicts', []) if verdict.split_by is not none -%}
-                {%- do flagsmith_warehouse.flagsmith_environment('key', candidate, verdict.where) -%}
-            {%- endfor -%}
-            {%- for trait in compiled.traits if not trait.startswith('$.') and not candidate.faults -%}
-                {%- do judged.traits.append([number, called, trait]) -%}
+            {%- set plan = flagsmith_warehouse.plan_cohorts([candidate]) -%}
+            {%- for trait_key in plan.traits.keys() | list + plan.trait_presence.keys() | list if not trait_key.startswith('$.') and not candidate.faults -%}
+                {%- do judged.traits.append([number, called, trait_key]) -%}
             {%- endfor -%}
         {%- endif -%}
         {%- set faults = candidate.pop('faults') -%}
@@ -63,7 +57,7 @@
 {% endmacro %}
 
 
-{#- Judges everything of a cohort but its rules (compile_cohorts reads these), and gives the candidate what it declares.
+{#- Judges everything of a cohort but its rules (plan_cohorts reads these), and gives the candidate what it declares.
     keys: those of the cohorts before it. -#}
 {% macro judge_cohort(cohort, candidate, keys) %}
     {%- if not flagsmith_warehouse.require_keys(cohort, candidate, 'the cohort', ['key', 'rules'],
@@ -93,63 +87,4 @@
     known. -#}
 {% macro mirrored_segment_id(cohort) %}
     {{ return(cohort.mirrors_segment if cohort.mirrors_segment is integer else none) }}
-{% endmacro %}
-
-
-{#- What Flagsmith calls the environments of our routes: `vars: flagsmith_environments:`, {route: {key:, name:}}, the
-    client-side environment key and the name shown in Flagsmith. `of`: key or name. An SQL expression on `environment`;
-    the name is the route's where none is declared. -#}
-{% macro flagsmith_environment(of, cohort, where) %}
-    {%- set declared = var('flagsmith_environments', {}) or {} -%}
-    {%- set whens = [] -%}
-    {%- for environment, its in declared.items() if its.get(of) is not none -%}
-        {%- do whens.append('when ' ~ text_literal(environment) ~ ' then ' ~ text_literal(its[of] | string)) -%}
-    {%- endfor -%}
-    {%- if of == 'key' and not whens -%}
-        {{ flagsmith_warehouse.refuse_rule(cohort, where, "needs the environment's key",
-            'Declare it in dbt_project.yml, vars: flagsmith_environments: {production: {key: <client-side key>}}.') }}
-    {%- endif -%}
-    {{ return('environment' if not whens else 'case environment ' ~ whens | join(' ') ~ (' else environment' if of == 'name' else '') ~ ' end') }}
-{% endmacro %}
-
-
-{#- Select: one row per declared cohort: cohort_key, name, description, environment, mirrors_segment_id or
-    mirrors_segment_name, rule_text. No row, but the columns, where none is declared. -#}
-{% macro declared_cohorts(cohorts) %}
-    {%- for cohort in cohorts or [{}] %}
-    select
-        {%- for name, text in [
-            ('cohort_key', cohort.key), ('name', cohort.name), ('description', cohort.description),
-            ('environment', cohort.environment),
-            ('mirrors_segment_name', cohort.mirrors_segment if cohort.mirrors_segment is string else none),
-            ('rule_text', flagsmith_warehouse.rules_in_words(cohort.rules or [])),
-        ] %}
-        cast({{ 'null' if text is none or text is undefined else text_literal(text | string) }} as {{ dbt.type_string() | lower }}) as {{ name }},
-        {%- endfor %}
-        cast({{ cohort.mirrors_segment if cohort.mirrors_segment is integer else 'null' }} as bigint) as mirrors_segment_id
-    {%- if not cohorts %}
-    where 1 = 0
-    {%- endif %}
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
-{% endmacro %}
-
-
-{#- A rule tree as one readable line: `country EQUAL "FR" and none of (age LESS_THAN "18")`. -#}
-{% macro rules_in_words(rules) %}
-    {%- set words = [] -%}
-    {%- for rule in rules -%}
-        {%- for parts in [rule.get('conditions') or [], rule.get('rules') or []] if parts -%}
-            {%- set these = [] -%}
-            {%- for part in parts -%}
-                {%- do these.append(flagsmith_warehouse.rules_in_words([part]) if 'type' in part else
-                    ((part.get('property', part.get('property_')) or 'identity') ~ ' ' ~ part.operator
-                    ~ ('' if part.operator in ['IS_SET', 'IS_NOT_SET'] else ' ' ~ (part.value if flagsmith_warehouse.is_list(part.get('value')) else '"' ~ part.get('value') ~ '"')))) -%}
-            {%- endfor -%}
-            {%- set joined = these | join(' and ' if rule.type == 'ALL' else ' or ') -%}
-            {%- do words.append('none of (' ~ joined ~ ')' if rule.type == 'NONE' else
-                '(' ~ joined ~ ')' if these | length > 1 else joined) -%}
-        {%- endfor -%}
-    {%- endfor -%}
-    {{ return(words | join(' and ')) }}
 {% endmacro %}

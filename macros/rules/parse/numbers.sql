@@ -1,0 +1,35 @@
+{#- What Python's int() reads of a text, which is more than digits (' 1_000 ', other scripts' digits); null for an error. -#}
+{% macro python_int(text) %}
+    {{ return(text | int if text is string and modules.re.fullmatch('\\s*[-+]?\\d(?:_?\\d)*\\s*', text) else none) }}
+{% endmacro %}
+
+
+{#- What Python's float() reads of a text (`inf`, `nan` and ' 1e3 ' too); null for an error. -#}
+{% macro python_float(text) %}
+    {{ return(text | float(none) if text is string else none) }}
+{% endmacro %}
+
+
+{#- A double, exactly: Python's shortest spelling reads back as the same number everywhere. -#}
+{% macro double_literal(number) %}
+    {{ return("cast('" ~ number ~ "' as double)") }}
+{% endmacro %}
+
+
+{#- The greatest number out of 0 to 9998 that is still inside a PERCENTAGE_SPLIT, -1 for none. Flagsmith compares
+    percentages of 9998; the whole numbers these come from are compared here, so that no engine's arithmetic matters. -#}
+{% macro last_inside(condition) %}
+    {%- set percentage = flagsmith_warehouse.python_float(condition.value) -%}
+    {%- if percentage is none or not percentage >= 0 -%}
+        {%- do flagsmith_warehouse.warn_rule(condition, 'has the value ' ~ tojson(condition.value) ~ ' instead of a percentage') -%}
+        {{ return(-1) }}
+    {%- elif percentage >= 100 -%}
+        {{ return(9998) }}
+    {%- endif -%}
+    {%- set guess = (percentage * 9998 / 100) | int -%}
+    {%- set inside = [] -%}
+    {%- for number in range([guess - 2, 0] | max, guess + 3) if number / 9998 * 100 <= percentage -%}
+        {%- do inside.append(number) -%}
+    {%- endfor -%}
+    {{ return(inside[-1]) }}
+{% endmacro %}
