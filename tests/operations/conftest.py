@@ -112,6 +112,5 @@ def uncompressed(monkeypatch):
         config = {**options.pop("config", {}), "force_compression": "uncompressed"}
         return connect(*arguments, config=config, **({} if options.get("read_only") else options))
 
-    for module in ("landing", "publish", "erase"):
-        monkeypatch.setattr(f"flagsmith_warehouse.loader.{module}.duckdb.connect", connect_uncompressed)
+    monkeypatch.setattr(duckdb, "connect", connect_uncompressed)
     monkeypatch.setattr(landing, "TABLES", landing.TABLES.replace(" using compression zstd", ""))
