@@ -136,8 +136,19 @@ def test_status__texts_that_attack_a_terminal__are_shown_and_do_nothing(capsys):
                     "last_received_at": at,
                 }
             ],
+            "problems": [
+                {
+                    "declared_in": hostile,
+                    "row_number": 2,
+                    "column_name": hostile,
+                    "severity": "problem",
+                    "problem": hostile,
+                    "remedy": hostile,
+                }
+            ],
             "alarms": [{"experiment": hostile, "check": "c", "status": "s", "message": hostile}],
             "disk": {"inbox": 0, "warehouse": 0, "published": 0, "free": 0},
+            "published_problem": hostile,
             "published_at": None,
         }
     )
