@@ -186,7 +186,9 @@ READABLE = {
         evaluation([flag(value='], "identity": "x", "segments": [], "traits": []}')])
     ),
     "commas before brackets within texts": json.dumps(
-        evaluation([flag(value='\\",]'), flag(2, value="a, }")], traits=[{**TRAIT, "trait_value": '{"b": [1,],}'}])
+        evaluation(
+            [flag(value='\\",]'), flag(2, value="a, }")], traits=[{**TRAIT, "trait_value": '{"b": [1,],}'}]
+        )
     ),
     "traits before the identity": json.dumps(
         {"flags": [flag()], "traits": [TRAIT], "identity": "ann", "segments": []}
