@@ -171,27 +171,30 @@ def _secrets(text: str, folder: str) -> dict[str, tuple[bytes, ...]]:
     secrets: dict[str, list[str]] = {}
     for source in (_secrets_in_json(text), _secrets_in_files(folder)):
         for environment, found in source.items():
-            if not _can_be_an_environment(environment):
-                raise SettingsError(
-                    f"{SECRETS.name} or {SECRETS_DIR.name}: {environment!r} cannot be an environment, as no address "
-                    "/webhooks/NAME leads there. Name it with letters and digits."
-                )
+            _require_an_address(environment, f"{SECRETS.name} or {SECRETS_DIR.name}")
             secrets.setdefault(environment, []).extend(found)
     return {environment: tuple(s.encode() for s in found) for environment, found in secrets.items()}
 
 
 def _secrets_in_json(text: str) -> dict[str, list[str]]:
     try:
-        secrets = json.loads(text or "{}")
-        json.dumps(secrets, ensure_ascii=False).encode()  # half a character cannot be signed with
-    except ValueError:
-        secrets = None
-    if not isinstance(secrets, dict) or not all(map(_is_list_of_texts, secrets.values())):
+        pairs = json.loads(text or "{}", object_pairs_hook=tuple)
+        json.dumps(pairs, ensure_ascii=False).encode()  # half a character cannot be signed with
+    except (ValueError, RecursionError):
+        pairs = None
+    if not isinstance(pairs, tuple) or not all(_is_list_of_texts(found) for _, found in pairs):
         raise SettingsError(
             f'{SECRETS.name} is not of the form {{"production": ["secret"]}}: '
             "JSON, and for each environment a list of secrets, none of them empty."
         )
-    return secrets
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(
+                f"{SECRETS.name} has the environment {name!r} twice. Write all its secrets in one list, or only the last "
+                "list would count."
+            )
+    return dict(pairs)
 
 
 def _secrets_in_files(folder: str) -> dict[str, list[str]]:
@@ -237,9 +240,13 @@ def _is_list_of_texts(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(text, str) and text for text in value)
 
 
-def _can_be_an_environment(name: str) -> bool:
-    """True if it is a part of an address: not empty, no slash, nothing that cannot be printed."""
-    return name.isprintable() and name.strip(" /") == name != "" and "/" not in name
+def _require_an_address(name: str, setting: str) -> None:
+    """Raise SettingsError unless it is a part of an address: not empty, no slash, nothing that cannot be printed."""
+    if not name.isprintable() or name.strip(" /") != name or name in ("", ".", "..") or "/" in name:
+        raise SettingsError(
+            f"{setting}: {name!r} cannot be an environment, as no address /webhooks/NAME leads there. "
+            "Name it with letters and digits."
+        )
 
 
 def _unsigned_environments(text: str) -> frozenset[str]:
@@ -251,6 +258,8 @@ def _unsigned_environments(text: str) -> frozenset[str]:
         raise SettingsError(
             f'{UNSIGNED_ENVIRONMENTS.name}={text} is not a JSON list of environments like ["development"].'
         )
+    for name in names:
+        _require_an_address(name, UNSIGNED_ENVIRONMENTS.name)
     return frozenset(names)
 
 

@@ -7,6 +7,7 @@ from typing import BinaryIO
 import click
 
 from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.text import printable
 
 
 @click.command()
@@ -15,7 +16,7 @@ def publish() -> None:
     from flagsmith_warehouse.loader.operations.publish import publish_alone
 
     settings = settings_module.read()
-    published = publish_alone(settings, lambda text: click.echo(text, err=True))
+    published = publish_alone(settings, _say)
     click.echo(f"Published {settings.published_file}: {published}.")
 
 
@@ -64,7 +65,7 @@ def verify(environment: str, signature: str, body: BinaryIO) -> None:
 
     explanation = explain(body.read(), signature, environment, settings_module.read().secrets)
     for sentence in explanation.sentences:
-        click.echo(sentence)
+        click.echo(printable(sentence))
     if not explanation.matches:
         raise click.exceptions.Exit(1)
 
@@ -90,13 +91,16 @@ def erase(identity: str, environment: str | None, dry_run: bool, yes: bool) -> N
             f"Erase this identity from {where}, for good? (--dry-run shows what would go)", abort=True
         )
     run = preview if dry_run else erase
-    receipt = run(settings_module.read(), identity, environment, lambda text: click.echo(text, err=True))
+    receipt = run(settings_module.read(), identity, environment, _say)
     click.echo(json.dumps(receipt, indent=2))
     for relation in receipt["still_in"]:
-        click.echo(
-            f"{relation} still names the identity. It is yours, so take it out there; a seed: in its file, then refresh.",
-            err=True,
+        _say(
+            f"{relation} still names the identity. It is yours, so take it out there; a seed: in its file, then refresh."
         )
+
+
+def _say(text: str) -> None:
+    click.echo(printable(text), err=True)
 
 
 def _is_terminal() -> bool:

@@ -56,7 +56,7 @@ def show_status(status: dict) -> None:
         "severity", "what is wrong", "what to write",
     )  # fmt: skip
     if problem := status["published_problem"]:
-        console.print(f"[red]{escape(problem)}[/]", soft_wrap=True)
+        console.print(f"[red]{_plain(problem)}[/]", soft_wrap=True)
     disk = status["disk"]
     sizes = ", ".join(f"{name} {size(disk[name])}" for name in ("inbox", "warehouse", "published"))
     console.print(

@@ -7,7 +7,15 @@
 {% macro default__json_parts(text, paths) %}{{ refuse_engine('json_parts', 'parse_json') }}{% endmacro %}
 
 {% macro duckdb__json_parts(text, paths) -%}
-    try(json_extract({{ text }}, ['{{ paths | join("', '") }}']))
+    case when not {{ has_trailing_comma(text) }} then try(json_extract({{ text }}, ['{{ paths | join("', '") }}'])) end
+{%- endmacro %}
+
+
+{#- True of a text with a comma behind the last element of an array or object, which DuckDB reads and JSON does not know.
+    Strings may hold the same, so they are taken out of the few texts that look like it. -#}
+{% macro has_trailing_comma(text) -%}
+    {%- set comma, string = ',[ \t\r\n]*[]}]', '"([^"\\\\]|\\\\.)*"' -%}
+    ({{ regex_matches(text, comma) }} and {{ regex_matches(regex_replaced(text, string, '""'), comma) }})
 {%- endmacro %}
 
 
@@ -35,7 +43,9 @@
 
 {% macro default__json_elements(text, path) %}{{ refuse_engine('json_elements', 'parse_json') }}{% endmacro %}
 
-{% macro duckdb__json_elements(text, path) -%} cast(try(json_extract({{ text }}, '{{ path }}[*]')) as varchar[]) {%- endmacro %}
+{% macro duckdb__json_elements(text, path) -%}
+    case when not {{ has_trailing_comma(text) }} then cast(try(json_extract({{ text }}, '{{ path }}[*]')) as varchar[]) end
+{%- endmacro %}
 
 
 {#- A list's elements as rows: the select-list items `element` and `position` (from 1). -#}

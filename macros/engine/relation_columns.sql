@@ -21,12 +21,26 @@
         {%- endif -%}
         {%- set query = 'select column_name, data_type from information_schema.columns where lower(table_name) = ' ~ parts[-1]
             ~ ' and ' ~ place ~ ' order by ordinal_position' -%}
+    {%- elif relation_fault(relation) -%}{{ return(none) }}
     {%- else -%}
         {%- set query = 'select column_name, column_type from (describe select * from ' ~ relation ~ ')' -%}
     {%- endif -%}
     {%- set columns = {} -%}
     {%- for row in run_query(query) -%}{%- do columns.update({row[0] | lower: row[1] | upper}) -%}{%- endfor -%}
     {{ return(columns or none) }}
+{% endmacro %}
+
+
+{#- Why a relation that a var names cannot be read, in the engine's words; none where it can. A view may stand while what it
+    reads is gone: to ask the view itself would end the run. -#}
+{% macro relation_fault(relation) %}{{ return(adapter.dispatch('relation_fault', 'flagsmith_warehouse')(relation)) }}{% endmacro %}
+
+{% macro default__relation_fault(relation) %}{{ return(none) }}{% endmacro %}
+
+{% macro duckdb__relation_fault(relation) %}
+    {%- set plan = fromjson(scalar('select json_serialize_plan(' ~ text_literal('select * from ' ~ relation) ~ ')', '{}')) -%}
+    {#- A plan that cannot be written down is no fault of the relation. -#}
+    {{ return(plan.error_message if plan.get('error') and plan.error_type in ['binder', 'catalog', 'io', 'parser', 'permission']) }}
 {% endmacro %}
 
 

@@ -45,6 +45,15 @@
         }) -%}
         {{ return(problems) }}
     {%- endif -%}
+    {%- set fault = relation_fault(name) -%}
+    {%- if fault -%}
+        {%- do problems.append({
+            'column_name': none, 'cell': name,
+            'problem': name ~ ' cannot be read: ' ~ fault.split('\n')[0],
+            'remedy': 'put back what it reads, or name another relation in `vars: conversion_events`',
+        }) -%}
+        {{ return(problems) }}
+    {%- endif -%}
     {%- for column, rule in outcome_columns().items() -%}
         {%- if column not in columns and not rule.is_optional -%}
             {%- do problems.append({

@@ -55,6 +55,8 @@ def test_secrets__in_json_and_in_files__all_of_them_in_order(tmp_path):
         '{"a": [1]}',
         "nul",
         '{"a": ["\\ud800"]}',
+        '{"production": {"hunter2": 1, "hunter2": 2}}',
+        "[" * 100_000,
     ],
 )
 def test_secrets__not_usable__refused_without_repeating_them(text):
@@ -71,10 +73,22 @@ def test_secrets__file_as_editors_save_it__the_secrets_alone(tmp_path):
     assert secrets == {"production": (b"new", b"old")}
 
 
-@pytest.mark.parametrize("name", ["", " ", "a/b", "a\n", "production "])
-def test_secrets__name_that_no_address_leads_to__refused(name):
-    with pytest.raises(SettingsError, match="cannot be an environment"):
-        read({"FLAGSMITH_WEBHOOK_SECRETS": f'{{{json.dumps(name)}: ["s"]}}'})
+def test_secrets__an_environment_twice__refused_as_only_the_last_would_count():
+    with pytest.raises(SettingsError, match="'production' twice"):
+        read(
+            {"FLAGSMITH_WEBHOOK_SECRETS": '{"production": ["new"], "staging": ["s"], "production": ["old"]}'}
+        )
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a\n", "production ", ".", ".."])
+def test_environments__name_that_no_address_leads_to__refused(name):
+    for setting, text in (
+        ("FLAGSMITH_WEBHOOK_SECRETS", json.dumps({name: ["s"]})),
+        ("FLAGSMITH_UNSIGNED_ENVIRONMENTS", json.dumps(["production", name])),
+    ):
+        if name or "SECRETS" in setting:
+            with pytest.raises(SettingsError, match=f"{setting}.*cannot be an environment"):
+                read({setting: text})
 
 
 @pytest.mark.parametrize("content", ["", "\n", "one\n\ntwo"])

@@ -154,6 +154,13 @@ UNREADABLE = {
     "broken flags": (f'{{"flags": [{{]{REST}', "not_json"),
     "flags closed twice": (f'{{"flags": []]{REST}', "not_json"),
     "lone surrogate in the flags": (f'{{"flags": ["\\ud83d"]{REST}', "not_json"),
+    # DuckDB reads a comma behind the last element.
+    "comma at the end of the flags": (f'{{"flags": [{json.dumps(flag())}, ]{REST}', "not_json"),
+    "comma at the end of a flag": (f'{{"flags": [{json.dumps(flag())[:-1]},}}]{REST}', "not_json"),
+    "comma at the end of the traits": (f'{{"flags": []{REST[:-2]},]}}', "not_json"),
+    "comma at the end": ('{"identity": "ann", "flags": [],\n}', "not_json"),
+    "comma at the end, and a quotation mark": (r'{"identity": "\",]", "flags": [],}', "not_json"),
+    "comma at the end of an event": ('{"event_type": "FLAG_UPDATED", "data": {"a": 1,}}', "not_json"),
     "half a rest": ('{"flags": [], "identity": "ann", "segments": [], "traits": [', "not_json"),
 }
 TRAIT = {"trait_key": "k", "trait_value": 1}
@@ -177,6 +184,11 @@ READABLE = {
     ),
     "the end of the flags within a value": json.dumps(
         evaluation([flag(value='], "identity": "x", "segments": [], "traits": []}')])
+    ),
+    "commas before brackets within texts": json.dumps(
+        evaluation(
+            [flag(value='\\",]'), flag(2, value="a, }")], traits=[{**TRAIT, "trait_value": '{"b": [1,],}'}]
+        )
     ),
     "traits before the identity": json.dumps(
         {"flags": [flag()], "traits": [TRAIT], "identity": "ann", "segments": []}

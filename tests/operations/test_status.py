@@ -1,6 +1,7 @@
 """`status`: what a person sees, and what a machine reads."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -10,7 +11,7 @@ import duckdb
 import pytest
 
 from flagsmith_warehouse.loader import lock
-from flagsmith_warehouse.loader.operations import show, status
+from flagsmith_warehouse.loader.operations import declarations, show, status
 from flagsmith_warehouse.loader.operations.doctor import Finding
 from tests.loader.server import COMMAND
 from tests.operations.conftest import bodies, invoke, receive
@@ -137,8 +138,19 @@ def test_status__texts_that_attack_a_terminal__are_shown_and_do_nothing(capsys):
                     "last_received_at": at,
                 }
             ],
+            "problems": [
+                {
+                    "declared_in": hostile,
+                    "row_number": 2,
+                    "column_name": hostile,
+                    "severity": "problem",
+                    "problem": hostile,
+                    "remedy": hostile,
+                }
+            ],
             "alarms": [{"experiment": hostile, "check": "c", "status": "s", "message": hostile}],
             "disk": {"inbox": 0, "warehouse": 0, "published": 0, "free": 0},
+            "published_problem": hostile,
             "published_at": None,
         }
     )
@@ -146,3 +158,32 @@ def test_status__texts_that_attack_a_terminal__are_shown_and_do_nothing(capsys):
     shown = capsys.readouterr().out
     assert not {"\x1b", "\x07", "\u202e", "\x00"} & set(shown)
     assert "[red]x[/]" in shown and "first\n" in shown and len(shown) < 20_000
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e"
+
+
+@pytest.mark.parametrize("command", ["land", "erase", "verify", "check", "refresh"])
+def test_commands__texts_that_attack_a_terminal__are_shown_and_do_nothing(
+    warehouse, environ, tmp_path, monkeypatch, command
+):
+    """Given a capture, a table, an environment, a declaration with terminal escapes in their names; then they are text."""
+    captures = tmp_path / f"captures{HOSTILE}"
+    captures.write_text(json.dumps({"path": f"/{HOSTILE}", "received_at": HOSTILE, "body": "{}"}) + "\n")
+    seeds = tmp_path / "seeds"
+    shutil.copytree(declarations.SEEDS_FOLDER, seeds)
+    with (seeds / "experiments.csv").open("a") as file:
+        file.write(f"{HOSTILE},production,f,control,{HOSTILE}\n")
+    monkeypatch.setattr(declarations, "SEEDS_FOLDER", seeds)
+    with duckdb.connect(warehouse.warehouse_file) as connection:
+        connection.execute(f"""create table seeds."{HOSTILE}" as select 'ann' as identity""")
+    arguments = {
+        "land": ["land", "--from", str(captures)],
+        "erase": ["erase", "--dry-run", "--identity", "ann", "--environment", HOSTILE],
+        "verify": ["doctor", "verify", "--environment", HOSTILE, "--signature", HOSTILE, str(captures)],
+        "check": ["check"],
+        "refresh": ["refresh"],
+    }
+    output = invoke(environ, *arguments[command]).output
+    assert r"\x1b" in output or r"\u001b" in output
+    assert not {*"\x1b\x07\u202e"} & {*output}

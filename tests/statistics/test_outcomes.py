@@ -204,6 +204,21 @@ def test_outcomes__relation_that_does_not_exist__named(warehouse):
     assert [row["problem"] for row in problems] == ["there is no relation brought.evnets"]
 
 
+@pytest.mark.parametrize(
+    "relation", ["brought.seen", "(select * from brought.events)", "read_csv('/nowhere/outcomes.csv')"]
+)
+def test_outcomes__what_the_relation_reads_is_gone__named_and_nothing_stops(warehouse, relation):
+    """Given a view, a query and a file that worked once; then the run succeeds and says what cannot be read."""
+    bring(warehouse, ONE)
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("create view brought.seen as select * from brought.events")
+        connection.execute("drop table brought.events")
+    warehouse.settings["conversion_events"] = relation
+    outcomes, problems = read(warehouse)
+    assert outcomes == []
+    assert [(row["cell"], relation in row["problem"]) for row in problems] == [(relation, True)]
+
+
 def test_outcomes__query_in_place_of_a_name__described(warehouse):
     bring(warehouse, ONE)
     warehouse.settings["conversion_events"] = "(select * from brought.events where value > 2)"
