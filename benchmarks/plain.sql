@@ -15,8 +15,7 @@ select
     *,
     case
         when not enabled then 'off'
-        when is_multivariate and value is not null and (percentage_allocation is not null or assignment_reason = 'identity_override')
-            then value
+        when is_multivariate and value is not null and percentage_allocation is not null then value
         when is_multivariate and value is null then 'control'
         when is_multivariate and value not in ('', '0', 'false') then 'control'
         else coalesce(value, 'on')

@@ -206,20 +206,26 @@ def _insert_problems(warehouse: duckdb.DuckDBPyConnection, problems: list[tuple]
 
 
 def cohort_problems(text: str) -> list[tuple]:
-    """Numbers under `cohorts:` that YAML has read otherwise than they are written: 12:30 is 750, 0123 is 83."""
+    """Numbers under `cohorts:` that YAML reads otherwise than they are written: 12:30 is 750, 0123 is 83, 1.10 is 1.1.
+
+    Each is given with its cohort's place in the list, so that the models leave that cohort out.
+    """
     try:
         document = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError:
         return []  # dbt says so itself
     return [
         (
-            *("problem", "cohorts", None, f"line {node.start_mark.line + 1}", node.value),
+            *("problem", "cohorts", number, f"line {node.start_mark.line + 1}", node.value),
             f"YAML reads {node.value} as the number {yaml.safe_load(node.value)}",
             f'write "{node.value}", in quotation marks',
         )
         for cohorts in _values_of("cohorts", document)
-        for node in _scalars(cohorts)
-        if node.tag.endswith(":int") and str(yaml.safe_load(node.value)) != node.value.removeprefix("+")
+        if isinstance(cohorts, yaml.SequenceNode)
+        for number, cohort in enumerate(cohorts.value, start=1)
+        for node in _scalars(cohort)
+        if node.tag.endswith((":int", ":float"))
+        and str(yaml.safe_load(node.value)) != node.value.removeprefix("+")
     ]
 
 

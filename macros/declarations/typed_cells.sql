@@ -3,11 +3,6 @@
     {{ return('^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?$') }}
 {% endmacro %}
 
-{#- A pattern: a date, or a date and a time, as ISO 8601 and databases write them. -#}
-{% macro time_pattern() %}
-    {{ return('^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)? ?(Z|z|[+-][0-9]{2}(:?[0-9]{2})?)?)?$') }}
-{% endmacro %}
-
 {#- An expression: the cell as a finite double, or null. -#}
 {% macro cell_number(cell) -%}
     case
@@ -25,11 +20,6 @@
     {%- set weight = '[^;=]*[^;=\\s]=([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?' -%}
     {{ return('^' ~ weight ~ '(;' ~ weight ~ ')*$') }}
 {% endmacro %}
-
-{#- An expression: the cell as a time in UTC, or null. -#}
-{% macro cell_time(cell) -%}
-    case when {{ regex_matches(cell, flagsmith_warehouse.time_pattern()) }} then {{ utc_timestamp(cell) }} end
-{%- endmacro %}
 
 {#- An expression: weights without blanks around names and numbers, and without a last semicolon. -#}
 {% macro plain_weights(cell) -%}
@@ -50,7 +40,7 @@
         {%- elif rule.type == 'whole' %}
         cast({{ cell_whole_number(cell) }} as bigint) as {{ column }}
         {%- elif rule.type == 'time' %}
-        {{ cell_time(cell) }} as {{ column }}
+        {{ utc_timestamp(cell) }} as {{ column }}
         {%- elif rule.type == 'choice' %}
         lower({{ cell }}) as {{ column }}
         {%- elif rule.type == 'weights' %}

@@ -82,13 +82,9 @@
 
 {#- An expression: when an outcome happened, in UTC; null where the text is no date in ISO 8601. -#}
 {% macro outcome_time(columns) -%}
-    {%- set text = 'upper(trim(' ~ outcome_text('occurred_at', columns) ~ '))' -%}
     {%- if columns.occurred_at == 'TIMESTAMP' -%} events.occurred_at
     {%- elif type_family(columns.occurred_at) == 'text' -%}
-        case
-            when {{ regex_matches(text, '^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?$') }}
-                then {{ utc_timestamp(text) }}
-        end
+        {{ utc_timestamp('trim(' ~ outcome_text('occurred_at', columns) ~ ')') }}
     {%- else -%} {{ utc_of('events.occurred_at', type_family(columns.occurred_at)) }}
     {%- endif -%}
 {%- endmacro %}

@@ -1,6 +1,10 @@
 """A wrong cohort costs only itself, also where YAML made something else of what was meant."""
 
+import json
+
+import duckdb
 import pytest
+import yaml
 
 from flagsmith_warehouse.loader.operations import declarations
 from tests.marts.warehouse import Warehouse
@@ -95,10 +99,33 @@ def test_cohort__of_what_was_never_seen__is_a_warning(untidy):
 
 
 def test_number__that_yaml_reads_otherwise__is_quoted_as_it_was_written():
-    text = "vars: {flagsmith_warehouse: {cohorts: [{value: 12:30}, {value: 0123}, {value: 123}, {value: '0123'}]}, other: 012}"
+    cohorts = "[{value: 12:30}, {values: [{value: 0123}, 1.10]}, {value: 123}, {value: 1.5}, {value: '0123'}]"
+    text = f"vars: {{flagsmith_warehouse: {{cohorts: {cohorts}}}, other: 012}}"
     found = declarations.cohort_problems(text)
-    assert [(row[4], row[5]) for row in found] == [
-        ("12:30", "YAML reads 12:30 as the number 750"),
-        ("0123", "YAML reads 0123 as the number 83"),
+    assert [(row[2], row[4], row[5]) for row in found] == [
+        (1, "12:30", "YAML reads 12:30 as the number 750"),
+        (2, "0123", "YAML reads 0123 as the number 83"),
+        (2, "1.10", "YAML reads 1.10 as the number 1.1"),
     ]
-    assert declarations.cohort_problems("vars: {cohorts: [") == []
+    for text in ("vars: {cohorts: [", "vars: {cohorts: 012}", "vars: {cohorts: }"):
+        assert declarations.cohort_problems(text) == []
+
+
+def test_cohort__with_a_number_that_yaml_reads_otherwise__is_left_out_where_the_file_was_read(tmp_path):
+    """Given what refresh has found in the file; then the cohort has no rows, and the others have theirs."""
+    text = """
+vars:
+  cohorts:
+    - {key: fine, rules: [{type: ALL, conditions: [{property: plan, operator: EQUAL, value: pro}]}]}
+    - {key: late, rules: [{type: ALL, conditions: [{property: since, operator: EQUAL, value: 12:30}]}]}
+"""
+    warehouse = Warehouse(tmp_path)
+    warehouse.land([])
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("create schema intermediate")
+        connection.execute(declarations.FILE_PROBLEMS)
+        rows = declarations.cohort_problems(text)
+        connection.executemany("insert into intermediate.file_problems values (?, ?, ?, ?, ?, ?, ?)", rows)
+    cohorts = json.dumps(yaml.safe_load(text)["vars"])
+    warehouse.dbt("run", "--select", "+dim_cohorts", "+fct_cohort_memberships", "--vars", cohorts)
+    assert [row["cohort_key"] for row in warehouse.mart("dim_cohorts")] == ["fine"]

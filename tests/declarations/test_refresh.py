@@ -33,6 +33,8 @@ CELLS = {
     "zulu": ("started_at", "2026-01-01T01:00:00Z", None, "2026-01-01 01:00:00"),
     "minutes": ("started_at", "2026-01-01 01:00", None, "2026-01-01 01:00:00"),
     "end_first": ("ended_at", "2025-12-31", "not after started_at", "leave it empty"),
+    "offset_after_a_blank": ("started_at", "2026-01-01 01:00:00 +0200", None, "2025-12-31 23:00:00"),
+    "utc_by_name": ("started_at", "2026-01-01 01:00:00 UTC", None, "2026-01-01 01:00:00"),
     "end_with_offset": ("ended_at", "2026-01-01T01:00:00+02:00", "not after started_at", "leave it empty"),
     "weights": ("expected_weights", "control=50;blue=50", None, "control=50;blue=50"),
     "weights_with_blanks": ("expected_weights", "control = 50; blue =50 ;", None, "control=50;blue=50"),

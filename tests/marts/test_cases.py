@@ -100,12 +100,19 @@ UNREADABLE = {
     ),
     "trait without key": ('{"identity": "ann", "traits": [{"trait_value": 1}]}', "trait_without_key"),
     "event whose data is null": ('{"event_type": "FLAG_UPDATED", "data": null}', "unknown_shape"),
+    "event whose data is an array": ('{"event_type": "FLAG_UPDATED", "data": []}', "unknown_shape"),
+    "event whose data is a text": ('{"event_type": "FLAG_UPDATED", "data": "{}"}', "unknown_shape"),
+    "event of no text": ('{"event_type": 5, "data": {}}', "unknown_shape"),
     "event whose data is a number": ('{"event_type": "FLAG_UPDATED", "data": 1}', "unknown_shape"),
     # Types that JSON lets pass.
     **{
         f"feature id {value!r}": (json.dumps(evaluation([flag(value)])), "flag_feature_id_not_an_integer")
         for value in ("1", 1.0, True, 1.5, 10**20, [1])
     },
+    "feature id 1e1": (
+        json.dumps(evaluation([flag(10)])).replace('"id": 10', '"id": 1e1'),
+        "flag_feature_id_not_an_integer",
+    ),
     "feature id NaN": (json.dumps(evaluation([flag(float("nan"))])), "flag_feature_id_not_an_integer"),
     **{
         f"enabled {value!r}": (json.dumps(evaluation([flag(enabled=value)])), "flag_enabled_not_a_boolean")
@@ -145,10 +152,13 @@ UNREADABLE = {
         )
         for value in (5, True, ["k"])
     },
-    "transient 1": (
-        json.dumps(evaluation(traits=[{"trait_key": "k", "trait_value": 1, "transient": 1}])),
-        "trait_transient_not_a_boolean",
-    ),
+    **{
+        f"transient {value!r}": (
+            json.dumps(evaluation(traits=[{"trait_key": "k", "trait_value": 1, "transient": value}])),
+            "trait_transient_not_a_boolean",
+        )
+        for value in (1, "true", [])
+    },
     "deep": ("[" * 400 + "]" * 400, "unknown_shape"),
     # What is behind the flags reads well alone.
     "broken flags": (f'{{"flags": [{{]{REST}', "not_json"),
@@ -176,6 +186,9 @@ READABLE = {
     "keys of an element twice": '{"identity": "ann", "flags": [], "segments": [], "traits": '
     '[{"trait_key": "n", "trait_key": 5, "trait_value": 1, "trait_value": 2}]}',
     "unknown keys": json.dumps({**evaluation([flag(further=1)]), "new": {"a": 1}}),
+    # The keys are there, and say nothing. Without any of them a body is no evaluation (`identity alone`, above).
+    "all three null": '{"identity": "ann", "flags": null, "segments": null, "traits": null}',
+    "flags null alone": '{"identity": "ann", "flags": null}',
     "all empty": json.dumps(evaluation()),
     "500 flags": json.dumps(evaluation([flag(number) for number in range(500)])),
     "long identity": json.dumps(evaluation([flag()], identity="☃é" * 1000)),
@@ -207,6 +220,13 @@ TIMES = {
     "2026-05-01T14:00:00+0200": datetime(2026, 5, 1, 12),
     "2026-05-01T23:30:00-05": datetime(2026, 5, 2, 4, 30),
     "2026-05-01 14:00": datetime(2026, 5, 1, 14),
+    "2026-05-01 14:00:00.5 +02:00": datetime(2026, 5, 1, 12, 0, 0, 500000),
+    "2026-05-01 14:00 -0530": datetime(2026, 5, 1, 19, 30),
+    "2026-05-01 14:00:00 UTC": datetime(2026, 5, 1, 14),
+    "2026-05-01t14:00:00utc": datetime(2026, 5, 1, 14),
+    "2026-05-01 14:00:00  +02:00": None,
+    "2026-05-01 +02:00": None,
+    "2026-05-01 14:00:00 CEST": None,
     "2026-05-01": datetime(2026, 5, 1),
     "2026-05-01T14:00:00 Europe/Berlin": None,
     "09/01/2026": None,
@@ -215,6 +235,11 @@ TIMES = {
     "9999-12-31T23:59:59-12:00": None,
     "2026-13-01T00:00:00Z": None,
 }
+TYPED_CHANGES = {
+    "all as it should be": ({"changed_by": "a@b.c", "new_state": {"feature": {"id": 3, "name": "f"}}}, ("a@b.c", 3, "f", None)),
+    "numbers": ({"changed_by": 5, "new_state": {"feature": {"id": 3, "name": 3}, "identity_identifier": 7}}, (None, 3, None, None)),
+    "others": ({"changed_by": {}, "new_state": {"feature": {"id": "3", "name": []}, "identity_identifier": True}}, (None,) * 4),
+}  # fmt: skip
 # Bodies an hour apart.
 SEQUENCES = {
     "elements twice": [
@@ -273,6 +298,8 @@ def built(tmp_path_factory) -> tuple[Warehouse, list]:
         land(f"readable: {name}", body)
     for text in TIMES:
         land(f"time: {text}", json.dumps({"event_type": "FLAG_UPDATED", "data": {"timestamp": text}}))
+    for name, (data, _) in TYPED_CHANGES.items():
+        land(f"change: {name}", json.dumps({"event_type": "FLAG_UPDATED", "data": data}))
     for name, bodies in SEQUENCES.items():
         land(name, *map(json.dumps, bodies))
     warehouse = Warehouse(tmp_path_factory.mktemp("cases"))
@@ -381,6 +408,13 @@ def test_changed_at__each_spelling__is_utc(built, text):
         "select changed_at from marts.fct_flag_changes where environment = ?", f"time: {text}"
     )
     assert [row["changed_at"] for row in rows] == [TIMES[text]]
+
+
+@pytest.mark.parametrize("name", TYPED_CHANGES)
+def test_change__a_part_of_a_wrong_type__is_null_and_the_others_are_kept(built, name):
+    rows = built[0].query("select * from marts.fct_flag_changes where environment = ?", f"change: {name}")
+    columns = ("changed_by", "feature_id", "feature_name", "identity")
+    assert [tuple(row[column] for column in columns) for row in rows] == [TYPED_CHANGES[name][1]]
 
 
 def reasons(built, environment: str) -> list[tuple]:

@@ -128,8 +128,6 @@ def test_status__texts_that_attack_a_terminal__are_shown_and_do_nothing(capsys):
                 }
             },
             "marts": {},
-            "problems": [],
-            "published_problem": None,
             "quarantined": [
                 {
                     "environment": "e",

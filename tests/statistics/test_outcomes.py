@@ -100,6 +100,18 @@ ACCEPTED = {
         NOON,
         None,
     ),
+    "text with a blank before its offset": (
+        "select 'ada' as identity, 'buy' as event_name, '2026-01-09 14:00:00 +02:00' as occurred_at, null as value",
+        "ada",
+        NOON,
+        None,
+    ),
+    "text in UTC by name": (
+        "select 'ada' as identity, 'buy' as event_name, '2026-01-09 12:00:00 UTC' as occurred_at, null as value",
+        "ada",
+        NOON,
+        None,
+    ),
     "text without an offset": (
         "select 'ada' as identity, 'buy' as event_name, '2026-01-09 12:00:00' as occurred_at, ' 7 ' as value",
         "ada",

@@ -1,8 +1,21 @@
 {#- The cohorts declared in `vars: cohorts:` that are in order, with their defaults: a list of
-    {key, name, description, environment, rules, mirrors_segment}. A wrong one is left out, and is in
+    {key, number, name, description, environment, rules, mirrors_segment}. A wrong one is left out, and is in
     cohort_declaration_problems. -#}
 {% macro cohorts() %}
-    {{ return(flagsmith_warehouse.judge_cohorts(var('cohorts', []) or []).cohorts) }}
+    {%- set misread = flagsmith_warehouse.misread_cohorts() -%}
+    {{ return(flagsmith_warehouse.judge_cohorts(var('cohorts', []) or []).cohorts | rejectattr('number', 'in', misread) | list) }}
+{% endmacro %}
+
+
+{#- The places in the list (from 1) of cohorts with a number that YAML reads otherwise than it is written. dbt sees only what
+    YAML has read: `flagsmith-warehouse refresh` reads the file itself and leaves word in file_problems. -#}
+{% macro misread_cohorts() %}
+    {%- set relation = flagsmith_warehouse.file_problems() -%}
+    {%- if not execute or not adapter.get_relation(database=relation.database, schema=relation.schema, identifier=relation.identifier) -%}
+        {{ return([]) }}
+    {%- endif -%}
+    {%- set query = "select distinct row_number from " ~ relation ~ " where declaration = 'cohorts' and row_number is not null" -%}
+    {{ return(run_query(query).columns[0].values() | map('int') | list) }}
 {% endmacro %}
 
 
@@ -32,7 +45,7 @@
     {%- for cohort in declared -%}
         {%- set number = loop.index -%}
         {%- set called = ((cohort.get('key') if cohort is mapping else none) or 'number ' ~ number) | string -%}
-        {%- set candidate = {'key': called, 'faults': [], 'warnings': []} -%}
+        {%- set candidate = {'key': called, 'number': number, 'faults': [], 'warnings': []} -%}
         {%- do flagsmith_warehouse.judge_cohort(cohort, candidate, keys) -%}
         {%- do keys.append(called) -%}
         {%- if not candidate.faults -%}

@@ -116,7 +116,7 @@ unreadable_times as (
         column_name || ' must be a time in ISO 8601' as problem,
         'write 2026-09-01, 2026-09-01 12:00:00 (which is UTC) or 2026-09-01T12:00:00+02:00' as remedy
     from numbers
-    where type = 'time' and {{ cell_time('cell') }} is null
+    where type = 'time' and {{ utc_timestamp('cell') }} is null
 
 ),
 

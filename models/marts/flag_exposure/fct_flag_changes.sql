@@ -41,11 +41,11 @@ select
     environment,
     event_type,
     {{ json_integer('coalesce(new[1], old[1], feature[1])') }} as feature_id,
-    {{ json_text('coalesce(new[2], old[2], feature[2])') }} as feature_name,
-    {{ json_text('coalesce(part[3], part[5], part[9])') }} as changed_by,
-    {{ json_text('part[7]') }} as description,
+    {{ json_string('coalesce(new[2], old[2], feature[2])') }} as feature_name,
+    {{ json_string('coalesce(part[3], part[5], part[9])') }} as changed_by,
+    {{ json_string('part[7]') }} as description,
 
-    {{ json_text('coalesce(new[6], old[6])') }} as identity,
+    {{ json_string('coalesce(new[6], old[6])') }} as identity,
     {{ json_integer('coalesce(new[7], old[7])') }} as segment_id,
     {{ json_boolean('old[3]') }} as old_enabled,
     {{ json_boolean('new[3]') }} as new_enabled,
@@ -54,6 +54,6 @@ select
     cast(old[5] as varchar) as old_weights,
     cast(new[5] as varchar) as new_weights,
 
-    {{ utc_timestamp(json_text('coalesce(part[4], part[6], part[10])')) }} as changed_at,
+    {{ utc_timestamp(json_string('coalesce(part[4], part[6], part[10])')) }} as changed_at,
     received_at
 from states
