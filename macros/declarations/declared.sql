@@ -38,6 +38,7 @@
                 database=parts[0] or target.database, schema=parts[1] or target.schema, identifier=parts[2]) -%}
             {%- if not found -%}{{ return(none) }}{%- endif -%}
         {%- endif -%}
+        {%- if flagsmith_warehouse.relation_fault(relation) -%}{{ return(none) }}{%- endif -%}
     {%- elif not adapter.get_relation(database=relation.database, schema=relation.schema, identifier=relation.identifier) -%}
         {{ return(known) }}
     {%- endif -%}

@@ -6,7 +6,7 @@
         {%- set columns = flagsmith_warehouse.declared_columns(name) -%}
         {%- if columns is none -%}
             {%- do found.append(['problem', name, none, declared(name), 'there is no relation of this name',
-                'correct `vars: ' ~ name ~ ':`, or create it']) -%}
+                'correct `vars: ' ~ name ~ ':`, create it, or put back what it reads']) -%}
         {#- What is wrong with a file that cannot be read is in file_problems. -#}
         {%- elif 'unreadable_file' not in columns -%}
             {%- for column, rule in declaration.columns.items() if rule.needed and column not in columns -%}

@@ -1,9 +1,10 @@
 {#- Retention, with `vars: retention_days`: at the end of a run in which everything succeeded, what was received before
     the cutoff, and history that was closed before it, is deleted; in one transaction. docs/privacy.md says what stays.
 
-    The cutoff is the day of the newest delivery, less so many days; never later than by the machine's clock, so that
-    one delivery from the future deletes nothing. Deliveries of a declared experiment are kept from its start on: its
-    results are made anew from them every time. -#}
+    Each environment has its own cutoff: the day of its newest delivery, less so many days. So nobody who sends to one
+    environment prunes another. The machine's clock can only make the cutoff earlier, so that one delivery from the future
+    deletes nothing. Deliveries of a declared experiment are kept from its start on: its results are made anew from them
+    every time. -#}
 {% macro prune(results) %}
     {%- set days = var('retention_days', none) -%}
     {%- set landing = source('landing', 'webhooks') -%}
@@ -21,11 +22,12 @@
     {%- for result in results if result.status | string in ['error', 'fail', 'runtime error', 'skipped', 'partial success'] -%}
         {{ return('') }}
     {%- endfor -%}
-    {%- if not flagsmith_warehouse.is_all_taken_in() -%}{{ return('') }}{%- endif -%}
-    {#- An experiment that was declared since might hold back the cutoff: only a run that has read the declarations prunes. -#}
-    {%- if 'int_declared_experiments' not in results | map(attribute='node') | map(attribute='name') | list -%}
+    {#- Experiments hold back the cutoff, so nothing goes in a run that has not read their declarations. -#}
+    {%- set built = results | map(attribute='node') | map(attribute='unique_id') | list -%}
+    {%- for model in ['int_declaration_cells', 'int_declaration_problems', 'int_declared_experiments'] if 'model.flagsmith_warehouse.' ~ model not in built -%}
         {{ return('') }}
-    {%- endif -%}
+    {%- endfor -%}
+    {%- if not flagsmith_warehouse.is_all_taken_in() -%}{{ return('') }}{%- endif -%}
     {#- A wrong experiment might hold back the cutoff once it is put right: until then, nothing goes. -#}
     {%- set count = "select count(*) from " ~ problems ~ " where declaration = 'experiments' and severity = 'problem'" -%}
     {%- if not flagsmith_warehouse.built_model('int_declaration_problems') or flagsmith_warehouse.scalar(count, 0) | int -%}
@@ -55,16 +57,12 @@
 
 {#- Select: environment and pruned_before, for each environment that has something older in the landing. -#}
 {% macro cutoffs(landing, experiments, days) %}
-    with newest as (
+    with environments as (
 
-        select least(max(received_at), timestamp '{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S") }}') as received_at
-        from {{ landing }}
-
-    ),
-
-    environments as (
-
-        select environment, min(received_at) as oldest_received_at
+        select
+            environment,
+            min(received_at) as oldest_received_at,
+            least(max(received_at), timestamp '{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S") }}') as newest_received_at
         from {{ landing }}
         group by environment
 
@@ -85,13 +83,12 @@
             environments.oldest_received_at,
             greatest(
                 least(
-                    date_trunc('day', newest.received_at) - {{ days | int }} * interval 1 day,
+                    date_trunc('day', environments.newest_received_at) - {{ days | int }} * interval 1 day,
                     coalesce(experiments.started_at, timestamp '9999-01-01')
                 ),
                 {{ pruned_before('environments.environment') }}
             ) as pruned_before
         from environments
-        cross join newest
         left join experiments on environments.environment = experiments.environment
 
     )

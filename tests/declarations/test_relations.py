@@ -8,18 +8,26 @@ from tests.marts.warehouse import Warehouse
 
 
 def test_build__over_older_tables_and_relations__takes_what_is_there(tmp_path):
-    """Given a seed's table of fewer, typed columns, a relation without optional columns and a var that leads nowhere."""
+    """Given a seed's table and relations of fewer columns, a var that leads nowhere, a view whose table is gone."""
     warehouse = Warehouse(tmp_path)
     warehouse.land([])
     with duckdb.connect(warehouse.path) as connection:
         connection.execute("create schema seeds; create schema given")
+        connection.execute("create table given.gone (identity varchar, user_id varchar)")
+        connection.execute("create view given.identities as select * from given.gone; drop table given.gone")
         connection.execute("create table seeds.experiments (experiment_key varchar, started_at timestamp)")
         connection.execute("insert into seeds.experiments values ('old', timestamp '2025-01-01')")
         connection.execute(
             "create table given.metrics as select 'bought' as metric_key, 'purchase' as event_name,"
             " 'count' as aggregation, 'higher_is_better' as direction, date '2026-01-01' as declared_on"
         )
-    variables = json.dumps({"metrics": "given.metrics", "experiment_metrics": "given.nothing"})
+    variables = json.dumps(
+        {
+            "metrics": "given.metrics",
+            "experiment_metrics": "given.nothing",
+            "identity_map": "given.identities",
+        }
+    )
     chosen = ("resource_type:seed", "intermediate.declarations")
     warehouse.dbt("build", "--select", *chosen, "--exclude-resource-type", "test", "--vars", variables)
 
@@ -31,5 +39,6 @@ def test_build__over_older_tables_and_relations__takes_what_is_there(tmp_path):
     found = warehouse.mart("int_declaration_problems", "intermediate")
     assert {(row["severity"], row["declared_in"], row["problem"]) for row in found} == {
         ("problem", "given.nothing", "there is no relation of this name"),
+        ("problem", "given.identities", "there is no relation of this name"),
         ("warning", "given.metrics", "nobody reads the column `declared_on`"),
     }

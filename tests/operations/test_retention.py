@@ -43,6 +43,8 @@ MODELS = (
     "marts.connectors",
     "fct_canary_calls",
 )
+# What a run must have read to prune.
+DECLARATIONS = ("int_declaration_cells", "int_declaration_problems", "int_declared_experiments")
 
 
 @functools.cache
@@ -193,17 +195,18 @@ def test_prune__afterwards__nothing_refers_to_what_is_gone(pruned):
 
 
 def test_cutoff__an_experiment_is_declared__its_environment_is_kept_from_its_start(mine):
+    """Given a run that does not read the declarations; then nothing goes. Given one that does; then what is before the start."""
     before = mine.cutoffs()
     started_at = before["staging"] + timedelta(days=2, hours=5)
     with duckdb.connect(mine.path) as connection:
         connection.execute(
-            "insert into seeds.experiments (experiment_key, environment, feature_name, control_variation, started_at,"
-            " assignment_reason) values ('e', 'staging', 'a', 'control', ?, 'environment_default')",
-            [started_at.isoformat()],
+            "insert into seeds.experiments (experiment_key, environment, feature_name, control_variation, assignment_reason, "
+            "started_at) values ('e', 'staging', 'checkout', 'control', 'environment_default', ?)",
+            [started_at],
         )
     mine.build("--select", "stg_flagsmith__deliveries", retention_days=3)
-    assert mine.cutoffs() == before, "nothing is pruned before the declarations are read anew"
-    mine.build("--select", "stg_flagsmith__deliveries", "intermediate.declarations", retention_days=3)
+    assert mine.cutoffs() == before
+    mine.build("--select", *DECLARATIONS, retention_days=3)
     after = mine.cutoffs()
     assert after["staging"] == before["staging"] + timedelta(days=2)
     assert after["production"] == before["production"] + timedelta(days=DAYS - 3)
@@ -212,7 +215,7 @@ def test_cutoff__an_experiment_is_declared__its_environment_is_kept_from_its_sta
 def test_prune__a_model_is_behind__waits_until_it_has_caught_up(mine):
     before = mine.cutoffs()
     mine.land([landed(NOTHING_SAID, max(before.values()) + timedelta(days=DAYS + 1), "new")])
-    mine.build("--select", "stg_flagsmith__deliveries", "intermediate.declarations", retention_days=1)
+    mine.build("--select", "stg_flagsmith__deliveries", *DECLARATIONS, retention_days=1)
     assert mine.cutoffs() == before
 
 
@@ -221,6 +224,17 @@ def test_prune__a_delivery_from_the_future__deletes_no_more_than_the_clock_says(
     mine.land([landed(NOTHING_SAID, datetime.now() + timedelta(days=4000), "future")])
     mine.build(retention_days=4000)
     assert mine.cutoffs() == before
+
+
+def test_prune__traffic_of_another_environment__deletes_nothing_of_this_one(mine):
+    """Given an environment that goes on for a month after the others fell silent; then only what is its own is deleted."""
+    before = mine.cutoffs()
+    later = max(before.values()) + timedelta(days=DAYS + 30)
+    times = [later - timedelta(days=DAYS + 5), later]
+    mine.land([landed(NOTHING_SAID, at, f"busy {at}", "busy") for at in times])
+    mine.build(retention_days=DAYS)
+    midnight = datetime.combine(later, datetime.min.time())
+    assert mine.cutoffs() == before | {"busy": midnight - timedelta(days=DAYS)}
 
 
 @pytest.mark.parametrize(
