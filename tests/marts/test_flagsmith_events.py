@@ -29,8 +29,9 @@ where
     and timestamp < ?::timestamptz
 group by identifier
 """
+DECLARATIONS = "intermediate.declarations"
 EXPERIMENT = "experiment_key, environment, feature_name, assignment_reason, control_variation, started_at"
-BEGUN = ("control", "2020-01-01")
+REST = ("control", "2026-01-01")
 COLUMNS = {
     "environment_key": "VARCHAR",
     "event": "VARCHAR",
@@ -79,12 +80,12 @@ def answered(tmp_path_factory):
         warehouse,
         "experiments",
         *(
-            (f"{environment}-exp", environment, "mv_exp", "environment_default", *BEGUN)
+            (f"{environment}-exp", environment, "mv_exp", "environment_default", *REST)
             for environment, _ in ENVIRONMENTS.values()
         ),
         columns=EXPERIMENT,
     )
-    build(warehouse, {"flagsmith_environments": declared}, "+flagsmith_events")
+    build(warehouse, {"flagsmith_environments": declared}, DECLARATIONS)
     return warehouse
 
 
@@ -212,7 +213,7 @@ def told(tmp_path_factory):
     other = landed(body("toggled", "ann", "blue"), NOON, "other", "o'brien")
     warehouse.land([other, landed(body("toggled", "bob", "red"), NOON, "other2", "o'brien")])
     build(warehouse, {}, "+flagsmith_events")
-    experiments = [(f"{feature}-test", "production", feature, reason, *BEGUN) for feature, reason in DECLARED]
+    experiments = [(f"{feature}-test", "production", feature, reason, *REST) for feature, reason in DECLARED]
     declare(warehouse, "experiments", *experiments, columns=EXPERIMENT)
     declare(
         warehouse,
@@ -221,8 +222,8 @@ def told(tmp_path_factory):
         ("doubled", "blue", "second"),
         ("other", "red", "x"),
     )
-    declare(warehouse, "identity_map", ("quy", "user-1"), ("quy", "user-2"))
-    build(warehouse, {}, "+flagsmith_events")
+    declare(warehouse, "identity_map", ("quy", "user-1"), ("quy", "user-2"), ("ron", "user-3"))
+    build(warehouse, {}, DECLARATIONS)
     return warehouse
 
 
@@ -259,9 +260,8 @@ def test_flagsmith_events__reasons__are_the_declared_experiments_else_where_chan
     assert [identifier for identifier, *_ in events(told, feature)] == exposed
 
 
-def test_flagsmith_events__declared_twice__doubles_no_row(told):
-    """What is declared twice counts for neither: the names stay ours."""
-    assert events(told, "doubled") == [("quy", "blue", 0), ("ron", "red", 1)]
+def test_flagsmith_events__declared_twice__doubles_no_row_and_is_left_out(told):
+    assert events(told, "doubled") == [("quy", "blue", 0), ("user-3", "red", 1)]
 
 
 def test_flagsmith_events__a_session_in_another_zone__sees_the_same_moment(told):

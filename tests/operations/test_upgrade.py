@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import lzma
 import sqlite3
 import tarfile
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.landing import schema as landing_schema
+from flagsmith_warehouse.loader.operations import refresh
+from tests.marts.warehouse import Warehouse
 from tests.operations.conftest import invoke, receive
 
 FIRST_RELEASE = Path(__file__).parents[1] / "fixtures" / "first_release" / "data.tar.gz"
@@ -121,3 +124,36 @@ def test_refresh__models_keep_history_of_an_earlier_logic__says_so_once_and_stat
     assert json.loads(invoke(environ, "status", "--json").stdout)["refresh"]["kept_history"] == {
         "fct_flag_exposures": "2026-05-01"
     }
+
+
+IN_USE = FIRST_RELEASE.with_name("in_use.duckdb.xz")
+GIVEN = {
+    "retention_days": 30,
+    "experiments": "given.experiments",
+    "metrics": "given.metrics",
+    "experiment_metrics": "given.links",
+    "conversion_events": "given.events",
+}
+
+
+def test_build__over_a_pruned_warehouse_of_the_first_release__keeps_what_is_gone_and_counts_outcomes_anew(
+    settings,
+):
+    """Given what 0.1.0 built and pruned, with an outcome of 2099 counted for `a`; then nothing is refused or counted twice."""
+    settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
+    settings.warehouse_file.write_bytes(lzma.decompress(IN_USE.read_bytes()))
+    warehouse = Warehouse(settings.warehouse_dir)
+    totals = "select sum(exposure_count) as exposures, min(first_exposed_at) as first from marts.fct_flag_exposures"
+    means = (
+        "select variation, identities, mean from marts.fct_experiment_results"
+        " where population = 'assigned' order by variation"
+    )
+    before, (a, *others) = warehouse.query(totals), warehouse.query(means)
+    assert a == {"variation": "a", "identities": 20, "mean": 1.55}
+
+    warehouse.dbt("run", "--vars", json.dumps(GIVEN))
+    assert warehouse.query(totals) == before
+    assert warehouse.query(means) == [a | {"mean": 1.5}, *others]
+    kept = refresh.kept_history(settings)
+    assert {"fct_flag_exposures", "fct_flag_assignments", "int_experiment_outcomes"} <= set(kept)
+    assert set(kept.values()) == {"2026-03-01"}
