@@ -57,14 +57,15 @@ def assignments(history: History, experiments: list[Experiment], spells: list[di
         spells_of[spell["environment"], spell["identity"], spell["feature_id"]].append(spell)
     rows = []
     for experiment in experiments:
-        # A feature keeps its id: whoever bore the declared name is the experiment's feature, also under its next name.
-        features = {
-            flag.feature_id
+        # A feature keeps its id: the one that first had the declared name while the experiment ran.
+        named = sorted(
+            (d.received_at, d.id, flag.feature_id)
             for d in history.evaluations
-            if d.environment == experiment.environment
+            if d.environment == experiment.environment and _within(experiment, d.received_at)
             for flag in (d.flags or {}).values()
             if flag.name == experiment.feature_name
-        }
+        )
+        features = {feature_id for _, _, feature_id in named[:1]}
         for (environment, identity), deliveries in history.by_identity().items():
             if environment != experiment.environment:
                 continue
@@ -72,7 +73,8 @@ def assignments(history: History, experiments: list[Experiment], spells: list[di
                 (d.received_at, flag)
                 for d in deliveries
                 for flag in (d.flags or {}).values()
-                if flag.feature_id in features and _within(experiment, d.received_at)
+                # A feature that is switched off says nothing to an experiment.
+                if flag.feature_id in features and flag.enabled and _within(experiment, d.received_at)
             ]
             assigned = next((n for n, (_, flag) in enumerate(seen) if flag.reason == experiment.reason), None)
             if assigned is None:

@@ -121,7 +121,7 @@ def flags(history: History, stale_days: int = 30) -> list[dict]:
 
 def current_default(seen: list[tuple]):
     """`off`, or the value's text; of a multivariate feature, its control's; null where that has not been seen."""
-    defaults = [flag for d, flag in seen if d.is_state and flag.reason == "environment_default"]
+    defaults = [flag for _, flag in seen if flag.reason == "environment_default"]
     if not defaults:
         return None
     if not defaults[-1].enabled:

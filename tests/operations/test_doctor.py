@@ -298,7 +298,7 @@ def test_inbox__file_in_use__is_neither_whole_nor_damaged(settings, monkeypatch)
     receive(settings, b"{}")
     busy = sqlite3.OperationalError("database is locked")
     busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
-    monkeypatch.setattr(doctor.inbox, "damage", lambda connection: busy)
+    monkeypatch.setattr(doctor.reader, "damage", lambda connection: busy)
     ((verdict, text),) = findings(settings, "inbox")
     assert verdict == "warn" and "not looked into" in text
 

@@ -136,7 +136,7 @@ ambiguous as (
         exposures.is_multivariate
         and exposures.enabled
         and (
-            (exposures.value_type in ('string', 'integer', 'boolean') and exposures.value in ('', '0', 'false') and exposures.percentage_allocation is null)
+            (exposures.value_type in ('string', 'integer', 'boolean') and exposures.value in ('', '0', 'false') and exposures.percentage_allocation is null and exposures.variation <> 'control')
             or (initial_values.value is not null and exposures.percentage_allocation is not null)
         )
 
