@@ -130,7 +130,8 @@ def current_default(seen: list[tuple]):
         return one_of(defaults[-1].variation, defaults[-1].value)
     controls = [flag.value for flag in defaults if flag.variation == "control" and flag.is_multivariate]
     # The contract does not say whether the feature's initial value may stand in for a control not seen.
-    return one_of(*controls[-1:], *_initial_values(seen)[-1:], *([] if controls else [None]))
+    texts = {*controls[-1:], *_initial_values(seen)[-1:], *([] if controls else [None])}
+    return one_of(*texts, *(["on"] if None in texts else []))
 
 
 def ambiguous(seen: list[tuple]):
@@ -138,8 +139,9 @@ def ambiguous(seen: list[tuple]):
     options = {flag.variation for _, flag in seen if flag.enabled and flag.is_multivariate} - {"control"}
     falsy = {flag.variation for _, flag in seen if flag.is_ambiguous}
     controls = {flag.value for _, flag in seen if flag.variation == "control"}
-    certain = falsy | (options & controls)
-    return one_of(certain, certain | (options & set(_initial_values(seen))))
+    initial = set(_initial_values(seen))
+    # The contract does not say by what the control's value is known: as it was seen, or the feature's initial value.
+    return one_of(*(falsy | (options & known) for known in (set(), controls, initial, controls | initial)))
 
 
 def _initial_values(seen: list[tuple]) -> list:
