@@ -48,7 +48,7 @@ WEBHOOKS = [
     evaluation("enters", 2, "blue", 50.0, environment="rollout", reason="segment_override"),
     # Each sees a second variation for another reason.
     evaluation("overridden", 1, environment="why"),
-    evaluation("overridden", 2, "blue", environment="why", reason="identity_override"),
+    evaluation("overridden", 2, "blue", 50.0, environment="why", reason="identity_override"),
     evaluation("segmented", 1, environment="why"),
     evaluation("segmented", 2, "blue", 50.0, environment="why", reason="segment_override"),
     evaluation("switched off", 1, "blue", 50.0, environment="why"),
