@@ -4,7 +4,8 @@
 -- a wrong row is left out, and everything else is built.
 {%- if execute and flags.WHICH in ['build', 'test'] %}
 {%- for row in run_query(declaration_problems_in_words()).rows %}
-{%- do exceptions.warn(row[0]) %}
+{#- A cell may hold what a terminal obeys: such a line is written as JSON. -#}
+{%- do exceptions.warn(row[0] if row[0].isprintable() else tojson(row[0])) %}
 {%- endfor %}
 {%- endif %}
 
