@@ -1,7 +1,7 @@
 {{ config(
     pre_hook="{{ find_days_to_count() }}",
     meta={
-        'built_from': ['fct_cohort_memberships', 'int_environments'],
+        'built_from': ['fct_cohort_memberships', 'int_deliveries'],
         'is_made_of_what_is_left': true,
         'replaces': 'target.environment = changed.environment and target.day >= changed.first_day',
     },
