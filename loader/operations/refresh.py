@@ -1,6 +1,7 @@
 """Land what the inbox holds, then build the marts: one after the other, and never two refreshes at once."""
 
 import os
+import sys
 from collections import Counter
 
 import duckdb
@@ -42,7 +43,8 @@ def build(settings: Settings) -> str:
         folder,
     ]
     try:
-        outcome = dbtRunner().invoke(["build", *arguments])
+        colours = [] if sys.stdout.isatty() else ["--no-use-colors"]  # no codes in cron's mail
+        outcome = dbtRunner().invoke(["build", *arguments, *colours])
     finally:
         DuckDBConnectionManager.close_all_connections()  # dbt keeps the warehouse open after a run
     if outcome.exception:
