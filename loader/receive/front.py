@@ -6,10 +6,13 @@ after the other took as long as the commit itself: 7 ms of 20.
 
 import asyncio
 import contextlib
+import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from granian.rsgi import ProtocolClosed
 
@@ -57,8 +60,12 @@ class Front:
         loop.call_soon(self.on_ready)
 
     def drain(self) -> None:
-        """Close every connection with its next answer from here on, so that at the end none has a request on its way."""
+        """Accept no more connections, and close each that is open with its next answer.
+
+        So none has a request on its way when this worker ends.
+        """
         self._is_draining = True
+        stop_accepting()
 
     async def __rsgi__(self, scope, protocol) -> None:
         """Answer a request."""
@@ -110,6 +117,25 @@ class Front:
     def _commit(self, batch: SharedCommit) -> None:
         time.sleep(PAUSE_SECONDS)
         self._inbox.commit(batch)
+
+
+def stop_accepting() -> None:
+    """Leave new connections to the other processes that share the listening socket.
+
+    Granian cannot do this. Closing our descriptor would make its `accept` fail, and `shutdown` would stop the others
+    too. So a socket that nobody connects to takes the descriptor's place.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        unused.setblocking(False)
+        for descriptor in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
+            with contextlib.suppress(OSError), as_socket(descriptor) as opened:
+                if opened.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    os.dup2(unused.fileno(), descriptor)
+
+
+def as_socket(descriptor: int) -> socket.socket:
+    """A copy of the descriptor, to ask it what it is. Asking raises OSError where it is no socket."""
+    return socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)
 
 
 def is_large(method: str, announced: int | None) -> bool:

@@ -123,6 +123,15 @@ def test_reload__twice_at_once_and_with_a_broken_privacy_file__webhooks_are_rece
         assert "nowhere.toml" in lines(server, "Webhooks are received")[0]["why"]
 
 
+def test_reload__worker_that_is_about_to_end__leaves_new_connections_to_the_others(server):
+    """A connection accepted in the last moment would be closed before its request is read."""
+    os.kill(server.worker_ids()[0], signal.SIGUSR1)
+    time.sleep(0.2)
+    answers = [server.post(BODY, headers=sign(BODY)) for _ in range(50)]
+    assert {answer.status for answer in answers} == {204}
+    assert [answer.headers.get("connection") for answer in answers if "connection" in answer.headers] == []
+
+
 def test_reload__senders_that_keep_connections_and_that_do_not__each_is_answered(server):
     """Connections that are used all the time, now and then, and once."""
     unanswered, answered, stop = [], [], threading.Event()
