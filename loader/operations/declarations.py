@@ -20,6 +20,7 @@ import yaml
 
 from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
+from flagsmith_warehouse.loader.text import one_line
 
 SEEDS_FOLDER = PROJECT_FOLDER / "seeds"
 NAMES = ("experiments", "metrics", "experiment_metrics", "variants", "identity_map", "test_identities")
@@ -56,7 +57,7 @@ class Problem:
         row = f"row {self.row_number}" if self.row_number else None
         place = ", ".join(filter(None, (self.declared_in, row, self.column_name)))
         cell = f" (`{self.cell}`)" if self.cell else ""
-        return f"{self.severity}: {place}: {self.problem}{cell}. To mend it: {self.remedy}."
+        return one_line(f"{self.severity}: {place}: {self.problem}{cell}. To mend it: {self.remedy}.")
 
 
 @dataclass

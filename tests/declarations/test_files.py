@@ -89,6 +89,14 @@ def test_rows__keep_their_places(tmp_path):
     assert found.rows.index(ROW.split(",")) + 2 == 4
 
 
+def test_problem__of_a_cell_with_line_ends__is_told_in_one_line():
+    """Given a cell that looks like the end of one problem and the whole of another; then it begins no line."""
+    cell = "x`).\nproblem: seeds/metrics.csv, row 2: all is lost\r\u2028problem: here too\x1b[2J"
+    problem = declarations.Problem("problem", "seeds/a\nb.csv", 2, "alpha", cell, "is odd", "write\nsomething")
+    (line,) = str(problem).splitlines()
+    assert r"x`).\nproblem: seeds" in line and line.isprintable()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_file__shipped__is_in_order(name):
     assert declarations.read(SEEDS_FOLDER / f"{name}.csv").problems == []
