@@ -204,8 +204,9 @@ def _load_sheet(warehouse: duckdb.DuckDBPyConnection, sheet: Sheet) -> None:
 
 def _insert_problems(warehouse: duckdb.DuckDBPyConnection, problems: list[tuple]) -> None:
     if problems:
-        places = ", ".join("?" for _ in COLUMNS)
-        warehouse.executemany(f"insert into intermediate.file_problems values ({places})", problems)
+        warehouse.executemany(
+            "insert into intermediate.file_problems values (?, ?, ?, ?, ?, ?, ?, ?)", problems
+        )
 
 
 def cohort_problems(text: str) -> list[tuple]:
@@ -333,7 +334,9 @@ def _show(models: tuple[str, ...], folder: Path, warehouse_dir: Path) -> Iterato
     chosen = ["--select", *models, "--exclude", "test_type:data", "--limit", "-1"]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            outcome = dbtRunner().invoke(["--quiet", "show", *chosen, *variables(declarations_folder=str(folder)), *project, *target])
+            outcome = dbtRunner().invoke(
+                ["--quiet", "show", *chosen, *variables(declarations_folder=str(folder)), *project, *target]
+            )
     finally:
         DuckDBConnectionManager.close_all_connections()
     if not outcome.success or not outcome.result or not outcome.result.results:

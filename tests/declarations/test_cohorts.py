@@ -129,7 +129,14 @@ def test_cohort__with_a_number_that_yaml_reads_otherwise__is_left_out_until_it_i
         connection.execute("create schema intermediate")
         connection.execute(declarations.FILE_PROBLEMS)
         declarations._insert_problems(connection, declarations.cohort_problems(MISREAD))
-    chosen = ("--select", "resource_type:seed", "+dim_cohorts", "int_cohort_problems", "--exclude-resource-type", "test")
+    chosen = (
+        "--select",
+        "resource_type:seed",
+        "+dim_cohorts",
+        "int_cohort_problems",
+        "--exclude-resource-type",
+        "test",
+    )
 
     def built(text: str) -> tuple[list, list]:
         cohorts = json.dumps(yaml.safe_load(text)["vars"])

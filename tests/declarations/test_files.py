@@ -98,7 +98,9 @@ def test_rows__keep_their_places(tmp_path):
 def test_problem__of_a_cell_with_line_ends__is_told_in_one_line():
     """Given a cell that looks like the end of one problem and the whole of another; then it begins no line."""
     cell = "x`).\nproblem: seeds/metrics.csv, row 2: all is lost\r\u2028problem: here too\x1b[2J"
-    problem = declarations.Problem("problem", "seeds/a\nb.csv", 2, "alpha", cell, "is odd", "write\nsomething")
+    problem = declarations.Problem(
+        "problem", "seeds/a\nb.csv", 2, "alpha", cell, "is odd", "write\nsomething"
+    )
     (line,) = str(problem).splitlines()
     assert r"x`).\nproblem: seeds" in line and line.isprintable()
 

@@ -170,7 +170,7 @@ UNREADABLE = {
             f'{{"identity": "ann", "traits": [{{"trait_key": "n", "trait_value": {token}}}]}}',
             "not_json",
         )
-        for token in ("nan", "NAN", "-NaN", "-nan", "inf", "-Inf", "infinity", "INFINITY", "NaN, \"a\": nan")
+        for token in ("nan", "NAN", "-NaN", "-nan", "inf", "-Inf", "infinity", "INFINITY", 'NaN, "a": nan')
     },
     "nan alone": ("nan", "not_json"),
     "nan after a quotation mark": (r'{"identity": "\"", "flags": null, "new": [nan ] }', "not_json"),
@@ -199,7 +199,10 @@ READABLE = {
     "keys of an element twice": '{"identity": "ann", "flags": [], "segments": [], "traits": '
     '[{"trait_key": "n", "trait_key": 5, "trait_value": 1, "trait_value": 2}]}',
     "NaN and Infinity as they are written, and others within texts": json.dumps(
-        {**evaluation([flag(value="nan", further=[float("nan")] * 3)]), "nan": [float("inf"), -float("inf"), "a: inf}"]}
+        {
+            **evaluation([flag(value="nan", further=[float("nan")] * 3)]),
+            "nan": [float("inf"), -float("inf"), "a: inf}"],
+        }
     ),
     "unknown keys": json.dumps({**evaluation([flag(further=1)]), "new": {"a": 1}}),
     # The keys are there, and say nothing. Without any of them a body is no evaluation (`identity alone`, above).
@@ -252,7 +255,15 @@ TIMES = {
     "2026-13-01T00:00:00Z": None,
 }
 # What a change says, and the columns CHANGE_COLUMNS of it.
-CHANGE_COLUMNS = ("changed_by", "feature_id", "feature_name", "identity", "segment_id", "changed_at", "new_weights")
+CHANGE_COLUMNS = (
+    "changed_by",
+    "feature_id",
+    "feature_name",
+    "identity",
+    "segment_id",
+    "changed_at",
+    "new_weights",
+)
 TYPED_CHANGES = {
     "all as it should be": (
         {"changed_by": "a@b.c", "new_state": {"feature": {"id": 3, "name": "f"}}},
