@@ -13,16 +13,17 @@
 
 {#- True of a text that DuckDB reads and that is not JSON: a comma behind the last element of an array or object; NaN and
     Infinity in another spelling than Python's (`nan`, `-NaN`, `inf`). Strings may hold the same, so the few texts that look
-    like it are looked at without their strings, and without the numbers in Python's spelling. Three expressions, since
-    one for all took five times as long. -#}
+    like it are looked at without their strings, and without the numbers in Python's spelling. CASE, because DuckDB computes
+    both sides of AND for every text. Three searches take half as long as one for all. -#}
 {% macro is_json_to_duckdb_alone(text) -%}
     {%- set space, string = '[ \t\r\n]*', '"([^"\\\\]|\\\\.)*"' -%}
     {%- set comma, end = ',' ~ space ~ '[]}]', space ~ '([],}]|$)' -%}
     {%- set plain = regex_replaced(regex_replaced(text, string, '""'), '(^|[^-])NaN|Infinity', '\\1' ~ '0') -%}
-    (
-        ({{ regex_matches(text, comma) }} or {{ regex_matches(text, '(?i)nan' ~ end) }} or {{ regex_matches(text, '(?i)inf(inity)?' ~ end) }})
-        and {{ regex_matches(plain, comma ~ '|(?i:nan|inf)') }}
-    )
+    case
+        when {{ regex_matches(text, comma) }} or {{ regex_matches(text, '(?i)nan' ~ end) }} or {{ regex_matches(text, '(?i)inf(inity)?' ~ end) }}
+            then {{ regex_matches(plain, comma ~ '|(?i:nan|inf)') }}
+        else false
+    end
 {%- endmacro %}
 
 
