@@ -1,6 +1,7 @@
 {{ config(materialized=kept_unless_checked()) }}
 
 {%- set faults = judge_cohorts(var('cohorts', []) or []).faults %}
+{%- set misread = misread_cohorts() %}
 
 with faults as (
 
@@ -28,7 +29,7 @@ select
     'dbt_project.yml' as declared_in,
     cast(
         case fingerprint
-            {%- for fingerprint, number in misread_cohorts().items() %}
+            {%- for fingerprint, number in misread.items() %}
             when '{{ fingerprint }}' then {{ number }}
             {%- endfor %}
             when '' then 0
@@ -42,4 +43,4 @@ select
 from {{ clean_file('file_problems') or file_problems() }} as file_problems
 where
     declaration = 'cohorts'
-    and fingerprint in ({% for fingerprint in misread_cohorts() %}'{{ fingerprint }}', {% endfor %}'')
+    and fingerprint in ({% for fingerprint in misread %}'{{ fingerprint }}', {% endfor %}'')
