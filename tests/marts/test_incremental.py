@@ -138,8 +138,8 @@ def test_marts__build_killed_at_any_moment__next_build_is_right(warehouse, captu
     warehouse.land([])
     warehouse.run()
     kills = 0
-    for start in range(0, len(captured), 64):
-        warehouse.land(captured[start : start + 64])
+    for start in range(0, len(captured), 32):
+        warehouse.land(captured[start : start + 32])
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         for line in process.stdout:
             if "START sql" in line and chance.random() < 0.2:
