@@ -1,8 +1,8 @@
-{#- The relation in which people declare something: the seed of that name, or whatever relation the var of that name
-    gives (a project that installs this one as a package brings its own; a table elsewhere survives upgrades). Only the
-    models in intermediate/declarations read it: what they hand on is typed and in order. -#}
+{#- The relation in which people declare something: the seed of that name in the project that `var('declared_by')` names, or
+    whatever relation the var of that name gives. Only the models in intermediate/declarations read it: what they hand
+    on is typed and in order. -#}
 {% macro declared(name) %}
-    {%- set seed = ref(name) if not var(name, none) else none -%}
+    {%- set seed = ref(var('declared_by', 'flagsmith_warehouse'), name) if not var(name, none) else none -%}
     {{ return(var(name, none) or flagsmith_warehouse.clean_file(name) or seed) }}
 {% endmacro %}
 
@@ -13,14 +13,20 @@
     {{ return(csv_of_texts(folder ~ '/' ~ name ~ '.csv') if folder else none) }}
 {% endmacro %}
 
+{#- True where `flagsmith-warehouse check` is at work. -#}
+{% macro is_checked_now() %}
+    {{ return(execute and var('declarations_folder', none) is not none) }}
+{% endmacro %}
+
 {#- How the models of declarations are kept: as tables, and as part of a query where they are only checked. -#}
-{% macro kept_unless_checked() %}
-    {{ return('ephemeral' if var('declarations_folder', none) else 'table') }}
+{% macro kept_unless_checked(otherwise='table') %}
+    {{ return('ephemeral' if var('declarations_folder', none) else otherwise) }}
 {% endmacro %}
 
 {#- Where people wrote the declarations of that name: the seed's file, or the relation that the var names. -#}
 {% macro declared_in(name) %}
-    {{ return(var(name, none) or 'seeds/' ~ name ~ '.csv') }}
+    {%- set seed = graph.nodes.get('seed.' ~ var('declared_by', 'flagsmith_warehouse') ~ '.' ~ name) if execute -%}
+    {{ return(var(name, none) or (seed.original_file_path if seed else 'seeds/' ~ name ~ '.csv')) }}
 {% endmacro %}
 
 {#- The columns of that relation, by the name that we know them by: {name: the name as it is there}. Blanks around a name,

@@ -16,7 +16,7 @@
         remedy varchar
     )
     {%- if execute -%}
-    {%- for name in declarations() if 'seed.flagsmith_warehouse.' ~ name in selected_resources %};
+    {%- for name in declarations() if 'seed.' ~ var('declared_by', 'flagsmith_warehouse') ~ '.' ~ name in selected_resources %};
     delete from {{ file_problems() }} where declaration in ('{{ name }}', 'cohorts')
     {%- endfor -%}
     {%- endif -%}

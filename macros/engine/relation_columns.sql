@@ -38,7 +38,8 @@
 {% macro default__relation_fault(relation) %}{{ return(none) }}{% endmacro %}
 
 {% macro duckdb__relation_fault(relation) %}
-    {%- set plan = fromjson(scalar('select json_serialize_plan(' ~ text_literal('select * from ' ~ relation) ~ ')', '{}')) -%}
+    {%- if not execute -%}{{ return(none) }}{%- endif -%}
+    {%- set plan = fromjson(run_query('select json_serialize_plan(' ~ text_literal('select * from ' ~ relation) ~ ')').columns[0].values()[0]) -%}
     {#- A plan that cannot be written down is no fault of the relation. -#}
     {{ return(plan.error_message if plan.get('error') and plan.error_type in ['binder', 'catalog', 'io', 'parser', 'permission']) }}
 {% endmacro %}
