@@ -38,9 +38,11 @@ def quiet_dbt(runner: dbtRunner, arguments: list[str]) -> dbtRunnerResult:
     return result
 
 
-@functools.cache
-def _manifest() -> Manifest:
-    return quiet_dbt(dbtRunner(), ["parse", *paths(Path(tempfile.mkdtemp()))]).result
+@functools.lru_cache(maxsize=8)
+def _manifest(*variables: str) -> Manifest:
+    """The parsed project: parsing takes longer than building most models."""
+    with tempfile.TemporaryDirectory() as target:
+        return quiet_dbt(dbtRunner(), ["parse", *variables, *paths(Path(target))]).result
 
 
 class Warehouse:
@@ -62,10 +64,11 @@ class Warehouse:
     def dbt(self, *arguments: str):
         """Run a dbt command; raise AssertionError with its log where it fails; return its results.
 
-        The project is parsed once for all warehouses, unless the arguments bring vars.
+        The project is parsed once for all warehouses with the same vars.
         """
         os.environ["FLAGSMITH_WAREHOUSE_DIR"] = str(self.directory)
-        runner = dbtRunner(None if "--vars" in arguments else _manifest())
+        start = arguments.index("--vars") if "--vars" in arguments else len(arguments)
+        runner = dbtRunner(_manifest(*arguments[start : start + 2]))
         return quiet_dbt(runner, [*arguments, *paths(self.directory / "target")]).result
 
     def run(self, *arguments: str) -> None:
