@@ -69,6 +69,11 @@ PRIVACY_KEY = Setting(
     "",
     "The key of the hashes that these rules ask for: 16 characters or more, never to be changed.",
 )
+ALERT_COMMAND = Setting(
+    "FLAGSMITH_ALERT_COMMAND",
+    "",
+    "A command that `refresh` starts for each problem, with one JSON line on standard input (docs/operations.md).",
+)
 SETTINGS = (
     SECRETS,
     SECRETS_DIR,
@@ -79,6 +84,7 @@ SETTINGS = (
     LOCK_TIMEOUT_SECONDS,
     PRIVACY_FILE,
     PRIVACY_KEY,
+    ALERT_COMMAND,
 )
 
 

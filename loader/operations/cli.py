@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import json
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ from flagsmith_warehouse.loader.text import printable
 
 if TYPE_CHECKING:
     from flagsmith_warehouse.loader.landing.land import Landed
+    from flagsmith_warehouse.loader.operations.alerts import Alert
     from flagsmith_warehouse.loader.operations.declarations import Problem
     from flagsmith_warehouse.loader.operations.refresh import Request
 
@@ -217,7 +219,7 @@ def _refresh(request: "Request") -> None:
 
 def _build_and_publish(settings: Settings, request: "Request", record: dict) -> list["Problem"]:
     """Say in a line each what was built, tested and published; record it, and return what is wrong in declarations."""
-    from flagsmith_warehouse.loader.operations import checks, dbt, declarations
+    from flagsmith_warehouse.loader.operations import alerts, checks, dbt, declarations
     from flagsmith_warehouse.loader.operations.publish import publish
     from flagsmith_warehouse.loader.operations.refresh import build, kept_history
 
@@ -231,6 +233,13 @@ def _build_and_publish(settings: Settings, request: "Request", record: dict) -> 
     click.echo(f"Built {built.models} models in {built.model_seconds:.1f} s.")
     click.echo(f"Tested {built.checks.total()} times in {built.check_seconds:.1f} s.")
     problems = declarations.problems_in(settings.warehouse_file)
+    record["alert_queries"] = queries = alerts.queries_of(built)
+    found = [
+        *alerts.by_the_clock(settings.warehouse_file, queries),
+        *alerts.of_tests(built),
+        *alerts.of_experiments(settings.warehouse_file),
+    ]
+    _alert(record, found, problems)
     record["problems"] = sum(problem.severity == "problem" for problem in problems)
     before = time.monotonic()
     published = publish(settings, _say)
@@ -244,6 +253,17 @@ def _build_and_publish(settings: Settings, request: "Request", record: dict) -> 
             "retention has deleted the deliveries; what is newer is made by the new logic. See docs/privacy.md."
         )
     return problems
+
+
+def _alert(record: dict, found: list["Alert"], problems: list["Problem"]) -> None:
+    """Say each alert in a line, record all of them, and hand them to whoever is to be told. Problems are said at the end."""
+    from flagsmith_warehouse.loader.operations import alerts
+
+    for alert in found:
+        _say(str(alert))
+    every = [*found, *alerts.of_declarations(problems)]
+    record["alerts"] = [json.loads(alerts.line_of(alert)) for alert in every]
+    alerts.tell(every, _say)
 
 
 @main.command()

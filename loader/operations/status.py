@@ -26,6 +26,7 @@ from flagsmith_warehouse.loader.settings import Settings
 LATELY_DAYS = 7
 # What a refresh may say of itself in its record.
 RESULTS = ("running", "success", "failure")
+NOT_SHOWN = ("alerts", "alert_queries", "built_from")
 BY_ENVIRONMENT = "select environment, max(received_at), count(*) from deliveries group by environment"
 LANDED = "select environment, max(received_at), max(landed_at), count(*) from landing.webhooks group by environment"
 LANDED_AS_PUBLISHED = """
@@ -74,12 +75,16 @@ def gather(settings: Settings) -> dict:
     if landed is None:
         landed = published.pop("landed", [])
     published.pop("landed", None)
+    refresh = last_refresh(settings)
     return {
         "at": now.isoformat(),
         "inbox": waiting,
         "environments": _environments(settings, by_environment, landed),
         "landed_according_to": landed_from,
-        "refresh": last_refresh(settings),
+        "refresh": {key: value for key, value in refresh.items() if key not in NOT_SHOWN}
+        if refresh
+        else None,
+        "alerts": (refresh or {}).get("alerts", []),
         "disk": _disk(settings),
         **published,
     }
