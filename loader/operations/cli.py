@@ -193,7 +193,8 @@ def refresh(select: tuple[str, ...], variables: str | None, full_refresh: bool, 
 
 
 def _refresh(request: "Request") -> None:
-    from flagsmith_warehouse.loader.operations.status import recorded_refresh
+    from flagsmith_warehouse.loader.operations import unchanged
+    from flagsmith_warehouse.loader.operations.status import last_refresh, recorded_refresh
 
     started = time.monotonic()
     settings = settings_module.read()
@@ -204,17 +205,41 @@ def _refresh(request: "Request") -> None:
         except lock.StillHeld:
             click.echo("Another refresh is at work; this one leaves everything to it.")
             return
+        before = last_refresh(settings)
         record = locks.enter_context(recorded_refresh(settings))
         locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say))
         landed = _land(settings)
         record["landed"] = landed.deliveries
-        problems = _build_and_publish(settings, request, record)
+        is_ordinary = request == type(request)() and not landed.deliveries
+        if is_ordinary and unchanged.is_unchanged(settings, before):
+            problems = _look_at_the_clock(settings, before, record)
+        else:
+            problems = _build_and_publish(settings, request, record)
+            if not (request.select or request.variables):
+                record |= {"built_at": time.time(), "built_from": unchanged.fingerprint(settings)}
         _fail_if_unreadable(landed)
     click.echo(
         f"Refreshed in {time.monotonic() - started:.1f} s: {landed.deliveries:,} deliveries landed; "
         f"{record['built']}; published {record['published']}."
     )
     _tell(problems)
+
+
+def _look_at_the_clock(settings: Settings, before: dict, record: dict) -> list["Problem"]:
+    """There is nothing to build: only the alerts that depend on the time are looked for again."""
+    from flagsmith_warehouse.loader.operations import alerts, declarations, unchanged
+
+    kept = ("built", "built_at", "built_from", "published", "kept_history", "problems", "alert_queries")
+    record |= {name: before[name] for name in kept if name in before}
+    problems = declarations.problems_in(settings.warehouse_file)
+    carried = unchanged.carried_over(before, (*alerts.CHECKS, "declarations"))
+    found = [
+        *alerts.by_the_clock(settings.warehouse_file, before.get("alert_queries") or {}),
+        *(alerts.Alert(**alert) for alert in carried),
+    ]
+    click.echo("Nothing has changed since the last build, so nothing was built.")
+    _alert(record, found, problems)
+    return problems
 
 
 def _build_and_publish(settings: Settings, request: "Request", record: dict) -> list["Problem"]:
