@@ -167,6 +167,20 @@ def test_reload__senders_that_keep_connections_and_that_do_not__each_is_answered
     assert unanswered == [] and set(answered) == {204} and len(answered) > 1000
 
 
+def test_reload__new_workers_that_never_become_ready__old_workers_and_old_settings_stay():
+    """Given such a reload; then a worker that dies later is not replaced by one with the settings that did not work."""
+    server = object.__new__(supervisor.Supervisor)
+    stopped = []
+    server._settings, server._configuration = "old", lambda: "new"
+    server.workers, server.wrks, server.interrupt_signal = 2, ["first", "second"], False
+    server._start = lambda place, target: f"{server._settings} {place}"
+    server._becomes_ready = lambda worker: worker == "new 0"
+    server._stop = stopped.extend
+    server._reload(None, None)
+    assert (server._settings, server.wrks) == ("old", ["first", "second"])
+    assert stopped == ["new 0", "new 1"]
+
+
 def test_workers__killed_over_and_over__the_server_stays_and_counts_and_keeps_all(server, environ):
     accepted = 0
     for _ in range(6):
