@@ -248,7 +248,8 @@ def _build_and_publish(settings: Settings, request: "Request", record: dict) -> 
     from flagsmith_warehouse.loader.operations.publish import publish
     from flagsmith_warehouse.loader.operations.refresh import build, kept_history
 
-    manifest = dbt.parse(settings, request.variables, request.verbose)
+    known = declarations.variables(settings, request.vars())
+    manifest = dbt.parse(settings, *known, verbose=request.verbose)
     checks.refuse_unusable_vars(settings, manifest, request.vars())
     record["kept_history"] = kept_before = kept_history(settings)
     declarations.load(settings, manifest, _say)

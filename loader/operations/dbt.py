@@ -61,9 +61,8 @@ def run(
             DuckDBConnectionManager.close_all_connections()  # dbt keeps the warehouse open after a run
 
 
-def parse(settings: Settings, variables: str | None = None, verbose: bool = False) -> "Manifest":
+def parse(settings: Settings, *arguments: str, verbose: bool = False) -> "Manifest":
     """The project as dbt understands it. Raises DbtError with dbt's reason where it does not."""
-    arguments = ["--vars", variables] if variables else []
     outcome = run(settings, "parse", *arguments, verbose=verbose)
     if not outcome.success:
         raise DbtError(f"dbt cannot read the project in {settings.project_dir}: {reason(outcome)}")

@@ -6,6 +6,7 @@ judged by the models in models/intermediate/declarations, so that `dbt build` al
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import tempfile
@@ -21,6 +22,7 @@ import yaml
 from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.operations import checks, dbt, publish, relations
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
+from flagsmith_warehouse.loader.text import one_line
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -29,11 +31,11 @@ SEEDS_FOLDER = PROJECT_FOLDER / "seeds"
 NAMES = ("experiments", "metrics", "experiment_metrics", "variants", "identity_map", "test_identities")
 SAVE_AS = "save it as `CSV UTF-8`, with a comma between cells"
 BLANKS = " \t\r\n\f\v\u00a0\u200b\ufeff"
-COLUMNS = ("severity", "declaration", "row_number", "column_name", "cell", "problem", "remedy")
+COLUMNS = ("severity", "declaration", "row_number", "column_name", "cell", "problem", "remedy", "fingerprint")
 FILE_PROBLEMS = """
-create table if not exists intermediate.file_problems (
+create or replace table intermediate.file_problems (
     severity varchar, declaration varchar, row_number bigint, column_name varchar, cell varchar, problem varchar,
-    remedy varchar
+    remedy varchar, fingerprint varchar
 )
 """
 MARTS = ("experiment_declaration_problems", "cohort_declaration_problems")
@@ -60,7 +62,7 @@ class Problem:
         row = f"row {self.row_number}" if self.row_number else None
         place = ", ".join(filter(None, (self.declared_in, row, self.column_name)))
         cell = f" (`{self.cell}`)" if self.cell else ""
-        return f"{self.severity}: {place}: {self.problem}{cell}. To mend it: {self.remedy}."
+        return one_line(f"{self.severity}: {place}: {self.problem}{cell}. To mend it: {self.remedy}.")
 
 
 @dataclass
@@ -76,7 +78,7 @@ class Sheet:
     problems: list[tuple] = field(default_factory=list)
 
     def complain(self, row: int, problem: str, remedy: str, cell: str | None = None) -> None:
-        self.problems.append(("problem", self.name, row, None, cell, problem, remedy))
+        self.problems.append(("problem", self.name, row, None, cell, problem, remedy, None))
 
 
 def read(path: Path) -> Sheet:
@@ -174,16 +176,17 @@ def _legible(cell: str) -> str:
 
 @dataclass(frozen=True)
 class Seed:
-    """One of the seeds of declarations in the project at hand: its file and its table."""
+    """One of the seeds of declarations in the project at hand: its file, and its table unless that file is missing."""
 
     name: str
     file: Path
-    table: str
+    table: str | None
 
 
 def seeds(settings: Settings, manifest: "Manifest") -> list[Seed]:
     """The seeds from which declarations are read: those of the project, or our own in a clone."""
-    found = {}
+    missing = missing_files(settings)
+    found = {name: Seed(name, settings.project_dir / file, None) for name, file in missing.items()}
     for node in manifest.nodes.values():
         if node.resource_type == "seed" and node.name in NAMES and node.package_name == declaring(manifest):
             is_ours = node.package_name == dbt.PACKAGE
@@ -217,13 +220,13 @@ def load(
         lock.when_free(lambda: duckdb.connect(file), file, settings.lock_timeout_seconds, on_wait)
     ) as warehouse:
         warehouse.execute("begin")
-        for each in {publish.name(schema), *(seed.table.rpartition(".")[0] for seed in found)}:
+        for each in {publish.name(schema), *(seed.table.rpartition(".")[0] for seed in found if seed.table)}:
             warehouse.execute(f"create schema if not exists {each}")
         warehouse.execute(FILE_PROBLEMS.replace("intermediate.file_problems", problems))
-        warehouse.execute(f"delete from {problems}")  # noqa: S608
         for seed in found:
             sheet = read(seed.file)
-            _load_sheet(warehouse, seed.table, sheet)
+            if seed.table:
+                _load_sheet(warehouse, seed.table, sheet)
             _insert_problems(warehouse, problems, sheet.problems)
         _insert_problems(warehouse, problems, _problems_of_project(settings))
         warehouse.execute("commit")
@@ -243,13 +246,14 @@ def _load_sheet(warehouse: duckdb.DuckDBPyConnection, table: str, sheet: Sheet) 
 
 def _insert_problems(warehouse: duckdb.DuckDBPyConnection, table: str, problems: list[tuple]) -> None:
     if problems:
-        warehouse.executemany(f"insert into {table} values (?, ?, ?, ?, ?, ?, ?)", problems)  # noqa: S608
+        warehouse.executemany(f"insert into {table} values (?, ?, ?, ?, ?, ?, ?, ?)", problems)  # noqa: S608
 
 
 def cohort_problems(text: str) -> list[tuple]:
     """Numbers under `cohorts:` that YAML reads otherwise than they are written: 12:30 is 750, 0123 is 83, 1.10 is 1.1.
 
-    Each is given with its cohort's place in the list, so that the models leave that cohort out.
+    Each is given with its cohort's place in the list, and with a fingerprint of what dbt reads of it: the models leave that
+    cohort out for as long as dbt reads the same.
     """
     try:
         document = yaml.compose(text, yaml.SafeLoader)
@@ -260,6 +264,7 @@ def cohort_problems(text: str) -> list[tuple]:
             *("problem", "cohorts", number, f"line {node.start_mark.line + 1}", node.value),
             f"YAML reads {node.value} as the number {yaml.safe_load(node.value)}",
             f'write "{node.value}", in quotation marks',
+            hashlib.md5(str(_value(cohort)).encode(), usedforsecurity=False).hexdigest(),
         )
         for cohorts in _values_of("cohorts", document)
         if isinstance(cohorts, yaml.SequenceNode)
@@ -276,6 +281,10 @@ def _values_of(name: str, node: yaml.Node | None) -> Iterator[yaml.Node]:
             yield value
         else:
             yield from _values_of(name, value)
+
+
+def _value(node: yaml.Node) -> object:
+    return yaml.SafeLoader("").construct_document(node)
 
 
 def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
@@ -297,6 +306,33 @@ def _problems_of_project(settings: Settings) -> list[tuple]:
     ]
 
 
+def variables(settings: Settings, given: dict | None = None) -> list[str]:
+    """Arguments with these vars, and with the files that are missing: dbt cannot parse models that refer to them."""
+    known = dict(given or {})
+    if missing := missing_files(settings, known):
+        known["missing_files"] = missing
+    return ["--vars", json.dumps(known, default=str)] if known else []
+
+
+def missing_files(settings: Settings, given: dict | None = None) -> dict[str, str]:
+    """The declarations whose file somebody has removed, each with that file. Where a var names a relation, none is needed."""
+    project = dbt.project_of(settings)
+    try:
+        document = yaml.safe_load((project / "dbt_project.yml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}  # dbt says so itself
+    if not isinstance(document, dict):
+        return {}
+    known = document.get("vars") or {}
+    known = known | (known.get(dbt.PACKAGE) or {}) | (given or {})
+    if known.get("declared_by", dbt.PACKAGE) != document.get("name"):
+        return {}  # nobody removes a file of a package
+    places = document.get("seed-paths") or ["seeds"]
+    folders = [SEEDS_FOLDER] if project == PROJECT_FOLDER else [project / place for place in places]
+    there = {file.stem for folder in folders for file in folder.rglob("*.csv")}
+    return {name: f"{places[0]}/{name}.csv" for name in NAMES if name not in there and not known.get(name)}
+
+
 def problems_in(file: Path) -> list[Problem]:
     """What the marts of a warehouse, or of its published copy, say is wrong: problems first."""
     with relations.open_copy(file) as copy:
@@ -316,7 +352,7 @@ def check(settings: Settings, on_wait: Callable[[str], None] = lambda text: None
     What was received, which some warnings are about, is what the last refresh has built.
     """
     with tempfile.TemporaryDirectory() as folder, _hold(settings, on_wait):
-        manifest = dbt.parse(settings)
+        manifest = dbt.parse(settings, *variables(settings))
         checks.refuse_unusable_vars(settings, manifest)
         _write_clean(settings, seeds(settings, manifest), Path(folder))
         is_built = _is_built(settings)
@@ -359,11 +395,11 @@ def _write(path: Path, columns, rows) -> None:
 
 def _show(models: tuple[str, ...], folder: Path, settings: Settings) -> Iterator[Problem]:
     """The rows that these models of problems would have of the clean files in the folder."""
-    variables = json.dumps({"declarations_folder": str(folder)})
     target = ["--target-path", str(folder / "target"), "--log-path", str(folder)]
     chosen = ["--select", *models, "--exclude", "test_type:data", "--limit", "-1"]
+    known = variables(settings, {"declarations_folder": str(folder)})
     with contextlib.redirect_stdout(io.StringIO()):
-        outcome = dbt.run(settings, "--quiet", "show", *chosen, "--vars", variables, *target)
+        outcome = dbt.run(settings, "--quiet", "show", *chosen, *known, *target)
     if not outcome.success or not outcome.result or not outcome.result.results:
         raise CheckError(f"The declarations could not be checked: {dbt.reason(outcome)}")
     for shown in outcome.result.results:

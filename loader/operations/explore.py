@@ -63,14 +63,15 @@ def report(arguments: tuple[str, ...]) -> None:
 def docs(file: Path | None) -> None:
     """Describe every table and column in one HTML file."""
     from flagsmith_warehouse.loader import lock
-    from flagsmith_warehouse.loader.operations import dbt
+    from flagsmith_warehouse.loader.operations import dbt, declarations
 
     settings = settings_module.read()
     target = dbt.project_of(settings) / "target" / "docs"
     with lock.hold(
         settings.warehouse_lock, settings.lock_timeout_seconds, lambda text: click.echo(text, err=True)
     ):
-        outcome = dbt.run(settings, "docs", "generate", "--static", "--target-path", str(target))
+        arguments = ["--static", "--target-path", str(target), *declarations.variables(settings)]
+        outcome = dbt.run(settings, "docs", "generate", *arguments)
     if not outcome.success:
         raise dbt.DbtError(f"The documentation could not be written: {dbt.reason(outcome)}")
     page = target / "static_index.html"

@@ -39,8 +39,7 @@ class Request:
 
     def arguments(self) -> list[str]:
         chosen = ["--select", *self.select] if self.select else []
-        variables = ["--vars", self.variables] if self.variables else []
-        return [*chosen, *variables, *(["--full-refresh"] if self.full_refresh else [])]
+        return [*chosen, *(["--full-refresh"] if self.full_refresh else [])]
 
     def vars(self) -> dict:
         """The vars, as dbt reads them. Raises BuildError for a text that holds none."""
@@ -78,10 +77,9 @@ def build(settings: Settings, request: Request = Request(), manifest: "Manifest 
     # Declarations are loaded already (loader/operations/declarations.py), also from files that dbt could not read.
     package = declarations.declaring(manifest) if manifest else dbt.PACKAGE
     seeds = [f"resource_type:seed,package:{package},{name}" for name in declarations.NAMES]
-    arguments = ["--exclude-resource-type", "unit_test", "--exclude", *seeds]
-    outcome = dbt.run(
-        settings, "build", *arguments, *request.arguments(), manifest=manifest, verbose=request.verbose
-    )
+    arguments = ["--exclude-resource-type", "unit_test", "--exclude", *seeds, *request.arguments()]
+    known = declarations.variables(settings, request.vars())
+    outcome = dbt.run(settings, "build", *arguments, *known, manifest=manifest, verbose=request.verbose)
     built = _built(outcome)
     if not outcome.success:
         raise BuildError(f"dbt build failed. What it has built stays.\n{dbt.reason(outcome)}")

@@ -2,8 +2,16 @@
     whatever relation the var of that name gives. Only the models in intermediate/declarations read it: what they hand
     on is typed and in order. -#}
 {% macro declared(name) %}
-    {%- set seed = ref(var('declared_by', 'flagsmith_warehouse'), name) if not var(name, none) else none -%}
-    {{ return(var(name, none) or flagsmith_warehouse.clean_file(name) or seed) }}
+    {%- set missing = flagsmith_warehouse.is_missing_file(name) -%}
+    {%- set seed = ref(var('declared_by', 'flagsmith_warehouse'), name) if not var(name, none) and not missing else none -%}
+    {{ return(var(name, none) or flagsmith_warehouse.clean_file(name) or seed
+        or '(select cast(null as varchar) as unreadable_file from (select 1 as nothing) as nowhere where 1 = 0) as missing_file') }}
+{% endmacro %}
+
+{#- True of a seed whose file somebody has removed. dbt cannot parse a project whose models refer to it, so `check` and
+    `refresh`, which see that it is missing, name it in `vars: missing_files`, {name: the file}. -#}
+{% macro is_missing_file(name) %}
+    {{ return(name in (var('missing_files', none) or {})) }}
 {% endmacro %}
 
 {#- Where `flagsmith-warehouse check` is at work, the copy of a file that it has made: what is declared now, and not what
@@ -26,7 +34,8 @@
 {#- Where people wrote the declarations of that name: the seed's file, or the relation that the var names. -#}
 {% macro declared_in(name) %}
     {%- set seed = graph.nodes.get('seed.' ~ var('declared_by', 'flagsmith_warehouse') ~ '.' ~ name) if execute -%}
-    {{ return(var(name, none) or (seed.original_file_path if seed else 'seeds/' ~ name ~ '.csv')) }}
+    {%- set missing = var('missing_files', none) or {} -%}
+    {{ return(var(name, none) or (seed.original_file_path if seed else missing.get(name, 'seeds/' ~ name ~ '.csv'))) }}
 {% endmacro %}
 
 {#- The columns of that relation, by the name that we know them by: {name: the name as it is there}. Blanks around a name,

@@ -31,7 +31,6 @@
     {{ return({
         'retention_days': days,
         'stale_flag_days': days,
-        'experiment_late_days': dict(days, above=-1, write='a number of days, 0 or more, like 3'),
         'experiment_target_lift': dict(above_0, above=-1e300, write='a relative lift, like 0.05'),
         'silence_alert_deliveries': above_0,
         'landing_delay_alert_seconds': above_0,

@@ -167,6 +167,20 @@ def test_reload__senders_that_keep_connections_and_that_do_not__each_is_answered
     assert unanswered == [] and set(answered) == {204} and len(answered) > 1000
 
 
+def test_reload__new_workers_that_never_become_ready__old_workers_and_old_settings_stay():
+    """Given such a reload; then a worker that dies later is not replaced by one with the settings that did not work."""
+    server = object.__new__(supervisor.Supervisor)
+    stopped = []
+    server._settings, server._configuration = "old", lambda: "new"
+    server.workers, server.wrks, server.interrupt_signal = 2, ["first", "second"], False
+    server._start = lambda place, target: f"{server._settings} {place}"
+    server._becomes_ready = lambda worker: worker == "new 0"
+    server._stop = stopped.extend
+    server._reload(None, None)
+    assert (server._settings, server.wrks) == ("old", ["first", "second"])
+    assert stopped == ["new 0", "new 1"]
+
+
 def test_workers__killed_over_and_over__the_server_stays_and_counts_and_keeps_all(server, environ):
     accepted = 0
     for _ in range(6):
@@ -227,7 +241,7 @@ def test_listen__the_port_is_taken_at_that_or_every_address__says_so(monkeypatch
 
 def test_serve__a_second_one_on_the_same_port__says_that_it_is_taken_and_takes_no_webhook(server, environ):
     other = {**environ, "FLAGSMITH_WEBHOOK_SECRETS": '{"production": ["another"]}'}
-    ran = command(other, "serve", "--port", str(server.port))
+    ran = command(other, "serve", "--port", str(server.port), timeout=30)  # if it starts, it does not end
     assert ran.returncode == 1 and "is taken" in ran.stderr and "Traceback" not in ran.stderr
     assert [server.post(BODY).status for _ in range(20)] == [204] * 20
 

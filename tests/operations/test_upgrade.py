@@ -155,5 +155,5 @@ def test_build__over_a_pruned_warehouse_of_the_first_release__keeps_what_is_gone
     assert warehouse.query(totals) == before
     assert warehouse.query(means) == [a | {"mean": 1.5}, *others]
     kept = refresh.kept_history(settings)
-    assert {"fct_flag_exposures", "fct_flag_assignments", "int_experiment_outcomes"} <= set(kept)
+    assert {"fct_flag_exposures", "fct_flag_assignments"} <= set(kept)
     assert set(kept.values()) == {"2026-03-01"}
