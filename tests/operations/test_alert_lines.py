@@ -108,7 +108,7 @@ def test_refresh__something_new__is_built(silent, tmp_path, monkeypatch, what):
     assert ("dbt was started" in ran.output) == (what != "nothing"), ran.output
 
 
-def started(*_):
+def started(*_, **__):
     raise LoaderError("dbt was started")
 
 
