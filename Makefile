@@ -4,7 +4,6 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
-NOTEBOOKS := $(addprefix notebooks/,flag_exposure.py segments_and_cohorts.py experiment_readout.py data_health.py)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help:  ## List these targets
@@ -28,7 +27,7 @@ help:  ## List these targets
 	@touch $@
 
 demo: .venv/installed  ## Send signed webhooks to a fresh warehouse and print its marts
-	$(BIN)/python -m flagsmith_warehouse.simulator.demo
+	$(BIN)/flagsmith-warehouse demo
 
 test: .venv/developer lint  ## Run every test, `dbt build` included
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -45,15 +44,13 @@ bench: .venv/developer  ## Run the benchmarks (minutes); benchmarks/README.md re
 	$(BIN)/python -m benchmarks
 
 notebook: .venv/developer  ## Explore the marts in the browser with marimo
-	$(BIN)/marimo -q run --no-token --include-code $(NOTEBOOKS)
+	$(BIN)/flagsmith-warehouse notebook
 
 report: .venv/developer  ## Write each notebook as one HTML page to mail
-	$(BIN)/python -m flagsmith_warehouse.notebooks.report
+	$(BIN)/flagsmith-warehouse report
 
 docs: .venv/installed  ## Write the documentation of every table and column as one HTML file
-	@mkdir -p target
-	$(BIN)/dbt --quiet docs generate --static --target-path target/docs
-	@echo "Open target/docs/static_index.html"
+	$(BIN)/flagsmith-warehouse docs
 
 lock:  ## Resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build -o requirements.lock

@@ -10,7 +10,9 @@ from pathlib import Path
 from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.log import LOG
 
+# Our own dbt project: the clone, or the package in site-packages. Only a clone is also a place for people's data.
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+IS_CLONE = (PROJECT_FOLDER / "pyproject.toml").exists()
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ UNSIGNED_ENVIRONMENTS = Setting(
     "[]",
     'The environments that may send webhooks without a signature, as JSON, `["development"]`.',
 )
+PROJECT_DIR = Setting(
+    "FLAGSMITH_PROJECT_DIR",
+    "",
+    "The folder of your project, which `init` made; without it, the one around the current folder, else the clone.",
+)
 WAREHOUSE_DIR = Setting(
     "FLAGSMITH_WAREHOUSE_DIR",
     "data",
@@ -62,15 +69,22 @@ PRIVACY_KEY = Setting(
     "",
     "The key of the hashes that these rules ask for: 16 characters or more, never to be changed.",
 )
+ALERT_COMMAND = Setting(
+    "FLAGSMITH_ALERT_COMMAND",
+    "",
+    "A command that `refresh` starts for each problem, with one JSON line on standard input (docs/operations.md).",
+)
 SETTINGS = (
     SECRETS,
     SECRETS_DIR,
     UNSIGNED_ENVIRONMENTS,
+    PROJECT_DIR,
     WAREHOUSE_DIR,
     MAX_BODY_BYTES,
     LOCK_TIMEOUT_SECONDS,
     PRIVACY_FILE,
     PRIVACY_KEY,
+    ALERT_COMMAND,
 )
 
 
@@ -89,6 +103,7 @@ class Settings:
     lock_timeout_seconds: float
     privacy_file: Path | None = None
     privacy_key: str = field(default="", repr=False)
+    project_dir: Path | None = None
 
     @property
     def inbox_dir(self) -> Path:
@@ -135,13 +150,19 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
     def text(setting: Setting) -> str:
         return environ.get(setting.name) or setting.default
 
+    project_dir = _project_dir(text(PROJECT_DIR))
+
+    def path(setting: Setting) -> Path | None:
+        return _in_project(project_dir, setting, text(setting)) if text(setting) else None
+
     return Settings(
-        secrets=_secrets(text(SECRETS), text(SECRETS_DIR)),
+        secrets=_secrets(text(SECRETS), path(SECRETS_DIR)),
         unsigned_environments=_unsigned_environments(text(UNSIGNED_ENVIRONMENTS)),
-        warehouse_dir=_in_project(text(WAREHOUSE_DIR)),
+        project_dir=project_dir,
+        warehouse_dir=path(WAREHOUSE_DIR),
         max_body_bytes=int(_positive(MAX_BODY_BYTES, text(MAX_BODY_BYTES))),
         lock_timeout_seconds=_positive(LOCK_TIMEOUT_SECONDS, text(LOCK_TIMEOUT_SECONDS)),
-        privacy_file=_in_project(text(PRIVACY_FILE)) if text(PRIVACY_FILE) else None,
+        privacy_file=path(PRIVACY_FILE),
         privacy_key=text(PRIVACY_KEY),
     )
 
@@ -167,7 +188,29 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _secrets(text: str, folder: str) -> dict[str, tuple[bytes, ...]]:
+def _project_dir(named: str) -> Path | None:
+    """The folder of the project: the one that is named, else the one around the current folder, else the clone."""
+    if named:
+        folder = Path(named).expanduser().absolute()
+        if not (folder / "dbt_project.yml").is_file():
+            raise SettingsError(
+                f"There is no project in {folder}: it has no dbt_project.yml. Name its folder in {PROJECT_DIR.name} or "
+                f"--project-dir, or make one: flagsmith-warehouse init {named}"
+            )
+        return folder
+    here = Path.cwd()
+    return next(filter(_is_a_project_of_ours, (here, *here.parents)), PROJECT_FOLDER if IS_CLONE else None)
+
+
+def _is_a_project_of_ours(folder: Path) -> bool:
+    """True if the folder's dbt project mentions us. A dbt project of another purpose is not meant."""
+    try:
+        return b"flagsmith_warehouse" in (folder / "dbt_project.yml").read_bytes()
+    except OSError:
+        return False
+
+
+def _secrets(text: str, folder: Path | None) -> dict[str, tuple[bytes, ...]]:
     secrets: dict[str, list[str]] = {}
     for source in (_secrets_in_json(text), _secrets_in_files(folder)):
         for environment, found in source.items():
@@ -197,14 +240,12 @@ def _secrets_in_json(text: str) -> dict[str, list[str]]:
     return dict(pairs)
 
 
-def _secrets_in_files(folder: str) -> dict[str, list[str]]:
+def _secrets_in_files(folder: Path | None) -> dict[str, list[str]]:
     """By the name of each file. Hidden ones are left out, and the copies (`production~`) that editors leave."""
-    if not folder:
+    if folder is None:
         return {}
     try:
-        files = [
-            file for file in _in_project(folder).iterdir() if file.name[0] != "." and file.name[-1] != "~"
-        ]
+        files = [file for file in folder.iterdir() if file.name[0] != "." and file.name[-1] != "~"]
     except OSError as error:
         raise SettingsError(f"{SECRETS_DIR.name}: {folder} cannot be read ({error.strerror}).") from None
     return {file.name: _secrets_in_file(file) for file in sorted(files)}
@@ -263,8 +304,15 @@ def _unsigned_environments(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def _in_project(path: str) -> Path:
-    return PROJECT_FOLDER / Path(path).expanduser()
+def _in_project(project_dir: Path | None, setting: Setting, path: str) -> Path:
+    """The path, which starts at the project where it is relative."""
+    expanded = Path(path).expanduser()
+    if project_dir is None and not expanded.is_absolute():
+        raise SettingsError(
+            f"There is no project here, so nobody knows where {setting.name} ({path}) is. Make one with `flagsmith-warehouse "
+            f"init my-warehouse`, and work in it; or name it in {PROJECT_DIR.name} or --project-dir."
+        )
+    return (project_dir or Path()) / expanded
 
 
 def _positive(setting: Setting, text: str) -> float:

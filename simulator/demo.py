@@ -1,6 +1,7 @@
 """`make demo`: send signed webhooks to a fresh warehouse, with a crash half-way, and print the marts.
 
-Everything happens in `data/demo`, which is made anew each time; your own warehouse (`data`) is not touched.
+Everything happens in `data/demo`, which is made anew each time; your own warehouse (`data`) is not touched. The demo has a
+project of its own there, as `init` makes it: the example experiment and its outcomes are declared in that one alone.
 """
 
 import json
@@ -20,10 +21,13 @@ from hashlib import sha256
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+import click
 import duckdb
 from rich.console import Console
 
 from flagsmith_warehouse.loader.filesystem import keep_private
+from flagsmith_warehouse.loader.operations.init import write_project
+from flagsmith_warehouse.loader.settings import IS_CLONE
 from flagsmith_warehouse.simulator import capture, landing, report
 from flagsmith_warehouse.simulator.cli import progress, summary
 from flagsmith_warehouse.simulator.example import MONTH
@@ -33,6 +37,7 @@ from flagsmith_warehouse.simulator.wire import sign
 from flagsmith_warehouse.simulator.world import World
 
 PROJECT = Path(__file__).resolve().parent.parent
+EXAMPLE = Path(__file__).resolve().parent / "example_month"
 COMMAND = Path(sys.executable).parent / "flagsmith-warehouse"
 LIVE = Parameters(deliveries=3_000, identities=300, calls_per_state=4, environments=("production",), seed=2)
 DELIVERIES_PER_SECOND = 600
@@ -40,17 +45,18 @@ READY_WITHIN_SECONDS = 20
 
 WHERE_NEXT = """
 [bold]Where next[/]
-Ask the warehouse yourself, in [bold].venv/bin/python[/]:
+Ask the warehouse yourself, in [bold]{bin}/python[/]:
   import duckdb; demo = duckdb.connect("{folder}/published.duckdb", read_only=True)
   demo.sql("from marts.fct_flag_assignments where not is_current limit 10")
   demo.sql("select table_name, comment from duckdb_tables() where schema_name = 'marts'")
 Send more: start the loader in one terminal, the other two commands in a second one, all with
-  export FLAGSMITH_WAREHOUSE_DIR={folder}
+  export FLAGSMITH_PROJECT_DIR={folder}/project FLAGSMITH_WAREHOUSE_DIR={folder}
   export FLAGSMITH_WEBHOOK_SECRETS='{secrets}'
-  .venv/bin/flagsmith-warehouse serve
-  .venv/bin/flagsmith-warehouse simulate --seed 3
-  .venv/bin/flagsmith-warehouse refresh
-Then point your Flagsmith at it: README.md says how. [bold]make test[/] runs every test.
+  {bin}/flagsmith-warehouse serve
+  {bin}/flagsmith-warehouse simulate --seed 3
+  {bin}/flagsmith-warehouse refresh
+  {bin}/flagsmith-warehouse notebook
+Then make a warehouse of your own: {bin}/flagsmith-warehouse init my-warehouse
 """
 
 console = Console(highlight=False)
@@ -130,6 +136,7 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.project = folder / "project"
         self.warehouse = folder / "warehouse.duckdb"
         self.server_log = folder / "serve.log"
         self.refresh_log = folder / "refresh.log"
@@ -141,6 +148,7 @@ class Demo:
         shutil.rmtree(self.folder, ignore_errors=True)
         keep_private()
         self.folder.mkdir(parents=True)
+        self.declare()
         self.land_the_month()
         with self.server() as server:
             receiver = Receiver(server.url, {"production": self.secret})
@@ -149,6 +157,13 @@ class Demo:
             self.refresh(server.environ)
         self.account(self.landed())
         report.show(console, self.warehouse)
+
+    def declare(self) -> None:
+        """Make a project with the example experiment, its metrics and its outcomes."""
+        write_project(self.project)
+        for file in EXAMPLE.glob("*.csv"):
+            is_outcome = file.stem == "example_conversion_events"
+            shutil.copy(file, self.project / ("outcomes" if is_outcome else "experiments"))
 
     def land_the_month(self) -> None:
         _say(
@@ -164,7 +179,8 @@ class Demo:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         own = {
-            "FLAGSMITH_WAREHOUSE_DIR": str(self.folder),
+            "FLAGSMITH_PROJECT_DIR": str(self.project),
+            "FLAGSMITH_WAREHOUSE_DIR": str(self.folder.absolute()),
             "FLAGSMITH_WEBHOOK_SECRETS": json.dumps({"production": [self.secret]}),
             "FLAGSMITH_WEBHOOK_SECRETS_DIR": "",
         }
@@ -215,10 +231,10 @@ class Demo:
         with console.status("  dbt is building the marts"), self.refresh_log.open("wb") as log:
             done = subprocess.run([COMMAND, "refresh"], env=environ, stdout=log, stderr=log)  # noqa: S603  # ours
         said = self.refresh_log.read_text(encoding="utf-8").splitlines()
-        if done.returncode != 0:
+        if done.returncode not in (0, 3):
             last = "\n".join(said[-15:])
             raise DemoError(f"`refresh` failed; all that it said is in {self.refresh_log}. Its end:\n{last}")
-        console.print(f"  {said[-1]}", soft_wrap=True)
+        console.print(f"  {next(line for line in said if line.startswith('Refreshed in '))}", soft_wrap=True)
 
     def landed(self) -> Counter[str]:
         """Return how often each body was landed in the live environment, by hash."""
@@ -252,19 +268,38 @@ def _short(path: Path) -> Path:
     return path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
 
 
-def main() -> None:
-    """Run the demo in data/demo; exit code 1 if it fails."""
+@click.command()
+@click.option(
+    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="The folder, which is emptied."
+)
+def demo(folder: Path | None) -> None:
+    """Send signed webhooks to a fresh warehouse, with a crash half-way, and print its marts."""
     started = time.monotonic()
-    demo = Demo(PROJECT / "data" / "demo")
+    folder = folder or (PROJECT if IS_CLONE else Path.cwd()) / "data" / "demo"
+    _refuse_anything_else(folder)
+    demo = Demo(folder)
     try:
         demo.run()
     except DemoError as error:
         console.print(f"\n[bold red]The demo stopped.[/] {error}", soft_wrap=True)
         sys.exit(1)
     setting = json.dumps({"production": [demo.secret]})
-    console.print(WHERE_NEXT.format(folder=_short(demo.folder), secrets=setting), soft_wrap=True)
+    bin_folder = ".venv/bin" if IS_CLONE and COMMAND.is_relative_to(PROJECT / ".venv") else COMMAND.parent
+    console.print(
+        WHERE_NEXT.format(folder=_short(demo.folder), secrets=setting, bin=bin_folder), soft_wrap=True
+    )
     console.print(f"Done in {time.monotonic() - started:.0f} s.")
 
 
+def _refuse_anything_else(folder: Path) -> None:
+    """Raise a usage error for a folder with files that no demo has made."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "project" / "dbt_project.yml").exists():
+        ours = {"inbox", "warehouse.duckdb", "serve.log", "refresh.log"}
+        if not ours & {path.name for path in folder.iterdir()}:
+            raise click.UsageError(
+                f"{folder} has files that no demo has made. Name another folder, with --to."
+            )
+
+
 if __name__ == "__main__":
-    main()
+    demo()

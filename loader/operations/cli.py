@@ -3,6 +3,8 @@
 import contextlib
 import importlib
 import io
+import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,9 @@ from flagsmith_warehouse.loader.text import printable
 
 if TYPE_CHECKING:
     from flagsmith_warehouse.loader.landing.land import Landed
+    from flagsmith_warehouse.loader.operations.alerts import Alert
     from flagsmith_warehouse.loader.operations.declarations import Problem
+    from flagsmith_warehouse.loader.operations.refresh import Request
 
 # Everything was done, but for what is wrong in what people declared.
 WITH_PROBLEMS = 3
@@ -33,6 +37,11 @@ class Commands(click.Group):
         "erase": "flagsmith_warehouse.loader.operations.operate:erase",
         "publish": "flagsmith_warehouse.loader.operations.operate:publish",
         "status": "flagsmith_warehouse.loader.operations.operate:status",
+        "init": "flagsmith_warehouse.loader.operations.init:init",
+        "docs": "flagsmith_warehouse.loader.operations.explore:docs",
+        "notebook": "flagsmith_warehouse.loader.operations.explore:notebook",
+        "report": "flagsmith_warehouse.loader.operations.explore:report",
+        "demo": "flagsmith_warehouse.simulator.demo:demo",
         "simulate": "flagsmith_warehouse.simulator.cli:simulate",
     }
 
@@ -40,13 +49,19 @@ class Commands(click.Group):
         return sorted([*super().list_commands(context), *self.elsewhere])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        command = self._find_command(context, name)
+        if command is not None and name != "init":
+            _add_project_dir(command)
+        return command
+
+    def _find_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in self.elsewhere:
             return super().get_command(context, name)
         module, command = self.elsewhere[name].split(":")
         try:
             return getattr(importlib.import_module(module), command)
         except ModuleNotFoundError as error:
-            if error.name != module:
+            if not str(error.name).startswith(module.rpartition(".")[0]):
                 raise
             return None
 
@@ -68,7 +83,41 @@ class Commands(click.Group):
             raise click.ClickException(printable(str(error))) from error
 
 
-@click.group(cls=Commands)
+def _project_dir() -> click.Option:
+    """`--project-dir`, the same as setting FLAGSMITH_PROJECT_DIR for this one command."""
+    return click.Option(
+        ["--project-dir"],
+        metavar="FOLDER",
+        expose_value=False,
+        callback=_choose_project,
+        help=f"The folder of your project.  [default: {settings_module.PROJECT_DIR.name}, or the one around the current folder]",
+    )
+
+
+def _choose_project(context: click.Context, _: click.Parameter, folder: str | None) -> None:
+    if folder is None:
+        return
+    name, before = settings_module.PROJECT_DIR.name, os.environ.get(settings_module.PROJECT_DIR.name)
+    os.environ[name] = folder
+
+    def put_back() -> None:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+    context.call_on_close(put_back)
+
+
+def _add_project_dir(command: click.Command) -> None:
+    """Give the command, and those below it, the option. It may stand before or behind the command's name."""
+    if not any("--project-dir" in option.opts for option in command.params):
+        command.params.append(_project_dir())
+    for below in getattr(command, "commands", {}).values():
+        _add_project_dir(below)
+
+
+@click.group(cls=Commands, params=[_project_dir()])
 def main() -> None:
     """Flagsmith's webhooks in your own warehouse: received, kept safe, landed, built into marts."""
 
@@ -123,48 +172,124 @@ def _replay(settings: Settings, files: list[BinaryIO], environment: str | None) 
 
 
 @main.command()
-def refresh() -> None:
+@click.option(
+    "--select", multiple=True, metavar="NODES", help="Build only these; as dbt's --select. May repeat."
+)
+@click.option("--vars", "variables", metavar="YAML", help="Vars for this run; as dbt's --vars.")
+@click.option(
+    "--full-refresh", is_flag=True, help="Build everything from the landing; as dbt's --full-refresh."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show what dbt prints.")
+def refresh(select: tuple[str, ...], variables: str | None, full_refresh: bool, verbose: bool) -> None:
     """Land, build the marts, publish them. For cron: leaves at once while another refresh is at work.
 
     Exits with 3 where everything is published but something that was declared is wrong (see `check`).
     """
-    from flagsmith_warehouse.loader.operations import declarations
-    from flagsmith_warehouse.loader.operations.publish import publish
-    from flagsmith_warehouse.loader.operations.refresh import build, kept_history
-    from flagsmith_warehouse.loader.operations.status import recorded_refresh
+    from flagsmith_warehouse.loader.operations.refresh import Request
+
+    _refresh(
+        Request(tuple(word for each in select for word in each.split()), variables, full_refresh, verbose)
+    )
+
+
+def _refresh(request: "Request") -> None:
+    from flagsmith_warehouse.loader.operations import unchanged
+    from flagsmith_warehouse.loader.operations.status import last_refresh, recorded_refresh
 
     started = time.monotonic()
     settings = settings_module.read()
+    request.vars()
     with contextlib.ExitStack() as locks:
         try:
             locks.enter_context(lock.hold(settings.refresh_lock, timeout_seconds=0))
         except lock.StillHeld:
             click.echo("Another refresh is at work; this one leaves everything to it.")
             return
+        before = last_refresh(settings)
         record = locks.enter_context(recorded_refresh(settings))
         locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say))
         landed = _land(settings)
         record["landed"] = landed.deliveries
-        record["kept_history"] = kept_before = kept_history(settings)
-        declarations.load(settings, _say)
-        record["built"] = built = build(settings)
-        record["kept_history"] = kept = kept_history(settings)
-        problems = declarations.problems_in(settings.warehouse_file)
-        record["problems"] = sum(problem.severity == "problem" for problem in problems)
-        record["published"] = published = str(publish(settings, _say))
+        is_ordinary = request == type(request)() and not landed.deliveries
+        if is_ordinary and unchanged.is_unchanged(settings, before):
+            problems = _look_at_the_clock(settings, before, record)
+        else:
+            problems = _build_and_publish(settings, request, record)
+            if not (request.select or request.variables):
+                record |= {"built_at": time.time(), "built_from": unchanged.fingerprint(settings)}
         _fail_if_unreadable(landed)
-    if newly_kept := sorted(kept.keys() - kept_before.keys()):
-        click.echo(
-            f"{', '.join(newly_kept)}: what is older than {max(kept.values())} stays as an earlier logic made it, since "
-            "retention has deleted the deliveries; what is newer is made by the new logic. See docs/privacy.md.",
-            err=True,
-        )
-    seconds = time.monotonic() - started
     click.echo(
-        f"Refreshed in {seconds:.1f} s: {landed.deliveries:,} deliveries landed; {built}; "
-        f"published {published}."
+        f"Refreshed in {time.monotonic() - started:.1f} s: {landed.deliveries:,} deliveries landed; "
+        f"{record['built']}; published {record['published']}."
     )
     _tell(problems)
+
+
+def _look_at_the_clock(settings: Settings, before: dict, record: dict) -> list["Problem"]:
+    """There is nothing to build: only the alerts that depend on the time are looked for again."""
+    from flagsmith_warehouse.loader.operations import alerts, declarations, unchanged
+
+    kept = ("built", "built_at", "built_from", "published", "kept_history", "problems", "alert_queries")
+    record |= {name: before[name] for name in kept if name in before}
+    problems = declarations.problems_in(settings.warehouse_file)
+    carried = unchanged.carried_over(before, (*alerts.CHECKS, "declarations"))
+    found = [
+        *alerts.by_the_clock(settings.warehouse_file, before.get("alert_queries") or {}),
+        *(alerts.Alert(**alert) for alert in carried),
+    ]
+    click.echo("Nothing has changed since the last build, so nothing was built.")
+    _alert(record, found, problems)
+    return problems
+
+
+def _build_and_publish(settings: Settings, request: "Request", record: dict) -> list["Problem"]:
+    """Say in a line each what was built, tested and published; record it, and return what is wrong in declarations."""
+    from flagsmith_warehouse.loader.operations import alerts, checks, dbt, declarations
+    from flagsmith_warehouse.loader.operations.publish import publish
+    from flagsmith_warehouse.loader.operations.refresh import build, kept_history
+
+    known = declarations.variables(settings, request.vars())
+    manifest = dbt.parse(settings, *known, verbose=request.verbose)
+    checks.refuse_unusable_vars(settings, manifest, request.vars())
+    record["kept_history"] = kept_before = kept_history(settings)
+    declarations.load(settings, manifest, _say)
+    built = build(settings, request, manifest)
+    record["built"] = str(built)
+    record["kept_history"] = kept = kept_history(settings)
+    click.echo(f"Built {built.models} models in {built.model_seconds:.1f} s.")
+    click.echo(f"Tested {built.checks.total()} times in {built.check_seconds:.1f} s.")
+    problems = declarations.problems_in(settings.warehouse_file)
+    record["alert_queries"] = queries = alerts.queries_of(built)
+    found = [
+        *alerts.by_the_clock(settings.warehouse_file, queries),
+        *alerts.of_tests(built),
+        *alerts.of_experiments(settings.warehouse_file),
+    ]
+    _alert(record, found, problems)
+    record["problems"] = sum(problem.severity == "problem" for problem in problems)
+    before = time.monotonic()
+    published = publish(settings, _say)
+    record["published"] = str(published)
+    click.echo(f"Published {published}, in {time.monotonic() - before:.1f} s.")
+    for relation in published.left_out:
+        _say(f"{relation} It is a model of your own, so it is left out of the published copy.")
+    if newly_kept := sorted(kept.keys() - kept_before.keys()):
+        _say(
+            f"{', '.join(newly_kept)}: what is older than {max(kept.values())} stays as an earlier logic made it, since "
+            "retention has deleted the deliveries; what is newer is made by the new logic. See docs/privacy.md."
+        )
+    return problems
+
+
+def _alert(record: dict, found: list["Alert"], problems: list["Problem"]) -> None:
+    """Say each alert in a line, record all of them, and hand them to whoever is to be told. Problems are said at the end."""
+    from flagsmith_warehouse.loader.operations import alerts
+
+    for alert in found:
+        _say(str(alert))
+    every = [*found, *alerts.of_declarations(problems)]
+    record["alerts"] = [json.loads(alerts.line_of(alert)) for alert in every]
+    alerts.tell(every, _say)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""What people declared in seeds/*.csv, as spreadsheets write it, and what is wrong with it.
+"""What people declared in files (seeds of their project), as spreadsheets write it, and what is wrong with it.
 
 Here is only what no model can see: an encoding, a delimiter, a row with too many cells. What a cell may hold is
 judged by the models in models/intermediate/declarations, so that `dbt build` alone judges alike.
@@ -9,23 +9,26 @@ import csv
 import hashlib
 import io
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import yaml
 
 from flagsmith_warehouse.loader import LoaderError, lock
-from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
+from flagsmith_warehouse.loader.operations import checks, dbt, publish, relations
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
 from flagsmith_warehouse.loader.text import one_line
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
 
 SEEDS_FOLDER = PROJECT_FOLDER / "seeds"
 NAMES = ("experiments", "metrics", "experiment_metrics", "variants", "identity_map", "test_identities")
-EXAMPLE = "example_conversion_events"
 SAVE_AS = "save it as `CSV UTF-8`, with a comma between cells"
 BLANKS = " \t\r\n\f\v\u00a0\u200b\ufeff"
 COLUMNS = ("severity", "declaration", "row_number", "column_name", "cell", "problem", "remedy", "fingerprint")
@@ -171,42 +174,79 @@ def _legible(cell: str) -> str:
     )
 
 
-def load(settings: Settings, on_wait: Callable[[str], None] = lambda text: None) -> None:
+@dataclass(frozen=True)
+class Seed:
+    """One of the seeds of declarations in the project at hand: its file, and its table unless that file is missing."""
+
+    name: str
+    file: Path
+    table: str | None
+
+
+def seeds(settings: Settings, manifest: "Manifest") -> list[Seed]:
+    """The seeds from which declarations are read: those of the project, or our own in a clone."""
+    missing = missing_files(settings)
+    found = {name: Seed(name, settings.project_dir / file, None) for name, file in missing.items()}
+    for node in manifest.nodes.values():
+        if node.resource_type == "seed" and node.name in NAMES and node.package_name == declaring(manifest):
+            is_ours = node.package_name == dbt.PACKAGE
+            file = (
+                SEEDS_FOLDER / f"{node.name}.csv"
+                if is_ours
+                else settings.project_dir / node.original_file_path
+            )
+            found[node.name] = Seed(node.name, file, publish.name(node.schema, node.alias))
+    return [found[name] for name in NAMES if name in found]
+
+
+def declaring(manifest: "Manifest") -> str:
+    """The package that the declarations are in: that of the seeds which our model reads. Ours where vars name relations."""
+    reader = manifest.nodes[f"model.{dbt.PACKAGE}.int_declaration_cells"]
+    packages = [key.split(".")[1] for key in reader.depends_on.nodes if key.startswith("seed.")]
+    return packages[0] if packages else dbt.PACKAGE
+
+
+def load(
+    settings: Settings, manifest: "Manifest", on_wait: Callable[[str], None] = lambda text: None
+) -> list[Seed]:
     """Put what the files declare into the seeds' tables, in the place of what was there, in one transaction.
 
-    The caller holds the lock of the warehouse.
+    The caller holds the lock of the warehouse. Returns the seeds, which dbt need not load any more.
     """
-    file = settings.warehouse_file
+    file, found = settings.warehouse_file, seeds(settings, manifest)
+    schema = relations.schema_of(manifest, "int_deliveries")
+    problems = publish.name(schema, "file_problems")
     with contextlib.closing(
         lock.when_free(lambda: duckdb.connect(file), file, settings.lock_timeout_seconds, on_wait)
     ) as warehouse:
         warehouse.execute("begin")
-        for schema in ("seeds", "intermediate"):
-            warehouse.execute(f"create schema if not exists {schema}")
-        warehouse.execute(FILE_PROBLEMS)
-        for sheet in _sheets():
-            _load_sheet(warehouse, sheet)
-        _insert_problems(warehouse, _problems_of_project())
+        for each in {publish.name(schema), *(seed.table.rpartition(".")[0] for seed in found if seed.table)}:
+            warehouse.execute(f"create schema if not exists {each}")
+        warehouse.execute(FILE_PROBLEMS.replace("intermediate.file_problems", problems))
+        for seed in found:
+            sheet = read(seed.file)
+            if seed.table:
+                _load_sheet(warehouse, seed.table, sheet)
+            _insert_problems(warehouse, problems, sheet.problems)
+        _insert_problems(warehouse, problems, _problems_of_project(settings))
         warehouse.execute("commit")
+    return found
 
 
-def _load_sheet(warehouse: duckdb.DuckDBPyConnection, sheet: Sheet) -> None:
-    columns = [f'"{name.replace(chr(34), chr(34) * 2)}" varchar' for name in sheet.columns]
+def _load_sheet(warehouse: duckdb.DuckDBPyConnection, table: str, sheet: Sheet) -> None:
+    columns = [f"{publish.name(column)} varchar" for column in sheet.columns]
     warehouse.execute(
-        f"create or replace table seeds.{sheet.name} ({', '.join(columns or ['unreadable_file varchar'])})"
+        f"create or replace table {table} ({', '.join(columns or ['unreadable_file varchar'])})"
     )
     if sheet.rows:
         parts = ", ".join("unnest(?::varchar[])" for _ in columns)
         values = [list(column) for column in zip(*sheet.rows, strict=True)]
-        warehouse.execute(f"insert into seeds.{sheet.name} select {parts}", values)
-    _insert_problems(warehouse, sheet.problems)
+        warehouse.execute(f"insert into {table} select {parts}", values)
 
 
-def _insert_problems(warehouse: duckdb.DuckDBPyConnection, problems: list[tuple]) -> None:
+def _insert_problems(warehouse: duckdb.DuckDBPyConnection, table: str, problems: list[tuple]) -> None:
     if problems:
-        warehouse.executemany(
-            "insert into intermediate.file_problems values (?, ?, ?, ?, ?, ?, ?, ?)", problems
-        )
+        warehouse.executemany(f"insert into {table} values (?, ?, ?, ?, ?, ?, ?, ?)", problems)  # noqa: S608
 
 
 def cohort_problems(text: str) -> list[tuple]:
@@ -256,28 +296,54 @@ def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
             yield from _scalars(each)
 
 
-def _problems_of_project() -> list[tuple]:
-    return cohort_problems((PROJECT_FOLDER / "dbt_project.yml").read_text(encoding="utf-8"))
+def _problems_of_project(settings: Settings) -> list[tuple]:
+    """Of the file in which the project has its cohorts."""
+    return [
+        problem
+        for name in ("dbt_project.yml", "cohorts.yml")
+        if (file := dbt.project_of(settings) / name).exists()
+        for problem in cohort_problems(file.read_text(encoding="utf-8"))
+    ]
 
 
-def _sheets() -> Iterator[Sheet]:
-    for name in NAMES:
-        yield read(SEEDS_FOLDER / f"{name}.csv")
-
-
-def variables(**others: str) -> list[str]:
+def variables(settings: Settings, given: dict | None = None) -> list[str]:
     """Arguments with these vars, and with the files that are missing: dbt cannot parse models that refer to them."""
-    missing = [name for name in (*NAMES, EXAMPLE) if not (SEEDS_FOLDER / f"{name}.csv").is_file()]
-    known = others | ({"missing_files": missing} if missing else {})
-    return ["--vars", json.dumps(known)] if known else []
+    known = dict(given or {})
+    if missing := missing_files(settings, known):
+        known["missing_files"] = missing
+    return ["--vars", json.dumps(known, default=str)] if known else []
+
+
+def missing_files(settings: Settings, given: dict | None = None) -> dict[str, str]:
+    """The declarations whose file somebody has removed, each with that file. Where a var names a relation, none is needed."""
+    project = dbt.project_of(settings)
+    try:
+        document = yaml.safe_load((project / "dbt_project.yml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}  # dbt says so itself
+    if not isinstance(document, dict):
+        return {}
+    known = document.get("vars") or {}
+    known = known | (known.get(dbt.PACKAGE) or {}) | (given or {})
+    if known.get("declared_by", dbt.PACKAGE) != document.get("name"):
+        return {}  # nobody removes a file of a package
+    places = document.get("seed-paths") or ["seeds"]
+    folders = [SEEDS_FOLDER] if project == PROJECT_FOLDER else [project / place for place in places]
+    there = {file.stem for folder in folders for file in folder.rglob("*.csv")}
+    return {name: f"{places[0]}/{name}.csv" for name in NAMES if name not in there and not known.get(name)}
 
 
 def problems_in(file: Path) -> list[Problem]:
     """What the marts of a warehouse, or of its published copy, say is wrong: problems first."""
-    with duckdb.connect(file, read_only=True) as warehouse:
-        known = {name for (name,) in warehouse.execute("select table_name from duckdb_tables()").fetchall()}
-        queries = [QUERY.format(f"marts.{mart}") for mart in MARTS if mart in known]
-        return _sorted(Problem(*row) for query in queries for row in warehouse.execute(query).fetchall())
+    with relations.open_copy(file) as copy:
+        return problems_of(copy)
+
+
+def problems_of(copy: duckdb.DuckDBPyConnection) -> list[Problem]:
+    """The same of a copy that is open."""
+    there = {name for (name,) in copy.execute("select table_name from information_schema.tables").fetchall()}
+    queries = [QUERY.format(f"marts.{mart}") for mart in MARTS if mart in there]
+    return _sorted(Problem(*row) for query in queries for row in copy.execute(query).fetchall())
 
 
 def check(settings: Settings, on_wait: Callable[[str], None] = lambda text: None) -> list[Problem]:
@@ -286,10 +352,13 @@ def check(settings: Settings, on_wait: Callable[[str], None] = lambda text: None
     What was received, which some warnings are about, is what the last refresh has built.
     """
     with tempfile.TemporaryDirectory() as folder, _hold(settings, on_wait):
-        _write_clean(Path(folder))
-        warehouse_dir = settings.warehouse_dir if _is_built(settings) else Path(folder)
-        models = MARTS if _is_built(settings) else ("int_declaration_problems", "int_cohort_problems")
-        return _sorted(_show(models, Path(folder), warehouse_dir))
+        manifest = dbt.parse(settings, *variables(settings))
+        checks.refuse_unusable_vars(settings, manifest)
+        _write_clean(settings, seeds(settings, manifest), Path(folder))
+        is_built = _is_built(settings)
+        models = MARTS if is_built else ("int_declaration_problems", "int_cohort_problems")
+        where = settings if is_built else replace(settings, warehouse_dir=Path(folder))
+        return _sorted(_show(models, Path(folder), where))
 
 
 @contextlib.contextmanager
@@ -309,11 +378,12 @@ def _is_built(settings: Settings) -> bool:
     return {"fct_flag_exposures", "fct_experiment_assignments", "fct_identity_traits"} <= built
 
 
-def _write_clean(folder: Path) -> None:
+def _write_clean(settings: Settings, found: list[Seed], folder: Path) -> None:
     """The files as models can read them, and the problems of the files beside them."""
-    problems = _problems_of_project()
-    for sheet in _sheets():
-        _write(folder / f"{sheet.name}.csv", sheet.columns or ["unreadable_file"], sheet.rows)
+    problems = _problems_of_project(settings)
+    for seed in found:
+        sheet = read(seed.file)
+        _write(folder / f"{seed.name}.csv", sheet.columns or ["unreadable_file"], sheet.rows)
         problems += sheet.problems
     _write(folder / "file_problems.csv", COLUMNS, problems)
 
@@ -323,25 +393,15 @@ def _write(path: Path, columns, rows) -> None:
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows([columns, *rows])
 
 
-def _show(models: tuple[str, ...], folder: Path, warehouse_dir: Path) -> Iterator[Problem]:
+def _show(models: tuple[str, ...], folder: Path, settings: Settings) -> Iterator[Problem]:
     """The rows that these models of problems would have of the clean files in the folder."""
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-    from dbt.cli.main import dbtRunner
-
-    os.environ[WAREHOUSE_DIR.name] = str(warehouse_dir)
-    project = ["--project-dir", str(PROJECT_FOLDER), "--profiles-dir", str(PROJECT_FOLDER)]
     target = ["--target-path", str(folder / "target"), "--log-path", str(folder)]
     chosen = ["--select", *models, "--exclude", "test_type:data", "--limit", "-1"]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            outcome = dbtRunner().invoke(
-                ["--quiet", "show", *chosen, *variables(declarations_folder=str(folder)), *project, *target]
-            )
-    finally:
-        DuckDBConnectionManager.close_all_connections()
+    known = variables(settings, {"declarations_folder": str(folder)})
+    with contextlib.redirect_stdout(io.StringIO()):
+        outcome = dbt.run(settings, "--quiet", "show", *chosen, *known, *target)
     if not outcome.success or not outcome.result or not outcome.result.results:
-        why = outcome.exception or "; ".join(str(r.message) for r in getattr(outcome.result, "results", []))
-        raise CheckError(f"The declarations could not be checked: {why}")
+        raise CheckError(f"The declarations could not be checked: {dbt.reason(outcome)}")
     for shown in outcome.result.results:
         for row in shown.agate_table.rows:
             problem = {name: row[name] for name in Problem.__dataclass_fields__}

@@ -24,9 +24,10 @@ from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.landing import privacy
 from flagsmith_warehouse.loader.landing.land import is_passing
+from flagsmith_warehouse.loader.operations import relations
 from flagsmith_warehouse.loader.operations.explain import BOM
 from flagsmith_warehouse.loader.operations.status import cannot_be_read, last_refresh
-from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, SECRETS, SECRETS_DIR, WAREHOUSE_DIR, Settings
+from flagsmith_warehouse.loader.settings import SECRETS, SECRETS_DIR, WAREHOUSE_DIR, Settings
 
 LEAST_FREE_BYTES = 2 * 10**9
 CLOCK_SECONDS = 5
@@ -151,7 +152,7 @@ def _permissions(settings: Settings) -> Iterator[Finding]:
                 f"{folder} cannot be written ({error.strerror}). Run as its owner, or set {WAREHOUSE_DIR.name}.",
             )
     folder = os.environ.get(SECRETS_DIR.name)
-    files = (PROJECT_FOLDER / Path(folder).expanduser()).glob("[!.]*") if folder else []
+    files = ((settings.project_dir or Path()) / Path(folder).expanduser()).glob("[!.]*") if folder else []
     readable = [path for path in files if path.is_file() and path.stat().st_mode & 0o004]
     for path in readable:
         yield Finding(
@@ -233,7 +234,7 @@ def _newest_delivery(settings: Settings) -> float | None:
                 newest.append(connection.execute(NEWEST).fetchone()[0])
     with (
         contextlib.suppress(duckdb.Error),
-        duckdb.connect(settings.published_file, read_only=True) as published,
+        relations.open_copy(settings.published_file) as published,
     ):
         query = "select epoch(max(last_received_at)) from marts.fct_deliveries_hourly"
         newest.append(published.execute(query).fetchone()[0])

@@ -25,10 +25,9 @@ from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.landing import persons, privacy
 from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
-from flagsmith_warehouse.loader.operations import publish
+from flagsmith_warehouse.loader.operations import publish, relations
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
 
-MODELS = ("staging", "intermediate", "marts")
 # Bodies that may be about the person; whether they are, Python says. What does not begin as an evaluation does is read
 # whole. Of evaluations, those that have the name in them; a backslash or a % may spell any letter.
 CANDIDATES = """
@@ -243,11 +242,13 @@ def _publish(settings: Settings, on_wait: Callable[[str], None]) -> None:
 
 def _delete(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str | None) -> dict[str, int]:
     """The person's rows from every table; how many, by table. Daily counts name nobody, and stay as they are."""
-    tables = [each for each in warehouse.execute(COLUMNS).fetchall() if each[0] in MODELS]
+    tables = [(*place, columns) for place, columns in _models(warehouse).items()]
     warehouse.execute("create or replace temp table erased (delivery_id varchar)")
     found = {*_deliveries_of(warehouse, names, environment)}
     for schema, table, columns in tables:
-        found |= {*_deliveries_in_sentences(warehouse, f'{schema}."{table}"', columns, names, environment)}
+        found |= {
+            *_deliveries_in_sentences(warehouse, publish.name(schema, table), columns, names, environment)
+        }
     if found:
         warehouse.execute("insert into erased select unnest(?)", [sorted(found)])
     deleted = {
@@ -255,12 +256,28 @@ def _delete(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str
     }
     known = [name for name in names.names if _is_utf8(name)]
     for schema, table, columns in tables:
-        if condition := _condition(columns, environment):
+        if condition := _condition(warehouse, columns, environment):
             deleted[f"{schema}.{table}"] = _delete_where(
-                warehouse, f'{schema}."{table}"', condition, names=known, environment=environment
+                warehouse, publish.name(schema, table), condition, names=known, environment=environment
             )
     deleted |= _delete_unused_states(warehouse)
     return {table: rows for table, rows in deleted.items() if rows}
+
+
+def _models(warehouse: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], list[str]]:
+    """The tables of our models, each with its columns."""
+    ours = {
+        (each.schema, each.identifier)
+        for each in relations.read(warehouse).of("staging", "intermediate", "marts")
+    }
+    rows = warehouse.execute(COLUMNS).fetchall()
+    return {(schema, table): columns for schema, table, columns in rows if (schema, table) in ours}
+
+
+def _table(warehouse: duckdb.DuckDBPyConnection, model: str) -> str | None:
+    """The table of one of our models, as it is written in SQL; None where it is not built."""
+    relation = relations.read(warehouse).named(model)
+    return publish.name(relation.schema, relation.identifier) if relation else None
 
 
 def _deliveries_of(
@@ -292,15 +309,19 @@ def _deliveries_in_sentences(
                 yield delivery_id
 
 
-def _condition(columns: list[str], environment: str | None) -> str | None:
+def _condition(
+    warehouse: duckdb.DuckDBPyConnection, columns: list[str], environment: str | None
+) -> str | None:
     """Which rows of a model are about the person: by the columns it has."""
     conditions = []
     if environment is None:
         here = "true"
     elif "environment" in columns:
         here = "environment = $environment"
-    elif "experiment_key" in columns:
-        here = "experiment_key in (select experiment_key from marts.dim_experiments where environment = $environment)"
+    elif "experiment_key" in columns and (experiments := _table(warehouse, "dim_experiments")):
+        here = (
+            f"experiment_key in (select experiment_key from {experiments} where environment = $environment)"  # noqa: S608
+        )
     else:
         here = None
     if "identity" in columns and here:
@@ -313,10 +334,10 @@ def _condition(columns: list[str], environment: str | None) -> str | None:
 def _delete_unused_states(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Bodies, and sets of flags, segments and traits, that only the person had."""
     deleted = {}
-    bodies = "staging.stg_flagsmith__payloads"
-    if not _exists(warehouse, bodies):
+    bodies = _table(warehouse, "stg_flagsmith__payloads")
+    if bodies is None:
         return deleted
-    deleted[bodies] = _delete_where(
+    deleted[bodies.replace('"', "")] = _delete_where(
         warehouse, bodies, "payload_hash not in (select payload_hash from landing.webhooks)"
     )
     warehouse.execute(
@@ -325,29 +346,20 @@ def _delete_unused_states(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int
         "where body.payload_hash = landed.payload_hash and body._delivery_id in (from erased)"
     )
     for what in ("flag", "segment", "trait"):
-        table, column = f"intermediate.int_{what}_set_elements", f"{what}s_hash"
-        if _exists(warehouse, table):
+        table, column = _table(warehouse, f"int_{what}_set_elements"), f"{what}s_hash"
+        if table:
             # After retention has pruned, there are states whose bodies are gone.
-            relations = filter(
-                lambda name: _exists(warehouse, name), (bodies, "intermediate.int_state_spells")
-            )
             used = " union all ".join(
                 f"select {column} from {name} where {column} is not null"  # noqa: S608
-                for name in relations
+                for name in filter(None, (bodies, _table(warehouse, "int_state_spells")))
             )
-            deleted[table] = _delete_where(warehouse, table, f"{column} not in ({used})")
+            deleted[table.replace('"', "")] = _delete_where(warehouse, table, f"{column} not in ({used})")
     return deleted
 
 
 def _delete_where(warehouse: duckdb.DuckDBPyConnection, table: str, condition: str, **parameters) -> int:
     used = {name: value for name, value in parameters.items() if f"${name}" in condition}
     return warehouse.execute(f"delete from {table} where {condition}", used).fetchone()[0]  # noqa: S608
-
-
-def _exists(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
-    schema, name = table.split(".")
-    query = "select count(*) from duckdb_tables() where schema_name = ? and table_name = ?"
-    return warehouse.execute(query, [schema, name]).fetchone()[0] > 0
 
 
 def _rewrite_inbox(settings: Settings) -> None:
@@ -383,7 +395,8 @@ def _rewrite_warehouse(settings: Settings) -> None:
 def _clean_records(settings: Settings, names: Names) -> None:
     """Take lines that name the person out of logs; what was said of the last refresh, if it does."""
     record = settings.refresh_record
-    logs = [*(PROJECT_FOLDER / "logs").glob("*.log*"), *settings.warehouse_dir.rglob("*.log*")]
+    of_dbt = (settings.project_dir or PROJECT_FOLDER) / "logs"
+    logs = [*of_dbt.glob("*.log*"), *settings.warehouse_dir.rglob("*.log*")]
     for path in (record, *logs):
         if path.is_file() and _names_person(content := path.read_bytes(), names):
             kept = [line for line in content.splitlines(keepends=True) if not _names_person(line, names)]
@@ -413,15 +426,18 @@ def _names_person(content: bytes, names: Names) -> bool:
 
 def _still_in(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str | None) -> list[str]:
     """Relations that people fill themselves and that have the identity in a column: only they can take it out there."""
-    ours = {path.stem for path in (PROJECT_FOLDER / "models").rglob("*.sql")}
     known, found = [name for name in names.names if _is_utf8(name)], []
+    models = {path.stem for path in (PROJECT_FOLDER / "models").rglob("*.sql")}
+    ours = {
+        (each.schema, each.identifier)
+        for each in relations.read(warehouse).of("staging", "intermediate", "marts")
+        if each.name in models
+    }
     deleted_from = {
-        (schema, table)
-        for schema, table, columns in warehouse.execute(COLUMNS).fetchall()
-        if schema in MODELS and _condition(columns, environment)
+        place for place, columns in _models(warehouse).items() if _condition(warehouse, columns, environment)
     }
     for schema, table, columns, has_environment in warehouse.execute(TEXTS).fetchall():
-        if (schema in MODELS and table in ours) or (schema, table) in deleted_from:
+        if (schema, table) in ours | deleted_from:
             continue
         relation = f"{schema}.{publish.name(table)}"
         is_named = " or ".join(f"list_contains($names, {publish.name(column)})" for column in columns)

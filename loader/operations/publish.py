@@ -7,7 +7,7 @@ name, and block nobody. Killed at any moment: the last copy stays as it was.
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,19 +15,16 @@ import duckdb
 
 from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.filesystem import close_to_others, mend, sync
+from flagsmith_warehouse.loader.operations import relations
 from flagsmith_warehouse.loader.settings import Settings
 
-# What is published: the marts, and what people declared, which says what the marts mean.
+# What is published: the marts, what people declared, which says what the marts mean, and the host's own models.
+LAYERS = ("marts", "seeds", "own")
+# The schemas of the first two, where the project has not named them otherwise.
 SCHEMAS = ("marts", "seeds")
 # DuckDB 1.2 and everything after it can open the copy.
 STORAGE_VERSION = "v1.2.0"
 
-TABLES = """
-select schema_name, table_name, comment from duckdb_tables() where database_name = 'warehouse'
-union all
-select schema_name, view_name, comment from duckdb_views() where database_name = 'warehouse' and not internal
-order by all
-"""
 COLUMN_COMMENTS = """
 select schema_name, table_name, column_name, comment from duckdb_columns()
 where database_name = 'warehouse' and comment is not null
@@ -48,11 +45,12 @@ class NothingToPublish(PublishError):
 
 @dataclass(frozen=True)
 class Published:
-    """What was published: how many tables, rows over all of them, and the size of the file in bytes."""
+    """What was published: how many tables, rows over all of them, the size of the file in bytes, and what was not."""
 
     tables: int
     rows: int
     bytes: int
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.tables} tables, {self.rows:,} rows, {self.bytes / 1e6:,.1f} MB"
@@ -72,8 +70,8 @@ def publish(settings: Settings, on_wait: Callable[[str], None] = lambda text: No
     fresh = beside(settings.published_file)
     try:
         remove(fresh)  # what a run killed half-way has left
-        tables, rows = _copy(settings, fresh, on_wait)
-        return Published(tables, rows, replace(settings.published_file, fresh))
+        tables, rows, left_out = _copy(settings, fresh, on_wait)
+        return Published(tables, rows, replace(settings.published_file, fresh), left_out)
     except (duckdb.Error, OSError) as error:
         raise PublishError(
             f"{settings.warehouse_file} could not be published: {error}. The last published copy stays; run "
@@ -93,8 +91,10 @@ def publish_alone(settings: Settings, on_wait=lambda text: None) -> Published:
         return publish(settings, on_wait)
 
 
-def _copy(settings: Settings, fresh: Path, on_wait: Callable[[str], None]) -> tuple[int, int]:
-    """How many tables, and how many rows in all, were written to the new file."""
+def _copy(
+    settings: Settings, fresh: Path, on_wait: Callable[[str], None]
+) -> tuple[int, int, tuple[str, ...]]:
+    """How many tables, and how many rows in all, were written to the new file; and what of the host's could not be read."""
     warehouse_file = settings.warehouse_file
     with contextlib.closing(in_memory(fresh.with_suffix(".spill"))) as connection:
         attach = f"attach {text(str(warehouse_file))} as warehouse (read_only)"
@@ -105,17 +105,30 @@ def _copy(settings: Settings, fresh: Path, on_wait: Callable[[str], None]) -> tu
             f"attach {text(str(fresh))} as published (storage_version {text(STORAGE_VERSION)})"
         )
         connection.execute("use warehouse")  # what views and functions name without a database
-        counts = [_copy_table(connection, *table) for table in _selected(connection, TABLES)]
-        if not counts:
+        there = relations.read(connection)
+        chosen = there.of(*LAYERS)
+        if not there.of("marts"):
             raise NothingToPublish(
                 f"{warehouse_file} has no marts yet. Run `flagsmith-warehouse refresh` first."
             )
-        for schema, table, column, comment in _selected(connection, COLUMN_COMMENTS):
-            _comment(connection, f"column {name('published', schema, table, column)}", comment)
-        for function in _selected(connection, FUNCTIONS):
-            _copy_function(connection, *function)
+        counts, left_out = {}, []
+        for relation in chosen:
+            try:
+                counts[relation.schema, relation.identifier] = _copy_relation(connection, relation)
+            except duckdb.Error as error:
+                if relation.layer != "own":
+                    raise
+                left_out.append(f"{relation.schema}.{relation.identifier}: {str(error).splitlines()[0]}")
+        for schema, table, column, comment in connection.execute(COLUMN_COMMENTS).fetchall():
+            if (schema, table) in counts:
+                _comment(connection, f"column {name('published', schema, table, column)}", comment)
+        schemas = {schema for schema, _ in counts}
+        for function in connection.execute(FUNCTIONS).fetchall():
+            if function[0] in schemas:
+                _copy_function(connection, schemas, *function)
+        relations.copy_record(connection, chosen)
         connection.execute("checkpoint published")
-    return len(counts), sum(counts)
+    return len(counts), sum(counts.values()), tuple(left_out)
 
 
 def in_memory(spill_folder: Path) -> duckdb.DuckDBPyConnection:
@@ -129,25 +142,26 @@ def in_memory(spill_folder: Path) -> duckdb.DuckDBPyConnection:
     )
 
 
-def _selected(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[tuple]:
-    rows = connection.execute(query).fetchall()
-    return (row for row in rows if row[0] in SCHEMAS)
-
-
-def _copy_table(connection: duckdb.DuckDBPyConnection, schema: str, table: str, comment: str | None) -> int:
-    source, target = name("warehouse", schema, table), name("published", schema, table)
-    connection.execute(f"create schema if not exists {name('published', schema)}")
+def _copy_relation(connection: duckdb.DuckDBPyConnection, relation: relations.Relation) -> int:
+    place = (relation.schema, relation.identifier)
+    source, target = name("warehouse", *place), name("published", *place)
+    connection.execute(f"create schema if not exists {name('published', relation.schema)}")
     (rows,) = connection.execute(f"create table {target} as from {source}").fetchone()
-    if comment is not None:
-        _comment(connection, f"table {target}", comment)
+    if relation.comment is not None:
+        _comment(connection, f"table {target}", relation.comment)
     return rows
 
 
 def _copy_function(
-    connection: duckdb.DuckDBPyConnection, schema: str, function: str, parameters: list[str], definition: str
+    connection: duckdb.DuckDBPyConnection,
+    schemas: set[str],
+    schema: str,
+    function: str,
+    parameters: list[str],
+    definition: str,
 ) -> None:
     """The function, with what it reads named by schema alone: a reader may attach the copy under any name."""
-    for each in SCHEMAS:
+    for each in schemas:
         definition = definition.replace(f"warehouse.{each}.", f"{each}.")
     signature = f"{name(schema, function)}({', '.join(parameters)})"
     connection.execute("use published")

@@ -1,60 +1,105 @@
 """Land what the inbox holds, then build the marts: one after the other, and never two refreshes at once."""
 
-import os
-import sys
 from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import duckdb
+import yaml
 
 from flagsmith_warehouse.loader import LoaderError
-from flagsmith_warehouse.loader.operations.declarations import NAMES, variables
-from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
+from flagsmith_warehouse.loader.operations import dbt, declarations
+from flagsmith_warehouse.loader.settings import Settings
+
+if TYPE_CHECKING:
+    from dbt.cli.main import dbtRunnerResult
+    from dbt.contracts.graph.manifest import Manifest
 
 KEPT = """
-select model, kept_before from intermediate.build_progress
+select model, kept_before from {}
 where kept_before is not null
 qualify recording = max(recording) over (partition by model) order by model
 """
+PROGRESS = "select schema_name from duckdb_tables() where table_name = 'build_progress'"
+CHECKS = ("test", "unit_test")
 
 
 class BuildError(LoaderError):
     """dbt has not built everything. What it has built stays; the next refresh tries again."""
 
 
-def build(settings: Settings) -> str:
-    """Run `dbt build` on the warehouse of `settings`; the answer counts the results. Raises BuildError.
+@dataclass(frozen=True)
+class Request:
+    """What somebody asked of dbt beyond the ordinary: its own options."""
+
+    select: tuple[str, ...] = ()
+    variables: str | None = None
+    full_refresh: bool = False
+    verbose: bool = False
+
+    def arguments(self) -> list[str]:
+        chosen = ["--select", *self.select] if self.select else []
+        return [*chosen, *(["--full-refresh"] if self.full_refresh else [])]
+
+    def vars(self) -> dict:
+        """The vars, as dbt reads them. Raises BuildError for a text that holds none."""
+        try:
+            found = yaml.safe_load(self.variables or "{}")
+        except yaml.YAMLError:
+            found = None
+        if not isinstance(found, dict):
+            raise BuildError(
+                f"--vars {self.variables} is not of the form '{{name: value}}'. Nothing was done."
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Built:
+    """What dbt has built and tested, and the seconds that each took of the whole."""
+
+    models: int = 0
+    checks: Counter = field(default_factory=Counter)
+    model_seconds: float = 0.0
+    check_seconds: float = 0.0
+    outcome: "dbtRunnerResult | None" = None
+
+    def __str__(self) -> str:
+        warned = sum(self.checks.values()) - self.checks["pass"]
+        return f"{self.models} models built; {self.checks.total()} tests, {warned} with a warning"
+
+
+def build(settings: Settings, request: Request = Request(), manifest: "Manifest | None" = None) -> Built:
+    """Run `dbt build` on the warehouse of `settings`. Raises BuildError.
 
     Unit tests are left to `make test`: they say something about the models and nothing about the data.
     """
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-    from dbt.cli.main import dbtRunner
-
-    os.environ[WAREHOUSE_DIR.name] = str(settings.warehouse_dir)
-    folder = str(PROJECT_FOLDER)
     # Declarations are loaded already (loader/operations/declarations.py), also from files that dbt could not read.
-    arguments = [
-        "--exclude-resource-type",
-        "unit_test",
-        "--exclude",
-        *NAMES,
-        "--project-dir",
-        folder,
-        "--profiles-dir",
-        folder,
-        *variables(),
-    ]
-    try:
-        colours = [] if sys.stdout.isatty() else ["--no-use-colors"]  # no codes in cron's mail
-        outcome = dbtRunner().invoke(["build", *arguments, *colours])
-    finally:
-        DuckDBConnectionManager.close_all_connections()  # dbt keeps the warehouse open after a run
-    if outcome.exception:
-        raise BuildError(f"dbt stopped: {outcome.exception}")
-    counts = Counter(str(result.status) for result in outcome.result or [])
-    summary = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing to build"
+    package = declarations.declaring(manifest) if manifest else dbt.PACKAGE
+    seeds = [f"resource_type:seed,package:{package},{name}" for name in declarations.NAMES]
+    arguments = ["--exclude-resource-type", "unit_test", "--exclude", *seeds, *request.arguments()]
+    known = declarations.variables(settings, request.vars())
+    outcome = dbt.run(settings, "build", *arguments, *known, manifest=manifest, verbose=request.verbose)
+    built = _built(outcome)
     if not outcome.success:
-        raise BuildError(f"dbt build failed ({summary}); what failed is above, and in logs/dbt.log.")
-    return summary
+        raise BuildError(f"dbt build failed. What it has built stays.\n{dbt.reason(outcome)}")
+    return built
+
+
+def _built(outcome: "dbtRunnerResult") -> Built:
+    results = list(getattr(outcome.result, "results", None) or [])
+    tested = [result for result in results if str(result.node.resource_type) in CHECKS]
+    models = [result for result in results if str(result.node.resource_type) in ("model", "seed", "snapshot")]
+    elapsed = getattr(outcome.result, "elapsed_time", 0.0)
+    busy = sum(result.execution_time for result in results) or 1.0
+    return Built(
+        models=len(models),
+        checks=Counter(str(result.status) for result in tested),
+        # Models and tests run side by side: each gets its share of the whole.
+        model_seconds=elapsed * sum(result.execution_time for result in models) / busy,
+        check_seconds=elapsed * sum(result.execution_time for result in tested) / busy,
+        outcome=outcome,
+    )
 
 
 def kept_history(settings: Settings) -> dict[str, str]:
@@ -64,8 +109,12 @@ def kept_history(settings: Settings) -> dict[str, str]:
     """
     if not settings.warehouse_file.exists():
         return {}
+    kept = {}
     with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
-        try:
-            return {model: str(before.date()) for model, before in warehouse.execute(KEPT).fetchall()}
-        except (duckdb.CatalogException, duckdb.BinderException):  # not built yet, or by an earlier release
-            return {}
+        for (schema,) in warehouse.execute(PROGRESS).fetchall():
+            try:
+                rows = warehouse.execute(KEPT.format(f'"{schema}".build_progress')).fetchall()
+            except duckdb.BinderException:  # written by an earlier release
+                continue
+            kept |= {model: str(before.date()) for model, before in rows}
+    return kept

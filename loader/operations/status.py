@@ -20,12 +20,13 @@ from flagsmith_warehouse.loader import lock
 from flagsmith_warehouse.loader.filesystem import close_to_others, make_folder
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
-from flagsmith_warehouse.loader.operations import declarations
+from flagsmith_warehouse.loader.operations import declarations, relations
 from flagsmith_warehouse.loader.settings import Settings
 
 LATELY_DAYS = 7
 # What a refresh may say of itself in its record.
 RESULTS = ("running", "success", "failure")
+NOT_SHOWN = ("alerts", "alert_queries", "built_from")
 # What else `status` and `doctor` show of it.
 RECORDED = {"error": str, "seconds": int | float, "kept_history": dict}
 BY_ENVIRONMENT = "select environment, max(received_at), count(*) from deliveries group by environment"
@@ -34,6 +35,8 @@ LANDED_AS_PUBLISHED = """
 select environment, max(last_received_at), max(last_landed_at), sum(deliveries)::bigint
 from marts.fct_deliveries_hourly group by environment
 """
+MARTS = "select table_name from information_schema.tables where table_schema = 'marts' order by all"
+ROWS = "select count(*) from query_table('marts.' || ?)"
 QUARANTINED = """
 select environment, reason, count(*), max(received_at) from marts.quarantined_deliveries
 where received_at >= ? group by environment, reason order by 3 desc
@@ -74,12 +77,16 @@ def gather(settings: Settings) -> dict:
     if landed is None:
         landed = published.pop("landed", [])
     published.pop("landed", None)
+    refresh = last_refresh(settings)
     return {
         "at": now.isoformat(),
         "inbox": waiting,
         "environments": _environments(settings, by_environment, landed),
         "landed_according_to": landed_from,
-        "refresh": last_refresh(settings),
+        "refresh": {key: value for key, value in refresh.items() if key not in NOT_SHOWN}
+        if refresh
+        else None,
+        "alerts": (refresh or {}).get("alerts", []),
         "disk": _disk(settings),
         **published,
     }
@@ -133,8 +140,11 @@ def _landed(settings: Settings) -> list[tuple] | None:
     with lock.try_hold(settings.warehouse_lock) as is_free:
         if not is_free:
             return None
-        with contextlib.suppress(duckdb.Error):
-            return _query(settings.warehouse_file, LANDED)
+        with (
+            contextlib.suppress(duckdb.Error),
+            duckdb.connect(settings.warehouse_file, read_only=True) as warehouse,
+        ):
+            return warehouse.execute(LANDED).fetchall()
     return None
 
 
@@ -164,35 +174,29 @@ def cannot_be_read(published_file: Path, error: Exception) -> str:
 
 
 def _read_published(path: Path, now: datetime) -> dict:
-    marts = [
-        name for (name,) in _query(path, "select table_name from duckdb_tables() where schema_name = 'marts'")
-    ]
     since = now.replace(tzinfo=None) - timedelta(days=LATELY_DAYS)
-    quarantined = _query(path, QUARANTINED, since)
-    alarms = _query(path, ALARMS) if {"fct_experiment_health", "dim_experiments"} <= set(marts) else []
-    return {
-        "published_at": _text(datetime.fromtimestamp(path.stat().st_mtime, UTC)),
-        "marts": {name: _rows(path, name) for name in sorted(marts)},
-        "quarantined": [
-            dict(
-                zip(
-                    ("environment", "reason", "deliveries", "last_received_at"),
-                    (*row[:3], _text(row[3])),
-                    strict=True,
-                )
-            )
-            for row in quarantined
-        ],
-        "alarms": [
-            dict(zip(("experiment", "check", "status", "message"), row, strict=True)) for row in alarms
-        ],
-        "problems": [asdict(problem) for problem in declarations.problems_in(path)],
-        "landed": _query(path, LANDED_AS_PUBLISHED),
-    }
-
-
-def _rows(path: Path, mart: str) -> int:
-    return _query(path, "select count(*) from query_table('marts.' || ?)", mart)[0][0]
+    with relations.open_copy(path) as copy:
+        marts = [name for (name,) in copy.execute(MARTS).fetchall()]
+        has_experiments = {"fct_experiment_health", "dim_experiments"} <= set(marts)
+        return {
+            "published_at": _text(datetime.fromtimestamp(path.stat().st_mtime, UTC)),
+            "marts": {name: copy.execute(ROWS, [name]).fetchone()[0] for name in marts},
+            "quarantined": [
+                {
+                    "environment": environment,
+                    "reason": reason,
+                    "deliveries": deliveries,
+                    "last_received_at": _text(last),
+                }
+                for environment, reason, deliveries, last in copy.execute(QUARANTINED, [since]).fetchall()
+            ],
+            "alarms": [
+                dict(zip(("experiment", "check", "status", "message"), row, strict=True))
+                for row in (copy.execute(ALARMS).fetchall() if has_experiments else [])
+            ],
+            "problems": [asdict(problem) for problem in declarations.problems_of(copy)],
+            "landed": copy.execute(LANDED_AS_PUBLISHED).fetchall(),
+        }
 
 
 def last_refresh(settings: Settings) -> dict | None:
@@ -236,11 +240,6 @@ def _size(path: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_size
     return 0
-
-
-def _query(path: Path, query: str, *parameters) -> list[tuple]:
-    with duckdb.connect(path, read_only=True) as connection:
-        return connection.execute(query, parameters).fetchall()
 
 
 def _write(path: Path, record: dict) -> None:

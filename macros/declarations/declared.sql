@@ -1,17 +1,17 @@
-{#- The relation in which people declare something: the seed of that name, or whatever relation the var of that name
-    gives (a project that installs this one as a package brings its own; a table elsewhere survives upgrades). Only the
-    models in intermediate/declarations read it: what they hand on is typed and in order. -#}
+{#- The relation in which people declare something: the seed of that name in the project that `var('declared_by')` names, or
+    whatever relation the var of that name gives. Only the models in intermediate/declarations read it: what they hand
+    on is typed and in order. -#}
 {% macro declared(name) %}
     {%- set missing = flagsmith_warehouse.is_missing_file(name) -%}
-    {%- set seed = ref(name) if not var(name, none) and not missing else none -%}
-    {{ return(var(name, none) or flagsmith_warehouse.clean_file(name) or seed or api.Relation.create(
-        database=target.database, schema=generate_schema_name('seeds', none) | trim, identifier=name)) }}
+    {%- set seed = ref(var('declared_by', 'flagsmith_warehouse'), name) if not var(name, none) and not missing else none -%}
+    {{ return(var(name, none) or flagsmith_warehouse.clean_file(name) or seed
+        or '(select cast(null as varchar) as unreadable_file from (select 1 as nothing) as nowhere where 1 = 0) as missing_file') }}
 {% endmacro %}
 
 {#- True of a seed whose file somebody has removed. dbt cannot parse a project whose models refer to it, so `check` and
-    `refresh`, which see that it is missing, name it in `vars: missing_files`. -#}
+    `refresh`, which see that it is missing, name it in `vars: missing_files`, {name: the file}. -#}
 {% macro is_missing_file(name) %}
-    {{ return(name in var('missing_files', [])) }}
+    {{ return(name in (var('missing_files', none) or {})) }}
 {% endmacro %}
 
 {#- Where `flagsmith-warehouse check` is at work, the copy of a file that it has made: what is declared now, and not what
@@ -21,14 +21,21 @@
     {{ return(csv_of_texts(folder ~ '/' ~ name ~ '.csv') if folder else none) }}
 {% endmacro %}
 
+{#- True where `flagsmith-warehouse check` is at work. -#}
+{% macro is_checked_now() %}
+    {{ return(execute and var('declarations_folder', none) is not none) }}
+{% endmacro %}
+
 {#- How the models of declarations are kept: as tables, and as part of a query where they are only checked. -#}
-{% macro kept_unless_checked() %}
-    {{ return('ephemeral' if var('declarations_folder', none) else 'table') }}
+{% macro kept_unless_checked(otherwise='table') %}
+    {{ return('ephemeral' if var('declarations_folder', none) else otherwise) }}
 {% endmacro %}
 
 {#- Where people wrote the declarations of that name: the seed's file, or the relation that the var names. -#}
 {% macro declared_in(name) %}
-    {{ return(var(name, none) or 'seeds/' ~ name ~ '.csv') }}
+    {%- set seed = graph.nodes.get('seed.' ~ var('declared_by', 'flagsmith_warehouse') ~ '.' ~ name) if execute -%}
+    {%- set missing = var('missing_files', none) or {} -%}
+    {{ return(var(name, none) or (seed.original_file_path if seed else missing.get(name, 'seeds/' ~ name ~ '.csv'))) }}
 {% endmacro %}
 
 {#- The columns of that relation, by the name that we know them by: {name: the name as it is there}. Blanks around a name,

@@ -18,7 +18,7 @@
     );
     alter table {{ file_problems() }} add column if not exists fingerprint varchar
     {%- if execute -%}
-    {%- for name in declarations() if 'seed.flagsmith_warehouse.' ~ name in selected_resources %};
+    {%- for name in declarations() if 'seed.' ~ var('declared_by', 'flagsmith_warehouse') ~ '.' ~ name in selected_resources %};
     delete from {{ file_problems() }} where declaration = '{{ name }}'
     {%- endfor -%}
     {%- endif -%}

@@ -9,8 +9,8 @@
 
 {% macro duckdb__create_missing_seeds() %}
     {%- if execute -%}
-    {%- for seed in graph.nodes.values() if seed.resource_type == 'seed' and seed.package_name == 'flagsmith_warehouse'
-        and seed.unique_id not in selected_resources %}
+    {%- for seed in graph.nodes.values() if seed.resource_type == 'seed' and seed.name in declarations()
+        and seed.package_name == var('declared_by', 'flagsmith_warehouse') and seed.unique_id not in selected_resources %}
     create schema if not exists "{{ seed.database }}"."{{ seed.schema }}";
     create table if not exists "{{ seed.database }}"."{{ seed.schema }}"."{{ seed.alias }}" (
         {% for name, type in seed.config.column_types.items() %}"{{ name }}" {{ type }}{{ ', ' if not loop.last }}{% endfor %}

@@ -1,15 +1,35 @@
-{#- The relation with the outcomes: what `var('conversion_events')` names, or the example seed; without its file
-    there are no outcomes. Only int_outcomes reads it: what that hands on is typed. -#}
+{#- The relation with the outcomes: what `var('conversion_events')` names, a relation or a folder of files; without it, an
+    empty one. Only int_outcomes reads it: what that hands on is typed. -#}
 {% macro conversion_events() %}
-    {%- if not var('conversion_events', none) and is_missing_file('example_conversion_events') -%}
-        {%- set columns = [] -%}
-        {%- for column, type in conversion_event_columns().items() -%}
-            {%- do columns.append('cast(null as ' ~ type ~ ') as ' ~ column) -%}
-        {%- endfor -%}
-        {{ return('(select ' ~ columns | join(', ') ~ ' from (select 1 as nothing) as nowhere where 1 = 0)') }}
+    {%- set named = var('conversion_events', none) -%}
+    {%- if named and is_folder(named) and execute -%}
+        {{ return(files_relation(project_path(named), needed_outcome_columns()) or no_conversion_events()) }}
     {%- endif -%}
-    {{ return(var('conversion_events', none) or ref('example_conversion_events')) }}
+    {{ return(named or no_conversion_events()) }}
 {% endmacro %}
+
+{#- What of the files of outcomes cannot be read. -#}
+{% macro outcome_file_faults() %}
+    {%- set named = var('conversion_events', none) -%}
+    {%- if not (named and is_folder(named) and (is_built_now() or is_checked_now())) -%}{{ return([]) }}{%- endif -%}
+    {{ return(file_faults(project_path(named), needed_outcome_columns())) }}
+{% endmacro %}
+
+{#- The columns without which there are no outcomes. -#}
+{% macro needed_outcome_columns() %}
+    {%- set needed = [] -%}
+    {%- for column, rule in outcome_columns().items() if not rule.is_optional -%}{%- do needed.append(column) -%}{%- endfor -%}
+    {{ return(needed) }}
+{% endmacro %}
+
+{#- The outcomes of nobody. -#}
+{% macro no_conversion_events() %}
+    {{ return("(select cast(null as varchar) as identity, cast(null as varchar) as event_name, cast(null as timestamp) as occurred_at, "
+        ~ "cast(null as double) as value, cast(null as varchar) as environment from (select 1 as nothing) as nobody where 1 = 0)") }}
+{% endmacro %}
+
+{#- True where a var names a folder of files and not a relation: it ends with a slash. -#}
+{% macro is_folder(named) %}{{ return((named | string | trim).endswith('/')) }}{% endmacro %}
 
 {#- The columns that outcomes have: which types each may be, and whether it may be missing. -#}
 {% macro outcome_columns() %}
@@ -22,10 +42,10 @@
     }) }}
 {% endmacro %}
 
-{#- The columns that the relation has, {name: type}; none where it does not exist. The seed's types are known, also before
-    it is loaded, and so are those of every relation while nothing is built (`dbt compile`). -#}
+{#- The columns that the relation has, {name: type}; none where it does not exist. Without one the types are known, and so
+    they are while nothing is built or checked (`dbt compile`). -#}
 {% macro conversion_event_columns() %}
-    {%- if not is_built_now() or not var('conversion_events', none) -%}
+    {%- if not (is_built_now() or is_checked_now()) or not var('conversion_events', none) -%}
         {{ return({
             'identity': 'VARCHAR', 'event_name': 'VARCHAR', 'occurred_at': 'TIMESTAMP', 'value': 'DOUBLE', 'environment': 'VARCHAR',
         }) }}
@@ -41,23 +61,26 @@
 {#- What is wrong with the relation as a whole, as a list of {column_name, cell, problem, remedy}. With any of it there are
     no outcomes. -#}
 {% macro conversion_events_problems() %}
-    {%- set name = conversion_events() | string -%}
+    {%- set relation = conversion_events() | string -%}
+    {%- set name = var('conversion_events', none) or relation -%}
     {%- set columns = conversion_event_columns() -%}
     {%- set problems = [] -%}
+    {%- if not (is_built_now() or is_checked_now()) or not var('conversion_events', none) -%}{{ return(problems) }}{%- endif -%}
     {%- if columns is none -%}
         {%- do problems.append({
             'column_name': none, 'cell': name,
             'problem': 'there is no relation ' ~ name,
-            'remedy': 'name the table or view with the outcomes in `vars: conversion_events`, with its schema',
+            'remedy': 'name the table or view with the outcomes in `vars: conversion_events`, with its schema, or a folder of files '
+                ~ 'with a slash at its end',
         }) -%}
         {{ return(problems) }}
     {%- endif -%}
-    {%- set fault = relation_fault(name) if is_built_now() -%}
+    {%- set fault = relation_fault(relation) -%}
     {%- if fault -%}
         {%- do problems.append({
             'column_name': none, 'cell': name,
             'problem': name ~ ' cannot be read: ' ~ fault.split('\n')[0],
-            'remedy': 'put back what it reads, or name another relation in `vars: conversion_events`',
+            'remedy': 'put it in order or put back what it reads, or name another relation in `vars: conversion_events`',
         }) -%}
         {{ return(problems) }}
     {%- endif -%}

@@ -21,10 +21,10 @@
     and A. Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences", Annals of Statistics 52
     (2024), equation 9 in the seventh version of the preprint, with rho chosen as in its equation 161. -#}
 {% macro sequential_width() -%}
-    sqrt(estimated.lift_variance * estimated.joint_n)
+    sqrt(lift_variance * joint_n)
         * sqrt(
-            2 * estimated.sequential_information
-            * ln(sqrt(estimated.sequential_information) / estimated.alpha)
-            / (estimated.joint_n * estimated.joint_n * estimated.rho_squared)
+            2 * sequential_information
+            * ln(sqrt(sequential_information) / alpha)
+            / (joint_n * joint_n * rho_squared)
         )
 {%- endmacro %}

@@ -111,7 +111,7 @@
     {%- set parts = [flagsmith_warehouse.logic_version() | string, numbering | string] -%}
     {%- for name in meta.get('vars', []) -%}
         {#- YAML knows dates, JSON does not. -#}
-        {%- set value = var(name, none) -%}
+        {%- set value = flagsmith_warehouse.given_cohorts() if name == 'cohorts' else var(name, none) -%}
         {%- do parts.append(value | string if 'datetime.' in value | string else tojson(value)) -%}
     {%- endfor -%}
     {%- for name in meta.get('declared', []) -%}

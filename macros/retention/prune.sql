@@ -11,9 +11,6 @@
     {%- set experiments = ref('int_declared_experiments') -%}
     {%- set problems = ref('int_declaration_problems') -%}
     {%- if not execute or days is none or flags.WHICH not in ['run', 'build', 'retry'] or is_empty_run() -%}{{ return('') }}{%- endif -%}
-    {%- if days | string | int(0) < 1 -%}
-        {{ exceptions.raise_compiler_error('vars: retention_days is ' ~ days ~ '; a number of days, 1 or more, is needed.') }}
-    {%- endif -%}
     {%- if landing.database != target.database -%}
         {{ exceptions.raise_compiler_error(
             'vars: retention_days prunes a landing in the warehouse itself; yours is in ' ~ landing.database ~ '.'

@@ -128,7 +128,8 @@ def test_cohort__with_a_number_that_yaml_reads_otherwise__is_left_out_until_it_i
     with duckdb.connect(warehouse.path) as connection:
         connection.execute("create schema intermediate")
         connection.execute(declarations.FILE_PROBLEMS)
-        declarations._insert_problems(connection, declarations.cohort_problems(MISREAD))
+        found = declarations.cohort_problems(MISREAD)
+        declarations._insert_problems(connection, "intermediate.file_problems", found)
     chosen = (
         "--select",
         "resource_type:seed",

@@ -1,6 +1,5 @@
 """Files as spreadsheets write them: what is read, and what is refused with its row and what to write."""
 
-import shutil
 from unittest import mock
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.operations import declarations
 from flagsmith_warehouse.loader.operations.declarations import NAMES, SEEDS_FOLDER
-from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
+from flagsmith_warehouse.loader.operations.init import write_project
 from tests.operations.conftest import environ_of
 
 HEADER = "feature_name,variation,variant_key"
@@ -106,22 +105,17 @@ def test_problem__of_a_cell_with_line_ends__is_told_in_one_line():
 
 
 def test_file__removed__costs_only_itself(tmp_path):
-    """Given a project from which somebody has removed all seeds; then dbt parses it, and each file is a problem."""
-    project = tmp_path / "project"
-    for part in ("macros", "models", "tests/warehouse"):
-        shutil.copytree(PROJECT_FOLDER / part, project / part)
-    for file in ("dbt_project.yml", "profiles.yml"):
-        shutil.copy(PROJECT_FOLDER / file, project)
-    (project / "seeds").mkdir()
-    shutil.copy(SEEDS_FOLDER / "metrics.csv", project / "seeds")
-    with (
-        mock.patch.object(declarations, "PROJECT_FOLDER", project),
-        mock.patch.object(declarations, "SEEDS_FOLDER", project / "seeds"),
-        mock.patch.dict("os.environ", {"DBT_LOG_LEVEL_FILE": "none"}),
-    ):
-        found = declarations.check(settings_module.read(environ_of(tmp_path / "data")))
+    """Given a project from which somebody has removed all files but one; then dbt parses it, and each is a problem."""
+    project = tmp_path / "mine"
+    write_project(project)
+    for name in NAMES:
+        if name != "metrics":
+            (project / "experiments" / f"{name}.csv").unlink()
+    environ = environ_of(tmp_path / "data") | {"FLAGSMITH_PROJECT_DIR": str(project)}
+    with mock.patch.dict("os.environ", {"DBT_LOG_LEVEL_FILE": "none"}):
+        found = declarations.check(settings_module.read(environ))
     assert {(each.declared_in, each.row_number) for each in found} == {
-        (f"seeds/{name}.csv", 1) for name in NAMES if name != "metrics"
+        (f"experiments/{name}.csv", 1) for name in NAMES if name != "metrics"
     }
     assert all("cannot be read" in each.problem for each in found)
 

@@ -36,8 +36,7 @@ def test_build__over_older_tables_and_relations__takes_what_is_there(tmp_path):
     chosen = ("resource_type:seed", "intermediate.declarations")
     warehouse.dbt("build", "--select", *chosen, "--exclude-resource-type", "test", "--vars", variables)
 
-    (experiment,) = warehouse.mart("int_declared_experiments", "intermediate")
-    assert (experiment["experiment_key"], experiment["problem"]) == ("example_checkout", None)
+    assert warehouse.mart("int_declared_experiments", "intermediate") == []
     (metric,) = warehouse.mart("int_declared_metrics", "intermediate")
     assert (metric["metric_key"], metric["before_days"], metric["prior_type"]) == ("bought", None, "relative")
     assert warehouse.mart("int_declared_experiment_metrics", "intermediate") == []

@@ -245,3 +245,36 @@ def test_seeds__shipped__are_declarations_that_say_nothing_yet():
     for name in ("test_identities", "identity_map", "variants"):
         with (PROJECT / "seeds" / f"{name}.csv").open() as file:
             assert len(list(csv.reader(file))) == 1
+
+
+def test_package__host_has_models_of_our_names__nobody_reads_the_others(host, monkeypatch):
+    """Given a host with models called like ours; when parsed; then nothing of ours depends on them, nor theirs on ours."""
+    monkeypatch.chdir(host)
+    names = ("metrics", "dim_identities", "identity_map", "int_deliveries")
+    for name in names:
+        (host / "models" / f"{name}.sql").write_text("select 1 as theirs")
+    (host / "models" / "reader.sql").write_text("select * from {{ ref('dim_identities') }}")
+    folders = ["--project-dir", str(host), "--profiles-dir", str(host)]
+    quiet_dbt(dbtRunner(), ["deps", *folders, "--log-level-file", "none", "--quiet"])
+    theirs = {f"model.host.{name}" for name in names}
+
+    def parse():
+        return quiet_dbt(dbtRunner(), ["parse", *paths(host / "target", project=host)]).result
+
+    def readers(parsed) -> set[str]:
+        everything = [*parsed.nodes.values(), *parsed.exposures.values(), *parsed.unit_tests.values()]
+        return {
+            node.unique_id
+            for node in everything
+            if node.package_name == "flagsmith_warehouse"
+            and theirs & {*getattr(node.depends_on, "nodes", ())}
+        }
+
+    parsed = parse()
+    assert {reader for reader in readers(parsed) if not reader.startswith("test.")} == set()
+    assert parsed.nodes["model.host.reader"].depends_on.nodes == ["model.host.dim_identities"]
+    # dbt resolves the model of a test in YAML itself; a flag that `init` sets makes it look in our package first.
+    settings = (host / "dbt_project.yml").read_text()
+    flag = "flags:\n  require_ref_searches_node_package_before_root: true"
+    (host / "dbt_project.yml").write_text(settings.replace("flags:", flag))
+    assert readers(parse()) == set()

@@ -1,4 +1,4 @@
-"""The example month in a warehouse of its own, with the cohorts that docs/recipes.md declares."""
+"""The example month in a warehouse of its own, with the cohorts that docs/recipes.md declares and the example's experiment."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flagsmith_warehouse.simulator import landing
+from flagsmith_warehouse.simulator import example, landing
 from flagsmith_warehouse.simulator.example import MONTH
 from flagsmith_warehouse.simulator.world import World
 
@@ -18,7 +18,8 @@ RECIPES = PROJECT / "docs" / "recipes.md"
 
 def declared() -> str:
     """The cohorts of docs/recipes.md, as the vars of dbt."""
-    return json.dumps(yaml.safe_load(re.search(r"```yaml\n(.*?)```", RECIPES.read_text(), re.S)[1]))
+    cohorts = yaml.safe_load(re.search(r"```yaml\n(.*?)```", RECIPES.read_text(), re.S)[1])
+    return json.dumps(cohorts | example.declared())
 
 
 @pytest.fixture(scope="session")

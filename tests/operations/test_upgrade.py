@@ -106,13 +106,13 @@ def test_refresh__models_keep_history_of_an_earlier_logic__says_so_once_and_stat
 ):
     """Given a build in which a model kept what retention has pruned; then stderr says so once, and `status` until it is gone."""
 
-    def build(settings):
+    def build(settings, *_):
         with duckdb.connect(settings.warehouse_file) as connection:
             connection.execute(
                 "update intermediate.build_progress set kept_before = timestamp '2026-05-01'"
                 " where model = 'fct_flag_exposures'"
             )
-        return "built"
+        return refresh.Built()
 
     monkeypatch.setattr("flagsmith_warehouse.loader.operations.refresh.build", build)
     said = [invoke(environ, "refresh").stderr for _ in range(2)]
@@ -155,5 +155,5 @@ def test_build__over_a_pruned_warehouse_of_the_first_release__keeps_what_is_gone
     assert warehouse.query(totals) == before
     assert warehouse.query(means) == [a | {"mean": 1.5}, *others]
     kept = refresh.kept_history(settings)
-    assert {"fct_flag_exposures", "fct_flag_assignments", "int_experiment_outcomes"} <= set(kept)
+    assert {"fct_flag_exposures", "fct_flag_assignments"} <= set(kept)
     assert set(kept.values()) == {"2026-03-01"}

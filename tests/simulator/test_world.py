@@ -24,7 +24,7 @@ def fingerprint(parameters: Parameters = SMALL) -> str:
 
 
 def test_world__any_python__gives_the_bytes_that_it_always_gave():
-    # Changed on purpose? Then write the new one here, and make seeds/example_conversion_events.csv anew.
+    # Changed on purpose? Then write the new one here, and make simulator/example_month/example_conversion_events.csv anew.
     assert fingerprint() == "22d12c7249a4ed00930c2d2b039949bb8975bae5804b3488e29f133722d3f801"
 
 

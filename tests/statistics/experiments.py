@@ -79,8 +79,8 @@ TABLES = {
     }
     | dict.fromkeys(SUMS, "double"),
 }
-# Only what experiments are made of: the other marts have their own tests.
-NEEDED = "+fct_experiment_power"
+# Only the marts of experiments and what they are made of: the others have their own tests.
+NEEDED = "+marts.experiment_results"
 DECLARED = {"experiments", "metrics", "experiment_metrics", "conversion_events"}
 
 

@@ -248,12 +248,12 @@ def test_health__every_message__has_all_its_names_filled(health):
     assert all(row["message"] and not re.search("[{}]", row["message"]) for row in health.values())
 
 
-def test_check_texts__every_name_in_braces__is_one_that_the_mart_fills(warehouse):
+def test_check_texts__every_name_in_braces__is_one_that_the_model_fills(warehouse):
     """Given a sentence that few experiments ever show; then a misspelt name in it is found all the same."""
     rows = warehouse.query("select sentence from intermediate.int_experiment_check_texts")
     names = {name for row in rows for name in re.findall("{(.*?)}", row["sentence"])}
-    mart = (PROJECT / "models/marts/experiment_results/fct_experiment_health.sql").read_text()
-    assert names and names <= set(re.findall("^ *'([a-z_]+)': '", mart, re.MULTILINE))
+    model = (PROJECT / "models/intermediate/experiments/checks/int_experiment_checks.sql").read_text()
+    assert names and names <= set(re.findall("^ *'([a-z_]+)': '", model, re.MULTILINE))
 
 
 def test_check_texts__checks__are_those_of_the_documentation(warehouse):

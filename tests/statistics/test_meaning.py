@@ -248,7 +248,6 @@ def checks(warehouse: ExperimentWarehouse) -> dict:
 def ahead(tmp_path_factory):
     """The same identities in two environments, whose clocks differ; outcomes that are dated ahead of them."""
     warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("ahead"))
-    warehouse.settings = {"experiment_late_days": 1}
     people = [(f"{arm}-{i}", arm) for arm in ("control", "blue") for i in range(10)]
     for environment in ("fast", "slow"):
         warehouse.land(
@@ -289,7 +288,7 @@ def build(warehouse: ExperimentWarehouse, events: list) -> dict:
     activated = [
         row["experiment_key"] for row in warehouse.mart("fct_experiment_assignments") if row["activated_at"]
     ]
-    warehouse.run("run", "--select", "+fct_experiment_power", "--full-refresh")
+    warehouse.run("run", "--select", NEEDED, "--full-refresh")
     assert grown == marts(warehouse)
     return {"counted": counted, "checks": found, "activated": activated}
 

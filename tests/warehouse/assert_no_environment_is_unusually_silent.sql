@@ -56,7 +56,12 @@ silent_hours as (
 select
     silent_hours.environment,
     silent_hours.last_received_at,
-    sum(usual.deliveries) as missing_deliveries
+    0 as value,
+    round(sum(usual.deliveries)) as usual,
+    'environment ' || silent_hours.environment || ' is silent: 0 deliveries since '
+    || strftime(silent_hours.last_received_at, '%Y-%m-%d %H:%M') || ' UTC, usually '
+    || cast(cast(round(sum(usual.deliveries)) as bigint) as varchar) as message,
+    'see that Flagsmith still sends to it and that `serve` answers: flagsmith-warehouse doctor --url' as remedy
 from silent_hours
 inner join usual
     on

@@ -1,9 +1,24 @@
+{#- What people declared as cohorts: `vars: cohorts:` itself, or the list in the YAML file that it names (`cohorts.yml`, which starts
+    at the project). A file that does not hold a list is judged like any other slip. -#}
+{% macro given_cohorts() %}
+    {%- set declared = var('cohorts', none) or [] -%}
+    {%- if declared is not string -%}{{ return(declared) }}{%- endif -%}
+    {%- if not execute -%}{{ return([]) }}{%- endif -%}
+    {%- set text = file_text(project_path(declared)) -%}
+    {%- if text is none -%}
+        {{ exceptions.raise_compiler_error('vars: cohorts names the file ' ~ declared ~ ', which is not there. Nothing was built. Put it back, or write [].') }}
+    {%- endif -%}
+    {%- set read = fromyaml(text, 'no YAML') -%}
+    {{ return([] if read is none else read) }}
+{% endmacro %}
+
+
 {#- The cohorts declared in `vars: cohorts:` that are in order, with their defaults: a list of
     {key, number, name, description, environment, rules, mirrors_segment}. A wrong one is left out, and is in
     cohort_declaration_problems. -#}
 {% macro cohorts() %}
     {%- set misread = flagsmith_warehouse.misread_cohorts().values() | list -%}
-    {{ return(flagsmith_warehouse.judge_cohorts(var('cohorts', []) or []).cohorts | rejectattr('number', 'in', misread) | list) }}
+    {{ return(flagsmith_warehouse.judge_cohorts(flagsmith_warehouse.given_cohorts()).cohorts | rejectattr('number', 'in', misread) | list) }}
 {% endmacro %}
 
 
@@ -11,7 +26,7 @@
     only what YAML has read: `flagsmith-warehouse refresh` and `check` read the file itself and leave word in
     file_problems, with a fingerprint of what YAML makes of the cohort. A cohort that has been written anew is another one. -#}
 {% macro misread_cohorts() %}
-    {%- set declared, misread = var('cohorts', []) or [], {} -%}
+    {%- set declared, misread = flagsmith_warehouse.given_cohorts(), {} -%}
     {%- set relation = flagsmith_warehouse.clean_file('file_problems') or flagsmith_warehouse.file_problems() -%}
     {%- set is_there = relation is string or execute and adapter.get_relation(
         database=relation.database, schema=relation.schema, identifier=relation.identifier) -%}

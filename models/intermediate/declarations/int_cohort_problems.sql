@@ -1,6 +1,6 @@
 {{ config(materialized=kept_unless_checked()) }}
 
-{%- set faults = judge_cohorts(var('cohorts', []) or []).faults %}
+{%- set faults = judge_cohorts(given_cohorts()).faults %}
 {%- set misread = misread_cohorts() %}
 
 with faults as (

@@ -20,28 +20,11 @@ with computed as (
         cast(metrics.before_days as double) as before_days,
         coalesce(cast(metrics.prior_mean as double), 0e0) as prior_mean,
         cast(metrics.prior_standard_deviation as double) as prior_standard_deviation,
-        coalesce(metrics.prior_type, 'relative') as prior_type,
-        experiments.environment,
-        experiments.started_at,
-        experiments.ended_at
+        coalesce(metrics.prior_type, 'relative') as prior_type
     from {{ ref('int_declared_experiment_metrics') }} as links
     inner join {{ ref('int_declared_metrics') }} as metrics on links.metric_key = metrics.metric_key
     inner join {{ ref('int_experiments') }} as experiments on links.experiment_key = experiments.experiment_key
     where experiments.status <> 'invalid'
-
-),
-
-explained as (
-
-    -- Everything that the metric's outcomes depend on, besides events and identities.
-    select
-        *,
-        {{ text_of([
-            'experiment_key', 'metric_key', 'environment', 'started_at', 'ended_at',
-            'event_name', 'aggregation', 'numerator_aggregation', 'denominator_event_name', 'denominator_aggregation',
-            'conversion_window_hours', 'before_days',
-        ]) }} as counted_by
-    from computed
 
 )
 
@@ -49,7 +32,7 @@ select
     experiment_key,
     metric_key,
 
-    8 * {{ text_number('counted_by') }} as metric_number,
+    {{ text_number(text_of(['experiment_key', 'metric_key'])) }} as metric_number,
     role,
     target_lift,
     event_name,
@@ -65,4 +48,4 @@ select
     prior_mean,
     prior_standard_deviation,
     prior_type
-from explained
+from computed

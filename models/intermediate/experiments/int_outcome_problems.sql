@@ -1,6 +1,6 @@
-{{ config(materialized='table') }}
+{{ config(materialized=kept_unless_checked()) }}
 
-{%- set declared_in = var('conversion_events', none) or 'seeds/example_conversion_events.csv' %}
+{%- set declared_in = var('conversion_events', none) or 'no outcomes' %}
 with unusable as (
 
     select
@@ -23,6 +23,22 @@ all_problems as (
         cast({{ 'null' if problem.cell is none else text_literal(problem.cell) }} as varchar) as cell,
         {{ text_literal(problem.problem) }} as problem,
         {{ text_literal(problem.remedy) }} as remedy
+
+    union all
+
+    {% endfor -%}
+    {% for fault in outcome_file_faults() -%}
+    select
+        'problem' as severity,
+        cast(null as varchar) as column_name,
+        {{ text_literal(fault.file.split('/')[-1]) }} as cell,
+        {% if fault.line -%}
+        {{ text_literal('line ' ~ fault.line ~ (' and ' ~ (fault.lines - 1) ~ ' more' if fault.lines > 1 else '')
+            ~ ' cannot be read: left out (' ~ fault.error ~ ')') }} as problem,
+        {%- else -%}
+        {{ text_literal('the file cannot be read: left out (' ~ fault.error ~ ')') }} as problem,
+        {%- endif %}
+        'save it as CSV UTF-8, with a comma between cells and quotation marks around a cell that holds one' as remedy
 
     union all
 

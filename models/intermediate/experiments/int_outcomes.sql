@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized=kept_unless_checked('view')) }}
 
 {%- set columns = conversion_event_columns() %}
 {%- if conversion_events_problems() %}

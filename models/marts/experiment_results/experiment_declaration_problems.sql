@@ -1,139 +1,5 @@
 {{ config(materialized='table') }}
 
-with experiments as (
-
-    select * from {{ ref('int_declared_experiments') }} where problem is null
-
-),
-
-rows as (
-
-    -- Where each experiment was declared.
-    select
-        cells.cell as experiment_key,
-        min(cells.row_number) as row_number
-    from {{ ref('int_declaration_cells') }} as cells
-    where cells.declaration = 'experiments' and cells.column_name = 'experiment_key'
-    group by cells.cell
-
-),
-
-flags as (
-
-    select distinct environment, feature_id, feature_name, variation
-    from {{ ref('fct_flag_exposures') }}
-
-),
-
-features as (
-
-    -- The feature under experiment, whatever it is called by now. Until it is evaluated: those that have the declared name.
-    select experiment_key, feature_id
-    from {{ ref('int_experiment_features') }}
-    where is_under_experiment
-
-    union
-
-    select experiments.experiment_key, flags.feature_id
-    from experiments
-    inner join flags on experiments.environment = flags.environment and experiments.feature_name = flags.feature_name
-    where experiments.experiment_key not in (select experiment_key from {{ ref('int_experiment_features') }})
-
-),
-
-variations as (
-
-    -- Whatever the feature ever carried, also before the experiment and under another name.
-    select distinct experiments.experiment_key, flags.variation
-    from experiments
-    inner join features on experiments.experiment_key = features.experiment_key
-    inner join flags on experiments.environment = flags.environment and features.feature_id = flags.feature_id
-
-),
-
-assigned as (
-
-    select distinct experiment_key from {{ ref('int_experiment_assignments') }}
-
-),
-
-weight_parts as (
-
-    select
-        experiment_key,
-        feature_name,
-        expected_weights,
-        {{ text_parts('expected_weights', ';') }} as part
-    from experiments
-    where expected_weights <> 'auto'
-
-),
-
-named_weights as (
-
-    select *, substr(part, 1, length(part) - strpos(reverse(part), '=')) as variation
-    from weight_parts
-
-),
-
-unseen_variations as (
-
-    -- Before anybody is assigned a name may be of a variation that is still to come.
-    select
-        case when assigned.experiment_key is null then 'warning' else 'problem' end as severity,
-        named_weights.experiment_key,
-        'expected_weights' as column_name,
-        named_weights.expected_weights as cell,
-        'no delivery carried the variation `' || named_weights.variation || '` of ' || named_weights.feature_name as problem,
-        coalesce('write `' || min(alike.variation) || '`', 'write its name as in fct_flag_exposures') as remedy
-    from named_weights
-    left join variations
-        on
-            named_weights.experiment_key = variations.experiment_key
-            and named_weights.variation = variations.variation
-    left join variations as alike
-        on
-            named_weights.experiment_key = alike.experiment_key
-            and lower(named_weights.variation) = lower(alike.variation)
-    left join assigned on named_weights.experiment_key = assigned.experiment_key
-    where variations.variation is null
-    group by
-        assigned.experiment_key, named_weights.experiment_key, named_weights.expected_weights, named_weights.variation,
-        named_weights.feature_name
-
-),
-
-unseen_places as (
-
-    select
-        'warning' as severity,
-        experiments.experiment_key,
-        case when environments.environment is null then 'environment' else 'feature_name' end as column_name,
-        case when environments.environment is null then experiments.environment else experiments.feature_name end as cell,
-        case
-            when environments.environment is null then 'nothing was ever received from this environment'
-            else 'no delivery from ' || experiments.environment || ' carried this feature'
-        end as problem,
-        case
-            when environments.environment is null then 'write it as in the webhook''s URL'
-            else 'write it as in Flagsmith, unless it is still to come'
-        end as remedy
-    from experiments
-    left join {{ ref('int_environments') }} as environments on experiments.environment = environments.environment
-    where not exists (select 1 from features where experiments.experiment_key = features.experiment_key)
-
-),
-
-unseen as (
-
-    select severity, experiment_key, column_name, cell, problem, remedy from unseen_variations
-
-    union all
-
-    select severity, experiment_key, column_name, cell, problem, remedy from unseen_places
-
-)
-
 select
     severity,
     declared_in,
@@ -150,18 +16,17 @@ from {{ ref('int_declaration_problems') }}
 union all
 
 select
-    unseen.severity,
-    {{ text_literal(declared_in('experiments')) }} as declared_in,
-    rows.row_number,
-    unseen.column_name,
+    severity,
+    declared_in,
+    row_number,
+    column_name,
 
-    unseen.experiment_key,
-    cast(null as varchar) as metric_key,
-    unseen.cell,
-    unseen.problem,
-    unseen.remedy
-from unseen
-left join rows on unseen.experiment_key = rows.experiment_key
+    experiment_key,
+    metric_key,
+    cell,
+    problem,
+    remedy
+from {{ ref('int_experiment_declaration_warnings') }}
 
 union all
 

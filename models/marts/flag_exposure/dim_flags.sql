@@ -88,67 +88,13 @@ gone as (
 
 ),
 
-sets_by_environment as (
-
-    select environment, flags_hash
-    from {{ ref('int_deliveries') }}
-    where kind = 'evaluation' and not is_test_identity
-
-    union
-
-    -- Retention may have pruned the deliveries.
-    select environment, flags_hash
-    from {{ ref('int_state_spells') }}
-
-),
-
-initial_values as (
-
-    -- Read with the environment's own sets of flags, since only these carry the feature's initial value.
-    select distinct
-        sets_by_environment.environment,
-        elements.feature_id,
-        elements.value
-    from {{ ref('int_flag_set_elements') }} as elements
-    inner join sets_by_environment on elements.flags_hash = sets_by_environment.flags_hash
-    where
-        elements.is_multivariate
-        and elements.percentage_allocation is not null
-        and elements.value = elements.default_value
-
-),
-
-ambiguous as (
-
-    -- Where the value cannot tell which option it was: it is falsy, so that Flagsmith sends no percentage with it; or
-    -- it has an option's percentage and is the control's value too. (That two options share a value does not show.)
-    select distinct
-        exposures.environment,
-        exposures.feature_id,
-        exposures.variation
-    from exposures
-    left join initial_values
-        on
-            exposures.environment = initial_values.environment
-            and exposures.feature_id = initial_values.feature_id
-            and exposures.value = initial_values.value
-    where
-        exposures.is_multivariate
-        and exposures.enabled
-        and (
-            (exposures.value_type in ('string', 'integer', 'boolean') and exposures.value in ('', '0', 'false') and exposures.percentage_allocation is null and exposures.variation <> 'control')
-            or (initial_values.value is not null and exposures.percentage_allocation is not null)
-        )
-
-),
-
 ambiguous_variations as (
 
     select
         environment,
         feature_id,
         list(variation order by variation) as ambiguous_variations
-    from ambiguous
+    from {{ ref('int_ambiguous_variations') }}
     group by all
 
 )

@@ -1,6 +1,6 @@
 {{ config(materialized='table') }}
 
-{%- set judged = judge_cohorts(var('cohorts', []) or []) %}
+{%- set judged = judge_cohorts(given_cohorts()) %}
 
 with traits as (
 

@@ -16,12 +16,13 @@ ambiguous as (
 
     select
         experiments.experiment_key,
-        {{ list_length('flags.ambiguous_variations') }} as variations
+        count(*) as variations
     from features
     inner join experiments on features.experiment_key = experiments.experiment_key
-    inner join {{ ref('dim_flags') }} as flags
-        on experiments.environment = flags.environment and features.feature_id = flags.feature_id
+    inner join {{ ref('int_ambiguous_variations') }} as variations
+        on experiments.environment = variations.environment and features.feature_id = variations.feature_id
     where features.is_under_experiment
+    group by experiments.experiment_key
 
 )
 

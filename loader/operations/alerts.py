@@ -1,0 +1,158 @@
+"""What somebody should look at now, one JSON line each: silence, delays and quarantines, declarations, experiments, tests.
+
+The checks that look at the wall clock are dbt tests of severity `warn` whose rows have the columns of an alert. Their SQL, as dbt
+compiled it, is kept in the record of the refresh, so that they still run while there is nothing to build.
+"""
+
+import contextlib
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from flagsmith_warehouse.loader.operations import relations
+from flagsmith_warehouse.loader.settings import ALERT_COMMAND
+
+if TYPE_CHECKING:
+    from flagsmith_warehouse.loader.operations.declarations import Problem
+    from flagsmith_warehouse.loader.operations.refresh import Built
+
+CHECKS = (
+    "assert_no_environment_is_unusually_silent",
+    "assert_few_deliveries_are_quarantined",
+    "assert_deliveries_are_landed_soon",
+)
+# Its problems are told one by one, from the marts.
+OF_DECLARATIONS = "assert_declarations_are_right"
+EXPERIMENTS = """
+select experiments.environment, health.experiment_key, health.check_name, health.status, health.message
+from marts.fct_experiment_health as health
+inner join marts.dim_experiments as experiments on health.experiment_key = experiments.experiment_key
+where experiments.status = 'running' and health.status <> 'ok' order by all
+"""
+SECONDS_FOR_A_HOOK = 30
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What is wrong, where, how much of it there is and how much is usual, and what to do."""
+
+    at: str
+    environment: str | None
+    check: str
+    severity: str
+    value: float | str | None
+    usual: float | str | None
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = f"{self.environment}: " if self.environment else ""
+        return f"{self.severity}: {place}{self.message}. {self.remedy[:1].upper()}{self.remedy[1:]}."
+
+
+def queries_of(built: "Built") -> dict[str, str]:
+    """The SQL of the checks on the wall clock, by name, as dbt compiled it."""
+    results = getattr(getattr(built.outcome, "result", None), "results", None) or []
+    found = {result.node.name: getattr(result.node, "compiled_code", None) for result in results}
+    return {name: found[name] for name in CHECKS if found.get(name)}
+
+
+def by_the_clock(warehouse_file: Path, queries: dict[str, str]) -> Iterator[Alert]:
+    """What these checks find now. The caller holds the lock of the warehouse."""
+    if not queries:
+        return
+    with contextlib.closing(duckdb.connect()) as connection:
+        connection.execute("attach ? as warehouse (read_only)", [str(warehouse_file)])
+        connection.execute("use warehouse")
+        for check, query in queries.items():
+            found = connection.execute(query)
+            names = [column[0] for column in found.description]
+            for row in found.fetchall():
+                cells = dict(zip(names, row, strict=True))
+                chosen = {
+                    name: cells[name] for name in ("environment", "value", "usual", "message", "remedy")
+                }
+                yield Alert(at=_now(), check=check, severity="warning", **chosen)
+
+
+def of_tests(built: "Built") -> Iterator[Alert]:
+    """The other tests that found something."""
+    for result in getattr(getattr(built.outcome, "result", None), "results", None) or []:
+        if str(result.node.resource_type) != "test" or str(result.status) == "pass":
+            continue
+        if result.node.name not in (*CHECKS, OF_DECLARATIONS):
+            message = f"the test {result.node.name} found {result.failures} rows"
+            yield Alert(
+                _now(), None, result.node.name, "warning", result.failures, 0, message,
+                f"look at them: dbt test --select {result.node.name} --store-failures",
+            )  # fmt: skip
+
+
+def of_declarations(problems: list["Problem"]) -> Iterator[Alert]:
+    """What is wrong in what people declared."""
+    for problem in problems:
+        row = f"row {problem.row_number}" if problem.row_number else None
+        place = ", ".join(filter(None, (problem.declared_in, row, problem.column_name)))
+        message = f"{place}: {problem.problem}"
+        yield Alert(
+            _now(), None, "declarations", problem.severity, problem.cell, None, message, problem.remedy
+        )
+
+
+def of_experiments(file: Path) -> Iterator[Alert]:
+    """Checks of running experiments that are not well."""
+    with relations.open_copy(file) as copy:
+        there = {
+            name for (name,) in copy.execute("select table_name from information_schema.tables").fetchall()
+        }
+        if not {"fct_experiment_health", "dim_experiments"} <= there:
+            return
+        for environment, experiment, check, status, message in copy.execute(EXPERIMENTS).fetchall():
+            remedy = "see fct_experiment_health, and docs/experiments.md"
+            yield Alert(
+                _now(),
+                environment,
+                f"experiment_{check}",
+                status,
+                experiment,
+                None,
+                f"{experiment}: {message}",
+                remedy,
+            )
+
+
+def tell(alerts: list[Alert], on_failure: Callable[[str], None]) -> None:
+    """Give each alert to FLAGSMITH_ALERT_COMMAND, as one JSON line on its standard input. Its failure stops nothing."""
+    command = os.environ.get(ALERT_COMMAND.name, "").strip()
+    if not command:
+        return
+    for alert in alerts:
+        try:
+            subprocess.run(  # noqa: S603 -- whoever sets it may run commands here anyway
+                shlex.split(command),
+                input=line_of(alert) + "\n",
+                text=True,
+                timeout=SECONDS_FOR_A_HOOK,
+                check=True,
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            on_failure(
+                f"{ALERT_COMMAND.name} failed, so nobody was told: {error}. `status --json` has the alerts."
+            )
+            return
+
+
+def line_of(alert: Alert) -> str:
+    return json.dumps(asdict(alert), default=str)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

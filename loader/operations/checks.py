@@ -1,0 +1,54 @@
+"""What can be refused before anything is built: vars that no model knows. What a value may be, dbt's macros say."""
+
+import difflib
+from typing import TYPE_CHECKING
+
+import yaml
+
+from flagsmith_warehouse.loader import LoaderError
+from flagsmith_warehouse.loader.operations import dbt
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
+# How the commands tell the models what they are about; nobody sets it.
+INTERNAL = {"declarations_folder"}
+
+
+class VarsError(LoaderError):
+    """A var that nobody reads was set, most likely under a wrong name. Nothing was built."""
+
+
+def refuse_unusable_vars(settings: Settings, manifest: "Manifest", variables: dict | None = None) -> None:
+    """Raise VarsError for a var of dbt_project.yml, or of `--vars`, that no model knows."""
+    known = set(_vars_of(PROJECT_FOLDER)[dbt.PACKAGE]) | INTERNAL
+    given = _vars_of(dbt.project_of(settings))
+    for name in given.pop(dbt.PACKAGE, None) or {}:
+        if name not in known:
+            raise VarsError(_unknown(name, known))
+    packages = {node.package_name for node in manifest.nodes.values()} | {manifest.metadata.project_name}
+    for name in {key for key in given if key not in packages} | set(variables or {}):
+        if name not in known and not _is_read(name, manifest):
+            raise VarsError(_unknown(name, known))
+
+
+def _vars_of(folder) -> dict:
+    document = yaml.safe_load((folder / "dbt_project.yml").read_text(encoding="utf-8"))
+    return (document or {}).get("vars") or {}
+
+
+def _is_read(name: str, manifest: "Manifest") -> bool:
+    """True if a model or macro of any package mentions the var."""
+    texts = [node.raw_code for node in manifest.nodes.values() if getattr(node, "raw_code", None)]
+    texts += [macro.macro_sql for macro in manifest.macros.values() if macro.package_name != "dbt"]
+    return any(f"'{name}'" in text or f'"{name}"' in text for text in texts)
+
+
+def _unknown(name: str, known: set[str]) -> str:
+    alike = difflib.get_close_matches(name, sorted(known - INTERNAL), n=1)
+    meant = f" Is {alike[0]} meant?" if alike else ""
+    return (
+        f"vars: {name}: no model knows this var.{meant} Nothing was built. The vars are in the dbt_project.yml of "
+        f"{PROJECT_FOLDER}; correct the name in yours, or take it out."
+    )

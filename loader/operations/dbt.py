@@ -1,0 +1,98 @@
+"""dbt in this process, on the project of the settings: where it is, our package in it, and what it answers.
+
+dbt takes a second to import, so it is imported when it is called.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flagsmith_warehouse.loader import LoaderError
+from flagsmith_warehouse.loader.settings import PROJECT_DIR, PROJECT_FOLDER, WAREHOUSE_DIR, Settings
+
+if TYPE_CHECKING:
+    from dbt.cli.main import dbtRunnerResult
+    from dbt.contracts.graph.manifest import Manifest
+
+PACKAGE = "flagsmith_warehouse"
+
+
+class DbtError(LoaderError):
+    """dbt has not done what it was asked. The message says why."""
+
+
+def project_of(settings: Settings) -> Path:
+    """The folder of the project. Raises DbtError where there is none."""
+    if settings.project_dir is None:
+        raise DbtError(
+            "There is no project here. Make one with `flagsmith-warehouse init my-warehouse`, and work in it; or name it "
+            f"in {PROJECT_DIR.name} or --project-dir."
+        )
+    return settings.project_dir
+
+
+def run(
+    settings: Settings, *arguments: str, manifest: "Manifest | None" = None, verbose: bool = False
+) -> "dbtRunnerResult":
+    """Run a command of dbt on the project and let go of the warehouse. Only `verbose` lets dbt print."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    folder = project_of(settings)
+    link_package(folder)
+    os.environ[WAREHOUSE_DIR.name] = str(settings.warehouse_dir)
+    where = ["--project-dir", str(folder)]
+    if (folder / "profiles.yml").exists():
+        where += ["--profiles-dir", str(folder)]
+    if not verbose:
+        where += ["--log-level", "none"]
+    if not sys.stdout.isatty():
+        where += ["--no-use-colors"]  # no codes in cron's mail
+    try:
+        runner = dbtRunner()
+        if manifest is not None:
+            runner.manifest = manifest
+        return runner.invoke([*arguments, *where])
+    finally:
+        if DuckDBConnectionManager._ENV is not None:
+            DuckDBConnectionManager.close_all_connections()  # dbt keeps the warehouse open after a run
+
+
+def parse(settings: Settings, *arguments: str, verbose: bool = False) -> "Manifest":
+    """The project as dbt understands it. Raises DbtError with dbt's reason where it does not."""
+    outcome = run(settings, "parse", *arguments, verbose=verbose)
+    if not outcome.success:
+        raise DbtError(f"dbt cannot read the project in {settings.project_dir}: {reason(outcome)}")
+    return outcome.result
+
+
+def reason(outcome: "dbtRunnerResult") -> str:
+    """Why dbt has failed: its exception, or what failed of what it ran, each with its message."""
+    if outcome.exception:
+        return str(outcome.exception).strip()
+    return "\n".join(_failures(outcome)) or "it gave no reason; see logs/dbt.log"
+
+
+def _failures(outcome: "dbtRunnerResult") -> Iterator[str]:
+    for result in getattr(outcome.result, "results", None) or []:
+        if str(result.status) in ("error", "fail", "runtime error", "partial success"):
+            yield f"{result.node.name}: {(result.message or '').strip()}"
+
+
+def link_package(project: Path) -> None:
+    """Let dbt find our models where this release is installed, which is what `dbt deps` would do.
+
+    So an upgrade, and another machine, need no `dbt deps`. A copy that somebody has put there is left alone.
+    """
+    link = project / "dbt_packages" / PACKAGE
+    if project == PROJECT_FOLDER or (link.exists() and not link.is_symlink()):
+        return
+    if link.is_symlink() and link.resolve() == PROJECT_FOLDER:
+        return
+    with contextlib.suppress(FileNotFoundError):
+        link.unlink()
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(PROJECT_FOLDER, target_is_directory=True)

@@ -1,0 +1,62 @@
+{{ config(materialized='table') }}
+
+with contradicted as (
+
+    -- Once assigned, any other variation counts against the identity, for whatever reason it got it.
+    select
+        assigned.experiment_key,
+        assigned.identity,
+        min(evaluations.received_at) as contradicted_at
+    from {{ ref('int_experiment_first_exposures') }} as assigned
+    inner join {{ ref('int_experiment_evaluations') }} as evaluations
+        on
+            assigned.experiment_key = evaluations.experiment_key
+            and assigned.identity = evaluations.identity
+            and assigned.first_exposed_at < evaluations.received_at
+            and assigned.variation <> evaluations.variation
+    group by assigned.experiment_key, assigned.identity
+
+),
+
+sightings as (
+
+    -- The feature as the identity was given it then (1) and the time before (2), also where it was off.
+    select
+        contradicted.experiment_key,
+        contradicted.identity,
+        contradicted.contradicted_at,
+        elements.variation,
+        elements.enabled,
+        elements.assignment_reason,
+        elements.percentage_allocation,
+        row_number() over (
+            partition by contradicted.experiment_key, contradicted.identity order by deliveries.received_at desc
+        ) as place
+    from contradicted
+    inner join {{ ref('int_experiments') }} as experiments on contradicted.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiment_features') }} as features
+        on contradicted.experiment_key = features.experiment_key and features.is_under_experiment
+    inner join {{ ref('int_deliveries') }} as deliveries
+        on
+            experiments.environment = deliveries.environment
+            and contradicted.identity = deliveries.identity
+            and contradicted.contradicted_at >= deliveries.received_at
+    inner join {{ ref('int_flag_set_elements') }} as elements
+        on deliveries.flags_hash = elements.flags_hash and features.feature_id = elements.feature_id
+    left join {{ ref('int_superseded_evaluations') }} as superseded on deliveries.delivery_id = superseded.delivery_id
+    where deliveries.kind = 'evaluation' and not deliveries.is_test_identity and superseded.delivery_id is null
+
+)
+
+select
+    later.experiment_key,
+    later.identity,
+
+    later.variation as other_variation,
+    {{ flag_change_reason('earlier', 'later') }} as quarantine_reason,
+
+    later.contradicted_at
+from sightings as later
+inner join sightings as earlier
+    on later.experiment_key = earlier.experiment_key and later.identity = earlier.identity and earlier.place = 2
+where later.place = 1

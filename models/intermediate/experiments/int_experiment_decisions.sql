@@ -1,0 +1,82 @@
+{{ config(materialized='table') }}
+
+with latest as (
+
+    select *
+    from {{ ref('int_experiment_series') }}
+    qualify row_number() over (
+        partition by experiment_key, metric_key, variation, population order by day desc
+    ) = 1
+
+),
+
+trust as (
+
+    -- The first alarm that makes a comparison worthless, whatever it says.
+    select experiment_key, min(message) as message
+    from {{ ref('int_experiment_checks') }}
+    where status = 'alarm' and spoils_results
+    group by experiment_key
+
+),
+
+decided as (
+
+    select
+        latest.*,
+        experiments.alpha,
+        experiments.decision_method,
+        metrics.minimum_sample,
+        metrics.aggregation,
+        metrics.is_lower_better,
+        control.outcome_sum as control_outcome_sum,
+        trust.message as distrust,
+        -- The adjusted comparison where it was asked for and could be made.
+        {%- for column in ['lift', 'p_value', 'sequential_p_value', 'chance_to_win'] %}
+        case
+            when latest.cuped_status = 'ok' then latest.cuped_relative_{{ column }} else latest.relative_{{ column }}
+        end as decision_{{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from latest
+    inner join {{ ref('int_experiments') }} as experiments on latest.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiment_metrics') }} as metrics
+        on latest.experiment_key = metrics.experiment_key and latest.metric_key = metrics.metric_key
+    left join latest as control
+        on
+            latest.experiment_key = control.experiment_key
+            and latest.metric_key = control.metric_key
+            and latest.population = control.population
+            and experiments.control_variation = control.variation
+    left join trust on latest.experiment_key = trust.experiment_key
+
+)
+
+select
+    experiment_key,
+    metric_key,
+    variation,
+    population,
+    day,
+
+    role,
+    status,
+    flagsmith_status,
+    distrust,
+    aggregation,
+    is_lower_better,
+    minimum_sample,
+    alpha,
+    decision_method,
+
+    identities,
+    control_identities,
+    outcome_sum,
+    control_outcome_sum,
+    control_mean,
+    decision_lift as lift,
+    decision_p_value as p_value,
+    decision_sequential_p_value as sequential_p_value,
+    case
+        when decision_method = 'flagsmith' then flagsmith_chance_to_win else decision_chance_to_win
+    end as chance_to_win
+from decided

@@ -1,0 +1,110 @@
+{{ config(materialized='table') }}
+
+with comparisons as (
+
+    select
+        experiment_key,
+        metric_key,
+        variation,
+        population,
+        day,
+        max(frequentist_status) filter (where adjustment = 'none' and difference = 'relative') as status,
+        max(frequentist_status) filter (where adjustment = 'cuped' and difference = 'relative') as cuped_status,
+        max(theta) filter (where adjustment = 'cuped' and difference = 'relative') as cuped_theta
+        {%- for prefix, adjustment in [('', 'none'), ('cuped_', 'cuped')] %}
+        {%- for difference in ['absolute', 'relative'] %}
+        {%- for column in estimate_columns() %},
+        max({{ column }}) filter (where adjustment = '{{ adjustment }}' and difference = '{{ difference }}')
+            as {{ prefix }}{{ difference }}_{{ column }}
+        {%- endfor %}
+        {%- endfor %}
+        {%- endfor %}
+    from {{ ref('int_experiment_estimates') }}
+    group by experiment_key, metric_key, variation, population, day
+
+),
+
+arms as (
+
+    select
+        statistics.*,
+        experiments.control_variation,
+        experiments.status as experiment_status,
+        metrics.role,
+        metrics.before_days is not null as has_before,
+        case
+            when metrics.aggregation = 'ratio' then statistics.outcome_sum / nullif(statistics.denominator_sum, 0)
+            else statistics.outcome_sum / nullif(statistics.identities, 0)
+        end as mean
+    from {{ experiment_statistics() }} as statistics
+    inner join {{ ref('int_experiments') }} as experiments on statistics.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiment_metrics') }} as metrics
+        on statistics.experiment_key = metrics.experiment_key and statistics.metric_key = metrics.metric_key
+
+)
+
+select
+    arms.experiment_key,
+    arms.metric_key,
+    arms.variation,
+    arms.population,
+    arms.day,
+
+    arms.role,
+    case
+        when arms.experiment_status = 'not_started' then 'not_started'
+        when arms.variation = arms.control_variation and arms.identities = 0 then 'no_control_identities'
+        when arms.variation = arms.control_variation then 'control'
+        else coalesce(comparisons.status, 'no_control_identities')
+    end as status,
+    case
+        when arms.variation = arms.control_variation then 'control'
+        when not arms.has_before then 'not_asked_for'
+        else coalesce(comparisons.cuped_status, 'no_control_identities')
+    end as cuped_status,
+
+    arms.identities,
+    control.identities as control_identities,
+    arms.outcome_sum,
+    arms.outcome_sum_squares,
+    arms.denominator_sum,
+    arms.denominator_sum_squares,
+    arms.outcome_denominator_products,
+    arms.before_sum,
+    arms.before_sum_squares,
+    arms.outcome_before_products,
+    arms.mean,
+    control.mean as control_mean,
+    comparisons.cuped_theta,
+    {%- for column in result_columns() %}
+    comparisons.{{ column }},
+    {%- endfor %}
+
+    flagsmith.flagsmith_status,
+    flagsmith.flagsmith_lift,
+    flagsmith.flagsmith_standard_error,
+    flagsmith.flagsmith_low,
+    flagsmith.flagsmith_high,
+    flagsmith.flagsmith_chance_to_win
+from arms
+left join arms as control
+    on
+        arms.experiment_key = control.experiment_key
+        and arms.metric_key = control.metric_key
+        and arms.control_variation = control.variation
+        and arms.population = control.population
+        and arms.day is not distinct from control.day
+left join comparisons
+    on
+        arms.experiment_key = comparisons.experiment_key
+        and arms.metric_key = comparisons.metric_key
+        and arms.variation = comparisons.variation
+        and arms.population = comparisons.population
+        and arms.day is not distinct from comparisons.day
+inner join {{ ref('int_experiment_flagsmith_estimates') }} as flagsmith
+    on
+        arms.experiment_key = flagsmith.experiment_key
+        and arms.metric_key = flagsmith.metric_key
+        and arms.variation = flagsmith.variation
+        and arms.population = flagsmith.population
+        and arms.day is not distinct from flagsmith.day
