@@ -9,5 +9,5 @@
 
 {#- An expression: the value, or the cap where it is above it. A null cap caps nothing. -#}
 {% macro capped(value, cap) -%}
-    case when {{ value }} > {{ cap }} then {{ cap }} else {{ value }} end
+    case when coalesce({{ value }} <= {{ cap }}, true) then {{ value }} else {{ cap }} end
 {%- endmacro %}
