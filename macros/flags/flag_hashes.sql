@@ -8,11 +8,11 @@
     {{ content_hash(text_of(['feature_id', 'enabled', 'assignment_reason', 'variation'])) }}
 {%- endmacro %}
 
-{#- Pre-hook of int_flag_set_elements. Where retention has pruned bodies, their sets of flags stay as they were read when the
+{#- Statements that int_flag_set_elements begins an increment with. Where retention has pruned bodies, their sets of flags stay as they were read when the
     logic changes. Their variations and hashes are made anew from what was read: otherwise every flag would seem to change
     at the first evaluation after an upgrade. -#}
 {% macro describe_kept_flags() %}
-    {%- if builds_on_itself() and not progress().is_same and not is_empty_run() %}
+    {%- if not progress().is_same and not is_empty_run() %}
     update {{ this }} set variation = {{ variation() }};
     update {{ this }} set state_hash = {{ flag_state_hash() }}, exposure_hash = {{ flag_exposure_hash() }}
     {%- endif %}

@@ -12,31 +12,25 @@
       change_reason   why the spell began
       earlier_count, end_count   flag evaluations of the identity before valid_from and before valid_to
 
-    said: hash column of int_state_spells. elements: relation of the sets' elements. key: the element's key.
+    For a model that replaces `spell`: int_state_spells has the sets in the column `of`.
+    elements: relation of the sets' elements. key: the element's key.
     only: condition on an element for it to count as there. state: columns that a spell holds constant.
-    started: the model's column for the beginning, ended: for the end.
     absences: int_flag_absences, where being left out of a set ends nothing. A spell then goes on when the element comes
     back as it was: last_hash and the counts do not know of that. Without it, an element that is left out ends its spell. -#}
-{% macro element_spells(
-    said, elements, key, only='true', state=['state_hash'], absences=none, started='valid_from', ended='valid_to'
-) %}
+{% macro element_spells(said, elements, key, only='true', state=['state_hash'], absences=none) %}
+{%- set begins = spell_columns().begins -%}
+{%- set ends = spell_columns().ends -%}
 window_of_spells as (
 
     select
         spells.environment,
         spells.identity,
         spells.valid_from,
+        spells.rebuilt_from,
         spells.{{ said }} as set_hash,
         spells.earlier_flag_evaluation_count as earlier_count,
         spells.earlier_flag_evaluation_count + spells.flag_evaluation_count as end_count
-    from {{ ref('int_state_spells') }} as spells
-    {%- if builds_on_itself() %}
-    inner join {{ changed() }} as changed
-        on
-            spells.environment = changed.environment
-            and spells.identity = changed.identity
-            and spells.valid_from >= changed.rebuilt_from
-    {%- endif %}
+    from {{ changed('int_state_spells', 'valid_from') }} as spells
     where spells.{{ said }} is not null
 
 ),
@@ -71,24 +65,27 @@ pairs as (
 
 ),
 
+{%- if absences %}
+changed_absences as (
+
+    select * from {{ changed('int_flag_absences', none) }} as absences
+
+),
+
+{% endif -%}
 present as (
 
     select * from {{ elements }}
     where
         {{ only }}
-        {%- if builds_on_itself() %}
         -- Sets of identities that did not change are left out (1,000,000 trait elements: half the processor time).
         and {{ said }} in (
             select set_hash from window_of_spells
             {%- if absences %}
             union all
-            select absences.last_flags_hash
-            from {{ absences }} as absences
-            inner join {{ changed() }} as changed
-                on absences.environment = changed.environment and absences.identity = changed.identity
+            select last_flags_hash from changed_absences
             {%- endif %}
         )
-        {%- endif %}
 
 ),
 
@@ -148,26 +145,20 @@ starts_and_ends as (
             sequence.set_hash = differences.set_hash
             and sequence.before_hash is not distinct from differences.before_hash
     {%- if absences %}
-    left join {{ absences }} as absences
+    left join changed_absences as absences
         on
             sequence.environment = absences.environment
             and sequence.identity = absences.identity
             and differences.{{ key }} = absences.{{ key }}
             and sequence.valid_from = absences.absent_to
     {%- endif %}
-    {%- if builds_on_itself() %}
-    -- What is in force where the rebuilding begins is known already, with its beginning.
-    inner join {{ changed() }} as changed
-        on sequence.environment = changed.environment and sequence.identity = changed.identity
-    {%- endif %}
     where
-        true
+        -- What is in force where the rebuilding begins is known already, with its beginning.
+        (sequence.before_hash is not null or sequence.valid_from > sequence.rebuilt_from)
         {%- if absences %}
         -- What comes back as it was goes on.
         and (absences.identity is null or absences.change_reason is not null)
         {%- endif %}
-        {%- if builds_on_itself() %}
-        and (sequence.before_hash is not null or sequence.valid_from > changed.rebuilt_from)
 
     union all
 
@@ -175,7 +166,7 @@ starts_and_ends as (
         known.environment,
         known.identity,
         known.{{ key }},
-        known.{{ started }} as happened_at,
+        known.{{ begins }} as happened_at,
         true as is_start,
         null as set_hash,
         null as before_hash,
@@ -183,21 +174,17 @@ starts_and_ends as (
         {%- if absences %},
         known.change_reason
         {%- endif %}
-    from {{ this }} as known
-    inner join {{ changed() }} as changed
-        on
-            known.environment = changed.environment
-            and known.identity = changed.identity
-            and known.{{ started }} <= changed.rebuilt_from
-            and (known.{{ ended }} > changed.rebuilt_from or known.{{ ended }} is null)
+    from {{ known() }} as known
     {%- if absences %}
     inner join {{ ref('int_state_spells') }} as spells
         on
             known.environment = spells.environment
             and known.identity = spells.identity
-            and known.{{ started }} = spells.valid_from
+            and known.{{ begins }} = spells.valid_from
     {%- endif %}
-    {%- endif %}
+    where
+        known.{{ begins }} <= known.rebuilt_from
+        and (known.{{ ends }} > known.rebuilt_from or known.{{ ends }} is null)
 
 ),
 

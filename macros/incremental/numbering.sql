@@ -33,11 +33,13 @@
     {{ return(known if scalar(lost, 0) | int == 0 else next_build_number()) }}
 {% endmacro %}
 
-{#- A query: delivery_id and _build_number of all deliveries that have one; none where there is nothing. -#}
+{#- A query: delivery_id and _build_number of all deliveries that may come in now and have a number already. In an increment
+    none has: what comes in is new. -#}
 {% macro known_numbers() %}
-    {%- if not is_built_now() or builds_on_itself() -%}{{ return(none) }}{%- endif -%}
-    {%- set relations = flagsmith_warehouse.numbered_relations() -%}
-    {%- if not relations -%}{{ return(none) }}{%- endif -%}
+    {%- set relations = flagsmith_warehouse.numbered_relations() if is_built_now() and not is_increment() else [] -%}
+    {%- if not relations -%}
+        {{ return('select cast(null as varchar) as delivery_id, cast(null as bigint) as _build_number where 1 = 0') }}
+    {%- endif -%}
     {%- set query -%}
         {%- for relation in relations %}
         select delivery_id, _build_number from {{ relation }}

@@ -59,18 +59,6 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Pre-hook of a model of daily counts that is computed from spells, every day anew: one row per environment, with the
-    day before which counts stay as they are, since spells that ended before it may have been pruned. -#}
-{% macro find_days_to_count() %}
-    {%- if builds_on_itself() %}
-    create or replace temporary table {{ changed() }} as
-    select
-        counted.environment,
-        least(cast({{ pruned_before('counted.environment') }} as date), counted.last_day + 1) as first_day
-    from (select environment, max(day) as last_day from {{ this }} group by environment) as counted
-    {%- endif %}
-{% endmacro %}
-
 {#- True where the model in hand goes on as it is, although what it depends on has changed: it holds what is no longer in the
     landing, which would be lost. Its deliveries must have the numbers that it knows them by. -#}
 {% macro keeps_pruned_history() %}
@@ -85,14 +73,14 @@
     such, and where it is made anew. -#}
 {% macro kept_before() -%}
     {%- set before = none -%}
-    {%- if builds_on_itself() -%}
+    {%- if is_increment() -%}
         {%- set before = progress().kept_before if progress().is_same else flagsmith_warehouse.retention().held_before -%}
     {%- endif -%}
     {{ "cast('" ~ before ~ "' as timestamp)" if before else 'cast(null as timestamp)' }}
 {%- endmacro %}
 
 {#- Stops a model that is about to be made anew, and would lose what is no longer in the landing. Called by
-    `builds_on_itself` for every incremental model that does not build on itself. -#}
+    `is_increment` for every increment that is built in full. -#}
 {% macro refuse_to_forget() %}
     {%- if not is_built_now() or var('pruned_history', 'keep') == 'forget' -%}{{ return('') }}{%- endif -%}
     {%- set held = flagsmith_warehouse.retention().held_before -%}

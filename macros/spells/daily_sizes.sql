@@ -1,10 +1,21 @@
 {#- A query: how many were in something (a segment, a cohort) at the end of each day, and how many entered and left on it;
     every day from the first entry to the environment's last delivery, also one on which nobody moved: a chart of sizes has
-    no holes. For a model with the pre-hook `find_days_to_count` and the columns environment, `key`, day, members,
+    no holes. For a model that replaces `days`, with the columns environment, `key`, day, members,
     entered and left.
     memberships: relation of spells with entered_at and left_at. key: the column that names what people are in. -#}
 {% macro daily_sizes(memberships, key) %}
-with movements as (
+with counted as (
+
+    -- From which day on an environment is counted anew.
+    select
+        environment,
+        max(rebuilt_from) as rebuilt_from
+    from {{ known() }} as known
+    group by environment
+
+),
+
+movements as (
 
     select
         environment,
@@ -59,7 +70,6 @@ first_days as (
         min(day) as first_day
     from moved
     group by all
-    {%- if builds_on_itself() and is_pruned() %}
 
     union all
 
@@ -68,11 +78,9 @@ first_days as (
         known.environment,
         known.{{ key }},
         max(known.day) as first_day
-    from {{ this }} as known
-    inner join {{ changed() }} as changed
-        on known.environment = changed.environment and known.day < changed.first_day
+    from {{ known() }} as known
+    where known.day < known.rebuilt_from
     group by known.environment, known.{{ key }}
-    {%- endif %}
 
 ),
 
@@ -107,10 +115,6 @@ left join moved
         days.environment = moved.environment
         and days.{{ key }} = moved.{{ key }}
         and days.day = moved.day
-{%- if builds_on_itself() %}
-left join {{ changed() }} as changed on days.environment = changed.environment
-qualify days.day >= coalesce(changed.first_day, date '0001-01-01')
-{%- elif is_pruned() %}
-qualify days.day >= {{ pruned_before('days.environment') }}
-{%- endif %}
+left join counted on days.environment = counted.environment
+qualify days.day >= coalesce(counted.rebuilt_from, {{ pruned_before('days.environment') }})
 {% endmacro %}

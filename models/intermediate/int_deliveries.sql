@@ -1,10 +1,4 @@
-{{ config(meta={'built_from': [
-    'stg_flagsmith__deliveries',
-    'stg_flagsmith__payloads',
-    'int_flag_set_elements',
-    'int_segment_set_elements',
-    'int_trait_set_elements',
-], 'declared': ['test_identities'], 'is_made_of_what_is_left': true}) }}
+{{ config(meta={'adds': 'delivery_id', 'retention': {'received': 'received_at'}}) }}
 
 with {% for kind in ['flag', 'segment', 'trait'] %}unreadable_{{ kind }}_sets as (
 
@@ -64,17 +58,5 @@ select
 
     deliveries.received_at,
     deliveries.landed_at
-from {{ ref('stg_flagsmith__deliveries') }} as deliveries
+from {{ changed('stg_flagsmith__deliveries') }} as deliveries
 inner join payloads on deliveries.payload_hash = payloads.payload_hash
-where
-    {{ is_to_be_taken_in('deliveries') }}
-    {%- if builds_on_itself() %}
-    -- None is known here, unless this model has taken in more than it recorded. Ids begin with the time of receipt: those
-    -- from before the earliest new one are not read (1,000,000: 0.05 s).
-    and deliveries.delivery_id not in (
-        select delivery_id from {{ this }}
-        where
-            delivery_id in (select delivery_id from {{ ref('stg_flagsmith__deliveries') }} where {{ is_to_be_taken_in() }})
-            and delivery_id >= (select min(delivery_id) from {{ ref('stg_flagsmith__deliveries') }} where {{ is_to_be_taken_in() }})
-    )
-{%- endif %}

@@ -1,13 +1,8 @@
-{{ config(
-    pre_hook="{{ find_changed_spells('flags_hash') }}",
-    meta={
-        'built_from': ['int_deliveries', 'int_state_spells', 'int_flag_set_elements'],
-        'replaces': 'target.environment = changed.environment and target.identity = changed.identity'
-            ' and (target.absent_to > changed.rebuilt_from or target.absent_to is null)',
-    },
-) }}
-
--- depends_on: {{ ref('int_deliveries') }}
+{{ config(meta={
+    'replaces': 'spell',
+    'spell': {'of': 'flags_hash', 'begins': 'absent_from', 'ends': 'absent_to'},
+    'retention': {'absences': true, 'states_from': 'last_seen_from'},
+}) }}
 
 with states as (
 
@@ -18,14 +13,7 @@ with states as (
         spells.flags_hash,
         spells.earlier_flag_evaluation_count as earlier_count,
         spells.earlier_flag_evaluation_count + spells.flag_evaluation_count as end_count
-    from {{ ref('int_state_spells') }} as spells
-    {%- if builds_on_itself() %}
-    inner join {{ changed() }} as changed
-        on
-            spells.environment = changed.environment
-            and spells.identity = changed.identity
-            and spells.valid_from >= changed.rebuilt_from
-    {%- endif %}
+    from {{ changed('int_state_spells', 'valid_from') }} as spells
     where spells.flags_hash is not null
 
 ),
@@ -128,7 +116,6 @@ moments as (
     from sequence
     inner join brought_in
         on sequence.before_hash = brought_in.before_hash and sequence.flags_hash = brought_in.flags_hash
-    {%- if builds_on_itself() %}
 
     union all
 
@@ -143,14 +130,8 @@ moments as (
         known.last_seen_from,
         null as flags_hash,
         known.earlier_flag_evaluation_count as earlier_count
-    from {{ this }} as known
-    inner join {{ changed() }} as changed
-        on
-            known.environment = changed.environment
-            and known.identity = changed.identity
-            and known.absent_from <= changed.rebuilt_from
-            and (known.absent_to > changed.rebuilt_from or known.absent_to is null)
-    {%- endif %}
+    from {{ known() }} as known
+    where known.absent_from <= known.rebuilt_from and (known.absent_to > known.rebuilt_from or known.absent_to is null)
 
 ),
 

@@ -1,7 +1,4 @@
-{{ config(
-    pre_hook="{{ describe_kept_flags() }}",
-    meta={'built_from': ['stg_flagsmith__payloads']},
-) }}
+{{ config(meta={'adds': 'flags_hash', 'prepares': 'kept_flags', 'retention': {'sets': 'flags_hash'}}) }}
 
 with fresh as (
 
@@ -10,12 +7,8 @@ with fresh as (
         payloads.flags_hash,
         min(payloads.payload_hash) as payload_hash,
         min_by(payloads._delivery_id, payloads.payload_hash) as delivery_id
-    from {{ ref('stg_flagsmith__payloads') }} as payloads
-    where
-        payloads.flags_hash is not null
-        {%- if builds_on_itself() %}
-        and payloads.flags_hash not in (select distinct flags_hash from {{ this }})
-        {%- endif %}
+    from {{ changed('stg_flagsmith__payloads') }} as payloads
+    where payloads.flags_hash is not null
     group by payloads.flags_hash
 
 ),
@@ -24,8 +17,7 @@ bodies as (
 
     {{ landed_bodies(
         'fresh',
-        'select min(_delivery_id) from ' ~ ref('stg_flagsmith__payloads')
-        ~ ' where flags_hash not in (select distinct flags_hash from ' ~ this ~ ')'
+        'select min(_delivery_id) from ' ~ changed('stg_flagsmith__payloads') ~ ' as payloads where flags_hash is not null'
     ) }}
 
 ),

@@ -1,4 +1,4 @@
-{{ config(meta={'built_from': ['stg_flagsmith__payloads']}) }}
+{{ config(meta={'adds': 'segments_hash', 'retention': {'sets': 'segments_hash'}}) }}
 
 with arrays as (
 
@@ -6,12 +6,8 @@ with arrays as (
     select
         segments_hash,
         {{ json_array('any_value(segments)', {'id': 'JSON', 'name': 'JSON', 'member': 'JSON'}) }} as segments
-    from {{ ref('stg_flagsmith__payloads') }}
-    where
-        segments_hash is not null
-        {%- if builds_on_itself() %}
-        and segments_hash not in (select segments_hash from {{ this }})
-        {%- endif %}
+    from {{ changed('stg_flagsmith__payloads') }} as payloads
+    where segments_hash is not null
     group by segments_hash
 
 ),

@@ -1,11 +1,7 @@
-{{ config(
-    pre_hook="{{ find_changed_spells('itself') }}",
-    meta={
-        'built_from': ['int_deliveries'],
-        'replaces': 'target.environment = changed.environment and target.identity = changed.identity'
-            ' and target.valid_from >= changed.rebuilt_from',
-    },
-) }}
+{{ config(meta={
+    'replaces': 'state',
+    'retention': {'states': true},
+}) }}
 
 with evaluations as (
 
@@ -17,14 +13,7 @@ with evaluations as (
         deliveries.flags_hash,
         deliveries.segments_hash,
         deliveries.traits_hash
-    from {{ ref('int_deliveries') }} as deliveries
-    {%- if builds_on_itself() %}
-    inner join {{ changed() }} as changed
-        on
-            deliveries.environment = changed.environment
-            and deliveries.identity = changed.identity
-            and deliveries.received_at >= changed.rebuilt_from
-    {%- endif %}
+    from {{ changed('int_deliveries') }} as deliveries
     where deliveries.kind = 'evaluation' and not deliveries.is_test_identity
 
 ),
@@ -108,26 +97,20 @@ beginnings as (
     from compared
     where is_beginning
 
-)
-{%- if builds_on_itself() %},
+),
 
 untouched as (
 
     -- The number of evaluations before the first spell that is rebuilt, those that retention has pruned included.
     select
-        spells.environment,
-        spells.identity,
-        max(spells.earlier_flag_evaluation_count + spells.flag_evaluation_count) as flag_evaluations
-    from {{ this }} as spells
-    inner join {{ changed() }} as changed
-        on
-            spells.environment = changed.environment
-            and spells.identity = changed.identity
-            and spells.valid_from < changed.rebuilt_from
+        known.environment,
+        known.identity,
+        max(known.earlier_flag_evaluation_count + known.flag_evaluation_count) as flag_evaluations
+    from {{ known() }} as known
+    where known.valid_from < known.rebuilt_from
     group by all
 
 )
-{%- endif %}
 
 select
     beginnings.environment,
@@ -144,19 +127,15 @@ select
         as bigint
     ) as flag_evaluation_count,
     cast(
-        beginnings.earlier_flag_evaluations
-        {%- if builds_on_itself() %} + coalesce(untouched.flag_evaluations, 0){% endif %}
-        as bigint
+        beginnings.earlier_flag_evaluations + coalesce(untouched.flag_evaluations, 0) as bigint
     ) as earlier_flag_evaluation_count,
 
     lead(beginnings.valid_from) over spells_in_order as valid_to
 from beginnings
 inner join totals
     on beginnings.environment = totals.environment and beginnings.identity = totals.identity
-{%- if builds_on_itself() %}
 left join untouched
     on beginnings.environment = untouched.environment and beginnings.identity = untouched.identity
-{%- endif %}
 window spells_in_order as (
     partition by beginnings.environment, beginnings.identity
     order by beginnings.valid_from

@@ -1,4 +1,4 @@
-{{ config(meta={'built_from': ['stg_flagsmith__payloads']}) }}
+{{ config(meta={'adds': 'traits_hash', 'retention': {'sets': 'traits_hash'}}) }}
 
 with arrays as (
 
@@ -6,13 +6,8 @@ with arrays as (
     select
         traits_hash,
         {{ json_array('any_value(traits)', {'trait_key': 'JSON', 'trait_value': 'JSON', 'transient': 'JSON'}) }} as traits
-    from {{ ref('stg_flagsmith__payloads') }}
-    where
-        traits_hash is not null
-        {%- if builds_on_itself() %}
-        -- `distinct` says nothing new, but keeps the table small in which each is looked up (1,000,000 elements: 0.02 s).
-        and traits_hash not in (select distinct traits_hash from {{ this }})
-        {%- endif %}
+    from {{ changed('stg_flagsmith__payloads') }} as payloads
+    where traits_hash is not null
     group by traits_hash
 
 ),

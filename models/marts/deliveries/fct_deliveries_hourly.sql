@@ -1,10 +1,4 @@
-{{ config(
-    pre_hook="{{ find_changed_periods('hour') }}",
-    meta={
-        'built_from': ['int_deliveries'],
-        'replaces': 'target.environment = changed.environment and target.hour = changed.hour',
-    },
-) }}
+{{ config(meta={'replaces': 'hour'}) }}
 
 select
     deliveries.environment,
@@ -20,13 +14,5 @@ select
 
     max(deliveries.received_at) as last_received_at,
     max(deliveries.landed_at) as last_landed_at
-from {{ ref('int_deliveries') }} as deliveries
-{%- if builds_on_itself() %}
-inner join {{ changed() }} as changed
-    on
-        deliveries.environment = changed.environment
-        and date_trunc('hour', deliveries.received_at) = changed.hour
-        -- Says nothing new, but that earlier deliveries need not be read.
-        and deliveries.received_at >= changed.hour
-{%- endif %}
+from {{ changed('int_deliveries') }} as deliveries
 group by deliveries.environment, date_trunc('hour', deliveries.received_at), deliveries.kind

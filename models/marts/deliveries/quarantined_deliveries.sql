@@ -1,4 +1,4 @@
-{{ config(meta={'built_from': ['int_deliveries'], 'is_made_of_what_is_left': true}) }}
+{{ config(meta={'adds': 'delivery_id', 'retention': {'received': 'received_at'}}) }}
 
 with quarantined as (
 
@@ -8,10 +8,8 @@ with quarantined as (
         payload_hash,
         quarantine_reason,
         received_at
-    from {{ ref('int_deliveries') }}
-    where
-        kind = 'quarantined'
-        and {{ is_to_be_taken_in() }}
+    from {{ new('int_deliveries') }} as deliveries
+    where kind = 'quarantined'
 
 ),
 
@@ -29,7 +27,7 @@ bodies as (
 
     {{ landed_bodies(
         'distinct_payloads',
-        'select min(delivery_id) from ' ~ ref('int_deliveries') ~ " where kind = 'quarantined' and " ~ is_to_be_taken_in()
+        'select min(delivery_id) from ' ~ new('int_deliveries') ~ " as deliveries where kind = 'quarantined'"
     ) }}
 
 )

@@ -1,13 +1,8 @@
-{{ config(
-    pre_hook="{{ find_changed_spells('flags_hash') }}",
-    meta={
-        'built_from': ['int_deliveries', 'int_state_spells', 'int_flag_set_elements', 'int_flag_absences'],
-        'replaces': 'target.environment = changed.environment and target.identity = changed.identity'
-            ' and (target.valid_to > changed.rebuilt_from or target.valid_to is null)',
-    },
-) }}
-
--- depends_on: {{ ref('int_deliveries') }}
+{{ config(meta={
+    'replaces': 'spell',
+    'spell': {'of': 'flags_hash'},
+    'retention': {'ended': 'valid_to', 'states_from': 'valid_from'},
+}) }}
 
 with {{ element_spells(
     'flags_hash', ref('int_flag_set_elements'), 'feature_id', absences=ref('int_flag_absences')

@@ -1,4 +1,4 @@
-{{ config(meta={'built_from': ['int_deliveries', 'stg_flagsmith__payloads']}) }}
+{{ config(meta={'adds': 'delivery_id'}) }}
 
 with changes as (
 
@@ -12,11 +12,9 @@ with changes as (
             '$.feature', '$.published_by.email', '$.live_from'
         ]) }} as part,
         deliveries.received_at
-    from {{ ref('int_deliveries') }} as deliveries
+    from {{ new('int_deliveries') }} as deliveries
     inner join {{ ref('stg_flagsmith__payloads') }} as payloads on deliveries.payload_hash = payloads.payload_hash
-    where
-        deliveries.kind in ('flag_change', 'audit_log')
-        and {{ is_to_be_taken_in('deliveries') }}
+    where deliveries.kind in ('flag_change', 'audit_log')
 
 ),
 

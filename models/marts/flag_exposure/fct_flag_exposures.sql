@@ -1,10 +1,4 @@
-{{ config(
-    pre_hook="{{ find_changed_identities() }}",
-    meta={
-        'built_from': ['int_deliveries', 'int_flag_set_elements'],
-        'replaces': 'target.environment = changed.environment and target.identity = changed.identity',
-    },
-) }}
+{{ config(meta={'replaces': 'identity'}) }}
 
 with set_sightings as (
 
@@ -16,12 +10,11 @@ with set_sightings as (
         count(*) as exposure_count,
         min(received_at) as first_exposed_at,
         max({'received_at': received_at, 'delivery_id': delivery_id}) as last_exposure
-    from {{ ref('int_deliveries') }}
+    from {{ new('int_deliveries') }} as deliveries
     where
         kind = 'evaluation'
         and not is_test_identity
         and flags_hash is not null
-        and {{ is_to_be_taken_in() }}
     group by environment, identity, flags_hash
 
 ),
@@ -40,9 +33,7 @@ given as (
 
     -- Named before it is joined, and without the sets that nobody was given now: otherwise DuckDB groups all sets ever seen.
     select * from {{ ref('int_flag_set_elements') }}
-    {%- if builds_on_itself() %}
     where flags_hash in (select flags_hash from set_sightings)
-    {%- endif %}
 
 ),
 
@@ -86,15 +77,11 @@ exposures as (
     inner join given as elements
         on last.flags_hash = elements.flags_hash and sightings.feature_id = elements.feature_id
 
-)
-{%- if builds_on_itself() %},
+),
 
 known as (
 
-    select known.*
-    from {{ this }} as known
-    inner join {{ changed() }} as changed
-        on known.environment = changed.environment and known.identity = changed.identity
+    select * from {{ known() }} as known
 
 ),
 
@@ -133,7 +120,6 @@ merged as (
             and exposures.assignment_reason = known.assignment_reason
 
 )
-{%- endif %}
 
 select
     environment,
@@ -153,4 +139,4 @@ select
 
     first_exposed_at,
     last_exposed_at
-from {{ 'merged' if builds_on_itself() else 'exposures' }}
+from merged

@@ -1,10 +1,4 @@
-{{ config(
-    pre_hook="{{ find_changed_periods('day') }}",
-    meta={
-        'built_from': ['int_deliveries', 'int_flag_set_elements', 'fct_flag_exposures'],
-        'replaces': 'target.environment = changed.environment and target.day = changed.day',
-    },
-) }}
+{{ config(meta={'replaces': 'day'}) }}
 
 with identity_days as (
 
@@ -15,15 +9,7 @@ with identity_days as (
         deliveries.flags_hash,
         count(*) as evaluations,
         max({'at': deliveries.received_at, 'delivery_id': deliveries.delivery_id}) as last_evaluation
-    from {{ ref('int_deliveries') }} as deliveries
-    {%- if builds_on_itself() %}
-    inner join {{ changed() }} as changed
-        on
-            deliveries.environment = changed.environment
-            and cast(deliveries.received_at as date) = changed.day
-            -- Says nothing new, but that earlier deliveries need not be read (1,000,000: 0.06 s).
-            and deliveries.received_at >= changed.day
-    {%- endif %}
+    from {{ changed('int_deliveries') }} as deliveries
     where
         deliveries.kind = 'evaluation'
         and not deliveries.is_test_identity
@@ -116,10 +102,7 @@ new_identities as (
         assignment_reason,
         cast(first_exposed_at as date) as day,
         count(*) as new_identities
-    from {{ ref('fct_flag_exposures') }}
-    {%- if builds_on_itself() %}
-    where (environment, cast(first_exposed_at as date)) in (select environment, day from {{ changed() }})
-    {%- endif %}
+    from {{ changed('fct_flag_exposures', 'first_exposed_at') }} as exposures
     group by all
 
 )

@@ -1,17 +1,12 @@
-{{ config(
-    pre_hook="{{ find_changed_spells('segments_hash') }}",
-    meta={
-        'built_from': ['int_deliveries', 'int_state_spells', 'int_segment_set_elements'],
-        'replaces': 'target.environment = changed.environment and target.identity = changed.identity'
-            ' and (target.left_at > changed.rebuilt_from or target.left_at is null)',
-    },
-) }}
-
--- depends_on: {{ ref('int_deliveries') }}
+{{ config(meta={
+    'replaces': 'spell',
+    'spell': {'of': 'segments_hash', 'begins': 'entered_at', 'ends': 'left_at'},
+    'retention': {'ended': 'left_at', 'states_from': 'entered_at'},
+}) }}
 
 with {{ element_spells(
     'segments_hash', ref('int_segment_set_elements'), 'segment_id',
-    only='is_member', state=['is_member'], started='entered_at', ended='left_at'
+    only='is_member', state=['is_member']
 ) }}
 
 select

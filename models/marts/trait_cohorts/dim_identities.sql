@@ -1,11 +1,4 @@
-{{ config(
-    pre_hook="{{ find_changed_identities() }}",
-    meta={
-        'built_from': ['int_deliveries', 'int_state_spells', 'int_segment_set_elements', 'int_trait_set_elements'],
-        'vars': ['transient_traits_in_dim_identities'],
-        'replaces': 'target.environment = changed.environment and target.identity = changed.identity',
-    },
-) }}
+{{ config(meta={'replaces': 'identity', 'vars': ['transient_traits_in_dim_identities']}) }}
 
 with evaluations as (
 
@@ -15,26 +8,19 @@ with evaluations as (
         count(*) as evaluation_count,
         min(received_at) as first_seen_at,
         max(received_at) as last_seen_at
-    from {{ ref('int_deliveries') }}
-    where
-        kind = 'evaluation'
-        and not is_test_identity
-        and {{ is_to_be_taken_in() }}
+    from {{ new('int_deliveries') }} as deliveries
+    where kind = 'evaluation' and not is_test_identity
     group by all
-    {%- if builds_on_itself() %}
 
     union all
 
     select
-        known.environment,
-        known.identity,
-        known.evaluation_count,
-        known.first_seen_at,
-        known.last_seen_at
-    from {{ this }} as known
-    inner join {{ changed() }} as changed
-        on known.environment = changed.environment and known.identity = changed.identity
-    {%- endif %}
+        environment,
+        identity,
+        evaluation_count,
+        first_seen_at,
+        last_seen_at
+    from {{ known() }} as known
 
 ),
 
@@ -59,11 +45,7 @@ current_sets as (
         spells.identity,
         max_by(spells.traits_hash, spells.valid_from) filter (where spells.traits_hash is not null) as traits_hash,
         max_by(spells.segments_hash, spells.valid_from) filter (where spells.segments_hash is not null) as segments_hash
-    from {{ ref('int_state_spells') }} as spells
-    {%- if builds_on_itself() %}
-    inner join {{ changed() }} as changed
-        on spells.environment = changed.environment and spells.identity = changed.identity
-    {%- endif %}
+    from {{ changed('int_state_spells') }} as spells
     group by all
 
 ),

@@ -1,13 +1,8 @@
-{{ config(
-    pre_hook="{{ find_changed_spells('traits_hash') }}",
-    meta={
-        'built_from': ['int_deliveries', 'int_state_spells', 'int_trait_set_elements'],
-        'replaces': 'target.environment = changed.environment and target.identity = changed.identity'
-            ' and (target.valid_to > changed.rebuilt_from or target.valid_to is null)',
-    },
-) }}
-
--- depends_on: {{ ref('int_deliveries') }}
+{{ config(meta={
+    'replaces': 'spell',
+    'spell': {'of': 'traits_hash'},
+    'retention': {'ended': 'valid_to', 'states_from': 'valid_from'},
+}) }}
 
 with {{ element_spells('traits_hash', ref('int_trait_set_elements'), 'trait_key', state=['trait_value', 'is_transient']) }},
 

@@ -1,4 +1,4 @@
-{{ config(meta={'is_made_of_what_is_left': true}) }}
+{{ config(meta={'adds': 'delivery_id', 'retention': {'received': 'received_at'}}) }}
 
 with landed as (
 
@@ -10,17 +10,15 @@ with landed as (
         received_at,
         landed_at
     from {{ not_pruned(source('landing', 'webhooks')) }}
-    {%- if builds_on_itself() %}
     -- Batches of the landing of which not every row is known here. Counting by landed_at reads one column and trusts
     -- no clock: a batch with an older landed_at, or a row added to a known batch, is found all the same.
     where landed_at in (
         select batches.landed_at
         from (select landed_at, count(*) as deliveries from {{ source('landing', 'webhooks') }} group by landed_at) as batches
-        left join (select landed_at, count(*) as deliveries from {{ this }} group by landed_at) as known
+        left join (select landed_at, count(*) as deliveries from {{ known() }} as taken_in group by landed_at) as known
             on batches.landed_at = known.landed_at
         where batches.deliveries is distinct from known.deliveries
     )
-    {%- endif %}
 
 ),
 
@@ -55,19 +53,15 @@ select
     deliveries.environment,
     deliveries.payload_hash,
     deliveries.is_verified,
-    cast({{ 'coalesce(known._build_number, ' ~ next_build_number() ~ ')' if known_numbers() else next_build_number() }} as bigint) as _build_number,
+    cast(coalesce(numbers._build_number, {{ next_build_number() }}) as bigint) as _build_number,
     deliveries.received_at,
     deliveries.landed_at
 from deliveries
-{%- if known_numbers() %}
-left join ({{ known_numbers() }}) as known on deliveries.delivery_id = known.delivery_id
-{%- endif %}
-{%- if builds_on_itself() %}
+left join ({{ known_numbers() }}) as numbers on deliveries.delivery_id = numbers.delivery_id
 where deliveries.delivery_id not in (
     -- Ids begin with the time of receipt: what is known from before the earliest of these need not be read (1,000,000: 0.05 s).
-    select delivery_id from {{ this }}
+    select delivery_id from {{ known() }} as known
     where
         delivery_id in (select delivery_id from landed)
         and delivery_id >= (select min(delivery_id) from landed)
 )
-{%- endif %}

@@ -1,4 +1,4 @@
-{{ config(meta={'built_from': ['stg_flagsmith__deliveries'], 'is_made_of_what_is_left': true}) }}
+{{ config(meta={'adds': 'payload_hash', 'retention': {'payloads': 'payload_hash'}}) }}
 
 with fresh as (
 
@@ -6,22 +6,14 @@ with fresh as (
     select
         payload_hash,
         min(delivery_id) as delivery_id
-    from {{ ref('stg_flagsmith__deliveries') }}
-    {%- if builds_on_itself() %}
-    where
-        _build_number > {{ built_up_to() }}
-        and payload_hash not in (select payload_hash from {{ this }})
-    {%- endif %}
+    from {{ changed('stg_flagsmith__deliveries') }} as deliveries
     group by payload_hash
 
 ),
 
 bodies as (
 
-    {{ landed_bodies(
-        'fresh',
-        'select min(delivery_id) from ' ~ ref('stg_flagsmith__deliveries') ~ ' where _build_number > ' ~ built_up_to()
-    ) }}
+    {{ landed_bodies('fresh', 'select min(delivery_id) from ' ~ new('stg_flagsmith__deliveries') ~ ' as deliveries') }}
 
 ),
 

@@ -4,12 +4,7 @@
     stg_flagsmith__deliveries). `intermediate.build_progress` remembers for each model the number up to which it has
     taken them in. It is written in the model's own transaction, so a build killed half-way leaves each model
     either before or after, never in between; and a model rebuilt alone, or left out of a run, catches up by itself.
-    No clock takes part: a delivery that is weeks late is new in the build that first sees it.
-
-    A model says in its `meta`:
-      built_from  the incremental models whose rows it reads. Its progress is no further than theirs.
-      declared    what people declare and its rows depend on (`test_identities` for int_declared_test_identities, which it reads).
-      vars        vars that its rows depend on. -#}
+    No clock takes part: a delivery that is weeks late is new in the build that first sees it. -#}
 
 {#- The relation that holds the progress: one row per model and recording. Recordings are counted, not timed, so that a
     clock set back cannot bring an older row forward.
@@ -76,8 +71,8 @@
       built_up_to          the number of the last build whose deliveries it has taken in; 0 for none
       sources_built_up_to  the number up to which all that it is built from have come
       fingerprint          what its rows depend on besides the deliveries, as one hash: the version of the models' logic,
-                           what it says it depends on (`declared`, `vars`), the numbering of deliveries, and the
-                           fingerprints of its sources
+                           the vars that it names, what people declare in the seeds that it reads, the numbering of
+                           deliveries, and the fingerprints of its sources
       is_same              whether it was built with that fingerprint
       numbering            the numbering of deliveries that it is built with
       is_same_numbering    whether it was built with that numbering
@@ -91,8 +86,7 @@
         }) }}
     {%- endif -%}
     {%- if 'progress' in model -%}{{ return(model['progress']) }}{%- endif -%}
-    {%- set meta = config.get('meta', {}) -%}
-    {%- set sources = meta.get('built_from', []) -%}
+    {%- set sources = flagsmith_warehouse.increments_read() -%}
     {%- set rows = run_query(
         "select model, build_number, fingerprint, coalesce(numbering, 0), cast(kept_before as varchar) from " ~ build_progress()
         ~ " where model in ('" ~ ([this.identifier] + sources) | join("', '") ~ "') order by recording"
@@ -109,15 +103,15 @@
     {%- for source in sources if source in latest -%}{%- do numberings.append(latest[source].numbering) -%}{%- endfor -%}
     {%- set numbering = (numberings | max if numberings else 0) if sources else flagsmith_warehouse.numbering(own.numbering) -%}
     {%- set parts = [flagsmith_warehouse.logic_version() | string, numbering | string] -%}
-    {%- for name in meta.get('vars', []) -%}
+    {%- for name in flagsmith_warehouse.says('vars') or [] -%}
         {#- YAML knows dates, JSON does not. -#}
         {%- set value = flagsmith_warehouse.given_cohorts() if name == 'cohorts' else var(name, none) -%}
         {%- do parts.append(value | string if 'datetime.' in value | string else tojson(value)) -%}
     {%- endfor -%}
-    {%- for name in meta.get('declared', []) -%}
+    {%- for declarations in flagsmith_warehouse.declarations_read() -%}
         {%- do parts.append(scalar(
             "select coalesce(md5(string_agg(cast(declared as varchar), '\n' order by cast(declared as varchar))), '') from "
-            ~ ref('int_declared_' ~ name) ~ " as declared", ''
+            ~ declarations ~ " as declared", ''
         )) -%}
     {%- endfor -%}
     {%- set numbers = [] -%}
@@ -138,40 +132,30 @@
     {{ return(model['progress']) }}
 {% endmacro %}
 
-{#- True where the model in hand may take in only what is new: it exists, no full refresh was asked for, and it was
-    built with the fingerprint of today. Where it was not, it rebuilds itself in full, without anybody having to remember
+{#- True where the model in hand may take in only what is new: its table is there, no full refresh was asked for, and it
+    was built with the fingerprint of today. Where it was not, it is built in full, without anybody having to remember
     `--full-refresh`. -#}
-{% macro builds_on_itself() %}
+{% macro is_increment() %}
     {%- if not is_built_now() -%}{{ return(false) }}{%- endif -%}
-    {%- if is_incremental() and (is_empty_run() or progress().is_same or keeps_pruned_history()) -%}{{ return(true) }}{%- endif -%}
+    {%- set existing = load_relation(this) -%}
+    {%- if existing and existing.is_table and not should_full_refresh()
+        and (is_empty_run() or progress().is_same or keeps_pruned_history()) -%}
+        {{ return(true) }}
+    {%- endif -%}
     {%- do refuse_to_forget() -%}
     {{ return(false) }}
 {% endmacro %}
 
-{#- The number of the last build whose deliveries the model in hand has taken in; 0 for none. -#}
-{% macro built_up_to() %}
-    {{ return(progress().built_up_to) }}
-{% endmacro %}
-
-{#- Condition: the delivery is one that the model in hand takes in now. It is new to the model, and not newer than what
-    all models it is built from have taken in: a model that adds to what it has must not meet a delivery twice. -#}
-{% macro is_to_be_taken_in(alias=none) -%}
-    {%- set number = (alias ~ '.' if alias else '') ~ '_build_number' -%}
-    {{ number }} <= {{ progress().sources_built_up_to }}
-    {%- if builds_on_itself() %} and {{ number }} > {{ built_up_to() }}{% endif %}
-{%- endmacro %}
-
-{#- Post-hook of every incremental model: how far it has come. A table that `--empty` has made has taken in nothing, whatever
-    was recorded of one before it. -#}
+{#- The statement with which the materialisation records how far the model has come. A table that `--empty` has made has
+    taken in nothing, whatever was recorded of one before it. -#}
 {% macro record_progress() %}
-    {%- if execute and config.get('materialized') == 'incremental' and is_empty_run() -%}
-    delete from {{ build_progress() }} where {{ 'false' if builds_on_itself() else "model = '" ~ this.identifier ~ "'" }}
-    {%- elif execute and config.get('materialized') == 'incremental' -%}
-    {%- set sources = config.get('meta', {}).get('built_from', []) -%}
+    {%- if is_empty_run() -%}
+    delete from {{ build_progress() }} where {{ 'false' if is_increment() else "model = '" ~ this.identifier ~ "'" }}
+    {%- else -%}
     insert into {{ build_progress() }} (model, build_number, fingerprint, recording, numbering, kept_before, logic_version)
     select
         '{{ this.identifier }}',
-        {% if sources -%}
+        {% if flagsmith_warehouse.increments_read() -%}
         {{ progress().sources_built_up_to }},
         {%- else -%}
         (select coalesce(max(_build_number), 0) from {{ this }}),

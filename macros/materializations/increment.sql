@@ -1,0 +1,86 @@
+{#- The materialisation of every model that a build adds to. A model is a plain select over what is to be built:
+      {{ changed('int_deliveries') }}  the source's rows that may count otherwise now
+      {{ new('int_deliveries') }}      the deliveries that are new to the model
+      {{ known() }}                    the model's own rows of what has changed, to be built upon
+    In a full build these are the whole source, all deliveries, and no rows: the select is the same.
+
+    A model says in its `meta`:
+      adds       the key by which it knows what it has. Rows of other keys are added, and none is ever replaced.
+      replaces   what is replaced together (macros/incremental/units.sql): `identity`, `spell`, `state`, `hour`, `day`, ….
+      spell      of spells: the columns `begins` and `ends`, and `of`, the column of int_state_spells that they follow.
+      prepares   statements of its own that an increment begins with.
+      vars       vars that its rows depend on: it is built in full when one changes.
+      retention  macros/retention/prune.sql
+    Its sources need not be said: they are what it refers to.
+
+    Everything happens in one transaction, the progress of the model included (macros/incremental/progress.sql). Killed
+    anywhere, the next build does it all again. Portable: temporary tables, delete, insert. -#}
+{% materialization increment, default -%}
+    {%- set existing_relation = load_cached_relation(this) -%}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {%- set replaced_relation = make_backup_relation(target_relation, existing_relation.type if existing_relation else 'table') -%}
+    {%- set is_increment = flagsmith_warehouse.is_increment() -%}
+
+    {#- What a build that was killed has left behind. -#}
+    {%- do drop_relation_if_exists(load_cached_relation(make_intermediate_relation(target_relation))) -%}
+    {%- do drop_relation_if_exists(load_cached_relation(replaced_relation)) -%}
+
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+
+    {%- if is_increment -%}
+        {%- do flagsmith_warehouse.replace_changed(target_relation) -%}
+    {%- else -%}
+        {%- do flagsmith_warehouse.build_anew(target_relation, existing_relation, replaced_relation) -%}
+    {%- endif -%}
+    {%- call statement('progress') -%}{{ flagsmith_warehouse.record_progress() }}{%- endcall -%}
+
+    {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing_relation, not is_increment)) -%}
+    {%- do persist_docs(target_relation, model) -%}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {%- do adapter.commit() -%}
+
+    {%- if existing_relation and not is_increment -%}{%- do adapter.drop_relation(replaced_relation) -%}{%- endif -%}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({'relations': [target_relation]}) }}
+{%- endmaterialization %}
+
+{#- Builds the table from all there is, beside the old one, and puts it in its place. -#}
+{% macro build_anew(target_relation, existing_relation, replaced_relation) %}
+    {%- set built_relation = make_intermediate_relation(target_relation) if existing_relation else target_relation -%}
+    {%- call statement('main') -%}{{ get_create_table_as_sql(False, built_relation, sql) }}{%- endcall -%}
+    {%- if existing_relation -%}
+        {%- do adapter.rename_relation(existing_relation, replaced_relation) -%}
+        {%- do adapter.rename_relation(built_relation, target_relation) -%}
+    {%- endif -%}
+{% endmacro %}
+
+{#- Replaces the rows of what has changed by those that the select yields now. -#}
+{% macro replace_changed(target_relation) %}
+    {%- set new_rows = make_temp_relation(target_relation) -%}
+    {%- set preparations = flagsmith_warehouse.preparations() -%}
+    {%- if preparations -%}{%- call statement('preparations') -%}{{ preparations }}{%- endcall -%}{%- endif -%}
+    {%- set changed_keys = flagsmith_warehouse.changed_keys() -%}
+    {%- if changed_keys -%}
+        {%- call statement('changed_keys') -%}
+            create or replace temporary table {{ flagsmith_warehouse.changed_keys_table() }} as
+            select * from ({{ changed_keys }}) as changed_keys{{ ' limit 0' if flagsmith_warehouse.is_empty_run() }}
+        {%- endcall -%}
+    {%- endif -%}
+    {%- call statement('new_rows') -%}{{ get_create_table_as_sql(True, new_rows, sql) }}{%- endcall -%}
+    {%- do adapter.expand_target_column_types(from_relation=new_rows, to_relation=target_relation) -%}
+    {%- set columns = process_schema_changes(config.get('on_schema_change'), new_rows, target_relation)
+        or adapter.get_columns_in_relation(target_relation) -%}
+    {%- set names = get_quoted_csv(columns | map(attribute='name')) -%}
+    {%- set replaced = flagsmith_warehouse.is_replaced() -%}
+    {%- if replaced -%}
+        {%- call statement('replaced_rows') -%}
+            delete from {{ target_relation }} as target
+            using {{ flagsmith_warehouse.changed_keys_table() }} as changed
+            where {{ replaced }}
+        {%- endcall -%}
+    {%- endif -%}
+    {%- call statement('main') -%}
+        insert into {{ target_relation }} ({{ names }}) select {{ names }} from {{ new_rows }}
+    {%- endcall -%}
+{% endmacro %}

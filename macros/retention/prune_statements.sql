@@ -1,0 +1,227 @@
+{#- What retention deletes of each model, as the model says in `meta.retention`:
+      ended        the column with the end of a spell: what ended before the cutoff goes
+      received     the column with the time of receipt: what was received before the cutoff goes
+      payloads     the hash of a body: what no delivery refers to goes
+      sets         the hash of a set: what neither a body nor a state refers to goes
+      states       true: states are cut in two at the cutoff, and what builds do not go on from goes
+      absences     true: those that ended before the cutoff become one
+      states_from  the column with the beginning of the state that a row goes on from: that state stays
+      is_remade    true: the model is made of what is left, and holds nothing of the time before
+    A model that says nothing keeps all its rows. -#}
+
+{#- Our models that are built and say `name` in their `meta.retention`, each with its `relation` and `retention`. -#}
+{% macro models_of_retention(name) %}
+    {%- set models = [] -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'flagsmith_warehouse'
+        and name in (node.config.meta.get('retention') or {}) and flagsmith_warehouse.built_model(node.name) -%}
+        {%- do models.append({'relation': flagsmith_warehouse.built_model(node.name), 'retention': node.config.meta.retention}) -%}
+    {%- endfor -%}
+    {{ return(models) }}
+{% endmacro %}
+
+{#- The models that hold something of the time before a cutoff that cannot be made again, as a list of SQL texts. -#}
+{% macro models_that_hold_history() %}
+    {%- set names = [] -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'flagsmith_warehouse'
+        and flagsmith_warehouse.is_an_increment(node) -%}
+        {%- set retention = node.config.meta.get('retention') or {} -%}
+        {%- if not ('received' in retention or 'payloads' in retention or retention.get('is_remade')) -%}
+            {%- do names.append(text_literal(node.name)) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(names | sort | join(', ')) }}
+{% endmacro %}
+
+{#- The statements, as one transaction. What is referred to goes after what refers to it. -#}
+{% macro prune_statements(landing, cutoffs) %}
+    begin transaction;
+
+    create or replace temporary table cutoffs as {{ cutoffs }};
+    delete from {{ pruned() }} where environment in (select environment from cutoffs);
+    insert into {{ pruned() }}
+    select environment, pruned_before, [{{ flagsmith_warehouse.models_that_hold_history() }}] from cutoffs;
+
+    {% for model in flagsmith_warehouse.models_of_retention('ended') -%}
+    {{ flagsmith_warehouse.prune_rows(model.relation, model.retention.ended, '<=') }}
+    {% endfor %}
+    {%- for model in flagsmith_warehouse.models_of_retention('absences') -%}
+    {{ flagsmith_warehouse.prune_absences(model) }}
+    {% endfor %}
+    {%- for model in flagsmith_warehouse.models_of_retention('states') -%}
+    {{ flagsmith_warehouse.prune_states(model) }}
+    {% endfor %}
+    {{ flagsmith_warehouse.prune_rows(landing, 'received_at', '<') }}
+    {% for model in flagsmith_warehouse.models_of_retention('received') -%}
+    {{ flagsmith_warehouse.prune_rows(model.relation, model.retention.received, '<') }}
+    {% endfor %}
+    {%- for model in flagsmith_warehouse.models_of_retention('payloads') -%}
+    {{ flagsmith_warehouse.prune_payloads(model) }}
+    {% endfor %}
+    {%- for model in flagsmith_warehouse.models_of_retention('sets') -%}
+    {{ flagsmith_warehouse.prune_sets(model) }}
+    {% endfor %}
+    commit
+{% endmacro %}
+
+{#- Rows of which a moment lies before the cutoff. -#}
+{% macro prune_rows(relation, moment, compared) %}
+    delete from {{ relation }} as target using {{ pruned() }} as pruned
+    where target.environment = pruned.environment and target.{{ moment }} {{ compared }} pruned.pruned_before;
+{% endmacro %}
+
+{#- Bodies that no delivery has any more; and those that are left name a delivery that is left. -#}
+{% macro prune_payloads(model) %}
+    {%- set hash = model.retention.payloads -%}
+    {%- set deliveries = flagsmith_warehouse.built_model('stg_flagsmith__deliveries') %}
+    delete from {{ model.relation }} where {{ hash }} not in (select {{ hash }} from {{ deliveries }});
+    update {{ model.relation }} as payloads
+    set _delivery_id = left_over.delivery_id
+    from (select {{ hash }}, min(delivery_id) as delivery_id from {{ deliveries }} group by {{ hash }}) as left_over
+    where
+        payloads.{{ hash }} = left_over.{{ hash }}
+        and payloads._delivery_id not in (select delivery_id from {{ deliveries }});
+{% endmacro %}
+
+{#- Sets of flags, segments or traits that nothing has any more. -#}
+{% macro prune_sets(model) %}
+    {%- set hash = model.retention.sets %}
+    delete from {{ model.relation }}
+    where
+        true
+        {%- for name in ['stg_flagsmith__payloads', 'int_state_spells'] %}
+        and {{ hash }} not in (select {{ hash }} from {{ flagsmith_warehouse.built_model(name) }} where {{ hash }} is not null)
+        {%- endfor %};
+{% endmacro %}
+
+{#- Absences of flags. -#}
+{% macro prune_absences(model) %}
+    {%- set assignments = flagsmith_warehouse.built_model('fct_flag_assignments') -%}
+    {%- if not assignments -%}{{ return('') }}{%- endif %}
+    -- Of a flag's absences that ended before the cutoff the last one is left. It carries the evaluations of all those in the
+    -- spell that lasts beyond the cutoff, and says for ever that some calls leave the flag out.
+    create or replace temporary table ended_absences as
+    select
+        absences.environment,
+        absences.identity,
+        absences.feature_id,
+        max(absences.absent_from) as absent_from,
+        coalesce(sum(absences.evaluation_count) filter (where absences.absent_from > spells.valid_from), 0) as evaluation_count
+    from {{ model.relation }} as absences
+    inner join {{ pruned() }} as pruned
+        on absences.environment = pruned.environment and absences.absent_to <= pruned.pruned_before
+    left join {{ assignments }} as spells
+        on
+            absences.environment = spells.environment
+            and absences.identity = spells.identity
+            and absences.feature_id = spells.feature_id
+            and spells.valid_from <= pruned.pruned_before
+    group by absences.environment, absences.identity, absences.feature_id;
+
+    delete from {{ model.relation }} as target using ended_absences
+    where
+        target.environment = ended_absences.environment
+        and target.identity = ended_absences.identity
+        and target.feature_id = ended_absences.feature_id
+        and target.absent_from < ended_absences.absent_from;
+
+    update {{ model.relation }} as target
+    set evaluation_count = ended_absences.evaluation_count
+    from ended_absences
+    where
+        target.environment = ended_absences.environment
+        and target.identity = ended_absences.identity
+        and target.feature_id = ended_absences.feature_id
+        and target.absent_from = ended_absences.absent_from;
+{% endmacro %}
+
+{#- States. -#}
+{% macro prune_states(model) %}
+    {%- set deliveries = flagsmith_warehouse.built_model('int_deliveries') -%}
+    {%- set holding_states = flagsmith_warehouse.models_of_retention('states_from') %}
+    -- A state that lasts beyond the cutoff is cut in two at the first delivery that is left: from there on it can be
+    -- computed again from deliveries, and what came before is a row that nothing changes any more.
+    create or replace temporary table continued as
+    with in_order as (
+
+        select *, lead(valid_from) over (partition by environment, identity order by valid_from) as next_from
+        from {{ model.relation }}
+
+    ),
+
+    sightings as (
+
+        select deliveries.environment, deliveries.identity, deliveries.received_at, deliveries.flags_hash
+        from {{ deliveries }} as deliveries
+        inner join {{ pruned() }} as pruned
+            on deliveries.environment = pruned.environment and deliveries.received_at >= pruned.pruned_before
+        where deliveries.kind = 'evaluation' and not deliveries.is_test_identity
+        qualify row_number() over (
+            partition by deliveries.environment, deliveries.identity, deliveries.received_at
+            order by deliveries.delivery_id desc
+        ) = 1
+
+    )
+
+    select
+        in_order.environment,
+        in_order.identity,
+        in_order.valid_from,
+        min(sightings.received_at) as continued_from,
+        count(sightings.flags_hash) as flag_evaluation_count
+    from in_order
+    inner join {{ pruned() }} as pruned
+        on in_order.environment = pruned.environment and in_order.valid_from < pruned.pruned_before
+    inner join sightings
+        on
+            in_order.environment = sightings.environment
+            and in_order.identity = sightings.identity
+            and (in_order.next_from > sightings.received_at or in_order.next_from is null)
+    group by in_order.environment, in_order.identity, in_order.valid_from;
+
+    insert into {{ model.relation }} by name
+    select
+        states.* replace (
+            continued.continued_from as valid_from,
+            continued.flag_evaluation_count as flag_evaluation_count,
+            states.earlier_flag_evaluation_count + states.flag_evaluation_count - continued.flag_evaluation_count
+                as earlier_flag_evaluation_count
+        )
+    from {{ model.relation }} as states
+    inner join continued
+        on
+            states.environment = continued.environment
+            and states.identity = continued.identity
+            and states.valid_from = continued.valid_from;
+
+    update {{ model.relation }} as states
+    set
+        flag_evaluation_count = states.flag_evaluation_count - continued.flag_evaluation_count,
+        valid_to = continued.continued_from
+    from continued
+    where
+        states.environment = continued.environment
+        and states.identity = continued.identity
+        and states.valid_from = continued.valid_from;
+
+    -- Of the states before the cutoff, those from which builds go on: the last that said anything of flags, of segments, of
+    -- traits, those with which a spell that is left began, and those in which an absent flag was last seen.
+    delete from {{ model.relation }} as target using {{ pruned() }} as pruned
+    where
+        target.environment = pruned.environment
+        and target.valid_from < pruned.pruned_before
+        and (target.environment, target.identity, target.valid_from) not in (
+            {%- for said in ['flags_hash', 'segments_hash', 'traits_hash', 'identity'] %}
+            select (states.environment, states.identity, max(states.valid_from))
+            from {{ model.relation }} as states
+            inner join {{ pruned() }} as pruned
+                on states.environment = pruned.environment and states.valid_from < pruned.pruned_before
+            where states.{{ said }} is not null
+            group by states.environment, states.identity
+            {{ 'union all' if not loop.last or holding_states }}
+            {%- endfor %}
+            {%- for model in holding_states %}
+            select (environment, identity, {{ model.retention.states_from }}) from {{ model.relation }}
+            {{ 'union all' if not loop.last }}
+            {%- endfor %}
+        );
+{% endmacro %}
