@@ -4,6 +4,13 @@
     'outcome_sum', 'outcome_sum_squares', 'denominator_sum', 'denominator_sum_squares',
     'outcome_denominator_products', 'before_sum', 'before_sum_squares', 'outcome_before_products',
 ] -%}
+{#- Who counts in each population and from which day on, and which of their outcomes. -#}
+{%- set populations = {
+    'assigned': {'who': 'true', 'from': 'first_exposed_on', 'outcomes': 'true', 'day': 'day'},
+    'until_change': {'who': 'true', 'from': 'first_exposed_on', 'outcomes': 'is_until_change', 'day': 'day'},
+    'undisturbed': {'who': 'not is_quarantined', 'from': 'first_exposed_on', 'outcomes': 'not is_quarantined', 'day': 'day'},
+    'activated': {'who': 'activated_on is not null', 'from': 'activated_on', 'outcomes': 'activated_day is not null', 'day': 'activated_day'},
+} -%}
 
 with arms as (
 
@@ -30,13 +37,12 @@ with arms as (
 identities as (
 
     select
-        identity_number,
         experiment_key,
         variation,
+        is_quarantined,
         cast(first_exposed_at as date) as first_exposed_on,
         cast(activated_at as date) as activated_on
     from {{ ref('int_experiment_identities') }}
-    where not is_quarantined
 
 ),
 
@@ -47,48 +53,48 @@ metrics as (
 ),
 
 gained_by_population as (
-    {% for population, day in [('assigned', 'day'), ('activated', 'activated_day')] %}
+    {% for population, counted in populations.items() %}
     select
         metrics.experiment_key,
         metrics.metric_key,
         gains.variation,
         '{{ population }}' as population,
-        gains.{{ day }} as day
+        gains.{{ counted.day }} as day
         {%- for sum in sums %},
         sum(gains.{{ sum }}) as {{ sum }}
         {%- endfor %}
     from {{ ref('int_experiment_gains') }} as gains
     inner join metrics on gains.metric_number = metrics.metric_number
-    where gains.{{ day }} is not null
-    group by metrics.experiment_key, metrics.metric_key, gains.variation, gains.{{ day }}
+    where {{ counted.outcomes }}
+    group by metrics.experiment_key, metrics.metric_key, gains.variation, gains.{{ counted.day }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 
 joined_by_population as (
-
-    select experiment_key, variation, 'assigned' as population, first_exposed_on as day, count(*) as identities
+    {% for population, counted in populations.items() %}
+    select
+        experiment_key,
+        variation,
+        '{{ population }}' as population,
+        {{ counted.from }} as day,
+        count(*) as identities
     from identities
-    group by all
-
-    union all
-
-    select experiment_key, variation, 'activated' as population, activated_on as day, count(*) as identities
-    from identities
-    where activated_on is not null
-    group by all
-
+    where {{ counted.who }}
+    group by experiment_key, variation, {{ counted.from }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 populations as (
-
-    select experiment_key, 'assigned' as population from {{ ref('int_experiments') }}
-
-    union all
-
-    select experiment_key, 'activated' as population from {{ ref('int_experiments') }}
+    {% for population in populations %}
+    select experiment_key, '{{ population }}' as population
+    from {{ ref('int_experiments') }}
+    {%- if population == 'activated' %}
     where activation_event is not null
-
+    {%- endif %}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 days as (
