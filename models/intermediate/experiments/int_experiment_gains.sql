@@ -29,6 +29,7 @@ values_of_identities as (
         identities.variation,
         running.day,
         running.is_until_change,
+        identities.epoch,
         identities.is_quarantined,
         cast(identities.activated_at as date) as activated_on,
         caps.cap
@@ -55,6 +56,7 @@ capped_values as (
     select
         metric_number,
         variation,
+        epoch,
         day,
         is_until_change,
         is_quarantined,
@@ -72,6 +74,7 @@ capped_values as (
 select
     metric_number,
     variation,
+    epoch,
     day,
     is_until_change,
     is_quarantined,
@@ -85,4 +88,4 @@ select
     sum(outcome * {{ other }} - earlier_outcome * earlier_{{ other }}) as outcome_{{ other }}_products
     {%- endfor %}
 from capped_values
-group by metric_number, variation, day, is_until_change, is_quarantined, activated_day
+group by metric_number, variation, epoch, day, is_until_change, is_quarantined, activated_day

@@ -39,6 +39,7 @@ identities as (
     select
         experiment_key,
         variation,
+        epoch,
         is_quarantined,
         cast(first_exposed_at as date) as first_exposed_on,
         cast(activated_at as date) as activated_on
@@ -58,6 +59,7 @@ gained_by_population as (
         metrics.experiment_key,
         metrics.metric_key,
         gains.variation,
+        gains.epoch,
         '{{ population }}' as population,
         gains.{{ counted.day }} as day
         {%- for sum in sums %},
@@ -66,7 +68,7 @@ gained_by_population as (
     from {{ ref('int_experiment_gains') }} as gains
     inner join metrics on gains.metric_number = metrics.metric_number
     where {{ counted.outcomes }}
-    group by metrics.experiment_key, metrics.metric_key, gains.variation, gains.{{ counted.day }}
+    group by metrics.experiment_key, metrics.metric_key, gains.variation, gains.epoch, gains.{{ counted.day }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
@@ -76,12 +78,13 @@ joined_by_population as (
     select
         experiment_key,
         variation,
+        epoch,
         '{{ population }}' as population,
         {{ counted.from }} as day,
         count(*) as identities
     from identities
     where {{ counted.who }}
-    group by experiment_key, variation, {{ counted.from }}
+    group by experiment_key, variation, epoch, {{ counted.from }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
@@ -106,16 +109,25 @@ days as (
 
 ),
 
+epochs as (
+
+    select distinct experiment_key, epoch
+    from {{ ref('int_experiment_epochs') }}
+
+),
+
 spine as (
 
     select
         metrics.experiment_key,
         metrics.metric_key,
         arms.variation,
+        epochs.epoch,
         populations.population,
         days.day
     from metrics
     inner join arms on metrics.experiment_key = arms.experiment_key
+    inner join epochs on metrics.experiment_key = epochs.experiment_key
     inner join populations on metrics.experiment_key = populations.experiment_key
     left join days on metrics.experiment_key = days.experiment_key
 
@@ -126,6 +138,7 @@ select
     spine.metric_key,
     spine.variation,
     spine.population,
+    spine.epoch,
     spine.day,
 
     cast(coalesce(sum(joined_by_population.identities) over up_to_the_day, 0) as bigint) as identities
@@ -137,6 +150,7 @@ left join joined_by_population
     on
         spine.experiment_key = joined_by_population.experiment_key
         and spine.variation = joined_by_population.variation
+        and spine.epoch = joined_by_population.epoch
         and spine.population = joined_by_population.population
         and spine.day = joined_by_population.day
 left join gained_by_population
@@ -144,10 +158,11 @@ left join gained_by_population
         spine.experiment_key = gained_by_population.experiment_key
         and spine.metric_key = gained_by_population.metric_key
         and spine.variation = gained_by_population.variation
+        and spine.epoch = gained_by_population.epoch
         and spine.population = gained_by_population.population
         and spine.day = gained_by_population.day
 window up_to_the_day as (
-    partition by spine.experiment_key, spine.metric_key, spine.variation, spine.population
+    partition by spine.experiment_key, spine.metric_key, spine.variation, spine.population, spine.epoch
     order by spine.day
     rows between unbounded preceding and current row
 )
