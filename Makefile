@@ -31,7 +31,7 @@ demo: .venv/installed  ## Send signed webhooks to a fresh warehouse and print it
 	$(BIN)/python -m flagsmith_warehouse.simulator.demo
 
 test: .venv/developer lint  ## Run every test, `dbt build` included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: .venv/developer  ## Run ruff, sqlfluff and dbt-bouncer
 	$(BIN)/ruff check .

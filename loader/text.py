@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     return "".join(shown)
 
 
+def one_line(text: str) -> str:
+    """The same, with line ends spelled too: what is in the text cannot begin a line of its own."""
+    return printable(text).replace("\n", r"\n")
+
+
 def shortened(text: str, most: int = 40) -> str:
     """Text on one line, at most `most` Latin letters wide, the middle left out: `a very lo…ag name`.
 

@@ -224,6 +224,10 @@ def _signature(headers: object) -> str | None:
     found = {value for name, value in _pairs(headers) if SIGNATURE.fullmatch(name.strip())}
     if len(found) > 1:
         raise CaptureError("has two different signatures among its headers.")
+    if not found and SIGNATURE.search(json.dumps(headers)):
+        raise CaptureError(
+            "names the signature in its headers otherwise than as the name of one, so nobody can say whether it was signed."
+        )
     return found.pop() if found else None
 
 

@@ -1,9 +1,15 @@
-"""A plugin of dbt-duckdb, named in profiles.yml: dbt, too, waits for a warehouse that another process has open."""
+"""A plugin of dbt-duckdb, named in profiles.yml: dbt waits for a warehouse that another process has open.
 
+It also gives the models the function `fault_of(query)`: why a query fails when it runs, null if it does not.
+"""
+
+import contextlib
 import sys
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import duckdb
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.flags import get_flags
@@ -38,10 +44,32 @@ class Plugin(BasePlugin):
                 _say,
             )
             mend(file.parent)
+        # A weak reference: else the connection would hold itself open, and with it the warehouse.
+        ask = FaultOf(weakref.ref(conn), self.creds.database)
+        conn.create_function(
+            "fault_of", ask, ["VARCHAR"], "VARCHAR", side_effects=True, null_handling="special"
+        )
 
     def configure_cursor(self, cursor: DuckDBPyConnection) -> None:
         """What is named without a database (`conversion_events: analytics.events`) is meant in the warehouse."""
         cursor.execute(f'use "{self.creds.database}"')
+
+
+class FaultOf:
+    """Runs a query of its own. SQL cannot do this: an error ends the query in which it happens."""
+
+    def __init__(self, connection: Callable[[], DuckDBPyConnection], database: str):
+        self._connection = connection
+        self._database = database
+
+    def __call__(self, query: str) -> str | None:
+        """The first line of the error, or None."""
+        with contextlib.closing(self._connection().cursor()) as cursor:
+            try:
+                cursor.execute(f'use "{self._database}"').execute(query).fetchall()
+            except duckdb.Error as error:
+                return str(error).split("\n")[0]
+        return None
 
 
 def _folders_of_dbt() -> Iterator[Path]:

@@ -6,6 +6,7 @@ judged by the models in models/intermediate/declarations, so that `dbt build` al
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
@@ -20,16 +21,18 @@ import yaml
 
 from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
+from flagsmith_warehouse.loader.text import one_line
 
 SEEDS_FOLDER = PROJECT_FOLDER / "seeds"
 NAMES = ("experiments", "metrics", "experiment_metrics", "variants", "identity_map", "test_identities")
+EXAMPLE = "example_conversion_events"
 SAVE_AS = "save it as `CSV UTF-8`, with a comma between cells"
 BLANKS = " \t\r\n\f\v\u00a0\u200b\ufeff"
-COLUMNS = ("severity", "declaration", "row_number", "column_name", "cell", "problem", "remedy")
+COLUMNS = ("severity", "declaration", "row_number", "column_name", "cell", "problem", "remedy", "fingerprint")
 FILE_PROBLEMS = """
-create table if not exists intermediate.file_problems (
+create or replace table intermediate.file_problems (
     severity varchar, declaration varchar, row_number bigint, column_name varchar, cell varchar, problem varchar,
-    remedy varchar
+    remedy varchar, fingerprint varchar
 )
 """
 MARTS = ("experiment_declaration_problems", "cohort_declaration_problems")
@@ -56,7 +59,7 @@ class Problem:
         row = f"row {self.row_number}" if self.row_number else None
         place = ", ".join(filter(None, (self.declared_in, row, self.column_name)))
         cell = f" (`{self.cell}`)" if self.cell else ""
-        return f"{self.severity}: {place}: {self.problem}{cell}. To mend it: {self.remedy}."
+        return one_line(f"{self.severity}: {place}: {self.problem}{cell}. To mend it: {self.remedy}.")
 
 
 @dataclass
@@ -72,7 +75,7 @@ class Sheet:
     problems: list[tuple] = field(default_factory=list)
 
     def complain(self, row: int, problem: str, remedy: str, cell: str | None = None) -> None:
-        self.problems.append(("problem", self.name, row, None, cell, problem, remedy))
+        self.problems.append(("problem", self.name, row, None, cell, problem, remedy, None))
 
 
 def read(path: Path) -> Sheet:
@@ -181,7 +184,6 @@ def load(settings: Settings, on_wait: Callable[[str], None] = lambda text: None)
         for schema in ("seeds", "intermediate"):
             warehouse.execute(f"create schema if not exists {schema}")
         warehouse.execute(FILE_PROBLEMS)
-        warehouse.execute("delete from intermediate.file_problems")
         for sheet in _sheets():
             _load_sheet(warehouse, sheet)
         _insert_problems(warehouse, _problems_of_project())
@@ -202,13 +204,16 @@ def _load_sheet(warehouse: duckdb.DuckDBPyConnection, sheet: Sheet) -> None:
 
 def _insert_problems(warehouse: duckdb.DuckDBPyConnection, problems: list[tuple]) -> None:
     if problems:
-        warehouse.executemany("insert into intermediate.file_problems values (?, ?, ?, ?, ?, ?, ?)", problems)
+        warehouse.executemany(
+            "insert into intermediate.file_problems values (?, ?, ?, ?, ?, ?, ?, ?)", problems
+        )
 
 
 def cohort_problems(text: str) -> list[tuple]:
     """Numbers under `cohorts:` that YAML reads otherwise than they are written: 12:30 is 750, 0123 is 83, 1.10 is 1.1.
 
-    Each is given with its cohort's place in the list, so that the models leave that cohort out.
+    Each is given with its cohort's place in the list, and with a fingerprint of what dbt reads of it: the models leave that
+    cohort out for as long as dbt reads the same.
     """
     try:
         document = yaml.compose(text, yaml.SafeLoader)
@@ -219,6 +224,7 @@ def cohort_problems(text: str) -> list[tuple]:
             *("problem", "cohorts", number, f"line {node.start_mark.line + 1}", node.value),
             f"YAML reads {node.value} as the number {yaml.safe_load(node.value)}",
             f'write "{node.value}", in quotation marks',
+            hashlib.md5(str(_value(cohort)).encode(), usedforsecurity=False).hexdigest(),
         )
         for cohorts in _values_of("cohorts", document)
         if isinstance(cohorts, yaml.SequenceNode)
@@ -237,6 +243,10 @@ def _values_of(name: str, node: yaml.Node | None) -> Iterator[yaml.Node]:
             yield from _values_of(name, value)
 
 
+def _value(node: yaml.Node) -> object:
+    return yaml.SafeLoader("").construct_document(node)
+
+
 def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
     if isinstance(node, yaml.ScalarNode):
         yield node
@@ -253,6 +263,13 @@ def _problems_of_project() -> list[tuple]:
 def _sheets() -> Iterator[Sheet]:
     for name in NAMES:
         yield read(SEEDS_FOLDER / f"{name}.csv")
+
+
+def variables(**others: str) -> list[str]:
+    """Arguments with these vars, and with the files that are missing: dbt cannot parse models that refer to them."""
+    missing = [name for name in (*NAMES, EXAMPLE) if not (SEEDS_FOLDER / f"{name}.csv").is_file()]
+    known = others | ({"missing_files": missing} if missing else {})
+    return ["--vars", json.dumps(known)] if known else []
 
 
 def problems_in(file: Path) -> list[Problem]:
@@ -312,13 +329,14 @@ def _show(models: tuple[str, ...], folder: Path, warehouse_dir: Path) -> Iterato
     from dbt.cli.main import dbtRunner
 
     os.environ[WAREHOUSE_DIR.name] = str(warehouse_dir)
-    variables = json.dumps({"declarations_folder": str(folder)})
     project = ["--project-dir", str(PROJECT_FOLDER), "--profiles-dir", str(PROJECT_FOLDER)]
     target = ["--target-path", str(folder / "target"), "--log-path", str(folder)]
     chosen = ["--select", *models, "--exclude", "test_type:data", "--limit", "-1"]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            outcome = dbtRunner().invoke(["--quiet", "show", *chosen, "--vars", variables, *project, *target])
+            outcome = dbtRunner().invoke(
+                ["--quiet", "show", *chosen, *variables(declarations_folder=str(folder)), *project, *target]
+            )
     finally:
         DuckDBConnectionManager.close_all_connections()
     if not outcome.success or not outcome.result or not outcome.result.results:

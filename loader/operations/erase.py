@@ -391,9 +391,13 @@ def _clean_records(settings: Settings, names: Names) -> None:
 
 
 def _without_error(record: bytes) -> bytes:
-    return json.dumps(
-        {**json.loads(record), "error": "withheld, as it named a person who was erased"}
-    ).encode()
+    """The record without its error, or nothing at all if it is no record: then the next refresh writes it anew."""
+    try:
+        return json.dumps(
+            {**json.loads(record), "error": "withheld, as it named a person who was erased"}
+        ).encode()
+    except (ValueError, TypeError, RecursionError):
+        return b""
 
 
 def _names_person(content: bytes, names: Names) -> bool:

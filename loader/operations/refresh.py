@@ -7,7 +7,7 @@ from collections import Counter
 import duckdb
 
 from flagsmith_warehouse.loader import LoaderError
-from flagsmith_warehouse.loader.operations.declarations import NAMES
+from flagsmith_warehouse.loader.operations.declarations import NAMES, variables
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, WAREHOUSE_DIR, Settings
 
 KEPT = """
@@ -41,6 +41,7 @@ def build(settings: Settings) -> str:
         folder,
         "--profiles-dir",
         folder,
+        *variables(),
     ]
     try:
         colours = [] if sys.stdout.isatty() else ["--no-use-colors"]  # no codes in cron's mail

@@ -26,6 +26,8 @@ from flagsmith_warehouse.loader.settings import Settings
 LATELY_DAYS = 7
 # What a refresh may say of itself in its record.
 RESULTS = ("running", "success", "failure")
+# What else `status` and `doctor` show of it.
+RECORDED = {"error": str, "seconds": int | float, "kept_history": dict}
 BY_ENVIRONMENT = "select environment, max(received_at), count(*) from deliveries group by environment"
 LANDED = "select environment, max(received_at), max(landed_at), count(*) from landing.webhooks group by environment"
 LANDED_AS_PUBLISHED = """
@@ -92,7 +94,8 @@ def _inbox(folder: Path, now: datetime) -> tuple[dict, dict]:
             with reader.connect(path) as connection:
                 found = connection.execute(BY_ENVIRONMENT).fetchall() if connection else []
         except sqlite3.Error as error:
-            unreadable.append(f"{path}: {error}")
+            if path.exists():  # else it has been landed since it was found
+                unreadable.append(f"{path}: {error}")
             continue
         if not all(isinstance(last, int) for _, last, _ in found):
             unreadable.append(f"{path}: it holds a time that is none")
@@ -201,6 +204,11 @@ def last_refresh(settings: Settings) -> dict | None:
             raise ValueError("it is no record of a refresh")
         if datetime.fromisoformat(record["started_at"]).tzinfo is None:
             raise ValueError("its time has no zone")
+        for key, kind in RECORDED.items():
+            if key in record and not isinstance(record[key], kind):
+                raise ValueError(f"its {key} is of no use")
+        if not all(isinstance(day, str) for day in record.get("kept_history", {}).values()):
+            raise ValueError("its kept_history is of no use")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
@@ -216,9 +224,7 @@ def _disk(settings: Settings) -> dict:
     folder = settings.warehouse_dir
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return {
-        "inbox": sum(path.stat().st_size for path in settings.inbox_dir.glob("*"))
-        if settings.inbox_dir.exists()
-        else 0,
+        "inbox": sum(map(_size, settings.inbox_dir.glob("*"))) if settings.inbox_dir.exists() else 0,
         "warehouse": _size(settings.warehouse_file),
         "published": _size(settings.published_file),
         "free": shutil.disk_usage(existing).free,
@@ -226,7 +232,10 @@ def _disk(settings: Settings) -> dict:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    """0 where the file is gone: `land` may remove it at any moment."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _query(path: Path, query: str, *parameters) -> list[tuple]:

@@ -2,8 +2,16 @@
     gives (a project that installs this one as a package brings its own; a table elsewhere survives upgrades). Only the
     models in intermediate/declarations read it: what they hand on is typed and in order. -#}
 {% macro declared(name) %}
-    {%- set seed = ref(name) if not var(name, none) else none -%}
-    {{ return(var(name, none) or flagsmith_warehouse.clean_file(name) or seed) }}
+    {%- set missing = flagsmith_warehouse.is_missing_file(name) -%}
+    {%- set seed = ref(name) if not var(name, none) and not missing else none -%}
+    {{ return(var(name, none) or flagsmith_warehouse.clean_file(name) or seed or api.Relation.create(
+        database=target.database, schema=generate_schema_name('seeds', none) | trim, identifier=name)) }}
+{% endmacro %}
+
+{#- True of a seed whose file somebody has removed. dbt cannot parse a project whose models refer to it, so `check` and
+    `refresh`, which see that it is missing, name it in `vars: missing_files`. -#}
+{% macro is_missing_file(name) %}
+    {{ return(name in var('missing_files', [])) }}
 {% endmacro %}
 
 {#- Where `flagsmith-warehouse check` is at work, the copy of a file that it has made: what is declared now, and not what

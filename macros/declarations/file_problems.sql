@@ -8,16 +8,18 @@
     )) }}
 {% endmacro %}
 
-{#- Creates that table where there is none, and forgets what it says of files that dbt is about to read by itself. -#}
+{#- Creates that table where there is none, and forgets what it says of files that dbt is about to read by itself. What it
+    says of cohorts stays: it holds for as long as dbt reads the same (misread_cohorts). -#}
 {% macro create_file_problems() %}
     create schema if not exists {{ file_problems().without_identifier() }};
     create table if not exists {{ file_problems() }} (
         severity varchar, declaration varchar, row_number bigint, column_name varchar, cell varchar, problem varchar,
-        remedy varchar
-    )
+        remedy varchar, fingerprint varchar
+    );
+    alter table {{ file_problems() }} add column if not exists fingerprint varchar
     {%- if execute -%}
     {%- for name in declarations() if 'seed.flagsmith_warehouse.' ~ name in selected_resources %};
-    delete from {{ file_problems() }} where declaration in ('{{ name }}', 'cohorts')
+    delete from {{ file_problems() }} where declaration = '{{ name }}'
     {%- endfor -%}
     {%- endif -%}
 {% endmacro %}

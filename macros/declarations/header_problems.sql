@@ -5,8 +5,8 @@
     {%- for name, declaration in flagsmith_warehouse.declarations().items() -%}
         {%- set columns = flagsmith_warehouse.declared_columns(name) -%}
         {%- if columns is none -%}
-            {%- do found.append(['problem', name, none, declared(name), 'there is no relation of this name',
-                'correct `vars: ' ~ name ~ ':`, create it, or put back what it reads']) -%}
+            {%- do found.append(['problem', name, none, declared(name), 'the relation is not there, or cannot be read',
+                'correct `vars: ' ~ name ~ ':`, create it, put back what it reads, or correct what fails in it']) -%}
         {#- What is wrong with a file that cannot be read is in file_problems. -#}
         {%- elif 'unreadable_file' not in columns -%}
             {%- for column, rule in declaration.columns.items() if rule.needed and column not in columns -%}

@@ -32,15 +32,30 @@
 
 
 {#- Why a relation that a var names cannot be read, in the engine's words; none where it can. A view may stand while what it
-    reads is gone: to ask the view itself would end the run. -#}
+    reads is gone, or hold a cast that fails at one of its rows: to ask the view itself would end the run. -#}
 {% macro relation_fault(relation) %}{{ return(adapter.dispatch('relation_fault', 'flagsmith_warehouse')(relation)) }}{% endmacro %}
 
 {% macro default__relation_fault(relation) %}{{ return(none) }}{% endmacro %}
 
 {% macro duckdb__relation_fault(relation) %}
-    {%- set plan = fromjson(scalar('select json_serialize_plan(' ~ text_literal('select * from ' ~ relation) ~ ')', '{}')) -%}
+    {%- if not execute -%}{{ return(none) }}{%- endif -%}
+    {%- set query = 'select * from ' ~ relation -%}
+    {%- set plan = fromjson(run_query('select json_serialize_plan(' ~ text_literal(query) ~ ')').columns[0].values()[0]) -%}
     {#- A plan that cannot be written down is no fault of the relation. -#}
-    {{ return(plan.error_message if plan.get('error') and plan.error_type in ['binder', 'catalog', 'io', 'parser', 'permission']) }}
+    {%- if plan.get('error') and plan.error_type in ['binder', 'catalog', 'io', 'parser', 'permission'] -%}
+        {{ return(plan.error_message) }}
+    {%- endif -%}
+    {#- A table has been computed already. Of anything else every column is computed here, which takes as long as to read it
+        all. The function is our plugin's (loader/operations/attach.py): another profile may not have it. -#}
+    {%- set name = relation | replace('"', '') | lower -%}
+    {%- set can_fail = "select not exists (select 1 from duckdb_tables() where " ~ text_literal(name)
+        ~ " in (lower(table_name), lower(schema_name || '.' || table_name), lower(database_name || '.' || schema_name || '.' || table_name)))"
+        ~ " and exists (select 1 from duckdb_functions() where function_name = 'fault_of')" -%}
+    {%- if flags.WHICH in ['compile', 'generate', 'list'] or not run_query(can_fail).columns[0].values()[0] -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- set computed = 'select max(hash(given)) from (' ~ query ~ ') as given' -%}
+    {{ return(run_query('select fault_of(' ~ text_literal(computed) ~ ')').columns[0].values()[0]) }}
 {% endmacro %}
 
 

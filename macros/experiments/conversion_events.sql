@@ -1,6 +1,13 @@
-{#- The relation with the outcomes: what `var('conversion_events')` names, or the example seed. Only int_outcomes reads it:
-    what that hands on is typed. -#}
+{#- The relation with the outcomes: what `var('conversion_events')` names, or the example seed; without its file
+    there are no outcomes. Only int_outcomes reads it: what that hands on is typed. -#}
 {% macro conversion_events() %}
+    {%- if not var('conversion_events', none) and is_missing_file('example_conversion_events') -%}
+        {%- set columns = [] -%}
+        {%- for column, type in conversion_event_columns().items() -%}
+            {%- do columns.append('cast(null as ' ~ type ~ ') as ' ~ column) -%}
+        {%- endfor -%}
+        {{ return('(select ' ~ columns | join(', ') ~ ' from (select 1 as nothing) as nowhere where 1 = 0)') }}
+    {%- endif -%}
     {{ return(var('conversion_events', none) or ref('example_conversion_events')) }}
 {% endmacro %}
 
@@ -45,7 +52,7 @@
         }) -%}
         {{ return(problems) }}
     {%- endif -%}
-    {%- set fault = relation_fault(name) -%}
+    {%- set fault = relation_fault(name) if is_built_now() -%}
     {%- if fault -%}
         {%- do problems.append({
             'column_name': none, 'cell': name,

@@ -102,6 +102,7 @@ def test_number__that_yaml_reads_otherwise__is_quoted_as_it_was_written():
     cohorts = "[{value: 12:30}, {values: [{value: 0123}, 1.10]}, {value: 123}, {value: 1.5}, {value: '0123'}]"
     text = f"vars: {{flagsmith_warehouse: {{cohorts: {cohorts}}}, other: 012}}"
     found = declarations.cohort_problems(text)
+    assert len({row[7] for row in found}) == 2
     assert [(row[2], row[4], row[5]) for row in found] == [
         (1, "12:30", "YAML reads 12:30 as the number 750"),
         (2, "0123", "YAML reads 0123 as the number 83"),
@@ -111,21 +112,42 @@ def test_number__that_yaml_reads_otherwise__is_quoted_as_it_was_written():
         assert declarations.cohort_problems(text) == []
 
 
-def test_cohort__with_a_number_that_yaml_reads_otherwise__is_left_out_where_the_file_was_read(tmp_path):
-    """Given what refresh has found in the file; then the cohort has no rows, and the others have theirs."""
-    text = """
+MISREAD = """
 vars:
   cohorts:
     - {key: fine, rules: [{type: ALL, conditions: [{property: plan, operator: EQUAL, value: pro}]}]}
     - {key: late, rules: [{type: ALL, conditions: [{property: since, operator: EQUAL, value: 12:30}]}]}
+    - {key: early, rules: [{type: ALL, conditions: [{property: since, operator: EQUAL, value: 18:15}]}]}
 """
+
+
+def test_cohort__with_a_number_that_yaml_reads_otherwise__is_left_out_until_it_is_written_anew(tmp_path):
+    """Given what refresh has found; when dbt alone builds, seeds too; then it leaves out what still reads the same."""
     warehouse = Warehouse(tmp_path)
     warehouse.land([])
     with duckdb.connect(warehouse.path) as connection:
         connection.execute("create schema intermediate")
         connection.execute(declarations.FILE_PROBLEMS)
-        rows = declarations.cohort_problems(text)
-        connection.executemany("insert into intermediate.file_problems values (?, ?, ?, ?, ?, ?, ?)", rows)
-    cohorts = json.dumps(yaml.safe_load(text)["vars"])
-    warehouse.dbt("run", "--select", "+dim_cohorts", "+fct_cohort_memberships", "--vars", cohorts)
-    assert [row["cohort_key"] for row in warehouse.mart("dim_cohorts")] == ["fine"]
+        declarations._insert_problems(connection, declarations.cohort_problems(MISREAD))
+    chosen = (
+        "--select",
+        "resource_type:seed",
+        "+dim_cohorts",
+        "int_cohort_problems",
+        "--exclude-resource-type",
+        "test",
+    )
+
+    def built(text: str) -> tuple[list, list]:
+        cohorts = json.dumps(yaml.safe_load(text)["vars"])
+        warehouse.dbt("build", *chosen, "--vars", cohorts)
+        problems = warehouse.mart("int_cohort_problems", "intermediate")
+        return (
+            sorted(row["cohort_key"] for row in warehouse.mart("dim_cohorts")),
+            sorted((row["row_number"], row["cell"]) for row in problems),
+        )
+
+    assert built(MISREAD) == (["fine"], [(2, "12:30"), (3, "18:15")])
+    *lines, fine, late, early = MISREAD.splitlines()
+    mended = "\n".join([*lines, early, fine, late.replace("12:30", "'12:30'")])
+    assert built(mended) == (["fine", "late"], [(1, "18:15")])

@@ -1,9 +1,15 @@
 """Files as spreadsheets write them: what is read, and what is refused with its row and what to write."""
 
+import shutil
+from unittest import mock
+
 import pytest
 
+from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.operations import declarations
 from flagsmith_warehouse.loader.operations.declarations import NAMES, SEEDS_FOLDER
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
+from tests.operations.conftest import environ_of
 
 HEADER = "feature_name,variation,variant_key"
 ROW = "checkout,blue,B1"
@@ -52,7 +58,7 @@ REFUSED = {
 @pytest.mark.parametrize(("content", "row", "says"), REFUSED.values(), ids=REFUSED)
 def test_file__not_to_be_read__is_one_problem_and_no_rows(tmp_path, content, row, says):
     found = sheet(tmp_path, content)
-    ((severity, declaration, number, _, _, problem, remedy),) = found.problems
+    ((severity, declaration, number, _, _, problem, remedy, _),) = found.problems
     assert (severity, declaration, number) == ("problem", "variants", row)
     assert says in problem and len(remedy) > 10
     assert found.rows == []
@@ -71,14 +77,14 @@ ROW_REFUSED = {
 @pytest.mark.parametrize(("content", "cell", "says"), ROW_REFUSED.values(), ids=ROW_REFUSED)
 def test_row__not_to_be_read__costs_only_itself(tmp_path, content, cell, says):
     found = sheet(tmp_path, content)
-    ((_, _, number, _, quoted, problem, _),) = found.problems
+    ((_, _, number, _, quoted, problem, *_),) = found.problems
     assert (number, quoted) == (3, cell) and says in problem
     assert [row for row in found.rows if any(row)] == [ROW.split(",")]
 
 
 def test_quotation_mark__left_open__costs_what_follows(tmp_path):
     found = sheet(tmp_path, f'{HEADER}\n{ROW}\ncheckout,"red,B2\ncheckout,green,B3\n')
-    ((_, _, number, _, _, problem, remedy),) = found.problems
+    ((_, _, number, _, _, problem, remedy, _),) = found.problems
     assert number == 3 and "cannot be read" in problem and "quotation mark" in remedy
     assert [row for row in found.rows if any(row)] == [ROW.split(",")]
 
@@ -87,6 +93,37 @@ def test_rows__keep_their_places(tmp_path):
     """Given empty lines between rows; then a row is found in a spreadsheet by its number, the header being 1."""
     found = sheet(tmp_path, f"{HEADER}\n\n,,\n{ROW}\n")
     assert found.rows.index(ROW.split(",")) + 2 == 4
+
+
+def test_problem__of_a_cell_with_line_ends__is_told_in_one_line():
+    """Given a cell that looks like the end of one problem and the whole of another; then it begins no line."""
+    cell = "x`).\nproblem: seeds/metrics.csv, row 2: all is lost\r\u2028problem: here too\x1b[2J"
+    problem = declarations.Problem(
+        "problem", "seeds/a\nb.csv", 2, "alpha", cell, "is odd", "write\nsomething"
+    )
+    (line,) = str(problem).splitlines()
+    assert r"x`).\nproblem: seeds" in line and line.isprintable()
+
+
+def test_file__removed__costs_only_itself(tmp_path):
+    """Given a project from which somebody has removed all seeds; then dbt parses it, and each file is a problem."""
+    project = tmp_path / "project"
+    for part in ("macros", "models", "tests/warehouse"):
+        shutil.copytree(PROJECT_FOLDER / part, project / part)
+    for file in ("dbt_project.yml", "profiles.yml"):
+        shutil.copy(PROJECT_FOLDER / file, project)
+    (project / "seeds").mkdir()
+    shutil.copy(SEEDS_FOLDER / "metrics.csv", project / "seeds")
+    with (
+        mock.patch.object(declarations, "PROJECT_FOLDER", project),
+        mock.patch.object(declarations, "SEEDS_FOLDER", project / "seeds"),
+        mock.patch.dict("os.environ", {"DBT_LOG_LEVEL_FILE": "none"}),
+    ):
+        found = declarations.check(settings_module.read(environ_of(tmp_path / "data")))
+    assert {(each.declared_in, each.row_number) for each in found} == {
+        (f"seeds/{name}.csv", 1) for name in NAMES if name != "metrics"
+    }
+    assert all("cannot be read" in each.problem for each in found)
 
 
 @pytest.mark.parametrize("name", NAMES)

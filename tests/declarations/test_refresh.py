@@ -144,8 +144,7 @@ FILES = {
         "primary,bought,nobody\n"
         "first,bought,offset\n"
     ),
-    "variants": "feature_name;variation;variant_key\ncheckout;blue;B\n",
-    "identity_map": "identity,user_id\nann,1\nann,2\nbob,\ncat,3\n",
+    "identity_map": "identity,user_id\nuser_4,1\nuser_4,2\nn1,\nuser_12,3\n",
     "test_identities": b"environment,identity\n,robot\nproduction,\n, robot2\n"
     + "production,caf\u00e9\n".encode("latin-1"),
 }
@@ -156,7 +155,7 @@ FILE_PROBLEMS = [
     ("experiment_metrics.csv", 3, "metric_key", "no metric of this metric_key is declared"),
     ("experiment_metrics.csv", 4, "experiment_key", "no experiment of this experiment_key is declared"),
     ("experiment_metrics.csv", 5, "role", "primary, secondary or guardrail"),
-    ("variants.csv", 1, None, "separated by semicolons"),
+    ("variants.csv", 1, None, "the file cannot be read"),  # somebody has removed it
     ("identity_map.csv", 2, "identity", "more than one row"),
     ("identity_map.csv", 4, "user_id", "user_id is empty"),
     ("test_identities.csv", 3, "identity", "identity is empty"),
@@ -251,6 +250,17 @@ def test_other_files__each_wrong_row_is_named(untidy):
         ), (file, row)
     others = [row for row in found if not row[0].endswith("/experiments.csv")]
     assert len(others) == len(FILE_PROBLEMS) - 1, others
+
+
+def test_identity_map__an_identity_twice__is_left_out_and_doubles_nothing(untidy):
+    """Given an identity on two rows, one without a user_id and one in order; then each assignment stays one row."""
+    found = rows(untidy[0], "select user_id, count(*) from marts.growthbook_assignments group by user_id")
+    assigned = rows(
+        untidy[0],
+        "select identity, count(*) from marts.fct_flag_assignments where is_multivariate and enabled group by identity",
+    )
+    named = {"3" if identity == "user_12" else identity: times for identity, times in assigned}
+    assert dict(found) == named and {"user_4", "n1", "3"} <= named.keys()
 
 
 def test_warning__is_told_and_costs_nothing(untidy):

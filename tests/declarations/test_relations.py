@@ -8,13 +8,17 @@ from tests.marts.warehouse import Warehouse
 
 
 def test_build__over_older_tables_and_relations__takes_what_is_there(tmp_path):
-    """Given a seed's table and relations of fewer columns, a var that leads nowhere, a view whose table is gone."""
+    """Given a seed's table and relations of fewer columns, a var that leads nowhere, a view whose table is gone, one whose cast fails."""
     warehouse = Warehouse(tmp_path)
     warehouse.land([])
     with duckdb.connect(warehouse.path) as connection:
         connection.execute("create schema seeds; create schema given")
         connection.execute("create table given.gone (identity varchar, user_id varchar)")
         connection.execute("create view given.identities as select * from given.gone; drop table given.gone")
+        connection.execute(
+            "create view given.variants as select 'f' as feature_name, 'v' as variation, cast(k as integer) as variant_key"
+            " from (values ('1'), ('x')) as keys (k)"
+        )
         connection.execute("create table seeds.experiments (experiment_key varchar, started_at timestamp)")
         connection.execute("insert into seeds.experiments values ('old', timestamp '2025-01-01')")
         connection.execute(
@@ -26,6 +30,7 @@ def test_build__over_older_tables_and_relations__takes_what_is_there(tmp_path):
             "metrics": "given.metrics",
             "experiment_metrics": "given.nothing",
             "identity_map": "given.identities",
+            "variants": "given.variants",
         }
     )
     chosen = ("resource_type:seed", "intermediate.declarations")
@@ -38,7 +43,8 @@ def test_build__over_older_tables_and_relations__takes_what_is_there(tmp_path):
     assert warehouse.mart("int_declared_experiment_metrics", "intermediate") == []
     found = warehouse.mart("int_declaration_problems", "intermediate")
     assert {(row["severity"], row["declared_in"], row["problem"]) for row in found} == {
-        ("problem", "given.nothing", "there is no relation of this name"),
-        ("problem", "given.identities", "there is no relation of this name"),
+        ("problem", "given.nothing", "the relation is not there, or cannot be read"),
+        ("problem", "given.identities", "the relation is not there, or cannot be read"),
+        ("problem", "given.variants", "the relation is not there, or cannot be read"),
         ("warning", "given.metrics", "nobody reads the column `declared_on`"),
     }

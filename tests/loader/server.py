@@ -32,14 +32,16 @@ class Answer:
     body: bytes
 
 
-def command(environ: dict[str, str], *arguments: str, **options) -> subprocess.CompletedProcess:
-    """Run a command of ours to its end."""
+def command(
+    environ: dict[str, str], *arguments: str, timeout: float = 300, **options
+) -> subprocess.CompletedProcess:
+    """Run a command of ours to its end. Raises TimeoutExpired if it goes on for longer."""
     return subprocess.run(
         [*COMMAND, *arguments],
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
         **options,
     )
 

@@ -129,7 +129,9 @@ def test_webhook__hundreds_of_bodies_that_never_end__hold_up_nobody(server):
 
 def test_serve__no_secret__refuses_to_start_and_says_how_to_set_one(environ):
     ran = command(
-        {"FLAGSMITH_WAREHOUSE_DIR": environ["FLAGSMITH_WAREHOUSE_DIR"]}, "serve", "--port", str(free_port())
+        {"FLAGSMITH_WAREHOUSE_DIR": environ["FLAGSMITH_WAREHOUSE_DIR"]},
+        *("serve", "--port", str(free_port())),
+        timeout=30,
     )
     assert ran.returncode == 1
     assert "FLAGSMITH_WEBHOOK_SECRETS='{" in ran.stderr and "Traceback" not in ran.stderr
@@ -138,14 +140,14 @@ def test_serve__no_secret__refuses_to_start_and_says_how_to_set_one(environ):
 def test_serve__port_taken__fails_and_names_the_port(environ):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        ran = command(environ, "serve", "--port", str(port))
+        ran = command(environ, "serve", "--port", str(port), timeout=30)
     assert ran.returncode == 1
     assert f"Cannot listen at 127.0.0.1, port {port}: the port is taken" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
 def test_serve__no_such_address__fails_and_names_it(environ):
-    ran = command(environ, "serve", "--host", "256.0.0.1", "--port", str(free_port()))
+    ran = command(environ, "serve", "--host", "256.0.0.1", "--port", str(free_port()), timeout=30)
     assert ran.returncode == 1
     assert "Cannot listen at 256.0.0.1" in ran.stderr and "Traceback" not in ran.stderr
 

@@ -227,7 +227,7 @@ def test_listen__the_port_is_taken_at_that_or_every_address__says_so(monkeypatch
 
 def test_serve__a_second_one_on_the_same_port__says_that_it_is_taken_and_takes_no_webhook(server, environ):
     other = {**environ, "FLAGSMITH_WEBHOOK_SECRETS": '{"production": ["another"]}'}
-    ran = command(other, "serve", "--port", str(server.port))
+    ran = command(other, "serve", "--port", str(server.port), timeout=30)  # if it starts, it does not end
     assert ran.returncode == 1 and "is taken" in ran.stderr and "Traceback" not in ran.stderr
     assert [server.post(BODY).status for _ in range(20)] == [204] * 20
 

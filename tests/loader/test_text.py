@@ -37,6 +37,11 @@ def test_printable__any_text__can_be_written_and_does_nothing(given_text):
     assert all(letter.isprintable() or letter in "\n\u200c\u200d" for letter in shown)
 
 
+@given(ANYTHING)
+def test_one_line__any_text__begins_no_line_of_its_own(given_text):
+    assert len(text.one_line(given_text).splitlines()) <= 1
+
+
 @given(ANYTHING, st.integers(10, 200))
 def test_shortened__any_text__is_one_line_and_fits(given_text, most):
     short = text.shortened(given_text, most)

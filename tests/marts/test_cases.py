@@ -164,6 +164,19 @@ UNREADABLE = {
     "broken flags": (f'{{"flags": [{{]{REST}', "not_json"),
     "flags closed twice": (f'{{"flags": []]{REST}', "not_json"),
     "lone surrogate in the flags": (f'{{"flags": ["\\ud83d"]{REST}', "not_json"),
+    # DuckDB reads NaN and Infinity in any spelling; Python, which writes them, in its own alone.
+    **{
+        f"{token} as a trait": (
+            f'{{"identity": "ann", "traits": [{{"trait_key": "n", "trait_value": {token}}}]}}',
+            "not_json",
+        )
+        for token in ("nan", "NAN", "-NaN", "-nan", "inf", "-Inf", "infinity", "INFINITY", 'NaN, "a": nan')
+    },
+    "nan alone": ("nan", "not_json"),
+    "nan after a quotation mark": (r'{"identity": "\"", "flags": null, "new": [nan ] }', "not_json"),
+    "nan in the flags": (f'{{"flags": [{json.dumps(flag())[:-1]}, "a": nan}}]{REST}', "not_json"),
+    "inf behind the flags": (f'{{"flags": []{REST[:-1]}, "new": inf}}', "not_json"),
+    "inf in an event": ('{"event_type": "FLAG_UPDATED", "data": {"a": inf}}', "not_json"),
     # DuckDB reads a comma behind the last element.
     "comma at the end of the flags": (f'{{"flags": [{json.dumps(flag())}, ]{REST}', "not_json"),
     "comma at the end of a flag": (f'{{"flags": [{json.dumps(flag())[:-1]},}}]{REST}', "not_json"),
@@ -185,6 +198,12 @@ READABLE = {
     "flags twice": f'{{"flags": {json.dumps([flag()])}, "identity": "ann", "segments": [], "traits": [], "flags": []}}',
     "keys of an element twice": '{"identity": "ann", "flags": [], "segments": [], "traits": '
     '[{"trait_key": "n", "trait_key": 5, "trait_value": 1, "trait_value": 2}]}',
+    "NaN and Infinity as they are written, and others within texts": json.dumps(
+        {
+            **evaluation([flag(value="nan", further=[float("nan")] * 3)]),
+            "nan": [float("inf"), -float("inf"), "a: inf}"],
+        }
+    ),
     "unknown keys": json.dumps({**evaluation([flag(further=1)]), "new": {"a": 1}}),
     # The keys are there, and say nothing. Without any of them a body is no evaluation (`identity alone`, above).
     "all three null": '{"identity": "ann", "flags": null, "segments": null, "traits": null}',
@@ -235,11 +254,55 @@ TIMES = {
     "9999-12-31T23:59:59-12:00": None,
     "2026-13-01T00:00:00Z": None,
 }
+# What a change says, and the columns CHANGE_COLUMNS of it.
+CHANGE_COLUMNS = (
+    "changed_by",
+    "feature_id",
+    "feature_name",
+    "identity",
+    "segment_id",
+    "changed_at",
+    "new_weights",
+)
 TYPED_CHANGES = {
-    "all as it should be": ({"changed_by": "a@b.c", "new_state": {"feature": {"id": 3, "name": "f"}}}, ("a@b.c", 3, "f", None)),
-    "numbers": ({"changed_by": 5, "new_state": {"feature": {"id": 3, "name": 3}, "identity_identifier": 7}}, (None, 3, None, None)),
-    "others": ({"changed_by": {}, "new_state": {"feature": {"id": "3", "name": []}, "identity_identifier": True}}, (None,) * 4),
-}  # fmt: skip
+    "all as it should be": (
+        {"changed_by": "a@b.c", "new_state": {"feature": {"id": 3, "name": "f"}}},
+        ("a@b.c", 3, "f", None, None, None, None),
+    ),
+    "numbers": (
+        {"changed_by": 5, "new_state": {"feature": {"id": 3, "name": 3}, "identity_identifier": 7}},
+        (None, 3, None, None, None, None, None),
+    ),
+    "others": (
+        {"changed_by": {}, "new_state": {"feature": {"id": "3", "name": []}, "identity_identifier": True}},
+        (None,) * 7,
+    ),
+    **{
+        f"{wrong!r} hides nothing": (
+            {
+                "changed_by": wrong,
+                "published_by": {"email": "a@b.c"},
+                "new_state": {
+                    "feature": {"id": wrong, "name": wrong},
+                    "identity_identifier": wrong,
+                    "feature_segment": {"segment": {"id": wrong}},
+                    "multivariate_feature_state_values": None,
+                },
+                "previous_state": {
+                    "feature": {"id": 3, "name": wrong},
+                    "identity_identifier": "ann",
+                    "feature_segment": {"segment": {"id": 4}},
+                },
+                "feature": {"id": 5, "name": "f"},
+                "timestamp": wrong,
+                "created_date": wrong,
+                "live_from": "2026-05-01T14:00:00Z",
+            },
+            ("a@b.c", 3, "f", "ann", 4, datetime(2026, 5, 1, 14), None),
+        )
+        for wrong in (None, [5])
+    },
+}
 # Bodies an hour apart.
 SEQUENCES = {
     "elements twice": [
@@ -413,8 +476,7 @@ def test_changed_at__each_spelling__is_utc(built, text):
 @pytest.mark.parametrize("name", TYPED_CHANGES)
 def test_change__a_part_of_a_wrong_type__is_null_and_the_others_are_kept(built, name):
     rows = built[0].query("select * from marts.fct_flag_changes where environment = ?", f"change: {name}")
-    columns = ("changed_by", "feature_id", "feature_name", "identity")
-    assert [tuple(row[column] for column in columns) for row in rows] == [TYPED_CHANGES[name][1]]
+    assert [tuple(row[column] for column in CHANGE_COLUMNS) for row in rows] == [TYPED_CHANGES[name][1]]
 
 
 def reasons(built, environment: str) -> list[tuple]:

@@ -87,16 +87,16 @@ def test_environments__any_bodies__build_and_have_the_rows_they_would_have_alone
     """Given any bodies to several environments; then all is built, and one environment's rows are those of its bodies alone."""
     sent = {f"environment {number}": history for number, history in enumerate(drawn)}
     sent |= {f"known {number}": [(body, 0, True)] for number, body in enumerate(known)}
-    of_all = _built(sent)
+    of_all = _built(sent, "build", "--exclude-resource-type", "unit_test")
     for half in (dict(list(sent.items())[::2]), dict(list(sent.items())[1::2])):
-        of_half = _built(half)
+        of_half = _built(half, "run")
         for mart, rows in of_all.items():
             expected = [row for row in of_half[mart] if row["environment"] in half]
             assert [row for row in rows if row["environment"] in half] == expected, mart
 
 
-def _built(sent: dict[str, list]) -> dict[str, list[dict]]:
-    """The rows of every mart of these environments, built at once with all tests."""
+def _built(sent: dict[str, list], *command: str) -> dict[str, list[dict]]:
+    """The rows of every mart of these environments, built at once by this dbt command."""
     warehouse = Warehouse(Path(tempfile.mkdtemp()))
     rows = []
     for environment, history in sent.items():
@@ -105,7 +105,7 @@ def _built(sent: dict[str, list]) -> dict[str, list[dict]]:
             row = landed(body, received_at, f"{environment} {number}", environment)
             rows.append(row._replace(is_verified=is_verified))
     warehouse.land(rows)
-    warehouse.dbt("build", "--exclude-resource-type", "unit_test")
+    warehouse.dbt(*command)
     marts = warehouse.query(
         "select distinct table_name from duckdb_columns() where schema_name = 'marts' and column_name = 'environment'"
     )

@@ -38,9 +38,21 @@ def quiet_dbt(runner: dbtRunner, arguments: list[str]) -> dbtRunnerResult:
     return result
 
 
-@functools.cache
-def _manifest() -> Manifest:
-    return quiet_dbt(dbtRunner(), ["parse", *paths(Path(tempfile.mkdtemp()))]).result
+@functools.lru_cache(maxsize=8)
+def _manifest(*variables: str) -> Manifest:
+    """The parsed project: parsing takes longer than building most models."""
+    with tempfile.TemporaryDirectory() as target:
+        return quiet_dbt(dbtRunner(), ["parse", *variables, *paths(Path(target))]).result
+
+
+# Cohorts and experiments have tests of their own.
+OTHERS = (
+    "marts.experiment_results",
+    "intermediate.experiments",
+    "dim_cohorts",
+    "fct_cohort_*",
+    "fct_segment_rule_drift",
+)
 
 
 class Warehouse:
@@ -62,26 +74,21 @@ class Warehouse:
     def dbt(self, *arguments: str):
         """Run a dbt command; raise AssertionError with its log where it fails; return its results.
 
-        The project is parsed once for all warehouses, unless the arguments bring vars.
+        The project is parsed once for all warehouses with the same vars.
         """
         os.environ["FLAGSMITH_WAREHOUSE_DIR"] = str(self.directory)
-        runner = dbtRunner(None if "--vars" in arguments else _manifest())
-        return quiet_dbt(runner, [*arguments, *paths(self.directory / "target")]).result
+        start = arguments.index("--vars") if "--vars" in arguments else len(arguments)
+        runner = dbtRunner(_manifest(*arguments[start : start + 2]))
+        unread = ["--no-write-json"] if arguments[0] == "run" else []  # writing artifacts takes half a second
+        return quiet_dbt(runner, [*arguments, *unread, *paths(self.directory / "target")]).result
 
     def run(self, *arguments: str) -> None:
-        """Build the models of flags, segments, traits and deliveries; cohorts and experiments have tests of their own."""
-        others = (
-            "marts.experiment_results",
-            "intermediate.experiments",
-            "dim_cohorts",
-            "fct_cohort_*",
-            "fct_segment_rule_drift",
-        )
+        """Build the models of flags, segments, traits and deliveries."""
         exclude = arguments.index("--exclude") + 1 if "--exclude" in arguments else None
         if exclude:
-            self.dbt("run", *arguments[:exclude], *others, *arguments[exclude:])
+            self.dbt("run", *arguments[:exclude], *OTHERS, *arguments[exclude:])
         else:
-            self.dbt("run", *arguments, "--exclude", *others)
+            self.dbt("run", *arguments, "--exclude", *OTHERS)
 
     def query(self, sql: str, *parameters) -> list[dict]:
         with duckdb.connect(self.path, read_only=True) as connection:

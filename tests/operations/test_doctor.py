@@ -338,6 +338,10 @@ def test_published__damaged__a_finding_and_status_answers_all_the_same(warehouse
         b"", b"[]", b"{}", b"null", b"5", b'{"result": "running"}', b'{"result": {}}', b"\xff", b'{"result": "suc',
         b'{"result": "success", "started_at": 5}', b'{"result": "success", "started_at": "yesterday"}',
         b'{"result": "success", "started_at": "2026-11-01T00:00:00"}', b"[" * 100_000,
+        *(
+            b'{"result": "failure", "started_at": "2026-11-01T00:00:00Z", %s}' % odd
+            for odd in (b'"error": 5', b'"kept_history": [1]', b'"kept_history": {"a": 1}', b'"seconds": "[/]"')
+        ),
     ],
 )  # fmt: skip
 def test_refresh__odd_record__a_finding_and_status_answers_all_the_same(settings, environ, content):

@@ -11,6 +11,7 @@ from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader, writer
 from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.persons import names_in, readings
+from flagsmith_warehouse.loader.operations import erase as erase_module
 from tests.operations.conftest import bodies, environ_of, everything, invoke, receive
 
 PERSON, OTHER = "erase-me-Zoë@example.com", "keep-me@example.com"
@@ -426,3 +427,14 @@ def test_erase__a_seed_names_the_person__says_so(warehouse, environ):
 )
 def test_names_in__whatever_the_body__are_found(given, found):
     assert {name for text, _ in readings(given) for name in names_in(text)} - {""} == found
+
+
+@pytest.mark.parametrize(
+    "record", ['{{"result": "failure", "error": "{}', "[{}]", '["{}"]', '"{}"', "\x00{}\x00"]
+)
+def test_erase__the_record_of_a_refresh_is_damaged_and_names_the_person__is_emptied(settings, record):
+    """Given a record that is none; then erasing does not stop at it, and the name is gone."""
+    settings.warehouse_dir.mkdir(parents=True)
+    settings.refresh_record.write_text(record.format(PERSON))
+    erase_module._clean_records(settings, erase_module.Names(frozenset({PERSON})))
+    assert settings.refresh_record.read_bytes() == b""

@@ -142,6 +142,13 @@ def _killed_after(batches):
         (capture(headers="X-Flagsmith-Signature: 0"), "neither an object nor a list of pairs"),
         (capture(headers=["X-Flagsmith-Signature", "0"]), "neither an object nor a list of pairs"),
         (capture(headers=7), "neither an object nor a list of pairs"),
+        (capture(headers={"X-Flagsmith-Signature:": "0"}), "names the signature in its headers otherwise"),
+        (
+            capture(headers={"X-Flagsmith-Signature\u200b": "0"}),
+            "names the signature in its headers otherwise",
+        ),
+        (capture(headers={"headers": sign(b"{}")}), "names the signature in its headers otherwise"),
+        (capture(headers=[["X-Flagsmith-Signature: 0", ""]]), "names the signature in its headers otherwise"),
         (b'{"received_at": ' + b"1" * 5_000 + b"}", "not a JSON object"),
     ],
 )

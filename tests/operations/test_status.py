@@ -1,11 +1,14 @@
 """`status`: what a person sees, and what a machine reads."""
 
+import contextlib
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -93,6 +96,28 @@ def test_status__an_inbox_file_is_damaged__is_named_and_the_rest_counted(setting
     (settings.inbox_dir / "0.sqlite").write_bytes(b"no database " * 100)
     found = machine(environ)["inbox"]
     assert found["depth"] == 1 and "0.sqlite" in found["unreadable_files"][0]
+
+
+def test_status__an_inbox_file_is_landed_meanwhile__is_no_damage(settings, environ, monkeypatch):
+    """Given files that are gone when they are opened or measured; then the others are counted and nothing is called damaged."""
+    receive(settings, b"{}")
+    gone = settings.inbox_dir / "gone.sqlite"
+    gone.write_bytes(b"no database " * 100)
+    connect, glob = status.reader.connect, Path.glob
+
+    @contextlib.contextmanager
+    def connect_too_late(path):
+        if path == gone:
+            gone.unlink(missing_ok=True)
+            raise sqlite3.OperationalError("unable to open database file")
+        with connect(path) as connection:
+            yield connection
+
+    monkeypatch.setattr(status.reader, "connect", connect_too_late)
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: [*glob(folder, pattern), gone])
+    found = machine(environ)
+    assert found["inbox"]["depth"] == 1 and found["inbox"]["unreadable_files"] == []
+    assert found["disk"]["inbox"] > 0
 
 
 def test_status__an_experiment_alarms__only_running_ones_are_shown(warehouse, environ):

@@ -66,6 +66,11 @@ WEBHOOKS = [
     evaluation("ada", 1, *BLUE, environment="recreated"),
     evaluation("ada", 2, *CONTROL, environment="recreated", feature_id=2),
     evaluation("bob", 3, *CONTROL, environment="recreated", feature_id=2),
+    # Green is given before the experiment alone, when 1 had yet another name.
+    evaluation("ada", -5, "green", 50.0, feature="till", environment="renamed twice"),
+    evaluation("bob", 1, *BLUE, environment="renamed twice"),
+    evaluation("bob", 3, *BLUE, environment="renamed twice", feature="payment"),
+    evaluation("cyd", 4, *CONTROL, environment="renamed twice", feature="payment"),
     # Of two evaluations in the same microsecond the one with the greater delivery_id is the state.
     evaluation("loses blue", 1, *BLUE, environment="ties", delivery_id="a"),
     evaluation("loses blue", 1, *CONTROL, environment="ties", delivery_id="b"),
@@ -85,6 +90,12 @@ EXPERIMENTS = [
     experiment("off has a weight", environment="off as an arm", expected_weights="control=1; blue=1; off=2"),
     experiment("renamed", environment="renamed"),
     experiment("by its new name", environment="renamed", feature_name="payment"),
+    experiment(
+        "renamed twice",
+        environment="renamed twice",
+        expected_weights="control=1;blue=1;green=1;Green=1;red=1",
+    ),
+    experiment("capital", environment="off", expected_weights="Control=50;blue=50"),
     experiment("swapped", environment="swapped"),
     experiment("swapped since", environment="swapped", started_at="2026-01-01 01:30"),
     experiment("recreated", environment="recreated"),
@@ -100,7 +111,7 @@ def warehouse(tmp_path_factory):
     warehouse.give("metrics", [METRIC])
     warehouse.give("experiment_metrics", [link(one["experiment_key"], "bought") for one in EXPERIMENTS])
     warehouse.give("conversion_events", [])
-    warehouse.run()
+    warehouse.run("run", "--select", NEEDED, "+experiment_declaration_problems")
     return warehouse
 
 
@@ -157,6 +168,35 @@ def test_feature__renamed_half_way__changes_nothing_and_reasons_stay(assignments
         "bob": ("blue", "identity_override_added"),
         "cyd": ("blue", None),
     }
+
+
+def test_weights__name_that_no_delivery_carried__is_a_problem_whatever_the_feature_was_called(warehouse):
+    """Given variations carried before a first and after a second change of the feature's name; then only others are unknown."""
+    found = warehouse.query(
+        "select experiment_key, severity, problem, remedy from marts.experiment_declaration_problems"
+        " where severity = 'problem' order by problem"
+    )
+    assert [(row["experiment_key"], row["severity"], row["problem"], row["remedy"]) for row in found] == [
+        ("capital", "problem", "no delivery carried the variation `Control` of checkout", "write `control`"),
+        (
+            "renamed twice",
+            "problem",
+            "no delivery carried the variation `Green` of checkout",
+            "write `green`",
+        ),
+        (
+            *("renamed twice", "problem", "no delivery carried the variation `red` of checkout"),
+            "write its name as in fct_flag_exposures",
+        ),
+    ]
+
+
+def test_weights__a_name_in_other_letters__raises_the_alarm_of_the_sample_ratio(assignments, health):
+    """Given 100 in control and 100 in blue; then a weight for `Control` is one that nobody has."""
+    given = [row["variation"] for row in assignments["capital"].values()]
+    assert (given.count("control"), given.count("blue")) == (100, 100)
+    assert health["capital", "sample_ratio", 0]["status"] == "alarm"
+    assert health["off", "sample_ratio", 0]["status"] == "ok"
 
 
 def test_feature__swaps_its_name_with_another__the_one_that_had_it_first(assignments, health):

@@ -217,13 +217,20 @@ def test_outcomes__relation_that_does_not_exist__named(warehouse):
 
 
 @pytest.mark.parametrize(
-    "relation", ["brought.seen", "(select * from brought.events)", "read_csv('/nowhere/outcomes.csv')"]
+    "relation",
+    [
+        "brought.seen",
+        "(select * from brought.events)",
+        "read_csv('/nowhere/outcomes.csv')",
+        "(select * replace (cast(event_name as integer) as value) from brought.events_of_a_view)",
+    ],
 )
 def test_outcomes__what_the_relation_reads_is_gone__named_and_nothing_stops(warehouse, relation):
-    """Given a view, a query and a file that worked once; then the run succeeds and says what cannot be read."""
+    """Given a view, a query and a file that worked once, and a cast that fails at a row; then the run says what cannot be read."""
     bring(warehouse, ONE)
     with duckdb.connect(warehouse.path) as connection:
         connection.execute("create view brought.seen as select * from brought.events")
+        connection.execute(f"create or replace view brought.events_of_a_view as {ONE}")
         connection.execute("drop table brought.events")
     warehouse.settings["conversion_events"] = relation
     outcomes, problems = read(warehouse)

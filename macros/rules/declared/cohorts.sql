@@ -2,20 +2,27 @@
     {key, number, name, description, environment, rules, mirrors_segment}. A wrong one is left out, and is in
     cohort_declaration_problems. -#}
 {% macro cohorts() %}
-    {%- set misread = flagsmith_warehouse.misread_cohorts() -%}
+    {%- set misread = flagsmith_warehouse.misread_cohorts().values() | list -%}
     {{ return(flagsmith_warehouse.judge_cohorts(var('cohorts', []) or []).cohorts | rejectattr('number', 'in', misread) | list) }}
 {% endmacro %}
 
 
-{#- The places in the list (from 1) of cohorts with a number that YAML reads otherwise than it is written. dbt sees only what
-    YAML has read: `flagsmith-warehouse refresh` reads the file itself and leaves word in file_problems. -#}
+{#- The cohorts with a number that YAML reads otherwise than it is written, {fingerprint: place in the list, from 1}. dbt sees
+    only what YAML has read: `flagsmith-warehouse refresh` and `check` read the file itself and leave word in
+    file_problems, with a fingerprint of what YAML makes of the cohort. A cohort that has been written anew is another one. -#}
 {% macro misread_cohorts() %}
-    {%- set relation = flagsmith_warehouse.file_problems() -%}
-    {%- if not execute or not adapter.get_relation(database=relation.database, schema=relation.schema, identifier=relation.identifier) -%}
-        {{ return([]) }}
-    {%- endif -%}
-    {%- set query = "select distinct row_number from " ~ relation ~ " where declaration = 'cohorts' and row_number is not null" -%}
-    {{ return(run_query(query).columns[0].values() | map('int') | list) }}
+    {%- set declared, misread = var('cohorts', []) or [], {} -%}
+    {%- set relation = flagsmith_warehouse.clean_file('file_problems') or flagsmith_warehouse.file_problems() -%}
+    {%- set is_there = relation is string or execute and adapter.get_relation(
+        database=relation.database, schema=relation.schema, identifier=relation.identifier) -%}
+    {%- if not execute or not is_there or not flagsmith_warehouse.is_list(declared) -%}{{ return(misread) }}{%- endif -%}
+    {%- set query = "select distinct fingerprint from " ~ relation ~ " where declaration = 'cohorts'" -%}
+    {%- set known = run_query(query).columns[0].values() -%}
+    {%- for cohort in declared -%}
+        {%- set fingerprint = local_md5(cohort | string) -%}
+        {%- if fingerprint in known -%}{%- do misread.update({fingerprint: loop.index}) -%}{%- endif -%}
+    {%- endfor -%}
+    {{ return(misread) }}
 {% endmacro %}
 
 

@@ -26,11 +26,20 @@ union all
 select
     severity,
     'dbt_project.yml' as declared_in,
-    cast(row_number as bigint) as row_number,
+    cast(
+        case fingerprint
+            {%- for fingerprint, number in misread_cohorts().items() %}
+            when '{{ fingerprint }}' then {{ number }}
+            {%- endfor %}
+            when '' then 0
+        end as bigint
+    ) as row_number,
     column_name,
     cast(null as varchar) as cohort_key,
     cell,
     problem,
     remedy
 from {{ clean_file('file_problems') or file_problems() }} as file_problems
-where declaration = 'cohorts'
+where
+    declaration = 'cohorts'
+    and fingerprint in ({% for fingerprint in misread_cohorts() %}'{{ fingerprint }}', {% endfor %}'')

@@ -20,8 +20,34 @@ rows as (
 
 flags as (
 
-    select distinct environment, feature_name, variation
+    select distinct environment, feature_id, feature_name, variation
     from {{ ref('int_flag_states') }}
+
+),
+
+features as (
+
+    -- The feature under experiment, whatever it is called by now. Until it is evaluated: those that have the declared name.
+    select experiment_key, feature_id
+    from {{ ref('int_experiment_features') }}
+    where is_under_experiment
+
+    union
+
+    select experiments.experiment_key, flags.feature_id
+    from experiments
+    inner join flags on experiments.environment = flags.environment and experiments.feature_name = flags.feature_name
+    where experiments.experiment_key not in (select experiment_key from {{ ref('int_experiment_features') }})
+
+),
+
+variations as (
+
+    -- Whatever the feature ever carried, also before the experiment and under another name.
+    select distinct experiments.experiment_key, flags.variation
+    from experiments
+    inner join features on experiments.experiment_key = features.experiment_key
+    inner join flags on experiments.environment = flags.environment and features.feature_id = flags.feature_id
 
 ),
 
@@ -35,7 +61,6 @@ weight_parts as (
 
     select
         experiment_key,
-        environment,
         feature_name,
         expected_weights,
         {{ text_parts('expected_weights', ';') }} as part
@@ -62,18 +87,16 @@ unseen_variations as (
         'no delivery carried the variation `' || named_weights.variation || '` of ' || named_weights.feature_name as problem,
         coalesce('write `' || min(alike.variation) || '`', 'write its name as in fct_flag_exposures') as remedy
     from named_weights
-    left join flags
+    left join variations
         on
-            named_weights.environment = flags.environment
-            and named_weights.feature_name = flags.feature_name
-            and named_weights.variation = flags.variation
-    left join flags as alike
+            named_weights.experiment_key = variations.experiment_key
+            and named_weights.variation = variations.variation
+    left join variations as alike
         on
-            named_weights.environment = alike.environment
-            and named_weights.feature_name = alike.feature_name
+            named_weights.experiment_key = alike.experiment_key
             and lower(named_weights.variation) = lower(alike.variation)
     left join assigned on named_weights.experiment_key = assigned.experiment_key
-    where flags.variation is null
+    where variations.variation is null
     group by
         assigned.experiment_key, named_weights.experiment_key, named_weights.expected_weights, named_weights.variation,
         named_weights.feature_name
@@ -97,12 +120,7 @@ unseen_places as (
         end as remedy
     from experiments
     left join {{ ref('int_environments') }} as environments on experiments.environment = environments.environment
-    where
-        not exists (
-            select 1
-            from flags
-            where experiments.environment = flags.environment and experiments.feature_name = flags.feature_name
-        )
+    where not exists (select 1 from features where experiments.experiment_key = features.experiment_key)
 
 ),
 

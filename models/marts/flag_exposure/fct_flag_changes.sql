@@ -40,20 +40,23 @@ select
 
     environment,
     event_type,
-    {{ json_integer('coalesce(new[1], old[1], feature[1])') }} as feature_id,
-    {{ json_string('coalesce(new[2], old[2], feature[2])') }} as feature_name,
-    {{ json_string('coalesce(part[3], part[5], part[9])') }} as changed_by,
+    -- A null says nothing, and neither does a value of a wrong type: then the next place counts.
+    coalesce({{ json_integer('new[1]') }}, {{ json_integer('old[1]') }}, {{ json_integer('feature[1]') }}) as feature_id,
+    coalesce({{ json_string('new[2]') }}, {{ json_string('old[2]') }}, {{ json_string('feature[2]') }}) as feature_name,
+    coalesce({{ json_string('part[3]') }}, {{ json_string('part[5]') }}, {{ json_string('part[9]') }}) as changed_by,
     {{ json_string('part[7]') }} as description,
 
-    {{ json_string('coalesce(new[6], old[6])') }} as identity,
-    {{ json_integer('coalesce(new[7], old[7])') }} as segment_id,
+    coalesce({{ json_string('new[6]') }}, {{ json_string('old[6]') }}) as identity,
+    coalesce({{ json_integer('new[7]') }}, {{ json_integer('old[7]') }}) as segment_id,
     {{ json_boolean('old[3]') }} as old_enabled,
     {{ json_boolean('new[3]') }} as new_enabled,
     {{ value_text('old[4]') }} as old_value,
     {{ value_text('new[4]') }} as new_value,
-    cast(old[5] as varchar) as old_weights,
-    cast(new[5] as varchar) as new_weights,
+    nullif(cast(old[5] as varchar), 'null') as old_weights,
+    nullif(cast(new[5] as varchar), 'null') as new_weights,
 
-    {{ utc_timestamp(json_string('coalesce(part[4], part[6], part[10])')) }} as changed_at,
+    {{ utc_timestamp(
+        'coalesce(' ~ json_string('part[4]') ~ ', ' ~ json_string('part[6]') ~ ', ' ~ json_string('part[10]') ~ ')'
+    ) }} as changed_at,
     received_at
 from states
