@@ -29,6 +29,8 @@
                 'remedy': 'write the number of identities at which the sequential interval is tightest, like 5000'},
             'power': {'type': 'number', 'holds': 'number > 0 and number < 1', 'must_be': 'a number between 0 and 1',
                 'remedy': 'write 0.8 for 80 %'},
+            'primary_population': {'type': 'choice', 'must_be': 'assigned, until_change, undisturbed or activated',
+                'remedy': 'leave it empty for assigned'},
         }},
         'metrics': {'key': ['metric_key'], 'columns': {
             'metric_key': {'type': 'text', 'needed': 'give the metric a name of its own'},

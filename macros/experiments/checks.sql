@@ -113,13 +113,13 @@
             'findings': {
                 'few': [
                     'ok',
-                    '{affected} of {total} identities saw more than one variation and are left out; quarantine_reason in'
-                    ~ ' fct_experiment_assignments says why.',
+                    '{affected} of {total} identities saw more than one variation; quarantine_reason in fct_experiment_assignments'
+                    ~ ' says why. They count in the variation that they were given first; undisturbed leaves them out.',
                 ],
                 'many': [
                     'warn',
-                    '{affected} of {total} identities saw more than one variation and are left out; quarantine_reason in'
-                    ~ ' fct_experiment_assignments says why.',
+                    '{affected} of {total} identities saw more than one variation; quarantine_reason in fct_experiment_assignments'
+                    ~ ' says why. They count in the variation that they were given first; undisturbed leaves them out.',
                 ],
             },
         },
@@ -133,7 +133,8 @@
                 'balanced': ['ok', 'Every variation loses the same share of its identities to the quarantine.'],
                 'unbalanced': [
                     'warn',
-                    'One variation loses more identities to the quarantine than another: those who remain may differ.',
+                    'One variation loses more identities to the quarantine than another: those who remain may differ. Do not'
+                    ~ ' read the population undisturbed; read assigned or until_change.',
                 ],
             },
         },

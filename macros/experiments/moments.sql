@@ -28,3 +28,9 @@
             / (joint_n * joint_n * rho_squared)
         )
 {%- endmacro %}
+
+{#- An aggregate: a variance or covariance over epochs, each with the column `weight`, scaled so that divided by all n
+    identities it is that of the stratified mean. -#}
+{% macro stratified(moment, n) -%}
+    sum({{ n }}) * coalesce(sum(weight * weight * {{ moment }} / nullif({{ n }}, 0)), 0e0)
+{%- endmacro %}

@@ -122,7 +122,7 @@ def results(
     rows = []
     for experiment in experiments:
         clock = history.clock.get(experiment.environment)
-        counted = [r for r in assigned if r["experiment_key"] == experiment.key and not r["is_quarantined"]]
+        counted = [r for r in assigned if r["experiment_key"] == experiment.key]
         for metric in METRICS:
             groups = defaultdict(list)
             for row in counted:

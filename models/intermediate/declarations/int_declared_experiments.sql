@@ -36,6 +36,7 @@ select
     coalesce(first_rows.decision_method, 'sequential') as decision_method,
     coalesce(first_rows.sequential_tuning, 5000e0) as sequential_tuning,
     coalesce(first_rows.power, 0.8e0) as power,
+    coalesce(first_rows.primary_population, 'assigned') as primary_population,
     coalesce(problems.problem, of_all.problem) as problem,
 
     first_rows.started_at,

@@ -3,7 +3,6 @@
 with identities as (
 
     select * from {{ ref('int_experiment_identities') }}
-    where not is_quarantined
 
 ),
 

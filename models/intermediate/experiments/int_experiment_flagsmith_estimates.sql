@@ -22,7 +22,7 @@ with arms as (
             'outcome_sum', "(case when metrics.aggregation = 'occurrence' then outcome_sum else outcome_sum_squares end)",
             'cast(identities as double)', 'false'
         ) }} as sample_variance
-    from {{ experiment_statistics() }} as statistics
+    from {{ ref('int_experiment_sums') }} as statistics
     inner join {{ ref('int_experiments') }} as experiments on statistics.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_metrics') }} as metrics
         on statistics.experiment_key = metrics.experiment_key and statistics.metric_key = metrics.metric_key

@@ -7,7 +7,8 @@ with running as (
     select
         outcomes.identity_number,
         outcomes.metric_number,
-        outcomes.day
+        outcomes.day,
+        outcomes.is_until_change
         {%- for total in totals %},
         outcomes.{{ total }},
         coalesce(sum(outcomes.{{ total }}) over earlier_days, 0) as earlier_{{ total }}
@@ -15,7 +16,7 @@ with running as (
     from {{ ref('int_experiment_outcomes') }} as outcomes
     window earlier_days as (
         partition by outcomes.metric_number, outcomes.identity_number
-        order by outcomes.day
+        order by outcomes.day, outcomes.is_until_change desc
         rows between unbounded preceding and 1 preceding
     )
 
@@ -27,16 +28,17 @@ values_of_identities as (
         running.metric_number,
         identities.variation,
         running.day,
-        cast(identities.activated_at as date) as activated_on
+        running.is_until_change,
+        identities.epoch,
+        identities.is_quarantined,
+        cast(identities.activated_at as date) as activated_on,
+        caps.cap
         {%- for when in ['', 'earlier_'] %}
         {%- for part in ['outcome', 'before'] %},
-        {{ capped(
-            identity_value(
-                'metrics.aggregation',
-                '(running.earlier_' ~ part ~ '_sum' ~ (' + running.' ~ part ~ '_sum' if not when else '') ~ ')',
-                '(running.earlier_' ~ part ~ '_count' ~ (' + running.' ~ part ~ '_count' if not when else '') ~ ')',
-            ),
-            'caps.cap',
+        {{ identity_value(
+            'metrics.aggregation',
+            '(running.earlier_' ~ part ~ '_sum' ~ (' + running.' ~ part ~ '_sum' if not when else '') ~ ')',
+            '(running.earlier_' ~ part ~ '_count' ~ (' + running.' ~ part ~ '_count' if not when else '') ~ ')',
         ) }} as {{ when }}{{ part }}
         {%- endfor %},
         running.earlier_denominator_sum{{ ' + running.denominator_sum' if not when }} as {{ when }}denominator
@@ -46,7 +48,25 @@ values_of_identities as (
         on running.identity_number = identities.identity_number
     inner join {{ ref('int_experiment_metrics') }} as metrics on running.metric_number = metrics.metric_number
     left join {{ ref('int_experiment_caps') }} as caps on running.metric_number = caps.metric_number
-    where not identities.is_quarantined
+
+),
+
+capped_values as (
+
+    select
+        metric_number,
+        variation,
+        epoch,
+        day,
+        is_until_change,
+        is_quarantined,
+        case when activated_on is not null then greatest(day, activated_on) end as activated_day,
+        denominator,
+        earlier_denominator
+        {%- for value in ['outcome', 'earlier_outcome', 'before', 'earlier_before'] %},
+        {{ capped(value, 'cap') }} as {{ value }}
+        {%- endfor %}
+    from values_of_identities
 
 )
 
@@ -54,8 +74,11 @@ values_of_identities as (
 select
     metric_number,
     variation,
+    epoch,
     day,
-    case when activated_on is not null then greatest(day, activated_on) end as activated_day
+    is_until_change,
+    is_quarantined,
+    activated_day
 
     {%- for part in ['outcome', 'denominator', 'before'] %},
     sum({{ part }} - earlier_{{ part }}) as {{ part }}_sum,
@@ -64,5 +87,5 @@ select
     {%- for other in ['denominator', 'before'] %},
     sum(outcome * {{ other }} - earlier_outcome * earlier_{{ other }}) as outcome_{{ other }}_products
     {%- endfor %}
-from values_of_identities
-group by metric_number, variation, day, case when activated_on is not null then greatest(day, activated_on) end
+from capped_values
+group by metric_number, variation, epoch, day, is_until_change, is_quarantined, activated_day

@@ -1,13 +1,24 @@
 {{ config(materialized='table') }}
 
+with epochs as (
+
+    select distinct experiment_key, epoch, valid_to
+    from {{ ref('int_experiment_epochs') }}
+
+)
+
 select
-    experiment_key,
-    identity,
+    assignments.experiment_key,
+    assignments.identity,
 
-    {{ content_hash(text_of(['experiment_key', 'identity'])) }} as identity_number,
-    variation,
-    is_quarantined,
+    {{ content_hash(text_of(['assignments.experiment_key', 'assignments.identity'])) }} as identity_number,
+    assignments.variation,
+    assignments.epoch,
+    assignments.is_quarantined,
 
-    first_exposed_at,
-    activated_at
-from {{ ref('int_experiment_assignments') }}
+    assignments.first_exposed_at,
+    assignments.activated_at,
+    epochs.valid_to as epoch_ends_at
+from {{ ref('int_experiment_assignments') }} as assignments
+left join epochs
+    on assignments.experiment_key = epochs.experiment_key and assignments.epoch = epochs.epoch

@@ -109,8 +109,8 @@ lifts as (
         case
             when bayesian_status = 'ok'
                 then pow(adjusted_variance / n + control_adjusted_variance / control_n, 2) / (
-                    pow(adjusted_variance, 2) / (pow(n, 2) * (n - 1))
-                    + pow(control_adjusted_variance, 2) / (pow(control_n, 2) * (control_n - 1))
+                    pow(adjusted_variance, 2) / (pow(n, 2) * arm_degrees_of_freedom)
+                    + pow(control_adjusted_variance, 2) / (pow(control_n, 2) * control_degrees_of_freedom)
                 )
         end as degrees_of_freedom
     from judged

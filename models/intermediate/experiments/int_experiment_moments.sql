@@ -7,6 +7,7 @@ with arms as (
         statistics.metric_key,
         statistics.variation,
         statistics.population,
+        statistics.epoch,
         statistics.day,
         experiments.control_variation,
         metrics.aggregation = 'occurrence' as is_proportion,
@@ -27,7 +28,7 @@ with arms as (
         statistics.before_sum,
         statistics.before_sum_squares,
         statistics.outcome_before_products
-    from {{ experiment_statistics() }} as statistics
+    from {{ ref('int_experiment_strata') }} as statistics
     inner join {{ ref('int_experiments') }} as experiments on statistics.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_metrics') }} as metrics
         on statistics.experiment_key = metrics.experiment_key and statistics.metric_key = metrics.metric_key
@@ -49,26 +50,7 @@ moments as (
         {{ sample_covariance('outcome_sum', 'before_sum', 'outcome_before_products', 'n') }} as before_covariance
     from arms
 
-),
-
-means as (
-
-    -- A ratio of sums: its variance by the delta method.
-    select
-        *,
-        case
-            when is_ratio then coalesce(outcome_sum / nullif(denominator_sum, 0), 0) else outcome_mean
-        end as mean,
-        case
-            when not is_ratio then outcome_variance
-            when denominator_mean = 0 or n <= 1 then 0e0
-            else outcome_variance / pow(denominator_mean, 2)
-                - 2 * denominator_covariance * outcome_mean / pow(denominator_mean, 3)
-                + pow(outcome_mean, 2) * denominator_variance / pow(denominator_mean, 4)
-        end as variance
-    from moments
-
 )
 
 select *
-from means
+from moments

@@ -55,6 +55,7 @@ events_of_identities as (
         events.is_outcome,
         -- What came before the first evaluation can only tell identities apart, for metrics that ask for it (before_days).
         events.occurred_at < identities.first_exposed_at as is_before,
+        coalesce(events.occurred_at < identities.epoch_ends_at, true) as is_until_change,
         greatest(cast(events.occurred_at as date), cast(identities.first_exposed_at as date)) as day,
         events.value
     from events_of_metrics as events
@@ -74,6 +75,7 @@ select
     identity_number,
     metric_number,
     day,
+    is_until_change,
 
     coalesce(sum(case when is_outcome and not is_before then value end), 0e0) as outcome_sum,
     count(case when is_outcome and not is_before then value end) as outcome_count,
@@ -81,4 +83,4 @@ select
     coalesce(sum(case when is_before then value end), 0e0) as before_sum,
     count(case when is_before then value end) as before_count
 from events_of_identities
-group by identity_number, metric_number, day
+group by identity_number, metric_number, day, is_until_change

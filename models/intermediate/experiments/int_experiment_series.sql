@@ -36,7 +36,7 @@ arms as (
             when metrics.aggregation = 'ratio' then statistics.outcome_sum / nullif(statistics.denominator_sum, 0)
             else statistics.outcome_sum / nullif(statistics.identities, 0)
         end as mean
-    from {{ experiment_statistics() }} as statistics
+    from {{ ref('int_experiment_sums') }} as statistics
     inner join {{ ref('int_experiments') }} as experiments on statistics.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_metrics') }} as metrics
         on statistics.experiment_key = metrics.experiment_key and statistics.metric_key = metrics.metric_key
@@ -73,8 +73,9 @@ select
     arms.before_sum,
     arms.before_sum_squares,
     arms.outcome_before_products,
-    arms.mean,
-    control.mean as control_mean,
+    -- Weighted by epoch, as the comparisons are.
+    case when arms.mean is not null then coalesce(pairs.mean, of_control.mean, arms.mean) end as mean,
+    case when control.mean is not null then coalesce(pairs.control_mean, of_control.mean, control.mean) end as control_mean,
     comparisons.cuped_theta,
     {%- for column in result_columns() %}
     comparisons.{{ column }},
@@ -108,3 +109,21 @@ inner join {{ ref('int_experiment_flagsmith_estimates') }} as flagsmith
         and arms.variation = flagsmith.variation
         and arms.population = flagsmith.population
         and arms.day is not distinct from flagsmith.day
+left join {{ ref('int_experiment_pairs') }} as pairs
+    on
+        arms.experiment_key = pairs.experiment_key
+        and arms.metric_key = pairs.metric_key
+        and arms.variation = pairs.variation
+        and arms.population = pairs.population
+        and arms.day is not distinct from pairs.day
+left join (
+    select experiment_key, metric_key, population, day, max(control_mean) as mean
+    from {{ ref('int_experiment_pairs') }}
+    group by experiment_key, metric_key, population, day
+) as of_control
+    on
+        arms.experiment_key = of_control.experiment_key
+        and arms.metric_key = of_control.metric_key
+        and arms.population = of_control.population
+        and arms.day is not distinct from of_control.day
+        and arms.variation = arms.control_variation

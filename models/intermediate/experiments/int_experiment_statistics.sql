@@ -4,6 +4,13 @@
     'outcome_sum', 'outcome_sum_squares', 'denominator_sum', 'denominator_sum_squares',
     'outcome_denominator_products', 'before_sum', 'before_sum_squares', 'outcome_before_products',
 ] -%}
+{#- Who counts in each population and from which day on, and which of their outcomes. -#}
+{%- set populations = {
+    'assigned': {'who': 'true', 'from': 'first_exposed_on', 'outcomes': 'true', 'day': 'day'},
+    'until_change': {'who': 'true', 'from': 'first_exposed_on', 'outcomes': 'is_until_change', 'day': 'day'},
+    'undisturbed': {'who': 'not is_quarantined', 'from': 'first_exposed_on', 'outcomes': 'not is_quarantined', 'day': 'day'},
+    'activated': {'who': 'activated_on is not null', 'from': 'activated_on', 'outcomes': 'activated_day is not null', 'day': 'activated_day'},
+} -%}
 
 with arms as (
 
@@ -30,13 +37,13 @@ with arms as (
 identities as (
 
     select
-        identity_number,
         experiment_key,
         variation,
+        epoch,
+        is_quarantined,
         cast(first_exposed_at as date) as first_exposed_on,
         cast(activated_at as date) as activated_on
     from {{ ref('int_experiment_identities') }}
-    where not is_quarantined
 
 ),
 
@@ -47,48 +54,50 @@ metrics as (
 ),
 
 gained_by_population as (
-    {% for population, day in [('assigned', 'day'), ('activated', 'activated_day')] %}
+    {% for population, counted in populations.items() %}
     select
         metrics.experiment_key,
         metrics.metric_key,
         gains.variation,
+        gains.epoch,
         '{{ population }}' as population,
-        gains.{{ day }} as day
+        gains.{{ counted.day }} as day
         {%- for sum in sums %},
         sum(gains.{{ sum }}) as {{ sum }}
         {%- endfor %}
     from {{ ref('int_experiment_gains') }} as gains
     inner join metrics on gains.metric_number = metrics.metric_number
-    where gains.{{ day }} is not null
-    group by metrics.experiment_key, metrics.metric_key, gains.variation, gains.{{ day }}
+    where {{ counted.outcomes }}
+    group by metrics.experiment_key, metrics.metric_key, gains.variation, gains.epoch, gains.{{ counted.day }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 
 joined_by_population as (
-
-    select experiment_key, variation, 'assigned' as population, first_exposed_on as day, count(*) as identities
+    {% for population, counted in populations.items() %}
+    select
+        experiment_key,
+        variation,
+        epoch,
+        '{{ population }}' as population,
+        {{ counted.from }} as day,
+        count(*) as identities
     from identities
-    group by all
-
-    union all
-
-    select experiment_key, variation, 'activated' as population, activated_on as day, count(*) as identities
-    from identities
-    where activated_on is not null
-    group by all
-
+    where {{ counted.who }}
+    group by experiment_key, variation, epoch, {{ counted.from }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 populations as (
-
-    select experiment_key, 'assigned' as population from {{ ref('int_experiments') }}
-
-    union all
-
-    select experiment_key, 'activated' as population from {{ ref('int_experiments') }}
+    {% for population in populations %}
+    select experiment_key, '{{ population }}' as population
+    from {{ ref('int_experiments') }}
+    {%- if population == 'activated' %}
     where activation_event is not null
-
+    {%- endif %}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 days as (
@@ -100,16 +109,25 @@ days as (
 
 ),
 
+epochs as (
+
+    select distinct experiment_key, epoch
+    from {{ ref('int_experiment_epochs') }}
+
+),
+
 spine as (
 
     select
         metrics.experiment_key,
         metrics.metric_key,
         arms.variation,
+        epochs.epoch,
         populations.population,
         days.day
     from metrics
     inner join arms on metrics.experiment_key = arms.experiment_key
+    inner join epochs on metrics.experiment_key = epochs.experiment_key
     inner join populations on metrics.experiment_key = populations.experiment_key
     left join days on metrics.experiment_key = days.experiment_key
 
@@ -120,6 +138,7 @@ select
     spine.metric_key,
     spine.variation,
     spine.population,
+    spine.epoch,
     spine.day,
 
     cast(coalesce(sum(joined_by_population.identities) over up_to_the_day, 0) as bigint) as identities
@@ -131,6 +150,7 @@ left join joined_by_population
     on
         spine.experiment_key = joined_by_population.experiment_key
         and spine.variation = joined_by_population.variation
+        and spine.epoch = joined_by_population.epoch
         and spine.population = joined_by_population.population
         and spine.day = joined_by_population.day
 left join gained_by_population
@@ -138,10 +158,11 @@ left join gained_by_population
         spine.experiment_key = gained_by_population.experiment_key
         and spine.metric_key = gained_by_population.metric_key
         and spine.variation = gained_by_population.variation
+        and spine.epoch = gained_by_population.epoch
         and spine.population = gained_by_population.population
         and spine.day = gained_by_population.day
 window up_to_the_day as (
-    partition by spine.experiment_key, spine.metric_key, spine.variation, spine.population
+    partition by spine.experiment_key, spine.metric_key, spine.variation, spine.population, spine.epoch
     order by spine.day
     rows between unbounded preceding and current row
 )

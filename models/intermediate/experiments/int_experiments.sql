@@ -29,6 +29,7 @@ select
     declarations.decision_method,
     declarations.sequential_tuning,
     declarations.power,
+    declarations.primary_population,
 
     case
         when declarations.problem is not null then 'invalid'

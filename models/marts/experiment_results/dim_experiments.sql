@@ -13,6 +13,7 @@ select
     decision_method,
     sequential_tuning,
     power,
+    primary_population,
 
     status,
     problem,

@@ -3,7 +3,7 @@
 with last_day as (
 
     select *
-    from {{ experiment_statistics() }}
+    from {{ ref('int_experiment_sums') }}
     where population = 'assigned'
     qualify row_number() over (partition by experiment_key, metric_key, variation order by day desc) = 1
 

@@ -1,0 +1,24 @@
+{{ config(materialized='view') }}
+
+{#- A relation of another's sums need not know epochs. -#}
+{%- set brought = var('experiment_statistics', none) %}
+{%- set columns = (relation_columns(brought) if brought and is_built_now() else none) or {'epoch': 'INTEGER'} %}
+
+select
+    experiment_key,
+    metric_key,
+    variation,
+    population,
+    {{ 'epoch' if 'epoch' in columns else '1 as epoch' }},
+    day,
+
+    identities,
+    outcome_sum,
+    outcome_sum_squares,
+    denominator_sum,
+    denominator_sum_squares,
+    outcome_denominator_products,
+    before_sum,
+    before_sum_squares,
+    outcome_before_products
+from {{ experiment_statistics() }}

@@ -1,0 +1,20 @@
+{{ config(materialized='table') }}
+
+select
+    experiment_key,
+    metric_key,
+    variation,
+    population,
+    day,
+
+    cast(sum(identities) as bigint) as identities,
+    sum(outcome_sum) as outcome_sum,
+    sum(outcome_sum_squares) as outcome_sum_squares,
+    sum(denominator_sum) as denominator_sum,
+    sum(denominator_sum_squares) as denominator_sum_squares,
+    sum(outcome_denominator_products) as outcome_denominator_products,
+    sum(before_sum) as before_sum,
+    sum(before_sum_squares) as before_sum_squares,
+    sum(outcome_before_products) as outcome_before_products
+from {{ ref('int_experiment_strata') }}
+group by experiment_key, metric_key, variation, population, day

@@ -1,0 +1,155 @@
+"""Who counts, and which of their outcomes, where weights change and some of those who moved come back."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from .experiments import ExperimentWarehouse, clock, evaluation, event, experiment, link, metric
+
+CHANGE = 48
+# At first half of 200 identities are blue. Then blue falls to 20 %: the active half of 30 blue ones come back as control.
+EARLY = [(f"{arm}-{i}", arm) for arm in ("control", "blue") for i in range(100)]
+LATE = [(f"late-{i}", "control" if i % 5 else "blue") for i in range(100)]
+
+
+def seen(name: str, hours: float, arm: str, weight: float):
+    return evaluation(name, hours, arm, weight if arm == "blue" else None)
+
+
+def spent(name: str) -> float:
+    """A sale: the late ones spend three times as much. Blue spends a little more."""
+    number = int(name.split("-")[1])
+    return (1 + number % 7) * (3 if name.startswith("late") else 1) + (name.startswith("blue")) * 0.25
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory):
+    warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("populations"))
+    warehouse.land(
+        [seen(name, 1, arm, 50.0) for name, arm in EARLY]
+        + [seen(name, CHANGE, arm, 20.0) for name, arm in LATE]
+        + [seen(f"blue-{i}", CHANGE + 2, "control", 20.0) for i in range(30)]
+        + [clock(96)]
+    )
+    warehouse.give(
+        "experiments",
+        [
+            experiment("changed", activation_event="open"),
+            experiment("by hand", activation_event="open", expected_weights="control=50;blue=50"),
+        ],
+    )
+    metrics = [
+        metric("bought", aggregation="count", event_name="buy"),
+        metric("spent", aggregation="sum", event_name="visit"),
+    ]
+    warehouse.give("metrics", metrics)
+    warehouse.give(
+        "experiment_metrics",
+        [link(key, name) for key in ("changed", "by hand") for name in ("bought", "spent")],
+    )
+    # Every early one buys before the change; the 30 who come back buy again, once each.
+    warehouse.give(
+        "conversion_events",
+        [event(name, "buy", 5) for name, _ in EARLY]
+        + [event(f"blue-{i}", "buy", CHANGE + 3) for i in range(30)]
+        + [event("blue-0", "open", 2), event("control-0", "open", 2)]
+        + [event(name, "visit", 60, spent(name)) for name, _ in EARLY + LATE],
+    )
+    warehouse.run()
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def counted(warehouse):
+    """Identities and purchases, by experiment, population and variation."""
+    return {
+        (row["experiment_key"], row["population"], row["variation"]): (row["identities"], row["outcome_sum"])
+        for row in warehouse.mart("fct_experiment_results")
+        if row["metric_key"] == "bought"
+    }
+
+
+@pytest.mark.parametrize(
+    ("population", "blue", "control"),
+    [
+        ("assigned", (120, 130), (180, 100)),
+        ("until_change", (120, 100), (180, 100)),
+        ("undisturbed", (90, 70), (180, 100)),
+        ("activated", (1, 2), (1, 1)),
+    ],
+)
+def test_population__weights_changed_and_movers_return__who_counts_and_what(
+    counted, population, blue, control
+):
+    """Given movers who buy again as control; then only undisturbed asks who came back."""
+    assert counted["changed", population, "blue"] == blue
+    assert counted["changed", population, "control"] == control
+
+
+def test_population__one_epoch__until_change_equals_assigned(counted):
+    for variation in ("blue", "control"):
+        assert counted["by hand", "until_change", variation] == counted["by hand", "assigned", variation]
+    assert counted["by hand", "assigned", "blue"] == (120, 130)
+
+
+def test_population__last_day_of_each__equals_the_total(warehouse, counted):
+    daily = warehouse.query(
+        "select * from marts.fct_experiment_results_daily where day = '2026-01-03' and metric_key = 'bought'"
+    )
+    assert len(daily) == 16
+    for row in daily:
+        key = (row["experiment_key"], row["population"], row["variation"])
+        assert (row["identities"], row["outcome_sum"]) == counted[key]
+
+
+def test_primary_population__not_declared__assigned(warehouse):
+    rows = warehouse.mart("dim_experiments")
+    assert {row["primary_population"] for row in rows} == {"assigned"}
+
+
+def test_stratified__weights_changed_at_a_sale__post_stratification_as_computed_by_hand(warehouse):
+    """Given outcomes that rise when blue loses weight; then the lift is that within the epochs, and the pooled one is not."""
+    row = warehouse.query(
+        "select * from marts.fct_experiment_results where experiment_key = 'changed' and metric_key = 'spent'"
+        " and population = 'assigned' and variation = 'blue'"
+    )[0]
+    strata = [
+        {arm: np.array([spent(name) for name, of in epoch if of == arm]) for arm in ("control", "blue")}
+        for epoch in (EARLY, LATE)
+    ]
+    weights = [len(epoch) / (len(EARLY) + len(LATE)) for epoch in (EARLY, LATE)]
+    mean = {
+        arm: sum(w * s[arm].mean() for w, s in zip(weights, strata, strict=True))
+        for arm in ("control", "blue")
+    }
+    parts = {
+        arm: [
+            (w * w * s[arm].var(ddof=1) / len(s[arm]), len(s[arm]))
+            for w, s in zip(weights, strata, strict=True)
+        ]
+        for arm in ("control", "blue")
+    }
+    squared_error = {arm: sum(v for v, _ in parts[arm]) for arm in parts}
+    lift = mean["blue"] / mean["control"] - 1
+    error = math.sqrt(
+        squared_error["blue"] / mean["control"] ** 2
+        + squared_error["control"] * mean["blue"] ** 2 / mean["control"] ** 4
+    )
+    freedom = sum(squared_error.values()) ** 2 / sum(
+        v * v / (n - 1) for values in parts.values() for v, n in values
+    )
+    expected = {
+        "mean": mean["blue"],
+        "control_mean": mean["control"],
+        "relative_lift": lift,
+        "relative_standard_error": error,
+        "relative_degrees_of_freedom": freedom,
+        "relative_p_value": 2 * stats.t.sf(abs(lift) / error, freedom),
+        "relative_low": lift - stats.t.ppf(0.975, freedom) * error,
+    }
+    wrong = {k: (row[k], v) for k, v in expected.items() if not math.isclose(row[k], v, rel_tol=1e-9)}
+    assert not wrong
+    pooled = {arm: np.concatenate([s[arm] for s in strata]).mean() for arm in ("control", "blue")}
+    assert lift > 0 > pooled["blue"] / pooled["control"] - 1
