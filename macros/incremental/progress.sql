@@ -10,7 +10,8 @@
     clock set back cannot bring an older row forward.
       numbering    the build with which the numbering of deliveries began that the model was built with
       kept_before  what the model holds of the time before is as an earlier logic made it; null for nothing such
-      logic_version  that of the models that recorded it -#}
+      logic_version  that of the models that recorded it
+      descriptions   those that its table has, as one hash -#}
 {% macro build_progress() %}
     {{ return(api.Relation.create(
         database=target.database,
@@ -25,7 +26,9 @@
     create table if not exists {{ build_progress() }} (
         model varchar, build_number bigint, fingerprint varchar, recording bigint
     );
-    {% for column, type in [('numbering', 'bigint'), ('kept_before', 'timestamp'), ('logic_version', 'bigint')] -%}
+    {% for column, type in [
+        ('numbering', 'bigint'), ('kept_before', 'timestamp'), ('logic_version', 'bigint'), ('descriptions', 'varchar')
+    ] -%}
     alter table {{ build_progress() }} add column if not exists {{ column }} {{ type }};
     {% endfor -%}
     delete from {{ build_progress() }} as older
@@ -77,27 +80,29 @@
       numbering            the numbering of deliveries that it is built with
       is_same_numbering    whether it was built with that numbering
       kept_before          what the progress table says
+      is_described         whether its table has the descriptions of today
     Asked once per model, and kept with it (`model` lives as long as the model is worked on). -#}
 {% macro progress() %}
     {%- if not is_built_now() -%}
         {{ return({
             'built_up_to': 0, 'sources_built_up_to': 0, 'fingerprint': '', 'is_same': false, 'numbering': 0,
-            'is_same_numbering': false, 'kept_before': none,
+            'is_same_numbering': false, 'kept_before': none, 'is_described': false,
         }) }}
     {%- endif -%}
     {%- if 'progress' in model -%}{{ return(model['progress']) }}{%- endif -%}
     {%- set sources = flagsmith_warehouse.increments_read() -%}
     {%- set rows = run_query(
-        "select model, build_number, fingerprint, coalesce(numbering, 0), cast(kept_before as varchar) from " ~ build_progress()
+        "select model, build_number, fingerprint, coalesce(numbering, 0), cast(kept_before as varchar), descriptions from " ~ build_progress()
         ~ " where model in ('" ~ ([this.identifier] + sources) | join("', '") ~ "') order by recording"
     ) -%}
     {%- set latest = {} -%}
     {%- for row in rows -%}
         {%- do latest.update({row[0]: {
             'build_number': row[1] | int, 'fingerprint': row[2], 'numbering': row[3] | int, 'kept_before': row[4],
+            'descriptions': row[5],
         }}) -%}
     {%- endfor -%}
-    {%- set nothing = {'build_number': 0, 'fingerprint': '', 'numbering': none, 'kept_before': none} -%}
+    {%- set nothing = {'build_number': 0, 'fingerprint': '', 'numbering': none, 'kept_before': none, 'descriptions': none} -%}
     {%- set own = latest.get(this.identifier, nothing) -%}
     {%- set numberings = [] -%}
     {%- for source in sources if source in latest -%}{%- do numberings.append(latest[source].numbering) -%}{%- endfor -%}
@@ -128,8 +133,14 @@
         'numbering': numbering,
         'is_same_numbering': own.numbering == numbering,
         'kept_before': own.kept_before,
+        'is_described': own.descriptions == flagsmith_warehouse.descriptions(),
     }}) -%}
     {{ return(model['progress']) }}
+{% endmacro %}
+
+{#- The descriptions of the model in hand and its columns, as one hash. -#}
+{% macro descriptions() %}
+    {{ return(local_md5(tojson([model.description, model.columns.values() | map(attribute='description') | list]))) }}
 {% endmacro %}
 
 {#- True where the model in hand may take in only what is new: its table is there, no full refresh was asked for, and it
@@ -152,7 +163,9 @@
     {%- if is_empty_run() -%}
     delete from {{ build_progress() }} where {{ 'false' if is_increment() else "model = '" ~ this.identifier ~ "'" }}
     {%- else -%}
-    insert into {{ build_progress() }} (model, build_number, fingerprint, recording, numbering, kept_before, logic_version)
+    insert into {{ build_progress() }} (
+        model, build_number, fingerprint, recording, numbering, kept_before, logic_version, descriptions
+    )
     select
         '{{ this.identifier }}',
         {% if flagsmith_warehouse.increments_read() -%}
@@ -164,7 +177,8 @@
         coalesce(max(recording), 0) + 1,
         {{ progress().numbering }},
         {{ flagsmith_warehouse.kept_before() }},
-        {{ flagsmith_warehouse.logic_version() }}
+        {{ flagsmith_warehouse.logic_version() }},
+        '{{ flagsmith_warehouse.descriptions() }}'
     from {{ build_progress() }}
     where model = '{{ this.identifier }}'
     {%- endif -%}

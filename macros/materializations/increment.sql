@@ -36,7 +36,10 @@
     {%- call statement('progress') -%}{{ flagsmith_warehouse.record_progress() }}{%- endcall -%}
 
     {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing_relation, not is_increment)) -%}
-    {%- do persist_docs(target_relation, model) -%}
+    {#- Describing costs more than a small increment, so that it is done where a description is new. -#}
+    {%- if not is_increment or not flagsmith_warehouse.progress().is_described -%}
+        {%- do persist_docs(target_relation, model) -%}
+    {%- endif -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {%- do adapter.commit() -%}
 
@@ -68,10 +71,11 @@
         {%- endcall -%}
     {%- endif -%}
     {%- call statement('new_rows') -%}{{ get_create_table_as_sql(True, new_rows, sql) }}{%- endcall -%}
-    {%- do adapter.expand_target_column_types(from_relation=new_rows, to_relation=target_relation) -%}
-    {%- set columns = process_schema_changes(config.get('on_schema_change'), new_rows, target_relation)
-        or adapter.get_columns_in_relation(target_relation) -%}
-    {%- set names = get_quoted_csv(columns | map(attribute='name')) -%}
+    {#- Columns change with the logic. Where history is kept, the table is not made anew with them. -#}
+    {%- if not flagsmith_warehouse.progress().is_same -%}
+        {%- do process_schema_changes(config.get('on_schema_change'), new_rows, target_relation) -%}
+    {%- endif -%}
+    {%- set names = get_quoted_csv(get_columns_in_relation(target_relation) | map(attribute='name')) -%}
     {%- set replaced = flagsmith_warehouse.is_replaced() -%}
     {%- if replaced -%}
         {%- call statement('replaced_rows') -%}
