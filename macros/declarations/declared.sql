@@ -5,7 +5,7 @@
     {%- set missing = flagsmith_warehouse.is_missing_file(name) -%}
     {%- set seed = ref(var('declared_by', 'flagsmith_warehouse'), name) if not var(name, none) and not missing else none -%}
     {{ return(var(name, none) or flagsmith_warehouse.clean_file(name) or seed
-        or '(select cast(null as varchar) as unreadable_file from (select 1 as nothing) as nowhere where 1 = 0) as missing_file') }}
+        or '(select cast(null as string) as unreadable_file from (select 1 as nothing) as nowhere where 1 = 0) as missing_file') }}
 {% endmacro %}
 
 {#- True of a seed whose file somebody has removed. dbt cannot parse a project whose models refer to it, so `check` and
@@ -73,7 +73,7 @@
     select
         {{ row_in_order() }} + {{ first_row - 1 }} as row_number
         {%- for column, rule in flagsmith_warehouse.declarations()[name].columns.items() %},
-        {{ cell_text(adapter.quote(found[column]), rule.type == 'identity') if found and column in found else 'cast(null as varchar)' }} as {{ column }}
+        {{ cell_text(adapter.quote(found[column]), rule.type == 'identity') if found and column in found else 'cast(null as string)' }} as {{ column }}
         {%- endfor %}
     from {{ flagsmith_warehouse.declared(name) if found is not none else '(select 1 as nothing) as nowhere where 1 = 0' }}
 {% endmacro %}

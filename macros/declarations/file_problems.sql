@@ -13,10 +13,10 @@
 {% macro create_file_problems() %}
     create schema if not exists {{ file_problems().without_identifier() }};
     create table if not exists {{ file_problems() }} (
-        severity varchar, declaration varchar, row_number bigint, column_name varchar, cell varchar, problem varchar,
-        remedy varchar, fingerprint varchar
+        severity string, declaration string, row_number bigint, column_name string, cell string, problem string,
+        remedy string, fingerprint string
     );
-    alter table {{ file_problems() }} add column if not exists fingerprint varchar
+    {{ add_column_if_missing(file_problems(), 'fingerprint', 'string') }}
     {%- if execute -%}
     {%- for name in declarations() if 'seed.' ~ var('declared_by', 'flagsmith_warehouse') ~ '.' ~ name in selected_resources %};
     delete from {{ file_problems() }} where declaration = '{{ name }}'

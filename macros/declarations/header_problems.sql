@@ -24,8 +24,8 @@
         '{{ severity }}' as severity,
         '{{ name }}' as declaration,
         cast({{ 'null' if var(name, none) else 1 }} as bigint) as row_number,
-        cast({{ 'null' if column is none else text_literal(column) }} as varchar) as column_name,
-        cast({{ 'null' if cell is none else text_literal(cell) }} as varchar) as cell,
+        cast({{ 'null' if column is none else text_literal(column) }} as string) as column_name,
+        cast({{ 'null' if cell is none else text_literal(cell) }} as string) as cell,
         {{ text_literal(problem) }} as problem,
         {{ text_literal(remedy) }} as remedy
     {{ 'where 1 = 0' if not found }}

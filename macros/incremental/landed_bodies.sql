@@ -31,14 +31,22 @@
     union all
 
     select
-        landed.payload_hash,
-        landed.delivery_id as _delivery_id,
-        landed.body_encoding,
-        landed.body
-    from {{ landing }} as landed
-    inner join {{ wanted }} as wanted
-        on landed.delivery_id = wanted.delivery_id and landed.payload_hash = wanted.payload_hash
-    where landed.delivery_id in (select delivery_id from {{ landing }} group by delivery_id having count(*) > 1)
-    qualify row_number() over (partition by landed.payload_hash order by landed.landed_at) = 1
+        payload_hash,
+        _delivery_id,
+        body_encoding,
+        body
+    from (
+        select
+            landed.payload_hash,
+            landed.delivery_id as _delivery_id,
+            landed.body_encoding,
+            landed.body,
+            row_number() over (partition by landed.payload_hash order by landed.landed_at) as copy_number
+        from {{ landing }} as landed
+        inner join {{ wanted }} as wanted
+            on landed.delivery_id = wanted.delivery_id and landed.payload_hash = wanted.payload_hash
+        where landed.delivery_id in (select delivery_id from {{ landing }} group by delivery_id having count(*) > 1)
+    ) as copies
+    where copy_number = 1
     {%- endif %}
 {% endmacro %}

@@ -38,7 +38,7 @@
 {% macro known_numbers() %}
     {%- set relations = flagsmith_warehouse.numbered_relations() if is_built_now() and not is_increment() else [] -%}
     {%- if not relations -%}
-        {{ return('select cast(null as varchar) as delivery_id, cast(null as bigint) as _build_number where 1 = 0') }}
+        {{ return('select cast(null as string) as delivery_id, cast(null as bigint) as _build_number where 1 = 0') }}
     {%- endif -%}
     {%- set query -%}
         {%- for relation in relations %}

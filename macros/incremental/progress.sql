@@ -23,14 +23,13 @@
 {% macro create_build_progress() %}
     create schema if not exists {{ build_progress().without_identifier() }};
     create table if not exists {{ build_progress() }} (
-        model varchar, build_number bigint, fingerprint varchar, recording bigint
+        model string, build_number bigint, fingerprint string, recording bigint
     );
     {% for column, type in [('numbering', 'bigint'), ('kept_before', 'timestamp'), ('logic_version', 'bigint')] -%}
-    alter table {{ build_progress() }} add column if not exists {{ column }} {{ type }};
+    {{ add_column_if_missing(build_progress(), column, type) }};
     {% endfor -%}
-    delete from {{ build_progress() }} as older
-    using {{ build_progress() }} as newer
-    where older.model = newer.model and older.recording < newer.recording
+    delete from {{ build_progress() }}
+    where (model, recording) not in (select model, max(recording) from {{ build_progress() }} group by model)
 {% endmacro %}
 
 {#- The version of what the models mean. It rises with every change after which rows must be made anew. -#}
@@ -63,7 +62,11 @@
 {#- The one value of a query; `otherwise` while parsing, and where nothing is built (`dbt compile` and `dbt docs
     generate` work before the first run, and show the models as they are built from nothing). -#}
 {% macro scalar(query, otherwise) %}
-    {%- if not is_built_now() -%}{{ return(otherwise) }}{%- endif -%}
+    {{ return(flagsmith_warehouse.value_of(query) if is_built_now() else otherwise) }}
+{% endmacro %}
+
+{#- The value of a query that yields one; asked also where nothing is built. -#}
+{% macro value_of(query) %}
     {{ return(run_query(query).columns[0].values()[0]) }}
 {% endmacro %}
 
@@ -88,7 +91,7 @@
     {%- if 'progress' in model -%}{{ return(model['progress']) }}{%- endif -%}
     {%- set sources = flagsmith_warehouse.increments_read() -%}
     {%- set rows = run_query(
-        "select model, build_number, fingerprint, coalesce(numbering, 0), cast(kept_before as varchar) from " ~ build_progress()
+        "select model, build_number, fingerprint, coalesce(numbering, 0), cast(kept_before as string) from " ~ build_progress()
         ~ " where model in ('" ~ ([this.identifier] + sources) | join("', '") ~ "') order by recording"
     ) -%}
     {%- set latest = {} -%}
@@ -109,10 +112,7 @@
         {%- do parts.append(value | string if 'datetime.' in value | string else tojson(value)) -%}
     {%- endfor -%}
     {%- for declarations in flagsmith_warehouse.declarations_read() -%}
-        {%- do parts.append(scalar(
-            "select coalesce(md5(string_agg(cast(declared as varchar), '\n' order by cast(declared as varchar))), '') from "
-            ~ declarations ~ " as declared", ''
-        )) -%}
+        {%- do parts.append(scalar(rows_hash(declarations), '')) -%}
     {%- endfor -%}
     {%- set numbers = [] -%}
     {%- for source in sources -%}

@@ -14,7 +14,8 @@
     Its sources need not be said: they are what it refers to.
 
     Everything happens in one transaction, the progress of the model included (macros/incremental/progress.sql). Killed
-    anywhere, the next build does it all again. Portable: temporary tables, delete, insert. -#}
+    anywhere, the next build does it all again. What engines say differently (a temporary table, a delete by
+    the rows of another relation) is in macros/engine. -#}
 {% materialization increment, default -%}
     {%- set existing_relation = load_cached_relation(this) -%}
     {%- set target_relation = this.incorporate(type='table') -%}
@@ -63,8 +64,8 @@
     {%- set changed_keys = flagsmith_warehouse.changed_keys() -%}
     {%- if changed_keys -%}
         {%- call statement('changed_keys') -%}
-            create or replace temporary table {{ flagsmith_warehouse.changed_keys_table() }} as
-            select * from ({{ changed_keys }}) as changed_keys{{ ' limit 0' if flagsmith_warehouse.is_empty_run() }}
+            {{ flagsmith_warehouse.create_temporary_table(flagsmith_warehouse.changed_keys_table(),
+                'select * from (' ~ changed_keys ~ ') as changed_keys' ~ (' limit 0' if flagsmith_warehouse.is_empty_run() else '')) }}
         {%- endcall -%}
     {%- endif -%}
     {%- call statement('new_rows') -%}{{ get_create_table_as_sql(True, new_rows, sql) }}{%- endcall -%}
@@ -75,9 +76,8 @@
     {%- set replaced = flagsmith_warehouse.is_replaced() -%}
     {%- if replaced -%}
         {%- call statement('replaced_rows') -%}
-            delete from {{ target_relation }} as target
-            using {{ flagsmith_warehouse.changed_keys_table() }} as changed
-            where {{ replaced }}
+            {{ flagsmith_warehouse.delete_rows_matching(
+                target_relation, 'target', flagsmith_warehouse.changed_keys_table() ~ ' as changed', replaced) }}
         {%- endcall -%}
     {%- endif -%}
     {%- call statement('main') -%}

@@ -13,7 +13,7 @@
 {% macro create_pruned() %}
     create schema if not exists {{ pruned().without_identifier() }};
     create table if not exists {{ pruned() }} (
-        environment varchar not null, pruned_before timestamp not null, held_in varchar[] not null
+        environment string not null, pruned_before timestamp not null, held_in {{ list_type('string') }} not null
     )
 {% endmacro %}
 
@@ -26,8 +26,8 @@
     {%- endif -%}
     {%- if 'retention' in model -%}{{ return(model['retention']) }}{%- endif -%}
     {%- set row = run_query(
-        "select count(*), cast(max(pruned_before) filter (where list_contains(held_in, '" ~ model.name
-        ~ "')) as varchar) from " ~ pruned()
+        'select count(*), cast(max(pruned_before) filter (where ' ~ list_holds('held_in', text_literal(model.name))
+        ~ ') as string) from ' ~ pruned()
     ).rows[0] -%}
     {%- do model.update({'retention': {'is_pruned': row[0] > 0, 'held_before': row[1]}}) -%}
     {{ return(model['retention']) }}

@@ -89,32 +89,45 @@ days as (
     select
         first_days.environment,
         first_days.{{ key }},
-        cast({{ days_between('min(first_days.first_day)', 'environments.last_day') }} as date) as day
+        {{ each_day('min(first_days.first_day)', 'environments.last_day') }} as day
     from first_days
     inner join environments on first_days.environment = environments.environment
     group by first_days.environment, first_days.{{ key }}, environments.last_day
 
+),
+
+sizes as (
+
+    select
+        days.environment,
+        days.{{ key }},
+        days.day,
+        cast(
+            sum(coalesce(moved.entered, 0) - coalesce(moved.left_count, 0)) over (
+                partition by days.environment, days.{{ key }}
+                order by days.day
+            ) as bigint
+        ) as members,
+        cast(coalesce(moved.entered, 0) as bigint) as entered,
+        cast(coalesce(moved.left_count, 0) as bigint) as left_count
+    from days
+    left join moved
+        on
+            days.environment = moved.environment
+            and days.{{ key }} = moved.{{ key }}
+            and days.day = moved.day
+
 )
 
 select
-    days.environment,
-    days.{{ key }},
-    days.day,
+    sizes.environment,
+    sizes.{{ key }},
+    sizes.day,
 
-    cast(
-        sum(coalesce(moved.entered, 0) - coalesce(moved.left_count, 0)) over (
-            partition by days.environment, days.{{ key }}
-            order by days.day
-        ) as bigint
-    ) as members,
-    cast(coalesce(moved.entered, 0) as bigint) as entered,
-    cast(coalesce(moved.left_count, 0) as bigint) as "left"
-from days
-left join moved
-    on
-        days.environment = moved.environment
-        and days.{{ key }} = moved.{{ key }}
-        and days.day = moved.day
-left join counted on days.environment = counted.environment
-qualify days.day >= coalesce(counted.rebuilt_from, {{ pruned_before('days.environment') }})
+    sizes.members,
+    sizes.entered,
+    sizes.left_count as {{ adapter.quote('left') }}
+from sizes
+left join counted on sizes.environment = counted.environment
+where sizes.day >= coalesce(counted.rebuilt_from, {{ pruned_before('sizes.environment') }})
 {% endmacro %}

@@ -27,7 +27,7 @@ arrays as (
     -- A body that is not JSON (stg_flagsmith__payloads may have parsed only what is behind the flags) has one element: ''.
     select
         fresh.flags_hash,
-        coalesce({{ json_elements('bodies.body', '$.flags') }}, ['']) as flags
+        coalesce({{ json_elements('bodies.body', '$.flags') }}, {{ list_of(["''"]) }}) as flags
     from bodies
     inner join fresh on bodies.payload_hash = fresh.payload_hash
 
@@ -74,7 +74,7 @@ typed as (
         {{ json_boolean('flag.feature.default_enabled') }} as default_enabled,
         {{ value_text('flag.feature_state_value') }} as value,
         {{ value_type('flag.feature_state_value') }} as value_type,
-        try_cast(cast(flag.percentage_allocation as varchar) as double) as percentage_allocation,
+        {{ double_of('cast(flag.percentage_allocation as string)') }} as percentage_allocation,
         flag.percentage_allocation is not null as has_percentage_allocation,
         case
             when flag.identity is not null then 'identity_override'
@@ -93,8 +93,8 @@ typed as (
                 then 'flag_feature_type_not_a_string'
             when
                 flag.percentage_allocation is not null
-                and cast(flag.percentage_allocation as varchar) <> '"null"'
-                and {{ finite_number('cast(flag.percentage_allocation as varchar)') }} is null
+                and cast(flag.percentage_allocation as string) <> '"null"'
+                and {{ finite_number('cast(flag.percentage_allocation as string)') }} is null
                 then 'flag_percentage_allocation_not_a_number'
         end as quarantine_reason
     from flags
@@ -126,7 +126,7 @@ placed as (
     select
         elements.flags_hash,
         elements.position,
-        described.* exclude (element)
+        {{ columns_but('described', ['element']) }}
     from elements
     inner join described on elements.element = described.element
 

@@ -38,6 +38,15 @@ typed as (
         end as quarantine_reason
     from elements
 
+),
+
+last_first as (
+
+    select
+        *,
+        row_number() over (partition by segments_hash, segment_id order by position desc) as place_from_last
+    from typed
+
 )
 
 -- A segment is in the array once. Should one ever be there twice, the last counts.
@@ -47,5 +56,5 @@ select
     segment_name,
     is_member,
     quarantine_reason
-from typed
-qualify row_number() over (partition by segments_hash, segment_id order by position desc) = 1
+from last_first
+where place_from_last = 1

@@ -37,11 +37,13 @@ sightings as (
     union all
 
     select * from evaluations
-    where received_at in (select received_at from crowded)
-    qualify row_number() over (
-        partition by environment, identity, received_at
-        order by delivery_id desc
-    ) = 1
+    where
+        received_at in (select received_at from crowded)
+        and delivery_id in (
+            select max(delivery_id) from evaluations as of_one_microsecond
+            where received_at in (select received_at from crowded)
+            group by environment, identity, received_at
+        )
 
 ),
 

@@ -5,11 +5,11 @@ select
     environment,
     sum(deliveries) filter (where kind = 'quarantined') as value,
     round({{ var('quarantine_alert_share', 0.01) }} * sum(deliveries), 1) as usual,
-    cast(sum(deliveries) filter (where kind = 'quarantined') as varchar) || ' of ' || cast(sum(deliveries) as varchar)
+    cast(sum(deliveries) filter (where kind = 'quarantined') as string) || ' of ' || cast(sum(deliveries) as string)
     || ' deliveries of ' || environment || ' in the last day could not be read' as message,
     'see why in quarantined_deliveries: flagsmith-warehouse status' as remedy
 from {{ ref('fct_deliveries_hourly') }}
-where hour >= cast(now() at time zone 'UTC' as timestamp) - interval 1 day
+where hour >= {{ utc_now() }} - interval 1 day
 group by environment
 having
     sum(deliveries) filter (where kind = 'quarantined') > 20

@@ -9,7 +9,7 @@ with set_sightings as (
         flags_hash,
         count(*) as exposure_count,
         min(received_at) as first_exposed_at,
-        max({'received_at': received_at, 'delivery_id': delivery_id}) as last_exposure
+        max({{ struct_of({'received_at': 'received_at', 'delivery_id': 'delivery_id'}) }}) as last_exposure
     from {{ new('int_deliveries') }} as deliveries
     where
         kind = 'evaluation'

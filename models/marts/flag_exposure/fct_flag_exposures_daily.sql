@@ -8,7 +8,7 @@ with identity_days as (
         cast(deliveries.received_at as date) as day,
         deliveries.flags_hash,
         count(*) as evaluations,
-        max({'at': deliveries.received_at, 'delivery_id': deliveries.delivery_id}) as last_evaluation
+        max({{ struct_of({'received_at': 'deliveries.received_at', 'delivery_id': 'deliveries.delivery_id'}) }}) as last_evaluation
     from {{ changed('int_deliveries') }} as deliveries
     where
         deliveries.kind = 'evaluation'

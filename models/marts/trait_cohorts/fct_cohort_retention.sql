@@ -69,7 +69,7 @@ days as (
     -- Up to the environment's clock, as sizes are counted: the last delivery may be no evaluation.
     select
         spans.environment,
-        cast({{ days_between('min(spans.first_day)', 'cast(max(environments.last_received_at) as date)') }} as date) as day
+        {{ each_day('min(spans.first_day)', 'cast(max(environments.last_received_at) as date)') }} as day
     from (
         select
             environment,

@@ -39,12 +39,24 @@ deliveries as (
 
     union all
 
-    select * from landed
-    where delivery_id in (select delivery_id from repeated)
-    qualify row_number() over (
-        partition by delivery_id
-        order by landed_at, received_at, environment, payload_hash
-    ) = 1
+    select
+        delivery_id,
+        environment,
+        payload_hash,
+        is_verified,
+        received_at,
+        landed_at
+    from (
+        select
+            *,
+            row_number() over (
+                partition by delivery_id
+                order by landed_at, received_at, environment, payload_hash
+            ) as copy_number
+        from landed
+        where delivery_id in (select delivery_id from repeated)
+    ) as copies
+    where copy_number = 1
 
 )
 
