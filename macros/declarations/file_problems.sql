@@ -1,5 +1,5 @@
-{#- What was wrong with the seeds' files as such (an encoding, a delimiter, a row with too many cells), which no model can
-    see: written by `flagsmith-warehouse refresh`, which reads the files itself. -#}
+{#- Faults of the seeds' files themselves: an encoding, a delimiter, a row with too many cells. No model can see these.
+    `flagsmith-warehouse refresh` reads the files and writes this table. -#}
 {% macro file_problems() %}
     {{ return(api.Relation.create(
         database=target.database,
@@ -8,8 +8,8 @@
     )) }}
 {% endmacro %}
 
-{#- Creates that table where there is none, and forgets what it says of files that dbt is about to read by itself. What it
-    says of cohorts stays: it holds for as long as dbt reads the same (misread_cohorts). -#}
+{#- Creates that table if it is missing, and deletes its rows about files that dbt is about to read itself. Rows about
+    cohorts stay, because they hold as long as dbt reads the same cohorts (misread_cohorts). -#}
 {% macro create_file_problems() %}
     create schema if not exists {{ file_problems().without_identifier() }};
     create table if not exists {{ file_problems() }} (

@@ -22,7 +22,7 @@
     {%- set replaced_relation = make_backup_relation(target_relation, existing_relation.type if existing_relation else 'table') -%}
     {%- set is_increment = flagsmith_warehouse.is_increment() -%}
 
-    {#- What a build that was killed has left behind. -#}
+    {#- Left behind by a build that was killed. -#}
     {%- do drop_relation_if_exists(load_cached_relation(make_intermediate_relation(target_relation))) -%}
     {%- do drop_relation_if_exists(load_cached_relation(replaced_relation)) -%}
 
@@ -46,7 +46,7 @@
     {{ return({'relations': [target_relation]}) }}
 {%- endmaterialization %}
 
-{#- Builds the table from all there is, beside the old one, and puts it in its place. -#}
+{#- Builds the table from all deliveries beside the old one, and then replaces that. -#}
 {% macro build_anew(target_relation, existing_relation, replaced_relation) %}
     {%- set built_relation = make_intermediate_relation(target_relation) if existing_relation else target_relation -%}
     {%- call statement('main') -%}{{ get_create_table_as_sql(False, built_relation, sql) }}{%- endcall -%}

@@ -32,7 +32,7 @@
     {{ return(names | sort) }}
 {% endmacro %}
 
-{#- The statements, as one transaction. What is referred to goes after what refers to it. -#}
+{#- The statements, as one transaction. A row is deleted after the rows that refer to it. -#}
 {% macro prune_statements(landing, cutoffs) %}
     begin transaction;
 
@@ -63,14 +63,14 @@
     commit
 {% endmacro %}
 
-{#- Rows of which a moment lies before the cutoff. -#}
+{#- Deletes rows with a moment before the cutoff. -#}
 {% macro prune_rows(relation, moment, compared) %}
     {%- call delete_matching(relation, 'target', pruned() ~ ' as pruned') %}
         target.environment = pruned.environment and target.{{ moment }} {{ compared }} pruned.pruned_before
     {%- endcall %};
 {% endmacro %}
 
-{#- Bodies that no delivery has any more; and those that are left name a delivery that is left. -#}
+{#- Deletes bodies without a delivery; the others name a delivery that is left. -#}
 {% macro prune_payloads(model) %}
     {%- set hash = model.retention.payloads -%}
     {%- set deliveries = flagsmith_warehouse.built_model('stg_flagsmith__deliveries') %}
@@ -82,7 +82,7 @@
     {%- endcall %};
 {% endmacro %}
 
-{#- Sets of flags, segments or traits that nothing has any more. -#}
+{#- Deletes sets of flags, segments or traits that neither a body nor a state refers to. -#}
 {% macro prune_sets(model) %}
     {%- set hash = model.retention.sets %}
     delete from {{ model.relation }}
@@ -93,12 +93,12 @@
         {%- endfor %};
 {% endmacro %}
 
-{#- Absences of flags. -#}
+{#- Prunes absences of flags. -#}
 {% macro prune_absences(model) %}
     {%- set assignments = flagsmith_warehouse.built_model('fct_flag_assignments') -%}
     {%- if not assignments -%}{{ return('') }}{%- endif %}
-    -- Of a flag's absences that ended before the cutoff the last one is left. It carries the evaluations of all those in the
-    -- spell that lasts beyond the cutoff, and says for ever that some calls leave the flag out.
+    -- The last of a flag's absences that ended before the cutoff stays. It keeps the evaluations of all such absences
+    -- in the spell that lasts beyond the cutoff, and records that some calls leave the flag out.
     {% call temporary_table('ended_absences') %}
     select
         absences.environment,
@@ -133,12 +133,12 @@
     {%- endcall %};
 {% endmacro %}
 
-{#- States. -#}
+{#- Prunes states. -#}
 {% macro prune_states(model) %}
     {%- set deliveries = flagsmith_warehouse.built_model('int_deliveries') -%}
     {%- set holding_states = flagsmith_warehouse.models_of_retention('states_from') %}
-    -- A state that lasts beyond the cutoff is cut in two at the first delivery that is left: from there on it can be
-    -- computed again from deliveries, and what came before is a row that nothing changes any more.
+    -- A state that lasts beyond the cutoff is split at the first delivery that is left. From there on it can be
+    -- computed from deliveries again; the part before is a row that no build changes.
     {% call temporary_table('continued') %}
     with in_order as (
 
@@ -211,8 +211,8 @@
         and states.valid_from = continued.valid_from
     {%- endcall %};
 
-    -- Of the states before the cutoff, those from which builds go on: the last that said anything of flags, of segments, of
-    -- traits, those with which a spell that is left began, and those in which an absent flag was last seen.
+    -- Later builds need these states from before the cutoff: an identity's last state with flags, with segments and
+    -- with traits, the first state of each spell that is left, and the state in which an absent flag was last seen.
     {% call delete_matching(model.relation, 'target', pruned() ~ ' as pruned') %}
         target.environment = pruned.environment
         and target.valid_from < pruned.pruned_before

@@ -1,12 +1,11 @@
-{#- A query: how many were in something (a segment, a cohort) at the end of each day, and how many entered and left on it;
-    every day from the first entry to the environment's last delivery, also one on which nobody moved: a chart of sizes has
-    no holes. For a model that replaces `days`, with the columns environment, `key`, day, members,
-    entered and left.
-    memberships: relation of spells with entered_at and left_at. key: the column that names what people are in. -#}
+{#- A query: the members of segments or cohorts at the end of each day, and how many entered and left on that day. There is
+    a row for every day from the first entry to the environment's last delivery, so that a chart has no
+    gaps. For a model that replaces `days`, with the columns environment, `key`, day, members, entered and left.
+    memberships: relation of spells with entered_at and left_at. key: the column that names the segment or cohort. -#}
 {% macro daily_sizes(memberships, key) %}
 with counted as (
 
-    -- From which day on an environment is counted anew.
+    -- The day from which an environment is counted again.
     select
         environment,
         max(rebuilt_from) as rebuilt_from
@@ -73,7 +72,7 @@ first_days as (
 
     union all
 
-    -- It goes on being counted when all who ever were in it have left, and were pruned.
+    -- A segment or cohort is still counted after all its members have left and were pruned.
     select
         known.environment,
         known.{{ key }},

@@ -119,7 +119,7 @@ moments as (
 
     union all
 
-    -- What is absent where the rebuilding begins is known already.
+    -- Absences at the point where rebuilding starts are known already.
     select
         known.environment,
         known.identity,

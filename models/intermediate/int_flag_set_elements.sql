@@ -24,7 +24,8 @@ bodies as (
 
 arrays as (
 
-    -- A body that is not JSON (stg_flagsmith__payloads may have parsed only what is behind the flags) has one element: ''.
+    -- A body that is not JSON has one element, ''. (stg_flagsmith__payloads may have parsed only what follows the
+    -- flags.)
     select
         fresh.flags_hash,
         coalesce({{ json_elements('bodies.body', '$.flags') }}, {{ list_of(["''"]) }}) as flags
@@ -81,7 +82,7 @@ typed as (
             when flag.feature_segment is not null then 'segment_override'
             else 'environment_default'
         end as assignment_reason,
-        -- `"1"`, `1.0` and `true` are no ids: what is almost right is not guessed at.
+        -- `"1"`, `1.0` and `true` are not ids. We do not guess.
         case
             when element = '' then 'not_json'
             when flag.feature.id is null or flag.enabled is null then 'flag_without_id_or_state'
@@ -112,7 +113,7 @@ with_variation as (
 
 described as {{ evaluated_once() }} (
 
-    -- Once per distinct element; DuckDB would work it out for each element of each set.
+    -- Computed once per distinct element; DuckDB would otherwise do it for each element of each set.
     select
         *,
         {{ flag_state_hash() }} as state_hash,
@@ -134,7 +135,7 @@ placed as (
 
 superseded as (
 
-    -- A feature is in the array once. Should one ever be there twice, the last counts.
+    -- Flagsmith sends a feature once. If it ever occurs twice, the last one counts.
     select
         flags_hash,
         feature_id,

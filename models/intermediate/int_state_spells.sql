@@ -20,7 +20,7 @@ with evaluations as (
 
 crowded as (
 
-    -- Microseconds with more than one evaluation: few, so that only these need sorting below.
+    -- Microseconds with more than one evaluation. There are few, and only these need sorting below.
     select received_at
     from evaluations
     group by received_at
@@ -103,7 +103,7 @@ beginnings as (
 
 untouched as (
 
-    -- The number of evaluations before the first spell that is rebuilt, those that retention has pruned included.
+    -- Evaluations before the first rebuilt spell, including those that retention has pruned.
     select
         known.environment,
         known.identity,

@@ -1,5 +1,6 @@
 {{ config(severity='warn') }}
--- Refreshes keep up: what was received in the last day has been landed within the hour. Returns the hours that have not.
+-- Refreshes keep up: deliveries received in the last day were landed within the hour. Returns the hours with later
+-- ones.
 select
     environment,
     hour,

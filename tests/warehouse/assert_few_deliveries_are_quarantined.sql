@@ -1,6 +1,6 @@
 {{ config(severity='warn') }}
--- What arrives can be read. Returns the environments of which, in the last day, more than one in a hundred deliveries was
--- quarantined and more than 20 were.
+-- Deliveries can be read. Returns the environments where more than 1 % and more than 20 of the last day's deliveries
+-- were quarantined.
 select
     environment,
     sum(deliveries) filter (where kind = 'quarantined') as value,

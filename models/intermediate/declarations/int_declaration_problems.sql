@@ -257,7 +257,7 @@ ends as (
 
 ill_matched_metrics as (
 
-    -- Settings that do not go with the aggregation.
+    -- Settings that contradict the aggregation.
     select
         'metrics' as declaration,
         row_number,
@@ -330,7 +330,7 @@ links_to_nothing as (
 
 keys as (
 
-    -- What tells one row from another.
+    -- The key of each row.
     {% for name, declaration in declarations().items() if name not in ['identity_map', 'test_identities'] -%}
     select
         '{{ name }}' as declaration,

@@ -2,7 +2,7 @@
 
 with exposures as (
 
-    -- What was given, whoever it was given to: a few rows, so that finding the last of them costs nothing.
+    -- Exposures without their identities: a few rows, so finding the last of them costs nothing.
     select
         environment,
         feature_id,
@@ -68,8 +68,8 @@ last_sightings as (
 
 gone as (
 
-    -- Evaluations after a feature's last sighting carried other flags. Where some calls leave the feature out, only those
-    -- with another such feature tell: the others would not have shown it.
+    -- Later evaluations carried other flags but not this one. If some calls leave the feature out, only calls that
+    -- showed another such feature count; the others would not have shown it anyway.
     select distinct
         missing.environment,
         missing.feature_id
@@ -109,7 +109,8 @@ select
             then 'MULTIVARIATE'
         else 'STANDARD'
     end as type,
-    -- Off and on again is on: only the last default says whether it is off, only the last control says what it gives.
+    -- A flag that was off and is on again is on: the last default says whether it is off, and the last control says
+    -- which value it gives.
     case
         when not max_by(exposures.enabled, exposures.last_exposure) filter (where exposures.assignment_reason = 'environment_default')
             then 'off'

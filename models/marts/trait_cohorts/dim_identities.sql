@@ -39,7 +39,7 @@ identities as (
 
 current_sets as (
 
-    -- The last that was said of each: an evaluation without traits or segments says nothing of them.
+    -- The last known sets. An evaluation without traits or segments leaves them as they were.
     select
         spells.environment,
         spells.identity,

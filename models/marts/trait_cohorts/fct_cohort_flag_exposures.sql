@@ -2,7 +2,8 @@
 
 with sightings as (
 
-    -- Which set of flags an identity was given while it was a member: at the time of the evaluation, not now.
+    -- The sets of flags that an identity got while it was a member. Membership counts at the time of the evaluation,
+    -- not now.
     select
         memberships.environment,
         memberships.cohort_key,

@@ -13,7 +13,7 @@ with mirrors as (
 
 crowded as (
 
-    -- Microseconds with more than one evaluation: few, so that only these need sorting below.
+    -- Microseconds with more than one evaluation. There are few, and only these need sorting below.
     select received_at
     from {{ ref('int_deliveries') }}
     where kind = 'evaluation' and not is_test_identity
@@ -42,7 +42,7 @@ superseded as (
 
 stated as (
 
-    -- What Flagsmith said of the mirrored segments, delivery by delivery.
+    -- Flagsmith's answer for the mirrored segments, per delivery.
     select
         mirrors.cohort_key,
         deliveries.environment,

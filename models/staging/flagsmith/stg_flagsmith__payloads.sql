@@ -2,7 +2,7 @@
 
 with fresh as (
 
-    -- Flagsmith repeats itself byte for byte: each distinct body is read once, by one delivery that carried it.
+    -- Many bodies are equal, byte for byte. Each distinct body is read once, from one delivery that carried it.
     select
         payload_hash,
         min(delivery_id) as delivery_id
@@ -44,7 +44,7 @@ behind as (
 
 parts as (
 
-    -- Where what follows is an object with all the rest, the cut was right. All other bodies are parsed whole.
+    -- The cut was right if what follows is an object with all other keys. All other bodies are parsed whole.
     select
         payload_hash,
         _delivery_id,
@@ -84,8 +84,7 @@ named as (
 judged as (
 
     -- By shape alone: an evaluation has an identity and says something of it; the environment and the audit-log
-    -- webhook have event_type and an object as data. A key that is missing or null says nothing, and is no fault. Where a
-    -- key is there twice, the first counts.
+    -- webhook have event_type and an object as data. A key may be missing or null. If a key occurs twice, the first counts.
     select
         *,
         case
