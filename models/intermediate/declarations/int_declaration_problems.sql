@@ -255,6 +255,20 @@ ends as (
 
 ),
 
+experiments_without_activation as (
+
+    select
+        'experiments' as declaration,
+        row_number,
+        'primary_population' as column_name,
+        primary_population as cell,
+        'the population activated needs activation_event' as problem,
+        'name the event that shows that an identity met the feature, or leave primary_population empty for assigned' as remedy
+    from experiments
+    where primary_population = 'activated' and activation_event is null
+
+),
+
 ill_matched_metrics as (
 
     -- Settings that contradict the aggregation.
@@ -381,7 +395,7 @@ problems as (
 
     {% for name in [
         'empty_cells', 'unreadable_numbers', 'unreadable_times', 'unknown_choices', 'formulas', 'unreadable_weights',
-        'contradictory_weights', 'ends', 'ill_matched_metrics', 'links_to_nothing', 'repeated_keys', 'unmapped_identities',
+        'contradictory_weights', 'ends', 'experiments_without_activation', 'ill_matched_metrics', 'links_to_nothing', 'repeated_keys', 'unmapped_identities',
     ] -%}
     select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from {{ name }}
     union all
