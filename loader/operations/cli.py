@@ -252,7 +252,7 @@ def _build_and_publish(settings: Settings, request: "Request", record: dict) -> 
     manifest = dbt.parse(settings, *known, verbose=request.verbose)
     checks.refuse_unusable_vars(settings, manifest, request.vars())
     record["kept_history"] = kept_before = kept_history(settings)
-    declarations.load(settings, manifest, _say)
+    declarations.load(settings, manifest, _say, request.vars())
     built = build(settings, request, manifest)
     record["built"] = str(built)
     record["kept_history"] = kept = kept_history(settings)

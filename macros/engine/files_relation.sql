@@ -89,15 +89,17 @@
 {%- endmacro %}
 
 
-{#- The text of a file; none where there is no such file. -#}
+{#- The text of a file; none where there is no such file, false where it is not UTF-8. -#}
 {% macro file_text(path) %}{{ return(adapter.dispatch('file_text', 'flagsmith_warehouse')(path)) }}{% endmacro %}
 
 {% macro default__file_text(path) %}{{ refuse_engine('file_text', 'files_relation') }}{% endmacro %}
 
 {% macro duckdb__file_text(path) %}
-    {%- set rows = run_query('select content from read_text(' ~ text_literal(path) ~ ')').columns[0].values()
-        if run_query('select count(*) from glob(' ~ text_literal(path) ~ ')').columns[0].values()[0] else [] -%}
-    {{ return(rows[0] if rows else none) }}
+    {%- if not run_query('select count(*) from glob(' ~ text_literal(path) ~ ')').columns[0].values()[0] -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- set text = run_query('select try(decode(content)) from read_blob(' ~ text_literal(path) ~ ')').columns[0].values()[0] -%}
+    {{ return(false if text is none else text) }}
 {% endmacro %}
 
 
