@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from dbt.cli.main import dbtRunner
 from .compare import assert_marts_equal
 from .conftest import landed
 from .reference import Warehouse as Reference
-from .warehouse import PROJECT, paths, quiet_dbt
+from .warehouse import PROJECT, _manifest, paths, quiet_dbt
 
 NOON = datetime(2026, 5, 1, 12)
 
@@ -52,6 +53,15 @@ def test_run__without_seed_or_landing__makes_empty_marts(warehouse):
     }
     assert schemas == {"landing", "seeds", "staging", "intermediate", "marts"}
     warehouse.dbt("build")
+
+
+def test_models__that_other_projects_may_refer_to__are_the_marts_and_what_the_starter_reads():
+    """Given the parsed project; then marts are public, what lies before them is not, and the starter's model can be built."""
+    models = [node for node in _manifest().nodes.values() if node.resource_type == "model"]
+    public = {node.name for node in models if node.access == "public"}
+    assert public == {node.name for node in models if "marts" in node.fqn} | {"int_outcomes"}
+    starter = "".join(path.read_text() for path in (PROJECT / "starter" / "models").glob("*.sql"))
+    assert set(re.findall(r"ref\('flagsmith_warehouse', '(\w+)'\)", starter)) <= public
 
 
 def test_run__warehouse_of_a_later_release__is_refused_by_name(warehouse):
