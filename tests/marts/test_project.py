@@ -186,6 +186,14 @@ def test_as_of__gives_what_held_at_that_moment(warehouse):
     ]
     segments = "select count(*) as n from marts.segments_as_of(timestamp '2026-05-01 {}')"
     assert [warehouse.query(segments.format(time))[0]["n"] for time in ("12:30", "13:00")] == [1, 0]
+    rows = warehouse.query("from marts.timeline_of('production', 'ann') where kind <> 'flag'")
+    assert [(row["at"].hour, *list(row.values())[1:6]) for row in rows] == [
+        (12, "segment", "paying", None, "member", None),
+        (12, "trait", "plan", None, "free", None),
+        (13, "segment", "paying", "member", None, "stated"),
+        (13, "trait", "plan", "free", "pro", None),
+    ]
+    assert warehouse.query("from marts.timeline_of('production', 'nobody')") == []
 
 
 def test_announced_change__stands_beside_the_assignment_it_explains(warehouse):
@@ -201,6 +209,13 @@ def test_announced_change__stands_beside_the_assignment_it_explains(warehouse):
     rows = warehouse.mart("fct_explained_assignments")
     assert [(row["variation"], row["changed_by"], row["changed_at"]) for row in rows] == [
         ("b", "eve@example.com", datetime(2026, 5, 1, 12, 40))
+    ]
+    flags = warehouse.query(
+        "from marts.timeline_of(of_environment := 'production', of_identity := 'ann') where kind = 'flag'"
+    )
+    assert [(row["before"], row["after"], row["why"], row["delivery_id"]) for row in flags] == [
+        (None, "a", "first_seen", None),
+        ("a", "b", "value_changed", "0001"),
     ]
 
 
