@@ -344,6 +344,6 @@ def test_erase__after_pruning__states_whose_bodies_are_gone_keep_their_sets(mine
 def test_prune__days_are_no_number__is_refused(mine):
     with pytest.raises(
         AssertionError,
-        match="retention_days is none of your business. Nothing was built. Write a number of days",
+        match="retention_days is none of your business",
     ):
         mine.build("--select", "stg_flagsmith__deliveries", retention_days="none of your business")
