@@ -88,15 +88,15 @@
 {%- endmacro %}
 
 
-{#- The text of a file; none where there is no such file. -#}
+{#- The text of a file; none where there is no such file, false where it is not UTF-8. -#}
 {% macro file_text(path) %}{{ return(adapter.dispatch('file_text', 'flagsmith_warehouse')(path)) }}{% endmacro %}
 
 {% macro default__file_text(path) %}{{ refuse_engine('file_text', 'files_relation') }}{% endmacro %}
 
 {% macro duckdb__file_text(path) %}
-    {%- set rows = run_query('select content from read_text(' ~ text_literal(path) ~ ')').columns[0].values()
-        if value_of('select count(*) from glob(' ~ text_literal(path) ~ ')') else [] -%}
-    {{ return(rows[0] if rows else none) }}
+    {%- if not value_of('select count(*) from glob(' ~ text_literal(path) ~ ')') -%}{{ return(none) }}{%- endif -%}
+    {%- set text = value_of('select try(decode(content)) from read_blob(' ~ text_literal(path) ~ ')') -%}
+    {{ return(false if text is none else text) }}
 {% endmacro %}
 
 

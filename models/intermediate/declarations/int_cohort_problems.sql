@@ -8,7 +8,7 @@ with faults as (
     {% for fault in faults or [{}] -%}
     select
         {{ text_literal(fault.severity or '') }} as severity,
-        'dbt_project.yml' as declared_in,
+        {{ text_literal(cohorts_declared_in()) }} as declared_in,
         cast({{ 'null' if fault.number is none or not fault else fault.number }} as bigint) as row_number,
         {{ text_literal(fault.where or '') }} as column_name,
         {{ text_literal(fault.called or '') }} as cohort_key,
@@ -26,7 +26,7 @@ union all
 
 select
     severity,
-    'dbt_project.yml' as declared_in,
+    {{ text_literal(cohorts_declared_in()) }} as declared_in,
     cast(
         case fingerprint
             {%- for fingerprint, number in misread.items() %}

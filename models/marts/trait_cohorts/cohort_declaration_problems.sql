@@ -88,7 +88,7 @@ union all
 
 select
     'warning' as severity,
-    'dbt_project.yml' as declared_in,
+    {{ text_literal(cohorts_declared_in()) }} as declared_in,
     row_number,
     column_name,
 
