@@ -13,9 +13,10 @@
         {%- set relation = flagsmith_warehouse.built_model(mart) -%}
         {%- if relation -%}{%- do built.update({mart: relation}) -%}{%- endif -%}
     {%- endfor -%}
-    {%- if built.keys() | reject('in', ['fct_explained_assignments', 'dim_experiments']) | list %}
+    {%- set timeline = flagsmith_warehouse.timeline(built) -%}
+    {%- if timeline %}
     create or replace macro {{ (built.values() | first).without_identifier() }}.timeline_of(of_environment, of_identity) as table
-        {{ timeline(built) }};
+        {{ timeline }};
     {%- endif %}
     {%- for function, mart, begins, ends in [
         ('traits_as_of', 'fct_identity_traits', 'valid_from', 'valid_to'),

@@ -1,7 +1,7 @@
 {#- Select: everything known of one identity, oldest first: at, kind (flag, override, trait, segment, cohort, experiment), name, before,
     after, why, delivery_id (of the webhook that says who made the change, where there is one). It is the function
     `marts.timeline_of(of_environment, of_identity)`. Parameters called like columns would break the views that it reads.
-    marts: {name: relation}, of those that are built. -#}
+    marts: {name: relation}, of those that are built. Empty where none of them says anything by itself. -#}
 {% macro timeline(marts) %}
 {%- set parts = [] -%}
 {%- if 'fct_flag_assignments' in marts -%}
@@ -75,7 +75,11 @@
         and assigned." ~ at ~ " is not null") -%}
 {%- endfor -%}
 {%- endif -%}
-{{ return('select * from (' ~ parts | join('\n\n    union all\n') ~ '\n) as events order by events.at, events.kind, events.name, events.why') }}
+{%- if not parts -%}{{ return('') }}{%- endif -%}
+{{ return(
+    'select * from (' ~ parts | join('\n\n    union all\n') ~ '\n) as events ("at", kind, name, before, after, why, delivery_id)'
+    ~ ' order by events.at, events.kind, events.name, events.why'
+) }}
 {% endmacro %}
 
 {#- The marts that it is made of. -#}
