@@ -25,9 +25,11 @@ from flagsmith_warehouse.loader.landing.land import Landed, Run
 from flagsmith_warehouse.loader.landing.schema import LandingError, open_warehouse, transaction
 from flagsmith_warehouse.loader.settings import SECRETS, Settings, can_name_environment
 from flagsmith_warehouse.loader.signature import SignatureError, verify
+from flagsmith_warehouse.loader.text import shortened
 
 # As many lines are described one by one as fit a screen.
 DESCRIBED = 10
+SHOWN_LETTERS = 200  # of a path, in a message
 KEYS = ("received_at", "path", "headers", "body", "secret")
 # As servers write it down: X-Flagsmith-Signature, HTTP_X_FLAGSMITH_SIGNATURE.
 SIGNATURE = re.compile(r"(?:http[-_])?x[-_]flagsmith[-_]signature", re.IGNORECASE)
@@ -171,17 +173,25 @@ def _environment(path: object, otherwise: str | None) -> str:
         # As the server does, %2F is a slash.
         route = ROUTE.search(unquote(urlsplit(path).path)) if isinstance(path, str) else None
     except ValueError:
-        raise CaptureError(f"its path {path!r} is no address.") from None
+        raise CaptureError(f"its path {_shown(path)} is no address.") from None
     name = route[1] if route else otherwise
     if not name:
         raise CaptureError(
-            f"its path {path!r} is not /webhooks/ENVIRONMENT; say whose it is: --environment NAME."
+            f"its path {_shown(path)} is not /webhooks/ENVIRONMENT; say whose it is: --environment NAME."
         )
     if not _is_utf8(name):
-        raise CaptureError(f"its environment {name!r} has half a character in it.")
+        raise CaptureError(f"its environment {_shown(name)} has half a character in it.")
     if not can_name_environment(name):
-        raise CaptureError(f"{name!r} cannot be an environment, as no address /webhooks/NAME leads there.")
+        raise CaptureError(
+            f"{_shown(name)} cannot be an environment, as no address /webhooks/NAME leads there. Correct its path, or the "
+            "name given with --environment."
+        )
     return name
+
+
+def _shown(value: object) -> str:
+    """As Python writes it; of a very long one, its ends."""
+    return shortened(repr(value), SHOWN_LETTERS)
 
 
 def _body(request: dict) -> bytes:

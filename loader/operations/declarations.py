@@ -22,7 +22,7 @@ import yaml
 from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.operations import checks, dbt, publish, relations
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
-from flagsmith_warehouse.loader.text import one_line
+from flagsmith_warehouse.loader.text import one_line, shortened
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -31,6 +31,7 @@ SEEDS_FOLDER = PROJECT_FOLDER / "seeds"
 NAMES = ("experiments", "metrics", "experiment_metrics", "variants", "identity_map", "test_identities")
 SAVE_AS = "save it as `CSV UTF-8`, with a comma between cells"
 BLANKS = " \t\r\n\f\v\u00a0\u200b\ufeff"
+SHOWN_LETTERS = 200  # of a cell, in a message
 COLUMNS = ("severity", "declaration", "row_number", "column_name", "cell", "problem", "remedy", "fingerprint")
 FILE_PROBLEMS = """
 create or replace table intermediate.file_problems (
@@ -61,8 +62,12 @@ class Problem:
     def __str__(self) -> str:
         row = f"row {self.row_number}" if self.row_number else None
         place = ", ".join(filter(None, (self.declared_in, row, self.column_name)))
-        cell = f" (`{self.cell}`)" if self.cell else ""
+        cell = f" (`{self._shown_cell()}`)" if self.cell else ""
         return one_line(f"{self.severity}: {place}: {self.problem}{cell}. To mend it: {self.remedy}.")
+
+    def _shown_cell(self) -> str:
+        """The cell; of a very long one, its ends."""
+        return self.cell if len(self.cell) <= SHOWN_LETTERS else shortened(self.cell, SHOWN_LETTERS)
 
 
 @dataclass

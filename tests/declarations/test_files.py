@@ -104,6 +104,14 @@ def test_problem__of_a_cell_with_line_ends__is_told_in_one_line():
     assert r"x`).\nproblem: seeds" in line and line.isprintable()
 
 
+def test_problem__of_a_very_long_cell__shows_its_ends():
+    problem = declarations.Problem(
+        "problem", "metrics.csv", 3, None, "first" + "," * 100_000 + "last", "the row is long", "cut it"
+    )
+    text = str(problem)
+    assert len(text) < 500 and "`first,,," in text and ",,,last`" in text and "cut it" in text
+
+
 def test_file__removed__costs_only_itself(tmp_path):
     """Given a project from which somebody has removed all files but one; then dbt parses it, and each is a problem."""
     project = tmp_path / "mine"
