@@ -16,8 +16,8 @@
     create or replace table {{ last_pruning() }} as
     select
         {{ days | int }} as retention_days, false as is_dry_run, {{ text_literal(why) }} as why,
-        cast(null as varchar) as environment, cast(null as timestamp) as pruned_before, 0 as deliveries,
-        cast(null as timestamp) as wanted_before, 0 as kept, cast(null as varchar) as held_by, cast(null as timestamp) as held_from
+        cast(null as string) as environment, cast(null as timestamp) as pruned_before, 0 as deliveries,
+        cast(null as timestamp) as wanted_before, 0 as kept, cast(null as string) as held_by, cast(null as timestamp) as held_from
 {% endmacro %}
 
 {#- Statement: what goes by this plan, before it goes. -#}
@@ -26,7 +26,7 @@
     select
         {{ days | int }} as retention_days,
         {{ 'true' if var('retention_dry_run', false) else 'false' }} as is_dry_run,
-        cast(null as varchar) as why,
+        cast(null as string) as why,
         plan.environment,
         plan.pruned_before,
         count(*) filter (where landing.received_at < plan.pruned_before) as deliveries,

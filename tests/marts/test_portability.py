@@ -89,7 +89,6 @@ TO_BE_CLEARED = (
     "models/intermediate/experiments/int_experiment_epochs.sql",
     "models/intermediate/experiments/int_experiment_verdicts.sql",
     "models/intermediate/experiments/int_outcome_problems.sql",
-    "models/intermediate/experiments/int_outcomes.sql",
 )
 
 

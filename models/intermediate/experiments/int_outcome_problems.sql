@@ -8,7 +8,7 @@ with unusable as (
         coalesce(event_name, '') as event_name,
         count(*) as outcomes,
         min(unusable_cell) as cell
-    from {{ ref('int_outcomes') }}
+    from ({{ typed_outcomes() }}) as outcomes -- not int_outcomes: `flagsmith-warehouse check` has built nothing
     where unusable_column is not null
     group by unusable_column, coalesce(event_name, '')
 

@@ -10,7 +10,7 @@ select
     '{{ status }}' as status,
     {{ text_literal(sentence) }} as sentence,
     {{ 'true' if check.spoils_results else 'false' }} as spoils_results,
-    {{ text_literal(check.spoils_population) if check.spoils_population else 'cast(null as varchar)' }} as spoils_population
+    {{ text_literal(check.spoils_population) if check.spoils_population else 'cast(null as string)' }} as spoils_population
 {%- if not (loop.last and is_last_check) %}
 
 union all

@@ -64,7 +64,7 @@ left_out as (
 
 ),
 
-latest as (
+ranked as (
 
     select
         series.experiment_key,
@@ -76,15 +76,22 @@ latest as (
         series.outcome_sum / nullif(
             case when metrics.aggregation = 'ratio' then series.denominator_sum else cast(series.identities as double) end, 0
         ) as pooled_mean,
-        experiments.control_variation
+        experiments.control_variation,
+        row_number() over (
+            partition by series.experiment_key, series.metric_key, series.variation order by series.day desc
+        ) as recency
     from {{ ref('int_experiment_series') }} as series
     inner join {{ ref('int_experiments') }} as experiments on series.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_metrics') }} as metrics
         on series.experiment_key = metrics.experiment_key and series.metric_key = metrics.metric_key
     where series.population = experiments.primary_population
-    qualify row_number() over (
-        partition by series.experiment_key, series.metric_key, series.variation order by series.day desc
-    ) = 1
+
+),
+
+latest as (
+
+    select * from ranked
+    where recency = 1
 
 ),
 
@@ -127,10 +134,9 @@ select
     {{ check_threshold('epochs_compared') }} as threshold,
     count(left_out.epoch) as affected,
     count(*) as total,
-    string_agg(
-        left_out.variation || ' in epoch ' || cast(left_out.epoch as varchar), ', '
-        order by left_out.variation, left_out.epoch
-    ) as detail
+    {{ joined_texts(
+        "left_out.variation || ' in epoch ' || cast(left_out.epoch as string)", ', ', 'left_out.variation, left_out.epoch'
+    ) }} as detail
 from comparisons
 left join left_out
     on
