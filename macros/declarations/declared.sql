@@ -28,7 +28,7 @@
 
 {#- The materialisation of the models of declarations: tables, or parts of a query where `check` only reads them. -#}
 {% macro kept_unless_checked() %}
-    {{ return('ephemeral' if var('declarations_folder', none) else 'table') }}
+    {{ return('ephemeral' if var('declarations_folder', none) else 'table_in_place') }}
 {% endmacro %}
 
 {#- Where people wrote the declarations of that name: the seed's file, or the relation that the var names. -#}

@@ -19,12 +19,7 @@
 {% materialization increment, default -%}
     {%- set existing_relation = load_cached_relation(this) -%}
     {%- set target_relation = this.incorporate(type='table') -%}
-    {%- set replaced_relation = make_backup_relation(target_relation, existing_relation.type if existing_relation else 'table') -%}
     {%- set is_increment = flagsmith_warehouse.is_increment() -%}
-
-    {#- Left behind by a build that was killed. -#}
-    {%- do drop_relation_if_exists(load_cached_relation(make_intermediate_relation(target_relation))) -%}
-    {%- do drop_relation_if_exists(load_cached_relation(replaced_relation)) -%}
 
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
@@ -32,32 +27,23 @@
     {%- if is_increment -%}
         {%- do flagsmith_warehouse.replace_changed(target_relation) -%}
     {%- else -%}
-        {%- do flagsmith_warehouse.build_anew(target_relation, existing_relation, replaced_relation) -%}
+        {%- do flagsmith_warehouse.build_in_place(existing_relation, target_relation) -%}
     {%- endif -%}
     {%- call statement('progress') -%}{{ flagsmith_warehouse.record_progress() }}{%- endcall -%}
 
     {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing_relation, not is_increment)) -%}
     {#- Describing costs more than a small increment, so that it is done where a description is new. -#}
-    {%- if not is_increment or not flagsmith_warehouse.progress().is_described -%}
-        {%- do persist_docs(target_relation, model) -%}
+    {%- if not is_increment -%}
+        {%- do flagsmith_warehouse.describe(target_relation) -%}
+    {%- elif not flagsmith_warehouse.progress().is_described -%}
+        {%- do flagsmith_warehouse.describe(target_relation, get_columns_in_relation(target_relation) | map(attribute='name') | list) -%}
     {%- endif -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {%- do adapter.commit() -%}
 
-    {%- if existing_relation and not is_increment -%}{%- do adapter.drop_relation(replaced_relation) -%}{%- endif -%}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [target_relation]}) }}
 {%- endmaterialization %}
-
-{#- Builds the table from all deliveries beside the old one, and then replaces that. -#}
-{% macro build_anew(target_relation, existing_relation, replaced_relation) %}
-    {%- set built_relation = make_intermediate_relation(target_relation) if existing_relation else target_relation -%}
-    {%- call statement('main') -%}{{ get_create_table_as_sql(False, built_relation, sql) }}{%- endcall -%}
-    {%- if existing_relation -%}
-        {%- do adapter.rename_relation(existing_relation, replaced_relation) -%}
-        {%- do adapter.rename_relation(built_relation, target_relation) -%}
-    {%- endif -%}
-{% endmacro %}
 
 {#- Replaces the rows of what has changed by those that the select yields now. -#}
 {% macro replace_changed(target_relation) %}

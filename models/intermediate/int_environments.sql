@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view_in_place') }}
 
 -- The environment's clock is the time of its newest delivery, whatever its kind: quarantined deliveries and those of test
 -- identities move it too. Nothing else says that time has passed. Retention never deletes an environment's newest delivery.

@@ -69,3 +69,40 @@ def test_descriptions__an_earlier_release_wrote_others__are_written_anew_by_an_i
     assert warehouse.query(comments) != written
     warehouse.dbt("run", "--select", table)
     assert warehouse.query(comments) == written
+
+
+def test_models__relation_of_another_type_stands_there__is_replaced_and_described(tmp_path):
+    """Given a view where a table belongs, and the other way round; when built; then each has its type and descriptions."""
+    warehouse = Warehouse(tmp_path)
+    warehouse.land(History(7).deliveries(20))
+    types = {"int_deliveries": "BASE TABLE", "dim_flags": "BASE TABLE", "flagsmith_events": "VIEW"}
+    warehouse.dbt("run", "--select", *(f"+{name}" for name in types))
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("drop table marts.dim_flags; create view marts.dim_flags as select 1 as a")
+        connection.execute(
+            "drop view marts.flagsmith_events; create table marts.flagsmith_events as select 1 as a"
+        )
+        connection.execute("create or replace table kept as select * from intermediate.int_deliveries")
+        connection.execute(
+            "drop table intermediate.int_deliveries; create view intermediate.int_deliveries as select 1 as a"
+        )
+    warehouse.dbt("run", "--select", *types)
+    found = warehouse.query("select table_name, table_type from information_schema.tables order by all")
+    assert {row["table_name"]: row["table_type"] for row in found if row["table_name"] in types} == types
+    assert warehouse.query("from kept order by delivery_id") == warehouse.query(
+        "from intermediate.int_deliveries order by delivery_id"
+    )
+    for name in types:
+        node = _manifest().nodes[f"model.flagsmith_warehouse.{name}"]
+        relation, columns = (
+            warehouse.query(sql, name)
+            for sql in (
+                "select comment from duckdb_tables() where table_name = $1"
+                " union all select comment from duckdb_views() where view_name = $1",
+                "select column_name, comment from duckdb_columns() where table_name = $1",
+            )
+        )
+        assert relation == [{"comment": node.description}]
+        assert {row["column_name"]: row["comment"] for row in columns} == {
+            column.name: column.description for column in node.columns.values()
+        }

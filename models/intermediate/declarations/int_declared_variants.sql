@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized='table_in_place') }}
 
 with declared as (
     {{ typed_rows('variants') }}

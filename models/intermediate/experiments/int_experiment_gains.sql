@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized='table_in_place') }}
 
 {%- set totals = ['outcome_sum', 'outcome_count', 'denominator_sum', 'before_sum', 'before_count'] -%}
 with running as (

@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized='table_in_place') }}
 
 {%- set sums = [
     'outcome_sum', 'outcome_sum_squares', 'denominator_sum', 'denominator_sum_squares',

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view_in_place') }}
 
 {#- A relation of another's sums need not know epochs. -#}
 {%- set brought = var('experiment_statistics', none) %}

@@ -1,3 +1,3 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view_in_place') }}
 
 {{ typed_outcomes() }}

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view_in_place') }}
 
 {%- set keys_by_environment = [] -%}
 {%- for environment, its in (var('flagsmith_environments', {}) or {}).items() if its.get('key') is not none -%}

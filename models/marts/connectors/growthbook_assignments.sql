@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view_in_place') }}
 
 select
     coalesce(identity_map.user_id, assignments.identity) as user_id,

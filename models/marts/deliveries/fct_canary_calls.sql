@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view_in_place') }}
 
 -- A cron job evaluates the canary through Flagsmith and sends the second it does so as a trait (deploy/canary.sh). What
 -- arrives late, or not at all, was late or lost on the whole way from Flagsmith to the landing.

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view_in_place') }}
 
 -- The last change of the flag that Flagsmith announced between the spell before and this one: most likely its cause. Changes
 -- of somebody else's override, or of a segment that the identity was not in, explain nothing. The change_reason itself

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view_in_place') }}
 
 {#- The sentences stand in macros/experiments/checks.sql, beside the thresholds. -#}
 {%- for check_name, check in experiment_checks().items() %}

@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized='table_in_place') }}
 
 {%- set families = [
     'declarations', 'assignments', 'sample_ratio', 'epochs', 'quarantine', 'activation', 'outcomes', 'clocks', 'environments', 'before',

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view_in_place') }}
 
 -- Outcomes that do not say in which environment they happened count in each environment that knows their identity.
 select

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view_in_place') }}
 
 {%- set thresholds = experiment_checks().sample_ratio %}
 with tests as (

@@ -1,0 +1,18 @@
+{#- Writes the descriptions of the model in hand and of its columns beside its relation, if `persist_docs` says so; of these columns
+    only, where they are named. -#}
+{% macro describe(relation, columns=none) %}{{ return(adapter.dispatch('describe', 'flagsmith_warehouse')(relation, columns)) }}{% endmacro %}
+
+{% macro default__describe(relation, columns) %}{%- do persist_docs(relation, model) -%}{% endmacro %}
+
+{% macro duckdb__describe(relation, columns) %}
+    {%- set comments = [] -%}
+    {%- if config.persist_relation_docs() and model.description -%}
+        {%- do comments.append('comment on ' ~ relation.type ~ ' ' ~ relation ~ ' is ' ~ text_literal(model.description)) -%}
+    {%- endif -%}
+    {%- if config.persist_column_docs() -%}
+        {%- for name, column in model.columns.items() if columns is none or name in columns -%}
+            {%- do comments.append('comment on column ' ~ relation ~ '.' ~ adapter.quote(name) ~ ' is ' ~ text_literal(column.description)) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {%- if comments -%}{%- call statement('descriptions') -%}{{ comments | join(';\n') }}{%- endcall -%}{%- endif -%}
+{% endmacro %}
