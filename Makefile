@@ -14,20 +14,22 @@ help:  ## List these targets
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "make: $(PYTHON) is not installed. Install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "make: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 	@touch $@
 
 .venv/installed: .venv/created requirements.lock pyproject.toml
-	$(PIP) install --require-hashes -r requirements.lock
-	$(PIP) install --no-deps --no-build-isolation --editable .
+	@echo "Installing what is needed into .venv"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/developer: .venv/installed requirements-dev.lock
-	$(PIP) install --require-hashes -r requirements-dev.lock
+	@echo "Installing what tests and notebooks need into .venv"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
 demo: .venv/installed  ## Send signed webhooks to a fresh warehouse and print its marts
-	$(BIN)/flagsmith-warehouse demo
+	@$(BIN)/flagsmith-warehouse demo
 
 test: .venv/developer lint  ## Run every test, `dbt build` included
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -44,13 +46,13 @@ bench: .venv/developer  ## Run the benchmarks (minutes); benchmarks/README.md re
 	$(BIN)/python -m benchmarks
 
 notebook: .venv/developer  ## Explore the marts in the browser with marimo
-	$(BIN)/flagsmith-warehouse notebook
+	@$(BIN)/flagsmith-warehouse notebook
 
 report: .venv/developer  ## Write each notebook as one HTML page to mail
-	$(BIN)/flagsmith-warehouse report
+	@$(BIN)/flagsmith-warehouse report
 
 docs: .venv/installed  ## Write the documentation of every table and column as one HTML file
-	$(BIN)/flagsmith-warehouse docs
+	@$(BIN)/flagsmith-warehouse docs
 
 lock:  ## Resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build -o requirements.lock

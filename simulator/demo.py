@@ -45,17 +45,17 @@ READY_WITHIN_SECONDS = 20
 
 WHERE_NEXT = """
 [bold]Where next[/]
+{notebook}
 Ask the warehouse yourself, in [bold]{bin}/python[/]:
   import duckdb; demo = duckdb.connect("{folder}/published.duckdb", read_only=True)
   demo.sql("from marts.fct_flag_assignments where not is_current limit 10")
   demo.sql("select table_name, comment from duckdb_tables() where schema_name = 'marts'")
 Send more: start the loader in one terminal, the other two commands in a second one, all with
-  export FLAGSMITH_PROJECT_DIR={folder}/project FLAGSMITH_WAREHOUSE_DIR={folder}
+  export FLAGSMITH_PROJECT_DIR={absolute}/project FLAGSMITH_WAREHOUSE_DIR={absolute}
   export FLAGSMITH_WEBHOOK_SECRETS='{secrets}'
   {bin}/flagsmith-warehouse serve
   {bin}/flagsmith-warehouse simulate --seed 3
   {bin}/flagsmith-warehouse refresh
-  {bin}/flagsmith-warehouse notebook
 Then make a warehouse of your own: {bin}/flagsmith-warehouse init my-warehouse
 """
 
@@ -142,6 +142,7 @@ class Demo:
         self.refresh_log = folder / "refresh.log"
         self.secret = secrets.token_hex(16)
         self.sent = Sent()
+        self.away = 0.0  # seconds without a server
 
     def run(self) -> None:
         """Raises DemoError if a step fails, or if anything that was acknowledged is missing at the end."""
@@ -203,13 +204,17 @@ class Demo:
                 self.sent.note(outcome)
                 advance()
                 if self.sent.fates.total() == world.count // 2:
+                    killed_at = time.monotonic()
                     server.kill()
                     server.start()
+                    self.away = time.monotonic() - killed_at
 
             send(world.deliveries(), receiver, note, rate=DELIVERIES_PER_SECOND)
         console.print(f"  {summary(self.sent.fates)}")
         if lost := self.sent.fates.total() - self.sent.fates[Fate.DELIVERED]:
-            console.print(f"  ({lost} found nobody listening three times; Flagsmith gives up after that.)")
+            console.print(
+                f"  ({lost} found nobody listening three times. Flagsmith gives up after that; the restart took {self.away:.1f} s.)"
+            )
 
     def send_what_is_wrong(self, receiver: Receiver) -> None:
         """Send requests that must be refused, and unreadable bodies that must be kept."""
@@ -285,10 +290,23 @@ def demo(folder: Path | None) -> None:
         sys.exit(1)
     setting = json.dumps({"production": [demo.secret]})
     bin_folder = ".venv/bin" if IS_CLONE and COMMAND.is_relative_to(PROJECT / ".venv") else COMMAND.parent
-    console.print(
-        WHERE_NEXT.format(folder=_short(demo.folder), secrets=setting, bin=bin_folder), soft_wrap=True
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
+    console.print(where_next(demo.folder, setting, bin_folder), soft_wrap=True)
+
+
+def where_next(folder: Path, secrets: str, bin_folder: Path | str) -> str:
+    """What to do after the demo. A relative FLAGSMITH_WAREHOUSE_DIR would start at the project, so the folder is absolute."""
+    absolute = folder.absolute()
+    if isinstance(bin_folder, str):
+        notebook = f"Look at it in the browser: [bold]FLAGSMITH_WAREHOUSE_DIR={absolute} make notebook[/]"
+    else:
+        notebook = (
+            "Look at it in the browser: pip install 'flagsmith-warehouse\\[notebook]', then\n"
+            f"  FLAGSMITH_PROJECT_DIR={absolute}/project FLAGSMITH_WAREHOUSE_DIR={absolute} {bin_folder}/flagsmith-warehouse notebook"
+        )
+    return WHERE_NEXT.format(
+        folder=_short(folder), absolute=absolute, secrets=secrets, bin=bin_folder, notebook=notebook
     )
-    console.print(f"Done in {time.monotonic() - started:.0f} s.")
 
 
 def _refuse_anything_else(folder: Path) -> None:

@@ -55,7 +55,9 @@ class Alert:
 
     def __str__(self) -> str:
         place = f"{self.environment}: " if self.environment else ""
-        return f"{self.severity}: {place}{self.message}. {self.remedy[:1].upper()}{self.remedy[1:]}."
+        return (
+            f"{self.severity}: {place}{self.message.rstrip('.')}. {self.remedy[:1].upper()}{self.remedy[1:]}."
+        )
 
 
 def queries_of(built: "Built") -> dict[str, str]:

@@ -3,8 +3,6 @@
 import difflib
 from typing import TYPE_CHECKING
 
-import yaml
-
 from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.operations import dbt
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
@@ -22,8 +20,8 @@ class VarsError(LoaderError):
 
 def refuse_unusable_vars(settings: Settings, manifest: "Manifest", variables: dict | None = None) -> None:
     """Raise VarsError for a var of dbt_project.yml, or of `--vars`, that no model knows."""
-    known = set(_vars_of(PROJECT_FOLDER)[dbt.PACKAGE]) | INTERNAL
-    given = _vars_of(dbt.project_of(settings))
+    known = set(dbt.vars_of(PROJECT_FOLDER)[dbt.PACKAGE]) | INTERNAL
+    given = dbt.vars_of(dbt.project_of(settings))
     for name in given.pop(dbt.PACKAGE, None) or {}:
         if name not in known:
             raise VarsError(_unknown(name, known))
@@ -31,11 +29,6 @@ def refuse_unusable_vars(settings: Settings, manifest: "Manifest", variables: di
     for name in {key for key in given if key not in packages} | set(variables or {}):
         if name not in known and not _is_read(name, manifest):
             raise VarsError(_unknown(name, known))
-
-
-def _vars_of(folder) -> dict:
-    document = yaml.safe_load((folder / "dbt_project.yml").read_text(encoding="utf-8"))
-    return (document or {}).get("vars") or {}
 
 
 def _is_read(name: str, manifest: "Manifest") -> bool:

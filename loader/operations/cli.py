@@ -33,6 +33,7 @@ class Commands(click.Group):
     """The commands below, and those that live in a package of their own."""
 
     elsewhere = {  # noqa: RUF012 -- never changed
+        "compact": "flagsmith_warehouse.loader.operations.operate:compact",
         "doctor": "flagsmith_warehouse.loader.operations.operate:doctor",
         "erase": "flagsmith_warehouse.loader.operations.operate:erase",
         "publish": "flagsmith_warehouse.loader.operations.operate:publish",
@@ -246,18 +247,21 @@ def _build_and_publish(settings: Settings, request: "Request", record: dict) -> 
     """Say in a line each what was built, tested and published; record it, and return what is wrong in declarations."""
     from flagsmith_warehouse.loader.operations import alerts, checks, dbt, declarations
     from flagsmith_warehouse.loader.operations.publish import publish
-    from flagsmith_warehouse.loader.operations.refresh import build, kept_history
+    from flagsmith_warehouse.loader.operations.refresh import build, kept_history, pruning_in_words
 
     known = declarations.variables(settings, request.vars())
     manifest = dbt.parse(settings, *known, verbose=request.verbose)
     checks.refuse_unusable_vars(settings, manifest, request.vars())
     record["kept_history"] = kept_before = kept_history(settings)
-    declarations.load(settings, manifest, _say)
+    declarations.load(settings, manifest, _say, request.vars())
     built = build(settings, request, manifest)
     record["built"] = str(built)
     record["kept_history"] = kept = kept_history(settings)
     click.echo(f"Built {built.models} models in {built.model_seconds:.1f} s.")
     click.echo(f"Tested {built.checks.total()} times in {built.check_seconds:.1f} s.")
+    record["retention"] = pruning_in_words(settings)
+    for line in record["retention"]:
+        click.echo(line)
     problems = declarations.problems_in(settings.warehouse_file)
     record["alert_queries"] = queries = alerts.queries_of(built)
     found = [

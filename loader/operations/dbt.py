@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.settings import PROJECT_DIR, PROJECT_FOLDER, WAREHOUSE_DIR, Settings
 
@@ -32,6 +34,28 @@ def project_of(settings: Settings) -> Path:
             f"in {PROJECT_DIR.name} or --project-dir."
         )
     return settings.project_dir
+
+
+def document_of(folder: Path) -> dict:
+    """The dbt_project.yml of the folder; an empty one where it cannot be read: dbt says why itself."""
+    try:
+        document = yaml.safe_load((folder / "dbt_project.yml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def vars_of(folder: Path) -> dict:
+    """Its vars: those of everybody, and under the name of a package those of that package."""
+    given = document_of(folder).get("vars")
+    return given if isinstance(given, dict) else {}
+
+
+def our_vars(folder: Path) -> dict:
+    """Its vars as our models see them."""
+    given = vars_of(folder)
+    ours = given.get(PACKAGE)
+    return given | (ours if isinstance(ours, dict) else {})
 
 
 def run(

@@ -207,11 +207,14 @@ def declaring(manifest: "Manifest") -> str:
 
 
 def load(
-    settings: Settings, manifest: "Manifest", on_wait: Callable[[str], None] = lambda text: None
+    settings: Settings,
+    manifest: "Manifest",
+    on_wait: Callable[[str], None] = lambda text: None,
+    given: dict | None = None,
 ) -> list[Seed]:
     """Put what the files declare into the seeds' tables, in the place of what was there, in one transaction.
 
-    The caller holds the lock of the warehouse. Returns the seeds, which dbt need not load any more.
+    The caller holds the lock of the warehouse. Returns the seeds, which dbt need not load any more. `given`: vars of this run.
     """
     file, found = settings.warehouse_file, seeds(settings, manifest)
     schema = relations.schema_of(manifest, "int_deliveries")
@@ -228,7 +231,7 @@ def load(
             if seed.table:
                 _load_sheet(warehouse, seed.table, sheet)
             _insert_problems(warehouse, problems, sheet.problems)
-        _insert_problems(warehouse, problems, _problems_of_project(settings))
+        _insert_problems(warehouse, problems, _problems_of_project(settings, given))
         warehouse.execute("commit")
     return found
 
@@ -249,11 +252,11 @@ def _insert_problems(warehouse: duckdb.DuckDBPyConnection, table: str, problems:
         warehouse.executemany(f"insert into {table} values (?, ?, ?, ?, ?, ?, ?, ?)", problems)  # noqa: S608
 
 
-def cohort_problems(text: str) -> list[tuple]:
+def cohort_problems(text: str, is_list: bool = False) -> list[tuple]:
     """Numbers under `cohorts:` that YAML reads otherwise than they are written: 12:30 is 750, 0123 is 83, 1.10 is 1.1.
 
     Each is given with its cohort's place in the list, and with a fingerprint of what dbt reads of it: the models leave that
-    cohort out for as long as dbt reads the same.
+    cohort out for as long as dbt reads the same. `is_list`: the text is of a file that holds nothing but the list.
     """
     try:
         document = yaml.compose(text, yaml.SafeLoader)
@@ -266,44 +269,53 @@ def cohort_problems(text: str) -> list[tuple]:
             f'write "{node.value}", in quotation marks',
             hashlib.md5(str(_value(cohort)).encode(), usedforsecurity=False).hexdigest(),
         )
-        for cohorts in _values_of("cohorts", document)
+        for cohorts in ([document] if is_list else _values_of("cohorts", document, set()))
         if isinstance(cohorts, yaml.SequenceNode)
         for number, cohort in enumerate(cohorts.value, start=1)
-        for node in _scalars(cohort)
+        for node in _scalars(cohort, set())
         if node.tag.endswith((":int", ":float"))
         and str(yaml.safe_load(node.value)) != node.value.removeprefix("+")
     ]
 
 
-def _values_of(name: str, node: yaml.Node | None) -> Iterator[yaml.Node]:
-    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+def _values_of(name: str, node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.Node]:
+    """What stands under that name, however deep. `seen`: an anchor may stand inside itself."""
+    if not isinstance(node, yaml.MappingNode) or id(node) in seen:
+        return
+    seen.add(id(node))
+    for key, value in node.value:
         if key.value == name:
             yield value
         else:
-            yield from _values_of(name, value)
+            yield from _values_of(name, value, seen)
 
 
 def _value(node: yaml.Node) -> object:
     return yaml.SafeLoader("").construct_document(node)
 
 
-def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+def _scalars(node: yaml.Node, seen: set[int]) -> Iterator[yaml.ScalarNode]:
+    if id(node) in seen:
+        return
+    seen.add(id(node))
     if isinstance(node, yaml.ScalarNode):
         yield node
         return
     for child in node.value:
         for each in child if isinstance(child, tuple) else (child,):
-            yield from _scalars(each)
+            yield from _scalars(each, seen)
 
 
-def _problems_of_project(settings: Settings) -> list[tuple]:
-    """Of the file in which the project has its cohorts."""
-    return [
-        problem
-        for name in ("dbt_project.yml", "cohorts.yml")
-        if (file := dbt.project_of(settings) / name).exists()
-        for problem in cohort_problems(file.read_text(encoding="utf-8"))
-    ]
+def _problems_of_project(settings: Settings, given: dict | None = None) -> list[tuple]:
+    """Of the file in which the project has its cohorts: the one that `vars: cohorts:` names, or dbt_project.yml."""
+    project = dbt.project_of(settings)
+    named = (dbt.our_vars(project) | (given or {})).get("cohorts")
+    is_list = isinstance(named, str)
+    try:
+        text = (project / (named if is_list else "dbt_project.yml")).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return []  # dbt says so itself
+    return cohort_problems(text, is_list)
 
 
 def variables(settings: Settings, given: dict | None = None) -> list[str]:
@@ -317,14 +329,8 @@ def variables(settings: Settings, given: dict | None = None) -> list[str]:
 def missing_files(settings: Settings, given: dict | None = None) -> dict[str, str]:
     """The declarations whose file somebody has removed, each with that file. Where a var names a relation, none is needed."""
     project = dbt.project_of(settings)
-    try:
-        document = yaml.safe_load((project / "dbt_project.yml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return {}  # dbt says so itself
-    if not isinstance(document, dict):
-        return {}
-    known = document.get("vars") or {}
-    known = known | (known.get(dbt.PACKAGE) or {}) | (given or {})
+    document = dbt.document_of(project)
+    known = dbt.our_vars(project) | (given or {})
     if known.get("declared_by", dbt.PACKAGE) != document.get("name"):
         return {}  # nobody removes a file of a package
     places = document.get("seed-paths") or ["seeds"]

@@ -179,7 +179,7 @@ def _erase(settings: Settings, names: Names, environment: str | None, on_wait) -
         with landing_schema.transaction(warehouse):
             rows |= _delete(warehouse, names, environment)
         still_in = _still_in(warehouse, names, environment)
-    _rewrite_warehouse(settings)
+    publish.rewrite_warehouse(settings)
     _clean_records(settings, names)
     return {
         "erased_at": erased_at.replace(tzinfo=UTC).isoformat(),
@@ -378,18 +378,6 @@ def _remove_spilled(settings: Settings) -> None:
     for file in (settings.warehouse_file, settings.published_file):
         for each in {file, file.resolve()}:
             publish.remove_spilled(each)
-
-
-def _rewrite_warehouse(settings: Settings) -> None:
-    """Table by table into a new file, which then takes the place of the old one."""
-    fresh = publish.beside(settings.warehouse_file)
-    publish.remove(fresh)
-    with contextlib.closing(publish.in_memory(fresh.with_suffix(".spill"))) as connection:
-        connection.execute(f"attach {publish.text(str(settings.warehouse_file))} as warehouse")
-        connection.execute(f"attach {publish.text(str(fresh))} as fresh")
-        connection.execute("copy from database warehouse to fresh")
-        connection.execute("checkpoint fresh")
-    publish.replace(settings.warehouse_file, fresh)
 
 
 def _clean_records(settings: Settings, names: Names) -> None:

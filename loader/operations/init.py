@@ -75,7 +75,7 @@ def _refuse_another_project(project: Path) -> None:
     if project == PROJECT_FOLDER or ((project / "pyproject.toml").exists() and (project / "loader").exists()):
         raise InitError(f"{project} is the clone of flagsmith-warehouse itself. Name a folder of your own.")
     file = project / "dbt_project.yml"
-    if file.exists() and "flagsmith_warehouse" not in file.read_text(encoding="utf-8"):
+    if file.exists() and b"flagsmith_warehouse" not in file.read_bytes():
         raise InitError(
             f"{project} is a dbt project of another purpose, and nothing in it was changed. Name a new folder, or install us "
             f"as a package there: in packages.yml, `- local: {PROJECT_FOLDER}`."
@@ -140,7 +140,7 @@ def _replaced(text: str, words: dict[str, str]) -> str:
 
 def _correct_packages(file: Path) -> None:
     """Point our line at this release: another Python, or another machine, has it in another place."""
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    text = file.read_text("utf-8", "surrogateescape") if file.exists() else ""
     corrected = LOCAL.sub(lambda found: f'{found[1]}"{PROJECT_FOLDER}"', text)
     if corrected != text:
-        file.write_text(corrected, encoding="utf-8")
+        file.write_text(corrected, "utf-8", "surrogateescape")

@@ -21,6 +21,16 @@ def publish() -> None:
 
 
 @click.command()
+def compact() -> None:
+    """Make warehouse.duckdb smaller after much was deleted. It needs room for a second copy, and no refresh runs meanwhile."""
+    from flagsmith_warehouse.loader.operations.publish import compact
+
+    settings = settings_module.read()
+    before, after = compact(settings, _say)
+    click.echo(f"{settings.warehouse_file} had {before / 1e6:,.1f} MB and has {after / 1e6:,.1f} MB.")
+
+
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines: everything, as JSON.")
 def status(as_json: bool) -> None:
     """What waits, what was landed and built, and how that went."""

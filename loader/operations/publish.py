@@ -131,6 +131,35 @@ def _copy(
     return len(counts), sum(counts.values()), tuple(left_out)
 
 
+def compact(settings: Settings, on_wait=lambda text: None) -> tuple[int, int]:
+    """Make the warehouse's file as small as what is in it; its size before and after. Raises PublishError and lock.StillHeld."""
+    if not settings.warehouse_file.exists():
+        raise PublishError(f"There is no {settings.warehouse_file} to compact.")
+    with (
+        lock.hold(settings.refresh_lock, settings.lock_timeout_seconds, on_wait),
+        lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, on_wait),
+    ):
+        before = settings.warehouse_file.stat().st_size
+        try:
+            return before, rewrite_warehouse(settings)
+        except (duckdb.Error, OSError) as error:
+            raise PublishError(f"{settings.warehouse_file} stays as it was: {error}") from error
+        finally:
+            remove(beside(settings.warehouse_file))
+
+
+def rewrite_warehouse(settings: Settings) -> int:
+    """Write it table by table into a new file, without what was deleted, and put that in its place; the new size."""
+    fresh = beside(settings.warehouse_file)
+    remove(fresh)
+    with contextlib.closing(in_memory(fresh.with_suffix(".spill"))) as connection:
+        connection.execute(f"attach {text(str(settings.warehouse_file))} as warehouse")
+        connection.execute(f"attach {text(str(fresh))} as fresh")
+        connection.execute("copy from database warehouse to fresh")
+        connection.execute("checkpoint fresh")
+    return replace(settings.warehouse_file, fresh)
+
+
 def in_memory(spill_folder: Path) -> duckdb.DuckDBPyConnection:
     """A connection to no file, so that neither file is opened but by `attach`, and few bytes are held."""
     return duckdb.connect(

@@ -1,6 +1,7 @@
 """Land what the inbox holds, then build the marts: one after the other, and never two refreshes at once."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ select model, kept_before from {}
 where kept_before is not null
 qualify recording = max(recording) over (partition by model) order by model
 """
+PRUNING = "select schema_name from duckdb_tables() where table_name = 'last_pruning'"
 PROGRESS = "select schema_name from duckdb_tables() where table_name = 'build_progress'"
 CHECKS = ("test", "unit_test")
 
@@ -118,3 +120,33 @@ def kept_history(settings: Settings) -> dict[str, str]:
                 continue
             kept |= {model: str(before.date()) for model, before in rows}
     return kept
+
+
+def pruning_in_words(settings: Settings) -> list[str]:
+    """What the end of the last build did about retention, and why it left something. Nothing where there is no retention."""
+    with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
+        rows = []
+        for (schema,) in warehouse.execute(PRUNING).fetchall():
+            found = warehouse.execute(f'from "{schema}".last_pruning order by environment')
+            names = [column[0] for column in found.description]
+            rows += [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    said = [line for row in rows for line in _pruned(row)]
+    if rows and not said:
+        said = [f"Retention deleted nothing: no delivery is older than {rows[0]['retention_days']} days."]
+    return said
+
+
+def _pruned(row: dict) -> Iterator[str]:
+    if row["why"]:
+        yield f"Retention deleted nothing: {row['why']}."
+    if row["deliveries"]:
+        verb = "would delete" if row["is_dry_run"] else "deleted"
+        yield (
+            f"Retention {verb} {row['deliveries']:,} deliveries of {row['environment']} from before "
+            f"{row['pruned_before']:%Y-%m-%d}."
+        )
+    if row["kept"] and row["held_by"]:
+        yield (
+            f"Retention keeps {row['kept']:,} deliveries of {row['environment']} from before {row['wanted_before']:%Y-%m-%d}: "
+            f"the experiment {row['held_by']} began on {row['held_from']:%Y-%m-%d}."
+        )

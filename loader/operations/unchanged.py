@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
-import yaml
 
+from flagsmith_warehouse.loader.operations import dbt
 from flagsmith_warehouse.loader.settings import ALERT_COMMAND, PROJECT_FOLDER, SECRETS, Settings
 
 # Of our own project, what dbt and the commands read.
@@ -90,9 +90,7 @@ def _below(path: Path) -> Iterator[Path]:
 
 def _relations(project: Path) -> dict[str, str]:
     """The vars of the project that name a relation or a folder."""
-    given = yaml.safe_load((project / "dbt_project.yml").read_text(encoding="utf-8")) or {}
-    variables = given.get("vars") or {}
-    variables = variables | (variables.get("flagsmith_warehouse") or {})
+    variables = dbt.our_vars(project)
     return {name: str(variables[name]) for name in RELATION_VARS if variables.get(name)}
 
 

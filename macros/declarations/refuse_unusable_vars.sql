@@ -30,6 +30,7 @@
     {%- set boolean = {'kind': 'boolean', 'write': 'true or false, without quotation marks'} -%}
     {{ return({
         'retention_days': days,
+        'retention_dry_run': boolean,
         'stale_flag_days': days,
         'experiment_target_lift': dict(above_0, above=-1e300, write='a relative lift, like 0.05'),
         'silence_alert_deliveries': above_0,

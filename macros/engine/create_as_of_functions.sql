@@ -1,12 +1,22 @@
 {#- Table functions for whoever opens the warehouse with any client, beside the marts they read:
     from marts.traits_as_of(timestamp '2026-05-03'), marts.segments_as_of(…), marts.flags_as_of(…): one row per
-    environment, identity and trait, segment (of which it was a member) or flag at that moment, UTC. -#}
+    environment, identity and trait, segment (of which it was a member) or flag at that moment, UTC;
+    marts.timeline_of('production', 'ann'): everything known of one identity, oldest first (macros/engine/timeline.sql). -#}
 {% macro create_as_of_functions() %}{{ return(adapter.dispatch('create_as_of_functions', 'flagsmith_warehouse')()) }}{% endmacro %}
 
 {% macro default__create_as_of_functions() %}{{ return('') }}{% endmacro %}
 
 {% macro duckdb__create_as_of_functions() %}
     {%- if execute -%}
+    {%- set built = {} -%}
+    {%- for mart in marts_of_timeline() -%}
+        {%- set relation = flagsmith_warehouse.built_model(mart) -%}
+        {%- if relation -%}{%- do built.update({mart: relation}) -%}{%- endif -%}
+    {%- endfor -%}
+    {%- if built.keys() | reject('in', ['fct_explained_assignments', 'dim_experiments']) | list %}
+    create or replace macro {{ (built.values() | first).without_identifier() }}.timeline_of(of_environment, of_identity) as table
+        {{ timeline(built) }};
+    {%- endif %}
     {%- for function, mart, begins, ends in [
         ('traits_as_of', 'fct_identity_traits', 'valid_from', 'valid_to'),
         ('segments_as_of', 'fct_segment_memberships', 'entered_at', 'left_at'),

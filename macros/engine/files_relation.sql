@@ -56,8 +56,7 @@
     {%- for ending, kind in [('csv', 'read_csv'), ('csv.gz', 'read_csv'), ('parquet', 'read_parquet')] -%}
         {%- for row in run_query('select file from glob(' ~ text_literal(folder.rstrip('/') ~ '/**/*.' ~ ending) ~ ') order by file').rows -%}
             {%- set reader = file_reader(kind, text_literal(row[0]), none) -%}
-            {%- set plan = fromjson(run_query(
-                'select json_serialize_plan(' ~ text_literal('select * from ' ~ reader) ~ ')').columns[0].values()[0]) -%}
+            {%- set plan = plan_of('select * from ' ~ reader) -%}
             {#- A plan that cannot be written down is no fault of the file. -#}
             {%- set is_read = not plan.get('error') or plan.error_type == 'not implemented'
                 or 'does not support serialization' in plan.error_message -%}
@@ -89,15 +88,15 @@
 {%- endmacro %}
 
 
-{#- The text of a file; none where there is no such file. -#}
+{#- The text of a file; none where there is no such file, false where it is not UTF-8. -#}
 {% macro file_text(path) %}{{ return(adapter.dispatch('file_text', 'flagsmith_warehouse')(path)) }}{% endmacro %}
 
 {% macro default__file_text(path) %}{{ refuse_engine('file_text', 'files_relation') }}{% endmacro %}
 
 {% macro duckdb__file_text(path) %}
-    {%- set rows = run_query('select content from read_text(' ~ text_literal(path) ~ ')').columns[0].values()
-        if run_query('select count(*) from glob(' ~ text_literal(path) ~ ')').columns[0].values()[0] else [] -%}
-    {{ return(rows[0] if rows else none) }}
+    {%- if not value_of('select count(*) from glob(' ~ text_literal(path) ~ ')') -%}{{ return(none) }}{%- endif -%}
+    {%- set text = value_of('select try(decode(content)) from read_blob(' ~ text_literal(path) ~ ')') -%}
+    {{ return(false if text is none else text) }}
 {% endmacro %}
 
 

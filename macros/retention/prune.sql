@@ -4,13 +4,14 @@
     Each environment has its own cutoff: the day of its newest delivery, less so many days. So nobody who sends to one
     environment prunes another. The machine's clock can only make the cutoff earlier, so that one delivery from the future
     deletes nothing. Deliveries of a declared experiment are kept from its start on: its results are made anew from them
-    every time. -#}
+    every time. What it did, and why it left something, is in `last_pruning`; with `vars: retention_dry_run`, what it would do. -#}
 {% macro prune(results) %}
     {%- set days = var('retention_days', none) -%}
     {%- set landing = source('landing', 'webhooks') -%}
     {%- set experiments = ref('int_declared_experiments') -%}
     {%- set problems = ref('int_declaration_problems') -%}
-    {%- if not execute or days is none or flags.WHICH not in ['run', 'build', 'retry'] or is_empty_run() -%}{{ return('') }}{%- endif -%}
+    {%- if not execute or flags.WHICH not in ['run', 'build', 'retry'] or is_empty_run() -%}{{ return('') }}{%- endif -%}
+    {%- if days is none -%}{{ return('drop table if exists ' ~ last_pruning()) }}{%- endif -%}
     {%- if landing.database != target.database -%}
         {{ exceptions.raise_compiler_error(
             'vars: retention_days prunes a landing in the warehouse itself; yours is in ' ~ landing.database ~ '.'
@@ -21,19 +22,25 @@
     {%- endfor -%}
     {#- Experiments hold back the cutoff, so nothing goes in a run that has not read their declarations. -#}
     {%- set built = results | map(attribute='node') | map(attribute='unique_id') | list -%}
-    {%- for model in ['int_declaration_cells', 'int_declaration_problems', 'int_declared_experiments'] if 'model.flagsmith_warehouse.' ~ model not in built -%}
-        {{ return('') }}
-    {%- endfor -%}
-    {%- if not flagsmith_warehouse.is_all_taken_in() -%}{{ return('') }}{%- endif -%}
+    {%- set unread = ['int_declaration_cells', 'int_declaration_problems', 'int_declared_experiments']
+        | map('replace', 'int_', 'model.flagsmith_warehouse.int_', 1) | reject('in', built) | list -%}
+    {%- if unread or not flagsmith_warehouse.is_all_taken_in() -%}
+        {{ return(flagsmith_warehouse.nothing_pruned(days, 'only a part of the project was built')) }}
+    {%- endif -%}
     {#- A wrong experiment might hold back the cutoff once it is put right: until then, nothing goes. -#}
     {%- set count = "select count(*) from " ~ problems ~ " where declaration = 'experiments' and severity = 'problem'" -%}
     {%- if not flagsmith_warehouse.built_model('int_declaration_problems') or flagsmith_warehouse.scalar(count, 0) | int -%}
-        {%- do exceptions.warn('Nothing was pruned: a declaration of an experiment is wrong (experiment_declaration_problems), and might hold back the cutoff.') -%}
-        {{ return('') }}
+        {%- set why = 'a declaration of an experiment is wrong (experiment_declaration_problems), and might hold back the cutoff' -%}
+        {%- do exceptions.warn('Nothing was pruned: ' ~ why ~ '.') -%}
+        {{ return(flagsmith_warehouse.nothing_pruned(days, why)) }}
     {%- endif -%}
-    {%- set cutoffs = flagsmith_warehouse.cutoffs(landing, experiments, days) -%}
-    {%- if flagsmith_warehouse.scalar('select count(*) from (' ~ cutoffs ~ ') as cutoffs', 0) | int == 0 -%}{{ return('') }}{%- endif -%}
-    {{ return(flagsmith_warehouse.prune_statements(landing, cutoffs)) }}
+    {%- set plan = flagsmith_warehouse.pruning_plan(landing, experiments, days) -%}
+    {%- set cutoffs = 'select environment, pruned_before from (' ~ plan ~ ') as plan where oldest_received_at < pruned_before' -%}
+    {%- set account = flagsmith_warehouse.account_for_pruning(landing, plan, days) -%}
+    {%- if var('retention_dry_run', false) or flagsmith_warehouse.scalar('select count(*) from (' ~ cutoffs ~ ') as cutoffs', 0) | int == 0 -%}
+        {{ return(account) }}
+    {%- endif -%}
+    {{ return(account ~ flagsmith_warehouse.prune_statements(landing, cutoffs)) }}
 {% endmacro %}
 
 {#- The relation of one of our models; none where it has not been built. -#}
@@ -47,19 +54,23 @@
     {%- set deliveries = flagsmith_warehouse.built_model('stg_flagsmith__deliveries') -%}
     {%- if not deliveries -%}{{ return(false) }}{%- endif -%}
     {{ return(flagsmith_warehouse.scalar(
-        'select count(*) from (select model, arg_max(build_number, recording) as build_number from ' ~ build_progress()
+        'select count(*) from (select model, max_by(build_number, recording) as build_number from ' ~ build_progress()
         ~ ' group by model) as latest where build_number < (select max(_build_number) from ' ~ deliveries ~ ')', 1
     ) | int == 0) }}
 {% endmacro %}
 
-{#- Select: environment and pruned_before, for each environment that has something older in the landing. -#}
-{% macro cutoffs(landing, experiments, days) %}
+{#- Select: one row per environment: environment, oldest_received_at (of what is in the landing), wanted_before (the cutoff by
+    the days alone), pruned_before (the cutoff), held_by and held_from (the first experiment, where it makes the cutoff earlier). -#}
+{% macro pruning_plan(landing, experiments, days) %}
     with environments as (
 
         select
             environment,
             min(received_at) as oldest_received_at,
-            least(max(received_at), timestamp '{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S") }}') as newest_received_at
+            {{ plus_hours(
+                "date_trunc('day', least(max(received_at), timestamp '" ~ run_started_at.strftime("%Y-%m-%d %H:%M:%S") ~ "'))",
+                -24 * (days | int)
+            ) }} as wanted_before
         from {{ landing }}
         group by environment
 
@@ -67,28 +78,28 @@
 
     experiments as (
 
-        select environment, date_trunc('day', min(started_at)) as started_at
-        from {{ experiments }}
-        group by environment
-
-    ),
-
-    cutoffs as (
-
         select
-            environments.environment,
-            environments.oldest_received_at,
-            greatest(
-                least(
-                    date_trunc('day', environments.newest_received_at) - {{ days | int }} * interval 1 day,
-                    coalesce(experiments.started_at, timestamp '9999-01-01')
-                ),
-                {{ pruned_before('environments.environment') }}
-            ) as pruned_before
-        from environments
-        left join experiments on environments.environment = experiments.environment
+            environment,
+            min(experiment_key) as experiment_key,
+            date_trunc('day', min(started_at)) as started_at
+        from (
+            select *, rank() over (partition by environment order by started_at) as place from {{ experiments }}
+        ) as ranked
+        where place = 1
+        group by environment
 
     )
 
-    select environment, pruned_before from cutoffs where oldest_received_at < pruned_before
+    select
+        environments.environment,
+        environments.oldest_received_at,
+        environments.wanted_before,
+        greatest(
+            least(environments.wanted_before, coalesce(experiments.started_at, timestamp '9999-01-01')),
+            {{ pruned_before('environments.environment') }}
+        ) as pruned_before,
+        case when experiments.started_at < environments.wanted_before then experiments.experiment_key end as held_by,
+        case when experiments.started_at < environments.wanted_before then experiments.started_at end as held_from
+    from environments
+    left join experiments on environments.environment = experiments.environment
 {% endmacro %}

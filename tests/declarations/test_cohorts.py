@@ -1,13 +1,18 @@
 """A wrong cohort costs only itself, also where YAML made something else of what was meant."""
 
 import json
+from unittest import mock
 
 import duckdb
 import pytest
 import yaml
 
+from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.operations import declarations
+from flagsmith_warehouse.loader.operations.dbt import DbtError
+from flagsmith_warehouse.loader.operations.init import write_project
 from tests.marts.warehouse import Warehouse
+from tests.operations.conftest import environ_of
 
 COHORTS = """
 cohorts:
@@ -108,6 +113,11 @@ def test_number__that_yaml_reads_otherwise__is_quoted_as_it_was_written():
         (2, "0123", "YAML reads 0123 as the number 83"),
         (2, "1.10", "YAML reads 1.10 as the number 1.1"),
     ]
+    assert [row[2:5] for row in declarations.cohort_problems(cohorts, is_list=True)] == [
+        (row[2], "line 1", row[4]) for row in found
+    ]
+    recursive = "vars: &all {more: *all, cohorts: &these [{value: *these}, 0123]}"
+    assert [row[4] for row in declarations.cohort_problems(recursive)] == ["0123", "0123"]
     for text in ("vars: {cohorts: [", "vars: {cohorts: 012}", "vars: {cohorts: }"):
         assert declarations.cohort_problems(text) == []
 
@@ -152,3 +162,61 @@ def test_cohort__with_a_number_that_yaml_reads_otherwise__is_left_out_until_it_i
     *lines, fine, late, early = MISREAD.splitlines()
     mended = "\n".join([*lines, early, fine, late.replace("12:30", "'12:30'")])
     assert built(mended) == (["fine", "late"], [(1, "18:15")])
+
+
+@pytest.fixture
+def project(tmp_path):
+    folder = tmp_path / "mine"
+    write_project(folder)
+    return folder
+
+
+def check(project) -> list[tuple]:
+    environ = environ_of(project / "data") | {"FLAGSMITH_PROJECT_DIR": str(project)}
+    with mock.patch.dict("os.environ", {"DBT_LOG_LEVEL_FILE": "none"}):
+        found = declarations.check(settings_module.read(environ))
+    return [(each.declared_in, each.row_number, each.column_name, each.problem) for each in found]
+
+
+def test_file_of_cohorts__with_slips__is_searched_and_named(project):
+    """Given a file of another name that `vars: cohorts:` names; then each problem is in that file, at its place."""
+    (project / "cohorts.yml").rename(project / "groups.yml")
+    text = (project / "dbt_project.yml").read_text()
+    (project / "dbt_project.yml").write_text(text.replace("cohorts: cohorts.yml", "cohorts: groups.yml"))
+    (project / "groups.yml").write_text(
+        "- {key: early, rules: [{type: ALL, conditions: [{property: since, operator: EQUAL, value: 12:30}]}]}\n"
+        "- {key: odd, rules: [{type: ALL, conditions: [{property: plan, operator: EQUALS, value: pro}]}]}\n"
+    )
+    assert [found[:3] for found in check(project)] == [
+        ("groups.yml", 1, "line 1"),
+        ("groups.yml", 2, "rules[0].conditions[0].operator"),
+    ]
+
+
+UNREADABLE = {
+    "is not UTF-8": "- {key: caf\u00e9, rules: []}".encode("latin-1"),
+    "is no YAML": b"- {key: [}",
+    "is not a list": b"adults",
+}
+
+
+def test_file_of_cohorts__not_to_be_read__is_one_problem(tmp_path):
+    warehouse = Warehouse(tmp_path)
+    warehouse.land([])
+    file = tmp_path / "cohorts.yml"
+    for says, content in UNREADABLE.items():
+        file.write_bytes(content)
+        warehouse.dbt("run", "--select", "int_cohort_problems", "--vars", json.dumps({"cohorts": str(file)}))
+        (found,) = warehouse.mart("int_cohort_problems", "intermediate")
+        assert (found["declared_in"], found["row_number"]) == (str(file), None)
+        assert found["problem"] == f"cohorts {says}" and len(found["remedy"]) > 10
+
+
+@pytest.mark.parametrize("more", [b"# caf\xe9\n", b"again: &again [*again]\n", b"vars: [1]\n", b"}\n"])
+def test_project_file__not_to_be_read__is_told_in_a_sentence(project, more):
+    """Given a dbt_project.yml in another encoding, or with an anchor inside itself; then dbt's reason is told."""
+    file = project / "dbt_project.yml"
+    file.write_bytes(file.read_bytes() + more)
+    with pytest.raises(DbtError, match="dbt cannot read the project in"):
+        check(project)
+    assert write_project(project) == []

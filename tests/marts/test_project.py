@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from dbt.cli.main import dbtRunner
 from .compare import assert_marts_equal
 from .conftest import landed
 from .reference import Warehouse as Reference
-from .warehouse import PROJECT, paths, quiet_dbt
+from .warehouse import PROJECT, _manifest, paths, quiet_dbt
 
 NOON = datetime(2026, 5, 1, 12)
 
@@ -52,6 +53,15 @@ def test_run__without_seed_or_landing__makes_empty_marts(warehouse):
     }
     assert schemas == {"landing", "seeds", "staging", "intermediate", "marts"}
     warehouse.dbt("build")
+
+
+def test_models__that_other_projects_may_refer_to__are_the_marts_and_what_the_starter_reads():
+    """Given the parsed project; then marts are public, what lies before them is not, and the starter's model can be built."""
+    models = [node for node in _manifest().nodes.values() if node.resource_type == "model"]
+    public = {node.name for node in models if node.access == "public"}
+    assert public == {node.name for node in models if "marts" in node.fqn} | {"int_outcomes"}
+    starter = "".join(path.read_text() for path in (PROJECT / "starter" / "models").glob("*.sql"))
+    assert set(re.findall(r"ref\('flagsmith_warehouse', '(\w+)'\)", starter)) <= public
 
 
 def test_run__warehouse_of_a_later_release__is_refused_by_name(warehouse):
@@ -176,6 +186,14 @@ def test_as_of__gives_what_held_at_that_moment(warehouse):
     ]
     segments = "select count(*) as n from marts.segments_as_of(timestamp '2026-05-01 {}')"
     assert [warehouse.query(segments.format(time))[0]["n"] for time in ("12:30", "13:00")] == [1, 0]
+    rows = warehouse.query("from marts.timeline_of('production', 'ann') where kind <> 'flag'")
+    assert [(row["at"].hour, *list(row.values())[1:6]) for row in rows] == [
+        (12, "segment", "paying", None, "member", None),
+        (12, "trait", "plan", None, "free", None),
+        (13, "segment", "paying", "member", None, "stated"),
+        (13, "trait", "plan", "free", "pro", None),
+    ]
+    assert warehouse.query("from marts.timeline_of('production', 'nobody')") == []
 
 
 def test_announced_change__stands_beside_the_assignment_it_explains(warehouse):
@@ -191,6 +209,13 @@ def test_announced_change__stands_beside_the_assignment_it_explains(warehouse):
     rows = warehouse.mart("fct_explained_assignments")
     assert [(row["variation"], row["changed_by"], row["changed_at"]) for row in rows] == [
         ("b", "eve@example.com", datetime(2026, 5, 1, 12, 40))
+    ]
+    flags = warehouse.query(
+        "from marts.timeline_of(of_environment := 'production', of_identity := 'ann') where kind = 'flag'"
+    )
+    assert [(row["before"], row["after"], row["why"], row["delivery_id"]) for row in flags] == [
+        (None, "a", "first_seen", None),
+        ("a", "b", "value_changed", "0001"),
     ]
 
 

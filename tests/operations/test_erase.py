@@ -339,7 +339,7 @@ def test_erase__the_copy_cannot_be_published__fails_and_leaves_no_copy_with_the_
     marts_of(settings, PERSON, OTHER)
     assert invoke(environ, "publish").exit_code == 0
     with monkeypatch.context() as patch:
-        patch.setattr("flagsmith_warehouse.loader.operations.publish._copy_table", _disk_full)
+        patch.setattr("flagsmith_warehouse.loader.operations.publish._copy_relation", _disk_full)
         ran = invoke(environ, "erase", "--identity", PERSON)
     assert ran.exit_code == 1 and "Everything is erased" in ran.output and "No space" in ran.output
     assert not settings.published_file.exists() and settings.receipts_file.exists()

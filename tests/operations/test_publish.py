@@ -107,6 +107,8 @@ def test_publish__table_functions__work_in_the_copy_also_attached_under_another_
     warehouse.warehouse_file.unlink()
     for function in ("traits_as_of", "segments_as_of", "flags_as_of"):
         assert rows(moved, f"marts.{function}(timestamp '2099-01-01')")
+    ((environment, identity), *_) = rows(moved, "(select environment, identity from marts.dim_identities)")
+    assert rows(moved, f"marts.timeline_of('{environment}', '{identity}')")
 
 
 def test_publish__no_bodies__the_landing_stays_in_the_warehouse(warehouse):

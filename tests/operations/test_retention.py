@@ -16,6 +16,8 @@ import pytest
 from dbt.cli.main import dbtRunner
 
 from flagsmith_warehouse.loader.operations.erase import erase
+from flagsmith_warehouse.loader.operations.publish import compact
+from flagsmith_warehouse.loader.operations.refresh import pruning_in_words
 from flagsmith_warehouse.loader.settings import read
 from tests.marts.conftest import landed
 from tests.marts.histories import History
@@ -65,6 +67,14 @@ class Retaining(Warehouse):
         os.environ["FLAGSMITH_WAREHOUSE_DIR"] = str(self.directory)
         whole = [command, *arguments, *MODELS, "--vars", json.dumps(declared)]
         quiet_dbt(dbtRunner(_parsed()), [*whole, *paths(self.directory / "target")])
+
+    def said(self) -> list[str]:
+        """What `refresh` would say of the last build's retention."""
+        return pruning_in_words(read(environ_of(self.directory)))
+
+    def landed(self) -> dict[str, int]:
+        rows = self.query("select environment, count(*) as deliveries from landing.webhooks group by all")
+        return {row["environment"]: row["deliveries"] for row in rows}
 
     def cutoffs(self) -> dict[str, datetime]:
         """Up to when each environment was pruned."""
@@ -206,8 +216,28 @@ def test_cutoff__an_experiment_is_declared__its_environment_is_kept_from_its_sta
         )
     mine.build("--select", "stg_flagsmith__deliveries", retention_days=3)
     assert mine.cutoffs() == before
+    assert mine.said() == ["Retention deleted nothing: only a part of the project was built."]
+    there = mine.landed()
+    mine.build("--select", *DECLARATIONS, retention_days=3, retention_dry_run=True)
+    assert (mine.cutoffs(), mine.landed()) == (before, there)
+    would = mine.said()
     mine.build("--select", *DECLARATIONS, retention_days=3)
     after = mine.cutoffs()
+    gone = {environment: count - mine.landed()[environment] for environment, count in there.items()}
+    said = mine.said()
+    assert min(gone.values()) > 0
+    assert would == [line.replace("deleted", "would delete") for line in said]
+    assert [line for line in said if "deleted" in line] == [
+        f"Retention deleted {gone[environment]:,} deliveries of {environment} from before {after[environment]:%Y-%m-%d}."
+        for environment in sorted(gone)
+    ]
+    (kept,) = [line for line in said if "keeps" in line]
+    assert "of staging from before" in kept and f"experiment e began on {after['staging']:%Y-%m-%d}" in kept
+    mine.build("--select", *DECLARATIONS, retention_days=4000)
+    assert mine.said() == ["Retention deleted nothing: no delivery is older than 4000 days."]
+    size = mine.path.stat().st_size
+    assert compact(read(environ_of(mine.directory))) == (size, mine.path.stat().st_size)
+    assert (mine.path.stat().st_size < size, mine.cutoffs()) == (True, after)
     assert after["staging"] == before["staging"] + timedelta(days=2)
     assert after["production"] == before["production"] + timedelta(days=DAYS - 3)
 
@@ -312,5 +342,8 @@ def test_erase__after_pruning__states_whose_bodies_are_gone_keep_their_sets(mine
 
 
 def test_prune__days_are_no_number__is_refused(mine):
-    with pytest.raises(AssertionError, match="retention_days is none of your business; a number of days"):
+    with pytest.raises(
+        AssertionError,
+        match="retention_days is none of your business",
+    ):
         mine.build("--select", "stg_flagsmith__deliveries", retention_days="none of your business")

@@ -1,12 +1,16 @@
 """The demo shows what happened, and stops where something is wrong."""
 
 import io
+import re
 from collections import Counter
+from pathlib import Path, PurePath
 
 import duckdb
 import pytest
 from rich.console import Console
+from rich.text import Text
 
+from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.simulator import demo, report
 from flagsmith_warehouse.simulator.demo import Demo, DemoError, Sent
 from flagsmith_warehouse.simulator.parameters import Parameters
@@ -68,6 +72,32 @@ def test_report__only_some_marts_exist__answers_what_they_can(tmp_path):
     text = shown(tmp_path / "warehouse.duckdb")
     assert "[bold]no[/] markup" in text
     assert [question.text in text for question in report.QUESTIONS].count(True) == 1
+
+
+def test_report__experiment__shows_the_interval_beside_the_truth(tmp_path):
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+        warehouse.execute("create schema marts")
+        warehouse.execute(
+            "create table marts.fct_experiment_results as select variation, population, 'example_purchased' as metric_key, "
+            "100 as identities, 0.3 as mean, lift as relative_lift, lift - 0.5 as relative_low, lift + 0.5 as relative_high, "
+            "'losing' as verdict from (values ('control', null), ('variant_c', -0.2::double)) as arms (variation, lift), "
+            "(values ('assigned'), ('activated')) as populations (population)"
+        )
+    rows = [line for line in shown(tmp_path / "warehouse.duckdb").splitlines() if "variant_c" in line]
+    assert len(rows) == 1 and all(cell in rows[0] for cell in ("-0.1 ", "-0.2 ", "-0.70 to 0.30"))
+
+
+@pytest.mark.parametrize("bin_folder", [".venv/bin", PurePath("/somewhere/bin")])
+def test_where_next__its_variables__are_those_of_the_demo_from_anywhere(bin_folder, monkeypatch):
+    """Given a demo in the clone, or elsewhere; then its variables lead there, and the first words to the notebooks."""
+    said = demo.where_next(demo.PROJECT / "data" / "demo", "{}", bin_folder)
+    (variables,) = re.findall(r"export (FLAGSMITH_PROJECT_DIR=.*)", said)
+    for name, value in (pair.split("=") for pair in variables.split()):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("flagsmith_warehouse.loader.settings._project_dir", lambda named: Path(named))
+    assert settings_module.read().warehouse_dir == demo.PROJECT / "data" / "demo"
+    assert "notebook" in said.splitlines()[2]
+    Text.from_markup(said)
 
 
 def test_demo__the_whole__loses_nothing_and_its_marts_are_what_was_intended(tmp_path, monkeypatch):

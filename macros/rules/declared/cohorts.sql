@@ -1,15 +1,25 @@
 {#- What people declared as cohorts: `vars: cohorts:` itself, or the list in the YAML file that it names (`cohorts.yml`, which starts
-    at the project). A file that does not hold a list is judged like any other slip. -#}
+    at the project). Of a file that cannot be read, a text that says why: it is judged like any other slip. -#}
 {% macro given_cohorts() %}
     {%- set declared = var('cohorts', none) or [] -%}
     {%- if declared is not string -%}{{ return(declared) }}{%- endif -%}
     {%- if not execute -%}{{ return([]) }}{%- endif -%}
-    {%- set text = file_text(project_path(declared)) -%}
+    {%- set text = flagsmith_warehouse.file_text(flagsmith_warehouse.project_path(declared)) -%}
     {%- if text is none -%}
         {{ exceptions.raise_compiler_error('vars: cohorts names the file ' ~ declared ~ ', which is not there. Nothing was built. Put it back, or write [].') }}
+    {%- elif text is not string -%}
+        {{ return('is not UTF-8: save it as UTF-8') }}
     {%- endif -%}
-    {%- set read = fromyaml(text, 'no YAML') -%}
-    {{ return([] if read is none else read) }}
+    {%- set no_yaml = 'is no YAML: look for a missing indentation, bracket or quotation mark' -%}
+    {%- set read = fromyaml(text, no_yaml) -%}
+    {{ return([] if read is none else {} if read is string and read != no_yaml else read) }}
+{% endmacro %}
+
+
+{#- Where people declare cohorts: the file that `vars: cohorts:` names, or the one that holds that var. -#}
+{% macro cohorts_declared_in() %}
+    {%- set declared = var('cohorts', none) -%}
+    {{ return(declared if declared is string else 'dbt_project.yml') }}
 {% endmacro %}
 
 
@@ -57,9 +67,10 @@
 {% macro judge_cohorts(declared) %}
     {%- set judged = {'cohorts': [], 'faults': [], 'traits': []} -%}
     {%- if not flagsmith_warehouse.is_list(declared) -%}
+        {%- set (what, remedy) = (declared if declared is string else 'is not a list').partition(': ')[::2] -%}
         {%- do judged.faults.append({
-            'severity': 'problem', 'number': none, 'called': 'of no name', 'where': 'cohorts', 'what': 'is not a list',
-            'remedy': 'Write one `- key: ...` for each cohort, [] for none.',
+            'severity': 'problem', 'number': none, 'called': 'of no name', 'where': 'cohorts', 'what': what,
+            'remedy': remedy.capitalize() or 'Write one `- key: ...` for each cohort, [] for none.',
         }) -%}
         {{ return(judged) }}
     {%- endif -%}

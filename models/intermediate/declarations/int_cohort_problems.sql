@@ -8,11 +8,11 @@ with faults as (
     {% for fault in faults or [{}] -%}
     select
         {{ text_literal(fault.severity or '') }} as severity,
-        'dbt_project.yml' as declared_in,
+        {{ text_literal(cohorts_declared_in()) }} as declared_in,
         cast({{ 'null' if fault.number is none or not fault else fault.number }} as bigint) as row_number,
         {{ text_literal(fault.where or '') }} as column_name,
         {{ text_literal(fault.called or '') }} as cohort_key,
-        cast(null as varchar) as cell,
+        cast(null as string) as cell,
         {{ text_literal((fault.where ~ ' ' ~ fault.what) if fault else '') }} as problem,
         {{ text_literal((fault.remedy or '').rstrip('.')) }} as remedy
     {{ 'where 1 = 0' if not fault }}
@@ -26,7 +26,7 @@ union all
 
 select
     severity,
-    'dbt_project.yml' as declared_in,
+    {{ text_literal(cohorts_declared_in()) }} as declared_in,
     cast(
         case fingerprint
             {%- for fingerprint, number in misread.items() %}
@@ -36,7 +36,7 @@ select
         end as bigint
     ) as row_number,
     column_name,
-    cast(null as varchar) as cohort_key,
+    cast(null as string) as cohort_key,
     cell,
     problem,
     remedy
