@@ -31,6 +31,8 @@
                 'remedy': 'write 0.8 for 80 %'},
             'primary_population': {'type': 'choice', 'must_be': 'assigned, until_change, undisturbed or activated',
                 'remedy': 'leave it empty for assigned'},
+            'name': {'type': 'text'},
+            'description': {'type': 'text'},
         }},
         'metrics': {'key': ['metric_key'], 'columns': {
             'metric_key': {'type': 'text', 'needed': 'give the metric a name of its own'},

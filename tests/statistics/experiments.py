@@ -42,6 +42,8 @@ EXPERIMENT = {
     "sequential_tuning": "double",
     "power": "double",
     "primary_population": "varchar",
+    "name": "varchar",
+    "description": "varchar",
 }
 METRIC = {
     "event_name": "varchar",
@@ -84,7 +86,7 @@ TABLES = {
 # Only the marts of experiments and what they are made of: the others have their own tests.
 NEEDED = "+marts.experiment_results"
 # Columns that came later: where no row of a test has one, nor has its table.
-OPTIONAL = {"primary_population", "epoch"}
+OPTIONAL = {"primary_population", "name", "description", "epoch"}
 DECLARED = {"experiments", "metrics", "experiment_metrics", "conversion_events"}
 
 

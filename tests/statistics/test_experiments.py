@@ -52,7 +52,7 @@ WEBHOOKS = [
     evaluation("segmented", 1, environment="why"),
     evaluation("segmented", 2, "blue", 50.0, environment="why", reason="segment_override"),
     evaluation("switched off", 1, "blue", 50.0, environment="why"),
-    evaluation("switched off", 2, "off", environment="why"),
+    evaluation("switched off", 2.5, "off", environment="why"),  # a pause of that moment
     evaluation("steady", 1, "blue", 50.0, environment="why"),
     evaluation("steady", 2, "blue", 50.0, environment="why"),
     evaluation("after the end", 1, "blue", 50.0, environment="why"),

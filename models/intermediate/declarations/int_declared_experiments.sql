@@ -36,6 +36,8 @@ select
 
     first_rows.environment,
     first_rows.feature_name,
+    first_rows.name,
+    first_rows.description,
     first_rows.control_variation,
     first_rows.assignment_reason,
     coalesce(first_rows.expected_weights, 'auto') as expected_weights,

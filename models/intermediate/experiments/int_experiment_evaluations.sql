@@ -1,55 +1,24 @@
 {{ config(materialized='view_in_place') }}
 
-with features as (
-
-    select
-        experiments.experiment_key,
-        experiments.environment,
-        experiments.assignment_reason,
-        experiments.started_at,
-        experiments.ended_at,
-        features.feature_id,
-        -- A feature that is switched off is no arm, unless the declaration names `off` as one.
-        experiments.control_variation = 'off'
-        or ';' || replace(experiments.expected_weights, ' ', '') like '%;off=%' as has_off_as_arm
-    from {{ ref('int_experiments') }} as experiments
-    inner join {{ ref('int_experiment_features') }} as features on experiments.experiment_key = features.experiment_key
-    where experiments.status <> 'invalid' and features.is_under_experiment
-
-),
-
-shown as (
-
-    -- What each distinct set of flags says of the features under experiment.
-    select flags_hash, feature_id, variation, enabled, assignment_reason, percentage_allocation
-    from {{ ref('int_flag_set_elements') }}
-    where feature_id in (select feature_id from features)
-
-)
-
+-- From its end on nothing counts, and neither does anything in a pause.
 select
-    features.experiment_key,
-    deliveries.identity,
-    deliveries.delivery_id,
+    sightings.experiment_key,
+    sightings.identity,
+    sightings.delivery_id,
 
-    shown.variation,
-    -- What a disabled flag carries is no weight: it is that of the variation which it would give.
-    case when shown.enabled then shown.percentage_allocation end as percentage_allocation,
-    -- Identities outside a rollout look like control; only the declared reason is the experiment.
-    shown.assignment_reason = features.assignment_reason as is_within_experiment,
+    sightings.variation,
+    sightings.percentage_allocation,
+    sightings.is_within_experiment,
 
-    deliveries.received_at
-from features
-inner join {{ ref('int_deliveries') }} as deliveries
-    on
-        features.environment = deliveries.environment
-        and features.started_at <= deliveries.received_at
-        and (features.ended_at > deliveries.received_at or features.ended_at is null)
-inner join shown
-    on deliveries.flags_hash = shown.flags_hash and features.feature_id = shown.feature_id
-left join {{ ref('int_superseded_evaluations') }} as superseded on deliveries.delivery_id = superseded.delivery_id
+    sightings.received_at
+from {{ ref('int_experiment_sightings') }} as sightings
 where
-    deliveries.kind = 'evaluation'
-    and not deliveries.is_test_identity
-    and superseded.delivery_id is null
-    and (shown.enabled or features.has_off_as_arm)
+    sightings.is_evaluation
+    and not exists (
+        select 1
+        from {{ ref('int_experiment_stops') }} as stops
+        where
+            sightings.experiment_key = stops.experiment_key
+            and sightings.received_at >= stops.began_at
+            and (sightings.received_at <= stops.last_seen_at or stops.is_end)
+    )

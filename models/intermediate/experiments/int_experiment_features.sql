@@ -7,7 +7,7 @@ with named as (
         feature_id,
         feature_name
     from {{ ref('int_flag_set_elements') }}
-    where feature_name in (select feature_name from {{ ref('int_experiments') }})
+    where feature_name in (select feature_name from {{ ref('int_experiment_declarations') }})
 
 ),
 
@@ -18,7 +18,7 @@ carried as (
         named.feature_id,
         deliveries.delivery_id,
         deliveries.received_at
-    from {{ ref('int_experiments') }} as experiments
+    from {{ ref('int_experiment_declarations') }} as experiments
     inner join {{ ref('int_deliveries') }} as deliveries
         on
             experiments.environment = deliveries.environment
@@ -27,7 +27,7 @@ carried as (
     inner join named
         on deliveries.flags_hash = named.flags_hash and experiments.feature_name = named.feature_name
     where
-        experiments.status <> 'invalid'
+        experiments.problem is null
         and deliveries.kind = 'evaluation'
         and not deliveries.is_test_identity
 

@@ -1,46 +1,50 @@
 {{ config(materialized='table_in_place') }}
 
-with clocks as (
+with ends as (
 
     select
-        environment,
-        last_received_at
-    from {{ ref('int_environments') }}
-
-),
-
-declarations as (
-
-    -- Wrong declarations too: they are shown but not computed.
-    select * from {{ ref('int_declared_experiments') }}
+        declarations.*,
+        stops.stop_reason,
+        -- A stop is never after the declared end, since nothing is read from there on.
+        coalesce(stops.began_at, declarations.ended_at) as effective_end
+    from {{ ref('int_experiment_declarations') }} as declarations
+    left join {{ ref('int_experiment_stops') }} as stops
+        on declarations.experiment_key = stops.experiment_key and stops.is_end
 
 )
 
 select
-    declarations.experiment_key,
-    declarations.environment,
-    declarations.feature_name,
+    experiment_key,
+    environment,
+    feature_name,
+    name,
+    description,
 
-    declarations.control_variation,
-    declarations.assignment_reason,
-    declarations.expected_weights,
-    declarations.activation_event,
-    declarations.alpha,
-    declarations.decision_method,
-    declarations.sequential_tuning,
-    declarations.power,
-    declarations.primary_population,
+    control_variation,
+    assignment_reason,
+    expected_weights,
+    has_off_as_arm,
+    activation_event,
+    alpha,
+    decision_method,
+    sequential_tuning,
+    power,
+    primary_population,
 
     case
-        when declarations.problem is not null then 'invalid'
-        when clocks.last_received_at is null or clocks.last_received_at < declarations.started_at then 'not_started'
-        when clocks.last_received_at >= declarations.ended_at then 'ended'
+        when problem is not null then 'invalid'
+        when last_received_at is null or last_received_at < started_at then 'not_started'
+        when last_received_at >= effective_end then 'ended'
         else 'running'
     end as status,
-    declarations.problem,
+    case
+        when problem is not null or last_received_at is null or last_received_at < started_at then null
+        when stop_reason is not null then stop_reason
+        when last_received_at >= ended_at then 'declared'
+    end as end_reason,
+    problem,
 
-    declarations.started_at,
-    declarations.ended_at,
-    clocks.last_received_at
-from declarations
-left join clocks on declarations.environment = clocks.environment
+    started_at,
+    effective_end as ended_at,
+    last_received_at
+from ends

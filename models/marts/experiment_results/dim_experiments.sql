@@ -1,24 +1,55 @@
 {{ config(materialized='table_in_place') }}
 
+with last_changes as (
+
+    -- The last change of the flag before the experiment stopped, as Flagsmith's webhooks about changes tell it. They may
+    -- arrive up to a minute after the first evaluation that shows it.
+    select
+        experiments.experiment_key,
+        max_by(changes.changed_by, (changes.received_at, changes.delivery_id)) as changed_by,
+        max_by(coalesce(changes.new_enabled, true), (changes.received_at, changes.delivery_id)) as is_enabled
+    from {{ ref('int_experiments') }} as experiments
+    inner join {{ ref('int_experiment_features') }} as features
+        on experiments.experiment_key = features.experiment_key and features.is_under_experiment
+    inner join {{ ref('fct_flag_changes') }} as changes
+        on
+            experiments.environment = changes.environment
+            and features.feature_id = changes.feature_id
+            and changes.received_at <= {{ plus_hours('experiments.ended_at', (60 / 3600) ~ 'e0') }}
+    where
+        changes.identity is null
+        and (changes.segment_id is not null) = (experiments.assignment_reason = 'segment_override')
+    group by experiments.experiment_key
+
+)
+
 select
-    experiment_key,
-    environment,
-    feature_name,
+    experiments.experiment_key,
+    experiments.environment,
+    experiments.feature_name,
+    experiments.name,
+    experiments.description,
 
-    control_variation,
-    assignment_reason,
-    expected_weights,
-    activation_event,
-    alpha,
-    decision_method,
-    sequential_tuning,
-    power,
-    primary_population,
+    experiments.control_variation,
+    experiments.assignment_reason,
+    experiments.expected_weights,
+    experiments.activation_event,
+    experiments.alpha,
+    experiments.decision_method,
+    experiments.sequential_tuning,
+    experiments.power,
+    experiments.primary_population,
 
-    status,
-    problem,
+    experiments.status,
+    experiments.end_reason,
+    case
+        when last_changes.is_enabled = (experiments.end_reason = 'one_variation') and experiments.end_reason <> 'declared'
+            then last_changes.changed_by
+    end as ended_by,
+    experiments.problem,
 
-    started_at,
-    ended_at,
-    last_received_at
-from {{ ref('int_experiments') }}
+    experiments.started_at,
+    experiments.ended_at,
+    experiments.last_received_at
+from {{ ref('int_experiments') }} as experiments
+left join last_changes on experiments.experiment_key = last_changes.experiment_key

@@ -1,0 +1,30 @@
+{{ config(materialized='table') }}
+
+-- Wrong declarations too: they are shown but not computed.
+select
+    declarations.experiment_key,
+    declarations.environment,
+    declarations.feature_name,
+    declarations.name,
+    declarations.description,
+
+    declarations.control_variation,
+    declarations.assignment_reason,
+    declarations.expected_weights,
+    -- A feature that is switched off is no arm, unless the declaration names `off` as one.
+    declarations.control_variation = 'off'
+    or ';' || replace(declarations.expected_weights, ' ', '') like '%;off=%' as has_off_as_arm,
+    declarations.activation_event,
+    declarations.alpha,
+    declarations.decision_method,
+    declarations.sequential_tuning,
+    declarations.power,
+    declarations.primary_population,
+
+    declarations.problem,
+
+    declarations.started_at,
+    declarations.ended_at,
+    environments.last_received_at
+from {{ ref('int_declared_experiments') }} as declarations
+left join {{ ref('int_environments') }} as environments on declarations.environment = environments.environment

@@ -1,0 +1,53 @@
+{{ config(materialized='view') }}
+
+with features as (
+
+    select
+        experiments.experiment_key,
+        experiments.environment,
+        experiments.assignment_reason,
+        experiments.has_off_as_arm,
+        experiments.started_at,
+        experiments.ended_at,
+        features.feature_id
+    from {{ ref('int_experiment_declarations') }} as experiments
+    inner join {{ ref('int_experiment_features') }} as features on experiments.experiment_key = features.experiment_key
+    where experiments.problem is null and features.is_under_experiment
+
+),
+
+shown as (
+
+    -- What each distinct set of flags says of the features under experiment.
+    select flags_hash, feature_id, variation, enabled, assignment_reason, percentage_allocation
+    from {{ ref('int_flag_set_elements') }}
+    where feature_id in (select feature_id from features)
+
+)
+
+select
+    features.experiment_key,
+    deliveries.identity,
+    deliveries.delivery_id,
+
+    shown.variation,
+    shown.enabled or features.has_off_as_arm as is_evaluation,
+    -- What a disabled flag carries is no weight: it is that of the variation which it would give.
+    case when shown.enabled then shown.percentage_allocation end as percentage_allocation,
+    -- Identities outside a rollout look like control; only the declared reason is the experiment.
+    shown.assignment_reason = features.assignment_reason as is_within_experiment,
+
+    deliveries.received_at
+from features
+inner join {{ ref('int_deliveries') }} as deliveries
+    on
+        features.environment = deliveries.environment
+        and features.started_at <= deliveries.received_at
+        and (features.ended_at > deliveries.received_at or features.ended_at is null)
+inner join shown
+    on deliveries.flags_hash = shown.flags_hash and features.feature_id = shown.feature_id
+left join {{ ref('int_superseded_evaluations') }} as superseded on deliveries.delivery_id = superseded.delivery_id
+where
+    deliveries.kind = 'evaluation'
+    and not deliveries.is_test_identity
+    and superseded.delivery_id is null

@@ -1,0 +1,171 @@
+"""An experiment ends by itself where its flag is off for everybody or one variation has all the weight; before that it pauses."""
+
+import hashlib
+import json
+
+import pytest
+
+from tests.marts.reference import Landed
+
+from .experiments import ExperimentWarehouse, at, clock, evaluation, event, experiment, link, metric
+
+SECOND = 1 / 3600
+
+
+def split(environment: str, name: str, hours: float, **flag) -> list:
+    """Twenty identities, half of them blue, within two seconds."""
+    return [
+        evaluation(
+            f"{name}-{i}",
+            hours + i * SECOND / 10,
+            *(("blue", 50.0) if i % 2 else ("control", None)),
+            environment=environment,
+            **flag,
+        )
+        for i in range(20)
+    ]
+
+
+def all_blue(environment: str, name: str, hours: float, **flag) -> list:
+    return [
+        evaluation(f"{name}-{i}", hours + i * SECOND / 10, "blue", 100.0, environment=environment, **flag)
+        for i in range(20)
+    ]
+
+
+def change(environment: str, hours: float, by: str, **new_state) -> Landed:
+    """A webhook about a change of the flag."""
+    said = {"new_state": {"feature": {"id": 1, "name": "checkout"}} | new_state, "changed_by": by}
+    body = json.dumps({"event_type": "FLAG_UPDATED", "data": said})
+    digest = hashlib.sha256(f"{environment} {hours} {body}".encode()).hexdigest()
+    payload = hashlib.sha256(body.encode()).hexdigest()
+    return Landed(digest[:32], environment, at(hours), at(hours), payload, True, "utf-8", body)
+
+
+WEBHOOKS = [
+    # Switched off, learnt of by one worker after another; people come back to a flag that is off.
+    *split("off", "early", 1),
+    change("off", 9.99, "ada@example.com", enabled=True),
+    change("off", 10, "bob@example.com", enabled=False),
+    *split("off", "early", 10, enabled=False),
+    *split("off", "stale", 10 + 20 * SECOND),
+    *split("off", "early", 10 + 30 * SECOND, enabled=False),
+    *split("off", "early", 30, enabled=False),
+    # The winner is given to everybody; the others come back, and so do new ones.
+    *split("winner", "early", 1),
+    change("winner", 9, "cem@example.com", enabled=True),
+    *all_blue("winner", "early", 10),
+    *all_blue("winner", "new", 11),
+    # Two pauses, one of either kind.
+    *split("paused", "early", 1),
+    *split("paused", "early", 10, enabled=False),
+    *split("paused", "second", 12),
+    *all_blue("paused", "early", 20),
+    *all_blue("paused", "during", 21),
+    *split("paused", "third", 22),
+    # Nothing has begun that could stop; and overrides of single identities stop nothing.
+    *split("off from the start", "early", 1, enabled=False),
+    *split("overrides", "early", 1, reason="identity_override"),
+    *all_blue("overrides", "late", 10, reason="identity_override"),
+    *split("overrides", "later", 11, reason="identity_override", enabled=False),
+    # Off for everybody outside a rollout is not off in it.
+    *split("rollout", "in", 1, reason="segment_override"),
+    *split("rollout", "out", 10, enabled=False),
+    # Off is a variation here.
+    *split("off as an arm", "early", 1),
+    *split("off as an arm", "late", 10, enabled=False),
+]
+ENVIRONMENTS = sorted({row.environment for row in WEBHOOKS})
+REASONS = {"overrides": "identity_override", "rollout": "segment_override"}
+WEIGHTS = {"off as an arm": "control=1;blue=1;off=1"}
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory):
+    warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("ends"))
+    warehouse.land(WEBHOOKS + [clock(48, environment=name) for name in ENVIRONMENTS])
+    experiments = [
+        experiment(
+            name,
+            environment=name,
+            assignment_reason=REASONS.get(name, "environment_default"),
+            expected_weights=WEIGHTS.get(name, "auto"),
+        )
+        for name in ENVIRONMENTS
+    ] + [
+        experiment("declared before", environment="off", ended_at="2026-01-01 08:00", name="Checkout"),
+        experiment("declared after", environment="off", ended_at="2026-01-02", description="Greener"),
+        experiment("still to end", environment="off from the start", ended_at="2026-03-01"),
+    ]
+    warehouse.give("experiments", experiments)
+    warehouse.give("metrics", [metric("bought", event_name="buy", aggregation="count")])
+    warehouse.give("experiment_metrics", [link(one["experiment_key"], "bought") for one in experiments])
+    warehouse.give(
+        "conversion_events",
+        [
+            event(f"early-{i}", "buy", hours, environment=name)
+            for name in ENVIRONMENTS
+            for i in range(20)
+            for hours in (5, 11, 40)
+        ],
+    )
+    warehouse.run()
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def ends(warehouse):
+    return {row["experiment_key"]: row for row in warehouse.mart("dim_experiments")}
+
+
+@pytest.mark.parametrize(
+    ("experiment_key", "status", "hours", "end_reason", "ended_by"),
+    [
+        ("off", "ended", 10, "switched_off", "bob@example.com"),
+        ("winner", "ended", 10, "one_variation", "cem@example.com"),
+        ("declared before", "ended", 8, "declared", None),
+        ("declared after", "ended", 10, "switched_off", "bob@example.com"),
+        ("paused", "running", None, None, None),
+        ("off from the start", "running", None, None, None),
+        ("overrides", "running", None, None, None),
+        ("rollout", "running", None, None, None),
+        ("off as an arm", "running", None, None, None),
+        ("still to end", "running", 59 * 24, None, None),
+    ],
+)
+def test_end__by_itself_or_declared__when_why_and_by_whom(
+    ends, experiment_key, status, hours, end_reason, ended_by
+):
+    row = ends[experiment_key]
+    assert (row["status"], row["end_reason"], row["ended_by"]) == (status, end_reason, ended_by)
+    assert row["ended_at"] == (None if hours is None else at(hours))
+
+
+@pytest.mark.parametrize("experiment_key", ["off", "winner"])
+def test_end__from_then_on__no_assignment_no_contradiction_no_outcome(warehouse, experiment_key):
+    assigned = warehouse.query(
+        "select * from marts.fct_experiment_assignments where experiment_key = ?", experiment_key
+    )
+    assert {row["identity"] for row in assigned} == {f"early-{i}" for i in range(20)}
+    assert not any(row["is_quarantined"] for row in assigned)
+    counted = warehouse.query(
+        "select outcome_sum, identities from marts.fct_experiment_results"
+        " where experiment_key = ? and population = 'assigned'",
+        experiment_key,
+    )
+    assert [(row["outcome_sum"], row["identities"]) for row in counted] == [(10, 10), (10, 10)]
+
+
+def test_pause__in_it__nobody_is_assigned_and_nothing_contradicts(warehouse):
+    assigned = warehouse.query(
+        "select * from marts.fct_experiment_assignments where experiment_key = 'paused'"
+    )
+    assert {row["identity"].split("-")[0] for row in assigned} == {"early", "second", "third"}
+    assert not any(row["is_quarantined"] for row in assigned)
+    assert {row["epoch"] for row in assigned} == {1}
+
+
+def test_titles__declared_or_not__are_shown(ends):
+    assert ends["declared before"]["name"] == "Checkout"
+    assert ends["declared after"]["description"] == "Greener"
+    assert ends["off"]["name"] is None
