@@ -85,6 +85,10 @@ class Landings:
         with self._connect() as known, _transaction(known):
             fed = {name for (name,) in known.execute("select name from landings where is_fed")}
             if only:
+                # What was begun for another landing may be there or not. Nobody puts it again.
+                begun = known.execute("select name, reached from pending where name <> ?", [name]).fetchall()
+                for other, reached in begun:
+                    self._end(known, other, json.loads(reached))
                 known.execute("update landings set is_fed = 0 where name <> ?", [name])
             known.execute(
                 "insert into landings (name, is_fed, fed_since) values (?1, 1, ?2) on conflict (name) do update "
@@ -144,8 +148,11 @@ class Landings:
     def end(self, name: str, reached: dict[str, int]) -> None:
         """The object is there, and with it the deliveries up to `reached`."""
         with self._connect() as known, _transaction(known):
-            known.executemany(RECORD, [(name, file, row_id) for file, row_id in reached.items()])
-            known.execute("delete from pending where name = ?", [name])
+            self._end(known, name, reached)
+
+    def _end(self, known: sqlite3.Connection, name: str, reached: dict[str, int]) -> None:
+        known.executemany(RECORD, [(name, file, row_id) for file, row_id in reached.items()])
+        known.execute("delete from pending where name = ?", [name])
 
     def last_landed_at(self, name: str) -> int:
         """`landed_at` of the last object that was begun."""

@@ -252,19 +252,23 @@ class Run:
         self.apply = rules.apply if rules else privacy.unaltered
         self.until: dict[str, int] = {}
         self.reached: dict[str, int] = {}
+        self.before: dict[str, int] = {}
         self.dead: set[str] = set()
         self.noted: set[str] = set()
 
     def land(self) -> None:
         """Put what a run before has begun, then all that is in the inbox now."""
+        self.reached = self.landings.progress(self.store.url)
         # Asked first: where storage does not answer, nothing is begun, and so no file is named after an hour long past.
         read_tombstones(self.store, self.landings)
         self.erased = erased_by(self.landings.tombstones(self.store.url))
         with _scratch(self.settings) as self.scratch:
             if begun := self.landings.pending(self.store.url):
                 self._put(begun, is_new=False)
+                self.reached |= begun.reached
+            self.before = dict(self.reached)
             self.until = self._newest_rows()
-            self.reached = self.landings.progress(self.store.url)
+            self._release()
             while (file := self._next_file()) is not None:
                 if file.deliveries:
                     self.landings.begin(self.store.url, file)
@@ -272,8 +276,7 @@ class Run:
                 else:
                     self.landings.end(self.store.url, file.reached)
                 self.reached = file.reached
-        for path in inbox_file.files(self.settings.inbox_dir):
-            self._release(path)
+                self._release()
 
     def _refuse_first_key(self) -> None:
         if self.settings.warehouse_file.exists():
@@ -351,32 +354,35 @@ class Run:
         self.landed.deliveries += file.deliveries
         self.on_batch(file.deliveries)
 
-    def _release(self, path: Path) -> None:
-        """Delete from the inbox what every landing has; the file too, if its worker is dead and nothing is left."""
-        with (
-            lock.try_hold(inbox_file.lock_of(path)) as worker_is_dead,
-            self._noting_damage(path),
-        ):
-            done = self.reached.get(path.name, 0)
-            with reader.connect(path) as source:
-                if source:
-                    if path.name not in self.until:  # it cannot be read
-                        return
-                    first, last = source.execute("select min(row_id), max(row_id) from deliveries").fetchone()
-                    done = max(done, reader.last_deleted(source))
-                    everywhere = self.landings.record(self.store.url, path.name, done)
-                    if damage := None if first is None else reader.damage(source, everywhere):
-                        raise damage
-                    if not worker_is_dead or everywhere < (last or 0):
-                        if first is not None and first <= everywhere:
-                            reader.delete_landed(source, everywhere)
-                        return
-                    if damage := reader.damage_between_rows(source):
-                        raise damage
-            if worker_is_dead:
-                inbox_file.mark_landed(path)
-                inbox_file.remove(path)
-                self.landings.forget(path.name)
+    def _release(self) -> None:
+        """Delete from the inbox what every landing has. Of damaged files nothing, as in a run of `land`."""
+        for path in inbox_file.files(self.settings.inbox_dir):
+            if path.name in self.noted:
+                continue
+            with lock.try_hold(inbox_file.lock_of(path)) as worker_is_dead, self._noting_damage(path):
+                if self._is_emptied(path, worker_is_dead) and worker_is_dead:
+                    inbox_file.mark_landed(path)
+                    inbox_file.remove(path)
+                    self.landings.forget(path.name)
+
+    def _is_emptied(self, path: Path, worker_is_dead: bool) -> bool:
+        """Delete rows from a file. True if nothing in it is needed any more; then rows may still be there."""
+        with reader.connect(path) as source:
+            if source is None:
+                return True
+            if path.name not in self.until:  # it cannot be read, or is new
+                return False
+            first, last = source.execute("select min(row_id), max(row_id) from deliveries").fetchone()
+            done = max(self.reached.get(path.name, 0), reader.last_deleted(source))
+            everywhere = self.landings.record(self.store.url, path.name, done)
+            is_over = worker_is_dead and everywhere >= (last or 0)
+            # What this run has read can be read. A run before it may have seen damage, and gone on behind it.
+            damage = reader.damage(source, min(everywhere, self.before.get(path.name, 0)))
+            if damage := damage or (reader.damage_between_rows(source) if is_over else None):
+                raise damage
+            if not is_over and first is not None and first <= everywhere:
+                reader.delete_landed(source, everywhere)
+            return is_over
 
     @contextlib.contextmanager
     def _noting_damage(self, path: Path) -> Iterator[None]:

@@ -24,7 +24,7 @@ def show_status(status: dict) -> None:
             f"Older than {max(kept.values())} as an earlier logic made it, newer by today's: {', '.join(sorted(kept))}"
         )
     console.print(_inbox(status["inbox"]))
-    for name, landing in status["landings"].items():
+    for name, landing in status.get("landings", {}).items():
         console.print(_landing(name, landing), soft_wrap=True)
     _table(
         console,
