@@ -1,1 +1,1 @@
-"""What it costs: each module here is one part, with a function `main` that prints a Markdown table."""
+"""Benchmarks. Each module measures one part of the project; its `main` prints a Markdown table."""

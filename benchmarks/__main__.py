@@ -1,4 +1,4 @@
-"""`python -m benchmarks [part ...]`: run the parts named, or all of them, and print what they measured."""
+"""`python -m benchmarks [part ...]`: run the named benchmarks, or all of them, and print their figures."""
 
 import importlib
 import pkgutil
@@ -8,7 +8,7 @@ import benchmarks
 
 
 def main(arguments: list[str]) -> None:
-    """Run the parts. Exits with a message if one of them does not exist."""
+    """Run the named benchmarks. Exits with a message if one of them does not exist."""
     parts = sorted(
         module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name[0] != "_"
     )

@@ -1,10 +1,10 @@
-"""Cohorts: all in one pass, beside one query per cohort, beside Flagsmith's engine in Python.
+"""Cohorts: the model that evaluates all of them in one pass, compared with one query per cohort and with Flagsmith's engine.
 
     python -m benchmarks.cohorts [identities]
 
-By default 50 cohorts of 5 conditions over 1,000,000 identities with 10 traits each, in memory. The engine
-evaluates a sample, warm and with its contexts made; its time for all is extrapolated, and its verdicts must
-equal the SQL's.
+By default there are 50 cohorts of 5 conditions and 1,000,000 identities with 10 traits each, all in memory. The engine,
+which is written in Python, evaluates a sample after a warm-up, with its contexts already made; its time for all identities
+is extrapolated. Its verdicts must equal those of the SQL.
 """
 
 # queries of our own making
@@ -49,7 +49,7 @@ SPLIT = ("", "PERCENTAGE_SPLIT", lambda dice: str(dice.randrange(5, 95)))
 
 
 def declare(number: int, dice: random.Random) -> dict:
-    """One cohort: ALL of two conditions and ANY of the others. Every fifth has a split."""
+    """Declare one cohort: ALL of two conditions and ANY of the others. Every fifth cohort has a percentage split."""
     conditions = [
         {"property": key, "operator": operator, "value": value(dice)}
         for key, operator, value in ([SPLIT] if number % 5 == 0 else []) + dice.sample(OPERATORS, CONDITIONS)
@@ -67,7 +67,7 @@ def declare(number: int, dice: random.Random) -> dict:
 
 
 def populate(connection: duckdb.DuckDBPyConnection, identities: int) -> None:
-    """Tables `identities` and `traits`, as dim_identities and fct_identity_traits have them."""
+    """Create the tables `identities` and `traits`, with the columns of dim_identities and fct_identity_traits."""
     connection.execute(
         f"create table identities as select 'production' as environment, 'user_' || i as identity,"
         f" timestamp '2026-01-01' as first_seen_at from range({identities}) as numbers(i)"
@@ -83,7 +83,7 @@ def populate(connection: duckdb.DuckDBPyConnection, identities: int) -> None:
 
 
 def timed(label: str, what) -> tuple[float, float]:
-    """Do it; return and print how long it took, and how long the processors were busy with it."""
+    """Time a piece of work; print and return its wall time and its processor time."""
     started, busy = time.perf_counter(), time.process_time()
     what()
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
@@ -94,7 +94,7 @@ def timed(label: str, what) -> tuple[float, float]:
 def engine_verdicts(
     connection: duckdb.DuckDBPyConnection, cohorts: list[dict], names: list[str]
 ) -> tuple[set, float, float]:
-    """(cohort, identity) pairs by flag-engine, the seconds it took and those of processor."""
+    """Return the (cohort, identity) pairs that Flagsmith's engine finds, its wall time and its processor time."""
     read = {"boolean": lambda text: text == "true", "integer": int, "float": float, "string": str}
     traits: dict = {name: {} for name in names}
     for name, key, kind, text in connection.execute(

@@ -1,11 +1,11 @@
-"""Experiments with known truth through the real models, and a million identities beside a plain group by.
+"""Experiments: how often the real models are right where the truth is known, and their time compared with a plain GROUP BY.
 
     python -m benchmarks experiments              both (about four minutes on 2 cores)
     python -m benchmarks.experiments truth        coverage, false alarms under peeking, sample ratios
     python -m benchmarks.experiments size         1,000,000 identities, 10 metrics, 10,000,000 events
 
-The truth feeds the sums (`var('experiment_statistics')`) or the assignments and reads the marts: every
-figure is counted in fct_experiment_results_daily or fct_experiment_health.
+`truth` replaces the sums (`var('experiment_statistics')`) or the assignments by simulated ones, builds the marts, and
+counts its figures in fct_experiment_results_daily and fct_experiment_health.
 """
 
 import resource
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def outcomes(random: np.random.Generator, lift: float) -> dict[str, np.ndarray]:
-    """Outcomes of the identities of one arm of all experiments, in the order in which they come."""
+    """Return the outcomes of the identities in one arm of all experiments, in order of arrival."""
     shape = (EXPERIMENTS, DAYS * DAILY)
     taste = random.normal(size=shape, scale=0.8)  # known from before, and steering the outcome
     bought = random.random(shape) < 0.1 * (1 + lift)
@@ -44,7 +44,7 @@ def outcomes(random: np.random.Generator, lift: float) -> dict[str, np.ndarray]:
 
 
 def cumulative(values: np.ndarray) -> np.ndarray:
-    """Sums up to the end of each day, (experiments, days)."""
+    """Return the sums up to the end of each day, an array of (experiments, days)."""
     return values.reshape(EXPERIMENTS, DAYS, DAILY).sum(axis=2).cumsum(axis=1)
 
 
@@ -61,7 +61,7 @@ def statistics_of(values: dict[str, np.ndarray], metric_key: str) -> dict[str, n
 
 
 def truth(directory: Path) -> None:
-    """Coverage of the intervals where the treatment works; false alarms, daily looks, where it does nothing."""
+    """Print the coverage of the intervals where the treatment has an effect, and the false alarms of daily looks where it has none."""
     warehouse = ExperimentWarehouse(directory)
     keys = [f"{kind} {i}" for kind in ("works", "nothing") for i in range(EXPERIMENTS)]
     warehouse.give("experiments", [experiment(key) for key in keys])
@@ -124,7 +124,7 @@ def report(warehouse: ExperimentWarehouse) -> None:
 
 
 def sample_ratios(directory: Path) -> None:
-    """How often the sample ratio raises an alarm: fair, weights changed half-way, and with identities lost."""
+    """Print how often the sample ratio check raises an alarm: on a fair split, with weights changed half-way, and with lost identities."""
     warehouse = ExperimentWarehouse(directory)
     worlds = {
         "fair": ("auto", 20_000, 500, (0.5, 0.5)),
@@ -161,7 +161,7 @@ def sample_ratios(directory: Path) -> None:
 
 
 def assign(connection, world: str, number: int, identities: int, shares: tuple[float, float]) -> None:
-    """Half of the identities come in each epoch; `shares` is what blue gets in it."""
+    """Assign half of the identities in each epoch; `shares` are the shares of the variation blue."""
     connection.execute(
         "insert into intermediate.int_experiment_assignments"
         " (experiment_key, identity, variation, epoch, is_quarantined, first_exposed_at)"
@@ -184,7 +184,7 @@ def assign(connection, world: str, number: int, identities: int, shares: tuple[f
 
 
 def size(directory: Path, identities: int = 1_000_000, events: int = 10_000_000, metrics: int = 10) -> None:
-    """One large experiment: its models beside a plain group by over the same events."""
+    """Time the models of one large experiment beside a plain GROUP BY over the same events."""
     warehouse = ExperimentWarehouse(directory)
     names = [f"event_{i}" for i in range(metrics)]
     warehouse.land([clock(24 * 40)])
@@ -239,7 +239,7 @@ def group_by(warehouse: ExperimentWarehouse, sql: str) -> None:
 
 
 def busy(work) -> float:
-    """Do it; how long the processors were busy with it, which other work on the machine disturbs less than the clock."""
+    """Return the processor time of a piece of work. Other work on the machine disturbs it less than wall time."""
     start = time.process_time()
     work()
     return time.process_time() - start

@@ -1,6 +1,6 @@
-"""Durable webhooks a second, beside the same server that only verifies and beside a plain insert; and landing.
+"""The loader: durable webhooks per second, compared with a server that only verifies and with a plain insert; and landing.
 
-The load comes from this machine too, and shares its cores: read the ratios, not the figures. Writes only to a
+The senders run on the same machine and share its cores, so read the ratios and not the figures. All files are written to a
 temporary folder.
 """
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def receive() -> None:
-    """Rounds of each server in turn; medians over the rounds, ratios within a round."""
+    """Measure the servers in turn, for several rounds. Medians are over the rounds; ratios are within a round."""
     print(f"{CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS:g} s each, medians.\n")
     print("| flags | KB | server | webhooks/s | of verify only | times the plain insert | p50 ms | p99 ms |")
     print("|--:|--:|---|--:|--:|--:|--:|--:|")
@@ -69,7 +69,7 @@ def receive() -> None:
 
 
 def bodies(flags: int, count: int) -> list[bytes]:
-    """Bodies spelt like Flagsmith's, each of another identity, made of captured flags."""
+    """Return bodies as Flagsmith writes them, made of captured flags, each for another identity."""
     captured = [json.loads(line)["body"] for line in CAPTURED.read_text().splitlines()]
     whole = next(body for text in captured if (body := json.loads(text)).get("traits"))
     some = whole["flags"]
@@ -82,7 +82,7 @@ def identity(number: int) -> str:
 
 
 def request(body: bytes) -> bytes:
-    """A signed webhook as it goes over the wire."""
+    """Return the bytes of a signed HTTP request."""
     signature = hmac.digest(SECRET.encode(), body, "sha256").hex()
     head = (
         f"POST /webhooks/production HTTP/1.1\r\nHost: localhost:{PORT}\r\nContent-Type: application/json\r\n"
@@ -92,7 +92,7 @@ def request(body: bytes) -> bytes:
 
 
 def measure(name: str, requests: list[bytes]) -> tuple[float, float, float]:
-    """Webhooks a second, and the 50th and 99th percentile of the answer's time in milliseconds."""
+    """Return webhooks per second, and the 50th and 99th percentile of response times in milliseconds."""
     with server(SERVERS[name]):
         asyncio.run(load(requests, 0.5))
         started = time.perf_counter()
@@ -119,7 +119,7 @@ async def load(requests: list[bytes], seconds: float) -> list[float]:
 
 
 class Sender(asyncio.Protocol):
-    """One connection: a request, its answer, the next request."""
+    """One connection, which sends the next request after each answer."""
 
     def __init__(self, requests: list[bytes], deadline: float, times: list[float]):
         self.requests, self.deadline, self.times = requests, deadline, times
@@ -150,7 +150,7 @@ class Sender(asyncio.Protocol):
 
 @contextmanager
 def server(command: list[str]) -> Iterator[Path]:
-    """A server in a process of its own, with a warehouse folder of its own."""
+    """Run a server in its own process, with its own warehouse folder."""
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=".") as folder:
         environ = {
             **os.environ,
@@ -193,7 +193,7 @@ SERVERS = {
 
 
 def verify_only(*_):
-    """The loader's front with an inbox that forgets."""
+    """Run the loader with an inbox that keeps nothing."""
     from flagsmith_warehouse.loader.receive.front import Front
     from flagsmith_warehouse.loader.settings import read
 
@@ -212,8 +212,8 @@ def verify_only(*_):
 
 
 def plain_insert():
-    """What one would write first: a Flask view that verifies, and inserts into DuckDB. One process: DuckDB
-    gives its file to no second one."""
+    """Run the obvious first version: a Flask view that verifies and inserts into DuckDB. It has one process, because only one
+    process can write to a DuckDB file."""
     import duckdb
     from flask import Flask
     from flask import request as current
@@ -240,7 +240,7 @@ def plain_insert():
 
 
 def take() -> None:
-    """Print what a webhook costs without a server or a disk."""
+    """Print the processor time of one webhook, without a server or a disk."""
     print("| flags | Flask: µs | `answer` and count: µs | signature: µs |\n|--:|--:|--:|--:|")
     for flags in (20, 200):
         print("| {} | {:.0f} | {:.0f} | {:.0f} |".format(flags, *costs(*bodies(flags, 1))))
@@ -248,7 +248,7 @@ def take() -> None:
 
 
 def costs(body: bytes) -> list[float]:
-    """µs of processor for one webhook: through the Flask door, the decision and its counters, the signature in that."""
+    """Return µs of processor time for one webhook: through Flask, for the decision with its counters, and for the signature alone."""
     import io
 
     from flagsmith_warehouse.loader.receive.app import create_app
@@ -286,7 +286,7 @@ def costs(body: bytes) -> list[float]:
 
 
 def compress() -> None:
-    """Simulated bodies of one environment, compressed each by itself and with others, as a commit is."""
+    """Compress simulated bodies of one environment: each alone, and together as one commit does."""
     import zlib
 
     import zstandard
@@ -319,7 +319,7 @@ def compress() -> None:
 
 
 def land() -> None:
-    """From inbox to committed and checkpointed landing; 8 KB bodies, every identity another."""
+    """Time the way from the inbox to a committed and checkpointed landing. Bodies have 8 KB, each for another identity."""
     from flagsmith_warehouse.loader.inbox.file import InboxFile
     from flagsmith_warehouse.loader.landing.land import land
     from flagsmith_warehouse.loader.settings import read
@@ -349,9 +349,9 @@ def land() -> None:
 
 
 def backlog() -> None:
-    """The peak memory of landing what has come for long.
+    """Print the peak memory of landing a large backlog.
 
-    In a process of its own, and not by getrusage, whose peak begins with that of the process that started it.
+    It runs in its own process and does not use getrusage, whose peak includes that of the parent process.
     """
     from flagsmith_warehouse.loader.inbox.file import InboxFile
     from flagsmith_warehouse.loader.settings import read
@@ -387,7 +387,7 @@ print(landed.deliveries, time.perf_counter() - started, peak)
 
 
 def fill(file, rows: Iterable[tuple]) -> None:
-    """An inbox file of a worker that has died."""
+    """Fill an inbox file, as a worker that has died leaves it."""
     identifiers = Identifiers()
     rows = iter(rows)
     while commit := [(*identifiers.next(), *row[2:]) for row in itertools.islice(rows, BODIES_OF_A_COMMIT)]:

@@ -1,7 +1,7 @@
-"""How long a notebook takes to answer a click, on the example month and on marts fifty times as large.
+"""Notebooks: how long one takes to answer a click, on the example month and on marts fifty times as large.
 
-Fifty months of 20,000 deliveries are 1,000,000: the same marts with fifty times the identities. A click is taken for
-all cells of a notebook, its pickers included, from the SQL to the charts as the browser gets them.
+Fifty months of 20,000 deliveries are 1,000,000: the same marts with fifty times the identities. A click
+here runs all cells of a notebook, its pickers included, from the SQL to the charts that the browser receives.
 """
 
 import importlib
@@ -53,7 +53,7 @@ def _build(folder: Path) -> None:
 
 
 def _multiply(file: Path) -> None:
-    """Give every mart about identities fifty times its rows; those by day have no more rows for more people."""
+    """Give every mart about identities fifty times its rows; marts by day do not grow with the number of people."""
     with duckdb.connect(str(file)) as connection:
         marts = "select table_name from duckdb_tables() where schema_name = 'marts'"
         for (mart,) in connection.execute(marts).fetchall():

@@ -1,9 +1,9 @@
-"""The models: from landed bodies to marts, beside the floor (one bare JSON pass over the same bodies), plain SQL and dlt.
+"""The models: from landed bodies to marts, compared with one bare JSON pass over the same bodies (the floor), plain SQL and dlt.
 
-`python -m benchmarks transform` takes 100,000 deliveries (minutes); TRANSFORM_DELIVERIES=1000000 is the long run.
-`python -m benchmarks.transform increments` measures increments alone, beside the full build. Every figure is a ratio of two
-measured in one run. SQL time is the sum of the models' execution times of a run with one thread, less the same on a landing
-of one delivery (what dbt costs per model).
+`python -m benchmarks transform` uses 100,000 deliveries and takes minutes; TRANSFORM_DELIVERIES=1000000 is the long run.
+`python -m benchmarks.transform increments` measures only increments, compared with the full build. Every figure is the
+ratio of two measurements from one run. SQL time is the sum of the models' execution times in a run with one thread, less
+that sum for a landing of one delivery, which is what dbt costs per model.
 """
 
 import json
@@ -81,7 +81,7 @@ pipeline.run(bodies(), table_name="evaluations", loader_file_format="parquet")
 
 
 class Project:
-    """The dbt project on a warehouse directory of its own, run as a process of its own."""
+    """The dbt project, run in its own process on its own warehouse directory."""
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -102,7 +102,7 @@ class Project:
         return time.perf_counter() - start
 
     def sql_seconds(self) -> dict[str, float]:
-        """Execution time of each model of the last run, in seconds."""
+        """Return the execution time of each model of the last run, in seconds."""
         results = json.loads((self.directory / "target" / "run_results.json").read_text())["results"]
         return {
             r["unique_id"].split(".")[-1]: r["execution_time"]
@@ -130,7 +130,7 @@ MODELS = (
 
 
 def floor(file: Path) -> float:
-    """Seconds of one bare pass of DuckDB's JSON reader over all landed bodies (median of REPEATS)."""
+    """Return the seconds of one bare pass of DuckDB's JSON reader over all landed bodies (median of REPEATS)."""
     with duckdb.connect(file, read_only=True) as connection:
         return statistics.median(_timed(connection, FLOOR) for _ in range(REPEATS))
 
@@ -142,7 +142,7 @@ def _timed(connection: duckdb.DuckDBPyConnection, sql: str) -> float:
 
 
 def parameters(deliveries: int, volatile: float = 0.0) -> Parameters:
-    """Typical traffic: 20 flags, 10 calls per state, one population whatever the length of the history."""
+    """Return typical traffic: 20 flags, 10 calls per state, and the same population for every length of history."""
     identities = min(10_000, deliveries // 20)
     return Parameters(
         deliveries=deliveries, identities=identities, features=20, calls_per_state=10, volatile=volatile
@@ -150,7 +150,7 @@ def parameters(deliveries: int, volatile: float = 0.0) -> Parameters:
 
 
 def landed(directory: Path, deliveries: int, volatile: float = 0.0) -> Project:
-    """A project whose landing holds a simulated world."""
+    """Return a project whose landing holds a simulated world."""
     directory.mkdir(parents=True)
     project = Project(directory)
     append(project.file, World(parameters(deliveries, volatile)).deliveries())
@@ -158,7 +158,7 @@ def landed(directory: Path, deliveries: int, volatile: float = 0.0) -> Project:
 
 
 def one_delivery(directory: Path) -> Project:
-    """A project with next to nothing to do."""
+    """Return a project with one delivery to build."""
     directory.mkdir(parents=True)
     project = Project(directory)
     append(project.file, islice(World(parameters(1_000)).deliveries(), 1))
@@ -167,7 +167,7 @@ def one_delivery(directory: Path) -> Project:
 
 
 def fixed_cost(one: Project) -> float:
-    """SQL time on a landing of one delivery: what the models cost however little there is to do."""
+    """Return the SQL time for a landing of one delivery: what the models cost at least."""
     return statistics.median(_fresh(one) for _ in range(REPEATS))
 
 
@@ -189,7 +189,7 @@ def first_build(project: Project, fixed: float, name: str) -> float:
 
 
 class History:
-    """A project that has built a history, and to which more deliveries come."""
+    """A project that has built its history and receives more deliveries."""
 
     def __init__(self, directory: Path, deliveries: int):
         directory.mkdir(parents=True)
@@ -212,9 +212,9 @@ class History:
 
 
 def increments(one: Project, whole: Project, scratch: Path) -> None:
-    """Print increments on a history of a tenth and of all deliveries beside the full build of all.
+    """Print increments on a history of a tenth and of all deliveries, compared with the full build of all.
 
-    In rounds, each with the fixed cost measured anew: it is most of an increment, and varies.
+    The fixed cost is measured again in each round, because it is most of an increment and varies.
     """
     small, large = (History(scratch / f"history_{n}", n) for n in (DELIVERIES // 10, DELIVERIES))
     rounds = [(_fresh(one), small.increment(), large.increment(), _fresh(whole)) for _ in range(REPEATS)]
@@ -242,12 +242,12 @@ def increments(one: Project, whole: Project, scratch: Path) -> None:
 
 
 def peak_memory(project: Project) -> float:
-    """Greatest resident size of any child process so far, in GiB."""
+    """Return the largest resident size of any child process so far, in GiB."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
 
 
 def plain_seconds(project: Project) -> float:
-    """Seconds that plain SQL takes for the same rows (median of REPEATS). Raises SystemExit where they are not the same."""
+    """Return the seconds that plain SQL takes for the same rows (median of REPEATS). Raises SystemExit if the rows differ."""
     with duckdb.connect(project.file) as connection:
         connection.execute("create schema plain")
         seconds = statistics.median(_timed(connection, PLAIN_SQL) for _ in range(REPEATS))
@@ -263,7 +263,7 @@ def plain_seconds(project: Project) -> float:
 
 
 def dlt_seconds(project: Project, directory: Path) -> float | None:
-    """Seconds from bodies to dlt's flat tables in DuckDB; None where dlt cannot be installed."""
+    """Return the seconds from bodies to dlt's flat tables in DuckDB; None if dlt cannot be installed."""
     venv = directory / "dlt"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     install = [venv / "bin" / "pip", "install", "--quiet", "dlt[duckdb,parquet]"]
@@ -280,7 +280,7 @@ def dlt_seconds(project: Project, directory: Path) -> float | None:
 
 
 def main(only_increments: bool = False) -> None:
-    """Print Markdown tables of all figures, or of increments."""
+    """Print Markdown tables of all figures, or only of increments."""
     scratch = Path(tempfile.mkdtemp())
     try:
         if only_increments:

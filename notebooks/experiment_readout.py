@@ -11,7 +11,12 @@ with app.setup:
     from flagsmith_warehouse.notebooks.warehouse import ask, source
     from flagsmith_warehouse.notebooks.words import read_out
 
-    POPULATIONS = {"assigned": "everybody assigned", "activated": "those activated"}
+    POPULATIONS = {
+        "assigned": "everybody assigned",
+        "until_change": "everybody assigned, until the weights changed",
+        "undisturbed": "those who saw one variation",
+        "activated": "those activated",
+    }
 
 
 @app.cell
@@ -61,9 +66,16 @@ def _(experiment_picker):
 
 
 @app.cell
-def _():
-    choices = {text: name for name, text in POPULATIONS.items()}
-    population_picker = mo.ui.dropdown(choices, POPULATIONS["assigned"], label="Population")
+def _(experiment, experiments):
+    # The population that decides comes first; those activated are shown where an activation event is declared.
+    of_experiment = experiments[experiments.experiment_key == experiment].iloc[0]
+    choices = {
+        text: name
+        for name, text in POPULATIONS.items()
+        if name != "activated" or isinstance(of_experiment.activation_event, str)
+    }
+    deciding = POPULATIONS[of_experiment.primary_population]
+    population_picker = mo.ui.dropdown(choices, deciding if deciding in choices else None, label="Population")
     population_picker
     return (population_picker,)
 
@@ -146,7 +158,8 @@ def _(computed, declared, health):
     # Every cell below reads `results`, which there are only where the experiment can be trusted.
     alarms = health[(health.status == "alarm") & health.spoils_results]
     is_trusted = alarms.empty and not (computed.verdict == "do_not_trust").any() and not computed.empty
-    why = " ".join(alarms.message) or declared.problem or "Nobody has been assigned yet."
+    reasons = computed[computed.verdict == "do_not_trust"].verdict_reason.unique()
+    why = " ".join(alarms.message) or declared.problem or " ".join(reasons) or "Nobody has been assigned yet."
     mo.stop(not is_trusted, show.note(f"Do not trust this experiment: no result is shown. {why}"))
     results = computed
     return (results,)

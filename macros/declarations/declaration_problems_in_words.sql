@@ -2,7 +2,7 @@
 {% macro declaration_problems_in_words() %}
     {%- for mart in ['experiment_declaration_problems', 'cohort_declaration_problems'] %}
     select
-        concat_ws(', ', declared_in, 'row ' || cast(row_number as varchar), column_name)
+        concat_ws(', ', declared_in, 'row ' || cast(row_number as string), column_name)
         || ': ' || problem || coalesce(' (`' || cell || '`)', '') || '. To mend it: ' || remedy || '.' as line
     from {{ ref(mart) }}
     where severity = 'problem'

@@ -1,32 +1,32 @@
-{#- The relation in which people declare something: the seed of that name in the project that `var('declared_by')` names, or
-    whatever relation the var of that name gives. Only the models in intermediate/declarations read it: what they hand
-    on is typed and in order. -#}
+{#- The relation that holds people's declarations: the seed of that name in the project that `var('declared_by')` names, or
+    the relation that the var of that name gives. Only the models in intermediate/declarations read it. They pass on typed
+    and valid rows. -#}
 {% macro declared(name) %}
     {%- set missing = flagsmith_warehouse.is_missing_file(name) -%}
     {%- set seed = ref(var('declared_by', 'flagsmith_warehouse'), name) if not var(name, none) and not missing else none -%}
     {{ return(var(name, none) or flagsmith_warehouse.clean_file(name) or seed
-        or '(select cast(null as varchar) as unreadable_file from (select 1 as nothing) as nowhere where 1 = 0) as missing_file') }}
+        or '(select cast(null as string) as unreadable_file from (select 1 as nothing) as nowhere where 1 = 0) as missing_file') }}
 {% endmacro %}
 
-{#- True of a seed whose file somebody has removed. dbt cannot parse a project whose models refer to it, so `check` and
-    `refresh`, which see that it is missing, name it in `vars: missing_files`, {name: the file}. -#}
+{#- True for a seed whose file was removed. dbt cannot parse a project whose models refer to such a seed. `check` and
+    `refresh` see that the file is missing and name it in `vars: missing_files`, {name: file}. -#}
 {% macro is_missing_file(name) %}
     {{ return(name in (var('missing_files', none) or {})) }}
 {% endmacro %}
 
-{#- Where `flagsmith-warehouse check` is at work, the copy of a file that it has made: what is declared now, and not what
-    the last build has read. None elsewhere. -#}
+{#- While `flagsmith-warehouse check` runs, its copy of a declarations file, which holds what is declared now and not what
+    the last build read. None otherwise. -#}
 {% macro clean_file(name) %}
     {%- set folder = var('declarations_folder', none) -%}
     {{ return(csv_of_texts(folder ~ '/' ~ name ~ '.csv') if folder else none) }}
 {% endmacro %}
 
-{#- True where `flagsmith-warehouse check` is at work. -#}
+{#- True while `flagsmith-warehouse check` runs. -#}
 {% macro is_checked_now() %}
     {{ return(execute and var('declarations_folder', none) is not none) }}
 {% endmacro %}
 
-{#- How the models of declarations are kept: as tables, and as part of a query where they are only checked. -#}
+{#- The materialisation of the models of declarations: tables, or parts of a query where `check` only reads them. -#}
 {% macro kept_unless_checked(otherwise='table') %}
     {{ return('ephemeral' if var('declarations_folder', none) else otherwise) }}
 {% endmacro %}
@@ -38,9 +38,9 @@
     {{ return(var(name, none) or (seed.original_file_path if seed else missing.get(name, 'seeds/' ~ name ~ '.csv'))) }}
 {% endmacro %}
 
-{#- The columns of that relation, by the name that we know them by: {name: the name as it is there}. Blanks around a name,
-    a byte order mark and its case do not count. None where the relation does not exist. While nothing is built
-    (`dbt compile` on a fresh clone), and for a seed that the run is about to create, all that we know. -#}
+{#- The columns of that relation, {our name: its name there}. Case, blanks around a name and a byte order mark do not count.
+    None if the relation does not exist. All the columns that we know while nothing is built (`dbt compile` on a fresh
+    clone), and for a seed that this run creates. -#}
 {% macro declared_columns(name) %}
     {%- set known = {} -%}
     {%- for column in flagsmith_warehouse.declarations()[name].columns -%}{%- do known.update({column: column}) -%}{%- endfor -%}
@@ -64,16 +64,16 @@
     {{ return(found) }}
 {% endmacro %}
 
-{#- Select: row_number and every column that we know, as a text: null for an empty cell and for a column that is not
-    there. Rows are counted as a spreadsheet does, whose first row is the header; in a relation, in the order in which
-    the engine reads them. -#}
+{#- Select: row_number and every column that we know, as texts. Empty cells and missing columns are null. Rows of a file are
+    counted as in a spreadsheet, where the first row is the header; rows of a relation in the order in which the engine
+    reads them. -#}
 {% macro declared_rows(name) %}
     {%- set found = flagsmith_warehouse.declared_columns(name) -%}
     {%- set first_row = 1 if var(name, none) else 2 %}
     select
         {{ row_in_order() }} + {{ first_row - 1 }} as row_number
         {%- for column, rule in flagsmith_warehouse.declarations()[name].columns.items() %},
-        {{ cell_text(adapter.quote(found[column]), rule.type == 'identity') if found and column in found else 'cast(null as varchar)' }} as {{ column }}
+        {{ cell_text(adapter.quote(found[column]), rule.type == 'identity') if found and column in found else 'cast(null as string)' }} as {{ column }}
         {%- endfor %}
     from {{ flagsmith_warehouse.declared(name) if found is not none else '(select 1 as nothing) as nowhere where 1 = 0' }}
 {% endmacro %}

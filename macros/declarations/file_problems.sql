@@ -1,5 +1,5 @@
-{#- What was wrong with the seeds' files as such (an encoding, a delimiter, a row with too many cells), which no model can
-    see: written by `flagsmith-warehouse refresh`, which reads the files itself. -#}
+{#- Faults of the seeds' files themselves: an encoding, a delimiter, a row with too many cells. No model can see these.
+    `flagsmith-warehouse refresh` reads the files and writes this table. -#}
 {% macro file_problems() %}
     {{ return(api.Relation.create(
         database=target.database,
@@ -8,15 +8,15 @@
     )) }}
 {% endmacro %}
 
-{#- Creates that table where there is none, and forgets what it says of files that dbt is about to read by itself. What it
-    says of cohorts stays: it holds for as long as dbt reads the same (misread_cohorts). -#}
+{#- Creates that table if it is missing, and deletes its rows about files that dbt is about to read itself. Rows about
+    cohorts stay, because they hold as long as dbt reads the same cohorts (misread_cohorts). -#}
 {% macro create_file_problems() %}
     create schema if not exists {{ file_problems().without_identifier() }};
     create table if not exists {{ file_problems() }} (
-        severity varchar, declaration varchar, row_number bigint, column_name varchar, cell varchar, problem varchar,
-        remedy varchar, fingerprint varchar
+        severity string, declaration string, row_number bigint, column_name string, cell string, problem string,
+        remedy string, fingerprint string
     );
-    alter table {{ file_problems() }} add column if not exists fingerprint varchar
+    {{ add_column_if_missing(file_problems(), 'fingerprint', 'string') }}
     {%- if execute -%}
     {%- for name in declarations() if 'seed.' ~ var('declared_by', 'flagsmith_warehouse') ~ '.' ~ name in selected_resources %};
     delete from {{ file_problems() }} where declaration = '{{ name }}'

@@ -1,5 +1,5 @@
-{#- Select: what is wrong with a declaration as a whole: a relation that does not exist, a column that is missing, one that
-    nobody reads. -#}
+{#- Select: faults of a declaration as a whole: a relation that does not exist, a missing column, a column that nothing
+    reads. -#}
 {% macro header_problems() %}
     {%- set found = [] -%}
     {%- for name, declaration in flagsmith_warehouse.declarations().items() -%}
@@ -7,7 +7,7 @@
         {%- if columns is none -%}
             {%- do found.append(['problem', name, none, declared(name), 'the relation is not there, or cannot be read',
                 'correct `vars: ' ~ name ~ ':`, create it, put back what it reads, or correct what fails in it']) -%}
-        {#- What is wrong with a file that cannot be read is in file_problems. -#}
+        {#- Faults of a file that cannot be read are in file_problems. -#}
         {%- elif 'unreadable_file' not in columns -%}
             {%- for column, rule in declaration.columns.items() if rule.needed and column not in columns -%}
                 {%- do found.append(['problem', name, column, none, 'the column ' ~ column ~ ' is missing',
@@ -24,8 +24,8 @@
         '{{ severity }}' as severity,
         '{{ name }}' as declaration,
         cast({{ 'null' if var(name, none) else 1 }} as bigint) as row_number,
-        cast({{ 'null' if column is none else text_literal(column) }} as varchar) as column_name,
-        cast({{ 'null' if cell is none else text_literal(cell) }} as varchar) as cell,
+        cast({{ 'null' if column is none else text_literal(column) }} as string) as column_name,
+        cast({{ 'null' if cell is none else text_literal(cell) }} as string) as cell,
         {{ text_literal(problem) }} as problem,
         {{ text_literal(remedy) }} as remedy
     {{ 'where 1 = 0' if not found }}
@@ -33,8 +33,8 @@
     {%- endfor %}
 {% endmacro %}
 
-{#- Select: the rows of identity_map that name nobody, or somebody twice. It can be as long as a company has customers, so
-    that its cells are not kept one by one; its rows are found by what is in them. -#}
+{#- Select: the rows of identity_map that lack an identity or a user_id, or repeat an identity. The map can have a row for
+    every customer, so its cells are not stored one by one. -#}
 {% macro identity_map_problems() %}
     select
         'identity_map' as declaration,

@@ -23,7 +23,7 @@
     before it; a null is `-`. -#}
 {% macro text_of(parts) -%}
     {%- for part in parts -%}
-        coalesce(cast({{ length_of('cast(' ~ part ~ ' as varchar)') }} as varchar) || ':' || cast({{ part }} as varchar), '-')
+        coalesce(cast({{ length_of('cast(' ~ part ~ ' as string)') }} as string) || ':' || cast({{ part }} as string), '-')
         {{- ' || ' if not loop.last }}
     {%- endfor -%}
 {%- endmacro %}

@@ -56,8 +56,7 @@
     {%- for ending, kind in [('csv', 'read_csv'), ('csv.gz', 'read_csv'), ('parquet', 'read_parquet')] -%}
         {%- for row in run_query('select file from glob(' ~ text_literal(folder.rstrip('/') ~ '/**/*.' ~ ending) ~ ') order by file').rows -%}
             {%- set reader = file_reader(kind, text_literal(row[0]), none) -%}
-            {%- set plan = fromjson(run_query(
-                'select json_serialize_plan(' ~ text_literal('select * from ' ~ reader) ~ ')').columns[0].values()[0]) -%}
+            {%- set plan = plan_of('select * from ' ~ reader) -%}
             {#- A plan that cannot be written down is no fault of the file. -#}
             {%- set is_read = not plan.get('error') or plan.error_type == 'not implemented'
                 or 'does not support serialization' in plan.error_message -%}
@@ -96,7 +95,7 @@
 
 {% macro duckdb__file_text(path) %}
     {%- set rows = run_query('select content from read_text(' ~ text_literal(path) ~ ')').columns[0].values()
-        if run_query('select count(*) from glob(' ~ text_literal(path) ~ ')').columns[0].values()[0] else [] -%}
+        if value_of('select count(*) from glob(' ~ text_literal(path) ~ ')') else [] -%}
     {{ return(rows[0] if rows else none) }}
 {% endmacro %}
 

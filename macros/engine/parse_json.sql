@@ -85,17 +85,25 @@
 
 {#- A JSON string's text; null for anything else. -#}
 {% macro json_string(json) -%}
-    case when cast({{ json }} as varchar) like '"%' then {{ json_text(json) }} end
+    case when cast({{ json }} as string) like '"%' then {{ json_text(json) }} end
 {%- endmacro %}
 
 
 {#- A JSON integer of 64 bits; null for anything else: `"1"`, `1.0` and `true` are none. -#}
 {% macro json_integer(json) -%}
-    case when {{ regex_matches('cast(' ~ json ~ ' as varchar)', '^-?[0-9]+$') }} then try_cast(cast({{ json }} as varchar) as bigint) end
+    case when {{ regex_matches('cast(' ~ json ~ ' as string)', '^-?[0-9]+$') }} then try_cast(cast({{ json }} as string) as bigint) end
 {%- endmacro %}
 
 
 {#- A JSON boolean; null for anything else: `"true"` and `1` are none. -#}
 {% macro json_boolean(json) -%}
-    case when cast({{ json }} as varchar) in ('true', 'false') then cast({{ json }} as varchar) = 'true' end
+    case when cast({{ json }} as string) in ('true', 'false') then cast({{ json }} as string) = 'true' end
 {%- endmacro %}
+
+
+{#- A text that is JSON, as the engine's type for JSON. -#}
+{% macro json_of(text) %}{{ return(adapter.dispatch('json_of', 'flagsmith_warehouse')(text)) }}{% endmacro %}
+
+{% macro default__json_of(text) %}{{ refuse_engine('json_of', 'parse_json') }}{% endmacro %}
+
+{% macro duckdb__json_of(text) %}{{ return('cast(' ~ text ~ ' as json)') }}{% endmacro %}

@@ -40,7 +40,7 @@
 {% macro duckdb__relation_fault(relation) %}
     {%- if not execute -%}{{ return(none) }}{%- endif -%}
     {%- set query = 'select * from ' ~ relation -%}
-    {%- set plan = fromjson(run_query('select json_serialize_plan(' ~ text_literal(query) ~ ')').columns[0].values()[0]) -%}
+    {%- set plan = plan_of(query) -%}
     {#- A plan that cannot be written down is no fault of the relation. -#}
     {%- if plan.get('error') and plan.error_type in ['binder', 'catalog', 'io', 'parser', 'permission'] -%}
         {{ return(plan.error_message) }}
@@ -51,11 +51,17 @@
     {%- set can_fail = "select not exists (select 1 from duckdb_tables() where " ~ text_literal(name)
         ~ " in (lower(table_name), lower(schema_name || '.' || table_name), lower(database_name || '.' || schema_name || '.' || table_name)))"
         ~ " and exists (select 1 from duckdb_functions() where function_name = 'fault_of')" -%}
-    {%- if flags.WHICH in ['compile', 'generate', 'list'] or not run_query(can_fail).columns[0].values()[0] -%}
+    {%- if flags.WHICH in ['compile', 'generate', 'list'] or not value_of(can_fail) -%}
         {{ return(none) }}
     {%- endif -%}
     {%- set computed = 'select max(hash(given)) from (' ~ query ~ ') as given' -%}
-    {{ return(run_query('select fault_of(' ~ text_literal(computed) ~ ')').columns[0].values()[0]) }}
+    {{ return(value_of('select fault_of(' ~ text_literal(computed) ~ ')')) }}
+{% endmacro %}
+
+
+{#- DuckDB's plan for a query, which is not run; or, with `error`, `error_type` and `error_message`, why there is none. -#}
+{% macro plan_of(query) %}
+    {{ return(fromjson(value_of('select json_serialize_plan(' ~ text_literal(query) ~ ')'))) }}
 {% endmacro %}
 
 

@@ -3,6 +3,7 @@
     Each check has
       threshold       where the status changes, as the mart shows it; a check with a second threshold names it too
       spoils_results  whether an alarm of it makes every verdict do_not_trust
+      spoils_population  the population whose verdicts are do_not_trust where it does not find ok, if there is one
       findings        what an int_experiment_checks__* model may find, each with its status and its sentence
     A sentence names in braces what is filled in: of the check {affected}, {total} and {detail}; of the experiment
     {environment}, {feature_name}, {assignment_reason}, {control_variation} and {problem}. -#}
@@ -107,6 +108,31 @@
                 ],
             },
         },
+        'epochs_compared': {
+            'threshold': '0e0',
+            'spoils_results': false,
+            'findings': {
+                'all': ['ok', 'Every variation is compared with control in every epoch.'],
+                'some': [
+                    'warn',
+                    '{affected} of {total} comparisons within an epoch are left out, since one side has fewer than two identities'
+                    ~ ' there: {detail}.',
+                ],
+            },
+        },
+        'pooled_lift': {
+            'threshold': '1e0',
+            'spoils_results': false,
+            'findings': {
+                'near': ['ok', 'Pooled over epochs, the lifts would be much the same.'],
+                'apart': [
+                    'warn',
+                    'Pooled over epochs, the lift of {detail} would be more than one standard error away: outcomes changed over'
+                    ~ ' time, and so did the weights. The lifts shown compare within epochs. Do not read pooled ones, such as'
+                    ~ ' flagsmith_lift.',
+                ],
+            },
+        },
         'quarantined_share': {
             'threshold': '0.05e0',
             'spoils_results': false,
@@ -126,6 +152,7 @@
         'quarantined_balance': {
             'threshold': '0.001e0',
             'spoils_results': false,
+            'spoils_population': 'undisturbed',
             'findings': {
                 'one_variation': ['ok', 'Only one variation was seen: there is nothing to test.'],
                 'too_few': ['ok', 'Fewer than 100 identities: too few to test.'],
@@ -141,6 +168,7 @@
         'activated_balance': {
             'threshold': '0.001e0',
             'spoils_results': false,
+            'spoils_population': 'activated',
             'findings': {
                 'one_variation': ['ok', 'Only one variation was seen: there is nothing to test.'],
                 'too_few': ['ok', 'Fewer than 100 identities: too few to test.'],

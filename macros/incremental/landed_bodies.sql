@@ -1,12 +1,12 @@
 {#- Select: the body of each (payload_hash, delivery_id) in `wanted`, once, with the columns payload_hash,
-    _delivery_id, body_encoding and body. Bodies stream through: nothing here holds them, so that memory does not grow
-    with their number. Only where a delivery was landed twice (the landing has more rows than there are deliveries)
-    must the copies be told apart.
+    _delivery_id, body_encoding and body. Bodies stream through this query, so memory does not grow with their number.
+    Copies are sorted out only where a delivery was landed twice, that is, where the landing has more rows than there are
+    deliveries.
 
-    earliest: a query for an id that no wanted delivery is below, null where none is wanted; asked in an increment. Ids begin with the time of receipt and deliveries are landed about in that order, so what lies before that id
-    is not even unpacked: the bodies of 10,000 new deliveries beside 1,000,000 older ones took 0.02 s of processor instead
-    of 1.2. A late delivery only makes more to be looked through. (As a subquery in the condition, it kept DuckDB from
-    joining `wanted` first.) -#}
+    earliest: a query for the lowest id of the wanted deliveries, null if none is wanted; used in increments. Ids begin with
+    the time of receipt and deliveries are landed roughly in that order, so earlier bodies are not even decompressed: the
+    bodies of 10,000 new deliveries beside 1,000,000 older ones took 0.02 s of processor time instead of 1.2. A late
+    delivery only makes this search longer. (As a subquery in the condition, it kept DuckDB from joining `wanted` first.) -#}
 {% macro landed_bodies(wanted, earliest) %}
     {%- set landing = source('landing', 'webhooks') %}
     {%- set surplus -%}
@@ -31,14 +31,22 @@
     union all
 
     select
-        landed.payload_hash,
-        landed.delivery_id as _delivery_id,
-        landed.body_encoding,
-        landed.body
-    from {{ landing }} as landed
-    inner join {{ wanted }} as wanted
-        on landed.delivery_id = wanted.delivery_id and landed.payload_hash = wanted.payload_hash
-    where landed.delivery_id in (select delivery_id from {{ landing }} group by delivery_id having count(*) > 1)
-    qualify row_number() over (partition by landed.payload_hash order by landed.landed_at) = 1
+        payload_hash,
+        _delivery_id,
+        body_encoding,
+        body
+    from (
+        select
+            landed.payload_hash,
+            landed.delivery_id as _delivery_id,
+            landed.body_encoding,
+            landed.body,
+            row_number() over (partition by landed.payload_hash order by landed.landed_at) as copy_number
+        from {{ landing }} as landed
+        inner join {{ wanted }} as wanted
+            on landed.delivery_id = wanted.delivery_id and landed.payload_hash = wanted.payload_hash
+        where landed.delivery_id in (select delivery_id from {{ landing }} group by delivery_id having count(*) > 1)
+    ) as copies
+    where copy_number = 1
     {%- endif %}
 {% endmacro %}

@@ -1,13 +1,12 @@
-{#- What the numbers of deliveries mean, and when they begin anew.
+{#- The numbers of deliveries, and when numbering starts again.
 
-    A delivery keeps its `_build_number` for ever: models that add up would take in a second time what is numbered anew. Where
-    stg_flagsmith__deliveries is made from scratch, numbers are taken over from where they are still known. Where they are
-    known nowhere, or where deliveries that were taken in have left the landing (an older landing was put back), a new
-    numbering begins. Every model records with which numbering it was built, by its fingerprint, and rebuilds itself in
-    full with another. -#}
+    A delivery keeps its `_build_number` for ever, because models that add up would count a renumbered delivery twice. When
+    stg_flagsmith__deliveries is built in full, it takes numbers from wherever they are still known. A new numbering starts
+    if no number is known, or if counted deliveries have left the landing because an older landing was restored. The
+    numbering is part of every model's fingerprint, so a model rebuilds itself in full after a new one. -#}
 
-{#- The relations in which deliveries have numbers. First int_deliveries: what models have taken in has the number that it has
-    there. (In 0.1.0 the two could differ.) -#}
+{#- The relations in which deliveries have numbers. int_deliveries comes first, because later models have read its
+    numbers. (In 0.1.0 the two could differ.) -#}
 {% macro numbered_relations() %}
     {%- set relations = [] -%}
     {%- for name in ['int_deliveries', 'stg_flagsmith__deliveries'] if flagsmith_warehouse.built_model(name) -%}
@@ -16,8 +15,8 @@
     {{ return(relations) }}
 {% endmacro %}
 
-{#- The number of the build with which the numbering began that stg_flagsmith__deliveries is to have now. `known`: the one
-    that it has; none for none. -#}
+{#- The numbering that stg_flagsmith__deliveries is to have now, named by the number of its first build. `known`: the
+    numbering that it has, or none. -#}
 {% macro numbering(known) %}
     {%- set relations = flagsmith_warehouse.numbered_relations() -%}
     {%- if known is none or not relations -%}{{ return(next_build_number()) }}{%- endif -%}
@@ -33,12 +32,12 @@
     {{ return(known if scalar(lost, 0) | int == 0 else next_build_number()) }}
 {% endmacro %}
 
-{#- A query: delivery_id and _build_number of all deliveries that may come in now and have a number already. In an increment
-    none has: what comes in is new. -#}
+{#- A query: delivery_id and _build_number of the deliveries that this build reads and that already have a number. There are
+    none in an increment, which reads only new deliveries. -#}
 {% macro known_numbers() %}
     {%- set relations = flagsmith_warehouse.numbered_relations() if is_built_now() and not is_increment() else [] -%}
     {%- if not relations -%}
-        {{ return('select cast(null as varchar) as delivery_id, cast(null as bigint) as _build_number where 1 = 0') }}
+        {{ return('select cast(null as string) as delivery_id, cast(null as bigint) as _build_number where 1 = 0') }}
     {%- endif -%}
     {%- set query -%}
         {%- for relation in relations %}
@@ -52,7 +51,7 @@
     {{ return(query) }}
 {% endmacro %}
 
-{#- The number this build gives to the deliveries it is the first to see: above all numbers ever given. -#}
+{#- The number that this build gives to new deliveries: one above every number given so far. -#}
 {% macro next_build_number() %}
     {%- set given = ['select max(build_number) as number from ' ~ build_progress()] -%}
     {%- if is_built_now() -%}

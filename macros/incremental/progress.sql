@@ -1,16 +1,17 @@
-{#- How an incremental model knows what is new to it, whatever order deliveries come in.
+{#- How an incremental model knows which deliveries are new to it, in whatever order they arrive.
 
     Every build that finds new deliveries gives them its number (`_build_number`, handed down from
     stg_flagsmith__deliveries). `intermediate.build_progress` remembers for each model the number up to which it has
     taken them in. It is written in the model's own transaction, so a build killed half-way leaves each model
     either before or after, never in between; and a model rebuilt alone, or left out of a run, catches up by itself.
-    No clock takes part: a delivery that is weeks late is new in the build that first sees it. -#}
+    No clock is involved: a delivery that is weeks late is new in the build that first sees it. -#}
 
 {#- The relation that holds the progress: one row per model and recording. Recordings are counted, not timed, so that a
     clock set back cannot bring an older row forward.
       numbering    the build with which the numbering of deliveries began that the model was built with
       kept_before  what the model holds of the time before is as an earlier logic made it; null for nothing such
-      logic_version  that of the models that recorded it -#}
+      logic_version  that of the models that recorded it
+      descriptions   those that its table has, as one hash -#}
 {% macro build_progress() %}
     {{ return(api.Relation.create(
         database=target.database,
@@ -19,24 +20,25 @@
     )) }}
 {% endmacro %}
 
-{#- Creates the progress table where there is none, and forgets all but the latest row of each model. -#}
+{#- Creates the progress table if it is missing, and deletes all but the latest row of each model. -#}
 {% macro create_build_progress() %}
     create schema if not exists {{ build_progress().without_identifier() }};
     create table if not exists {{ build_progress() }} (
-        model varchar, build_number bigint, fingerprint varchar, recording bigint
+        model string, build_number bigint, fingerprint string, recording bigint
     );
-    {% for column, type in [('numbering', 'bigint'), ('kept_before', 'timestamp'), ('logic_version', 'bigint')] -%}
-    alter table {{ build_progress() }} add column if not exists {{ column }} {{ type }};
+    {% for column, type in [
+        ('numbering', 'bigint'), ('kept_before', 'timestamp'), ('logic_version', 'bigint'), ('descriptions', 'string')
+    ] -%}
+    {{ add_column_if_missing(build_progress(), column, type) }};
     {% endfor -%}
-    delete from {{ build_progress() }} as older
-    using {{ build_progress() }} as newer
-    where older.model = newer.model and older.recording < newer.recording
+    delete from {{ build_progress() }}
+    where (model, recording) not in (select model, max(recording) from {{ build_progress() }} group by model)
 {% endmacro %}
 
-{#- The version of what the models mean. It rises with every change after which rows must be made anew. -#}
+{#- The version of the models' logic. Raise it with every change after which rows must be rebuilt. -#}
 {% macro logic_version() %}{{ return(3) }}{% endmacro %}
 
-{#- Stops a run over a warehouse that a later version of the models has built: it would take new meanings for its own. -#}
+{#- Stops a run over a warehouse that a later version of the models has built, because this version would misread its rows. -#}
 {% macro refuse_later_logic() %}
     {%- if is_built_now() -%}
     {%- set built_with = scalar('select coalesce(max(logic_version), 0) from ' ~ build_progress(), 0) | int -%}
@@ -55,7 +57,7 @@
     {{ return(execute and flags.WHICH not in ['compile', 'generate', 'list', 'show']) }}
 {% endmacro %}
 
-{#- True with `dbt run --empty`: models are run on no rows, to see that they run. Nothing is taken in. -#}
+{#- True with `dbt run --empty`, which runs models on no rows to see that they work. No delivery is counted as read. -#}
 {% macro is_empty_run() %}
     {{ return(true if flags.EMPTY else false) }}
 {% endmacro %}
@@ -63,7 +65,11 @@
 {#- The one value of a query; `otherwise` while parsing, and where nothing is built (`dbt compile` and `dbt docs
     generate` work before the first run, and show the models as they are built from nothing). -#}
 {% macro scalar(query, otherwise) %}
-    {%- if not is_built_now() -%}{{ return(otherwise) }}{%- endif -%}
+    {{ return(flagsmith_warehouse.value_of(query) if is_built_now() else otherwise) }}
+{% endmacro %}
+
+{#- The one value of a query, also while nothing is built. -#}
+{% macro value_of(query) %}
     {{ return(run_query(query).columns[0].values()[0]) }}
 {% endmacro %}
 
@@ -77,27 +83,29 @@
       numbering            the numbering of deliveries that it is built with
       is_same_numbering    whether it was built with that numbering
       kept_before          what the progress table says
+      is_described         whether its table has the descriptions of today
     Asked once per model, and kept with it (`model` lives as long as the model is worked on). -#}
 {% macro progress() %}
     {%- if not is_built_now() -%}
         {{ return({
             'built_up_to': 0, 'sources_built_up_to': 0, 'fingerprint': '', 'is_same': false, 'numbering': 0,
-            'is_same_numbering': false, 'kept_before': none,
+            'is_same_numbering': false, 'kept_before': none, 'is_described': false,
         }) }}
     {%- endif -%}
     {%- if 'progress' in model -%}{{ return(model['progress']) }}{%- endif -%}
     {%- set sources = flagsmith_warehouse.increments_read() -%}
     {%- set rows = run_query(
-        "select model, build_number, fingerprint, coalesce(numbering, 0), cast(kept_before as varchar) from " ~ build_progress()
+        "select model, build_number, fingerprint, coalesce(numbering, 0), cast(kept_before as string), descriptions from " ~ build_progress()
         ~ " where model in ('" ~ ([this.identifier] + sources) | join("', '") ~ "') order by recording"
     ) -%}
     {%- set latest = {} -%}
     {%- for row in rows -%}
         {%- do latest.update({row[0]: {
             'build_number': row[1] | int, 'fingerprint': row[2], 'numbering': row[3] | int, 'kept_before': row[4],
+            'descriptions': row[5],
         }}) -%}
     {%- endfor -%}
-    {%- set nothing = {'build_number': 0, 'fingerprint': '', 'numbering': none, 'kept_before': none} -%}
+    {%- set nothing = {'build_number': 0, 'fingerprint': '', 'numbering': none, 'kept_before': none, 'descriptions': none} -%}
     {%- set own = latest.get(this.identifier, nothing) -%}
     {%- set numberings = [] -%}
     {%- for source in sources if source in latest -%}{%- do numberings.append(latest[source].numbering) -%}{%- endfor -%}
@@ -109,10 +117,7 @@
         {%- do parts.append(value | string if 'datetime.' in value | string else tojson(value)) -%}
     {%- endfor -%}
     {%- for declarations in flagsmith_warehouse.declarations_read() -%}
-        {%- do parts.append(scalar(
-            "select coalesce(md5(string_agg(cast(declared as varchar), '\n' order by cast(declared as varchar))), '') from "
-            ~ declarations ~ " as declared", ''
-        )) -%}
+        {%- do parts.append(scalar(rows_hash(declarations), '')) -%}
     {%- endfor -%}
     {%- set numbers = [] -%}
     {%- for source in sources -%}
@@ -128,13 +133,18 @@
         'numbering': numbering,
         'is_same_numbering': own.numbering == numbering,
         'kept_before': own.kept_before,
+        'is_described': own.descriptions == flagsmith_warehouse.descriptions(),
     }}) -%}
     {{ return(model['progress']) }}
 {% endmacro %}
 
-{#- True where the model in hand may take in only what is new: its table is there, no full refresh was asked for, and it
-    was built with the fingerprint of today. Where it was not, it is built in full, without anybody having to remember
-    `--full-refresh`. -#}
+{#- The descriptions of the model in hand and its columns, as one hash. -#}
+{% macro descriptions() %}
+    {{ return(local_md5(tojson([model.description, model.columns.values() | map(attribute='description') | list]))) }}
+{% endmacro %}
+
+{#- True if this model needs to read only what is new: its table exists, no full refresh was requested, and it was built
+    with the current fingerprint. Otherwise it is built in full, and nobody has to remember `--full-refresh`. -#}
 {% macro is_increment() %}
     {%- if not is_built_now() -%}{{ return(false) }}{%- endif -%}
     {%- set existing = load_relation(this) -%}
@@ -146,13 +156,15 @@
     {{ return(false) }}
 {% endmacro %}
 
-{#- The statement with which the materialisation records how far the model has come. A table that `--empty` has made has
-    taken in nothing, whatever was recorded of one before it. -#}
+{#- The statement with which the materialisation records the progress of the model. A table that `--empty` has made has read
+    nothing, whatever was recorded before. -#}
 {% macro record_progress() %}
     {%- if is_empty_run() -%}
     delete from {{ build_progress() }} where {{ 'false' if is_increment() else "model = '" ~ this.identifier ~ "'" }}
     {%- else -%}
-    insert into {{ build_progress() }} (model, build_number, fingerprint, recording, numbering, kept_before, logic_version)
+    insert into {{ build_progress() }} (
+        model, build_number, fingerprint, recording, numbering, kept_before, logic_version, descriptions
+    )
     select
         '{{ this.identifier }}',
         {% if flagsmith_warehouse.increments_read() -%}
@@ -164,7 +176,8 @@
         coalesce(max(recording), 0) + 1,
         {{ progress().numbering }},
         {{ flagsmith_warehouse.kept_before() }},
-        {{ flagsmith_warehouse.logic_version() }}
+        {{ flagsmith_warehouse.logic_version() }},
+        '{{ flagsmith_warehouse.descriptions() }}'
     from {{ build_progress() }}
     where model = '{{ this.identifier }}'
     {%- endif -%}

@@ -14,14 +14,15 @@
     Its sources need not be said: they are what it refers to.
 
     Everything happens in one transaction, the progress of the model included (macros/incremental/progress.sql). Killed
-    anywhere, the next build does it all again. Portable: temporary tables, delete, insert. -#}
+    anywhere, the next build does it all again. What engines say differently (a temporary table, a delete by
+    the rows of another relation) is in macros/engine. -#}
 {% materialization increment, default -%}
     {%- set existing_relation = load_cached_relation(this) -%}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set replaced_relation = make_backup_relation(target_relation, existing_relation.type if existing_relation else 'table') -%}
     {%- set is_increment = flagsmith_warehouse.is_increment() -%}
 
-    {#- What a build that was killed has left behind. -#}
+    {#- Left behind by a build that was killed. -#}
     {%- do drop_relation_if_exists(load_cached_relation(make_intermediate_relation(target_relation))) -%}
     {%- do drop_relation_if_exists(load_cached_relation(replaced_relation)) -%}
 
@@ -36,7 +37,10 @@
     {%- call statement('progress') -%}{{ flagsmith_warehouse.record_progress() }}{%- endcall -%}
 
     {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing_relation, not is_increment)) -%}
-    {%- do persist_docs(target_relation, model) -%}
+    {#- Describing costs more than a small increment, so that it is done where a description is new. -#}
+    {%- if not is_increment or not flagsmith_warehouse.progress().is_described -%}
+        {%- do persist_docs(target_relation, model) -%}
+    {%- endif -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {%- do adapter.commit() -%}
 
@@ -45,7 +49,7 @@
     {{ return({'relations': [target_relation]}) }}
 {%- endmaterialization %}
 
-{#- Builds the table from all there is, beside the old one, and puts it in its place. -#}
+{#- Builds the table from all deliveries beside the old one, and then replaces that. -#}
 {% macro build_anew(target_relation, existing_relation, replaced_relation) %}
     {%- set built_relation = make_intermediate_relation(target_relation) if existing_relation else target_relation -%}
     {%- call statement('main') -%}{{ get_create_table_as_sql(False, built_relation, sql) }}{%- endcall -%}
@@ -63,21 +67,21 @@
     {%- set changed_keys = flagsmith_warehouse.changed_keys() -%}
     {%- if changed_keys -%}
         {%- call statement('changed_keys') -%}
-            create or replace temporary table {{ flagsmith_warehouse.changed_keys_table() }} as
-            select * from ({{ changed_keys }}) as changed_keys{{ ' limit 0' if flagsmith_warehouse.is_empty_run() }}
+            {{ flagsmith_warehouse.create_temporary_table(flagsmith_warehouse.changed_keys_table(),
+                'select * from (' ~ changed_keys ~ ') as changed_keys' ~ (' limit 0' if flagsmith_warehouse.is_empty_run() else '')) }}
         {%- endcall -%}
     {%- endif -%}
     {%- call statement('new_rows') -%}{{ get_create_table_as_sql(True, new_rows, sql) }}{%- endcall -%}
-    {%- do adapter.expand_target_column_types(from_relation=new_rows, to_relation=target_relation) -%}
-    {%- set columns = process_schema_changes(config.get('on_schema_change'), new_rows, target_relation)
-        or adapter.get_columns_in_relation(target_relation) -%}
-    {%- set names = get_quoted_csv(columns | map(attribute='name')) -%}
+    {#- Columns change with the logic. Where history is kept, the table is not made anew with them. -#}
+    {%- if not flagsmith_warehouse.progress().is_same -%}
+        {%- do process_schema_changes(config.get('on_schema_change'), new_rows, target_relation) -%}
+    {%- endif -%}
+    {%- set names = get_quoted_csv(get_columns_in_relation(target_relation) | map(attribute='name')) -%}
     {%- set replaced = flagsmith_warehouse.is_replaced() -%}
     {%- if replaced -%}
         {%- call statement('replaced_rows') -%}
-            delete from {{ target_relation }} as target
-            using {{ flagsmith_warehouse.changed_keys_table() }} as changed
-            where {{ replaced }}
+            {{ flagsmith_warehouse.delete_rows_matching(
+                target_relation, 'target', flagsmith_warehouse.changed_keys_table() ~ ' as changed', replaced) }}
         {%- endcall -%}
     {%- endif -%}
     {%- call statement('main') -%}

@@ -47,7 +47,7 @@
     {%- set deliveries = flagsmith_warehouse.built_model('stg_flagsmith__deliveries') -%}
     {%- if not deliveries -%}{{ return(false) }}{%- endif -%}
     {{ return(flagsmith_warehouse.scalar(
-        'select count(*) from (select model, arg_max(build_number, recording) as build_number from ' ~ build_progress()
+        'select count(*) from (select model, max_by(build_number, recording) as build_number from ' ~ build_progress()
         ~ ' group by model) as latest where build_number < (select max(_build_number) from ' ~ deliveries ~ ')', 1
     ) | int == 0) }}
 {% endmacro %}
@@ -80,7 +80,7 @@
             environments.oldest_received_at,
             greatest(
                 least(
-                    date_trunc('day', environments.newest_received_at) - {{ days | int }} * interval 1 day,
+                    {{ plus_hours("date_trunc('day', environments.newest_received_at)", -24 * (days | int)) }},
                     coalesce(experiments.started_at, timestamp '9999-01-01')
                 ),
                 {{ pruned_before('environments.environment') }}

@@ -29,17 +29,17 @@
             {%- do names.append(text_literal(node.name)) -%}
         {%- endif -%}
     {%- endfor -%}
-    {{ return(names | sort | join(', ')) }}
+    {{ return(names | sort) }}
 {% endmacro %}
 
-{#- The statements, as one transaction. What is referred to goes after what refers to it. -#}
+{#- The statements, as one transaction. A row is deleted after the rows that refer to it. -#}
 {% macro prune_statements(landing, cutoffs) %}
     begin transaction;
 
-    create or replace temporary table cutoffs as {{ cutoffs }};
+    {{ create_temporary_table('cutoffs', cutoffs) }};
     delete from {{ pruned() }} where environment in (select environment from cutoffs);
     insert into {{ pruned() }}
-    select environment, pruned_before, [{{ flagsmith_warehouse.models_that_hold_history() }}] from cutoffs;
+    select environment, pruned_before, {{ list_of(flagsmith_warehouse.models_that_hold_history()) }} from cutoffs;
 
     {% for model in flagsmith_warehouse.models_of_retention('ended') -%}
     {{ flagsmith_warehouse.prune_rows(model.relation, model.retention.ended, '<=') }}
@@ -63,26 +63,26 @@
     commit
 {% endmacro %}
 
-{#- Rows of which a moment lies before the cutoff. -#}
+{#- Deletes rows with a moment before the cutoff. -#}
 {% macro prune_rows(relation, moment, compared) %}
-    delete from {{ relation }} as target using {{ pruned() }} as pruned
-    where target.environment = pruned.environment and target.{{ moment }} {{ compared }} pruned.pruned_before;
+    {%- call delete_matching(relation, 'target', pruned() ~ ' as pruned') %}
+        target.environment = pruned.environment and target.{{ moment }} {{ compared }} pruned.pruned_before
+    {%- endcall %};
 {% endmacro %}
 
-{#- Bodies that no delivery has any more; and those that are left name a delivery that is left. -#}
+{#- Deletes bodies without a delivery; the others name a delivery that is left. -#}
 {% macro prune_payloads(model) %}
     {%- set hash = model.retention.payloads -%}
     {%- set deliveries = flagsmith_warehouse.built_model('stg_flagsmith__deliveries') %}
     delete from {{ model.relation }} where {{ hash }} not in (select {{ hash }} from {{ deliveries }});
-    update {{ model.relation }} as payloads
-    set _delivery_id = left_over.delivery_id
-    from (select {{ hash }}, min(delivery_id) as delivery_id from {{ deliveries }} group by {{ hash }}) as left_over
-    where
+    {%- set left_over = '(select ' ~ hash ~ ', min(delivery_id) as delivery_id from ' ~ deliveries ~ ' group by ' ~ hash ~ ') as left_over' %}
+    {% call update_matching(model.relation, 'payloads', {'_delivery_id': 'left_over.delivery_id'}, left_over) %}
         payloads.{{ hash }} = left_over.{{ hash }}
-        and payloads._delivery_id not in (select delivery_id from {{ deliveries }});
+        and payloads._delivery_id not in (select delivery_id from {{ deliveries }})
+    {%- endcall %};
 {% endmacro %}
 
-{#- Sets of flags, segments or traits that nothing has any more. -#}
+{#- Deletes sets of flags, segments or traits that neither a body nor a state refers to. -#}
 {% macro prune_sets(model) %}
     {%- set hash = model.retention.sets %}
     delete from {{ model.relation }}
@@ -93,13 +93,13 @@
         {%- endfor %};
 {% endmacro %}
 
-{#- Absences of flags. -#}
+{#- Prunes absences of flags. -#}
 {% macro prune_absences(model) %}
     {%- set assignments = flagsmith_warehouse.built_model('fct_flag_assignments') -%}
     {%- if not assignments -%}{{ return('') }}{%- endif %}
-    -- Of a flag's absences that ended before the cutoff the last one is left. It carries the evaluations of all those in the
-    -- spell that lasts beyond the cutoff, and says for ever that some calls leave the flag out.
-    create or replace temporary table ended_absences as
+    -- The last of a flag's absences that ended before the cutoff stays. It keeps the evaluations of all such absences
+    -- in the spell that lasts beyond the cutoff, and records that some calls leave the flag out.
+    {% call temporary_table('ended_absences') %}
     select
         absences.environment,
         absences.identity,
@@ -115,32 +115,31 @@
             and absences.identity = spells.identity
             and absences.feature_id = spells.feature_id
             and spells.valid_from <= pruned.pruned_before
-    group by absences.environment, absences.identity, absences.feature_id;
+    group by absences.environment, absences.identity, absences.feature_id
+    {%- endcall %};
 
-    delete from {{ model.relation }} as target using ended_absences
-    where
+    {% call delete_matching(model.relation, 'target', 'ended_absences') %}
         target.environment = ended_absences.environment
         and target.identity = ended_absences.identity
         and target.feature_id = ended_absences.feature_id
-        and target.absent_from < ended_absences.absent_from;
+        and target.absent_from < ended_absences.absent_from
+    {%- endcall %};
 
-    update {{ model.relation }} as target
-    set evaluation_count = ended_absences.evaluation_count
-    from ended_absences
-    where
+    {% call update_matching(model.relation, 'target', {'evaluation_count': 'ended_absences.evaluation_count'}, 'ended_absences') %}
         target.environment = ended_absences.environment
         and target.identity = ended_absences.identity
         and target.feature_id = ended_absences.feature_id
-        and target.absent_from = ended_absences.absent_from;
+        and target.absent_from = ended_absences.absent_from
+    {%- endcall %};
 {% endmacro %}
 
-{#- States. -#}
+{#- Prunes states. -#}
 {% macro prune_states(model) %}
     {%- set deliveries = flagsmith_warehouse.built_model('int_deliveries') -%}
     {%- set holding_states = flagsmith_warehouse.models_of_retention('states_from') %}
-    -- A state that lasts beyond the cutoff is cut in two at the first delivery that is left: from there on it can be
-    -- computed again from deliveries, and what came before is a row that nothing changes any more.
-    create or replace temporary table continued as
+    -- A state that lasts beyond the cutoff is split at the first delivery that is left. From there on it can be
+    -- computed from deliveries again; the part before is a row that no build changes.
+    {% call temporary_table('continued') %}
     with in_order as (
 
         select *, lead(valid_from) over (partition by environment, identity order by valid_from) as next_from
@@ -150,15 +149,19 @@
 
     sightings as (
 
-        select deliveries.environment, deliveries.identity, deliveries.received_at, deliveries.flags_hash
+        select
+            deliveries.environment,
+            deliveries.identity,
+            deliveries.received_at,
+            deliveries.flags_hash,
+            row_number() over (
+                partition by deliveries.environment, deliveries.identity, deliveries.received_at
+                order by deliveries.delivery_id desc
+            ) as recency
         from {{ deliveries }} as deliveries
         inner join {{ pruned() }} as pruned
             on deliveries.environment = pruned.environment and deliveries.received_at >= pruned.pruned_before
         where deliveries.kind = 'evaluation' and not deliveries.is_test_identity
-        qualify row_number() over (
-            partition by deliveries.environment, deliveries.identity, deliveries.received_at
-            order by deliveries.delivery_id desc
-        ) = 1
 
     )
 
@@ -176,16 +179,22 @@
             in_order.environment = sightings.environment
             and in_order.identity = sightings.identity
             and (in_order.next_from > sightings.received_at or in_order.next_from is null)
-    group by in_order.environment, in_order.identity, in_order.valid_from;
+    where sightings.recency = 1
+    group by in_order.environment, in_order.identity, in_order.valid_from
+    {%- endcall %};
 
-    insert into {{ model.relation }} by name
+    {% set columns = flagsmith_warehouse.relation_columns(model.relation.render()) -%}
+    {%- set cut_columns = {
+        'valid_from': 'continued.continued_from',
+        'flag_evaluation_count': 'continued.flag_evaluation_count',
+        'earlier_flag_evaluation_count':
+            'states.earlier_flag_evaluation_count + states.flag_evaluation_count - continued.flag_evaluation_count',
+    } -%}
+    insert into {{ model.relation }}
     select
-        states.* replace (
-            continued.continued_from as valid_from,
-            continued.flag_evaluation_count as flag_evaluation_count,
-            states.earlier_flag_evaluation_count + states.flag_evaluation_count - continued.flag_evaluation_count
-                as earlier_flag_evaluation_count
-        )
+        {%- for column in columns %}
+        {{ cut_columns.get(column, 'states.' ~ column) }} as {{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from {{ model.relation }} as states
     inner join continued
         on
@@ -193,25 +202,23 @@
             and states.identity = continued.identity
             and states.valid_from = continued.valid_from;
 
-    update {{ model.relation }} as states
-    set
-        flag_evaluation_count = states.flag_evaluation_count - continued.flag_evaluation_count,
-        valid_to = continued.continued_from
-    from continued
-    where
+    {% call update_matching(model.relation, 'states', {
+        'flag_evaluation_count': 'states.flag_evaluation_count - continued.flag_evaluation_count',
+        'valid_to': 'continued.continued_from',
+    }, 'continued') %}
         states.environment = continued.environment
         and states.identity = continued.identity
-        and states.valid_from = continued.valid_from;
+        and states.valid_from = continued.valid_from
+    {%- endcall %};
 
-    -- Of the states before the cutoff, those from which builds go on: the last that said anything of flags, of segments, of
-    -- traits, those with which a spell that is left began, and those in which an absent flag was last seen.
-    delete from {{ model.relation }} as target using {{ pruned() }} as pruned
-    where
+    -- Later builds need these states from before the cutoff: an identity's last state with flags, with segments and
+    -- with traits, the first state of each spell that is left, and the state in which an absent flag was last seen.
+    {% call delete_matching(model.relation, 'target', pruned() ~ ' as pruned') %}
         target.environment = pruned.environment
         and target.valid_from < pruned.pruned_before
         and (target.environment, target.identity, target.valid_from) not in (
             {%- for said in ['flags_hash', 'segments_hash', 'traits_hash', 'identity'] %}
-            select (states.environment, states.identity, max(states.valid_from))
+            select states.environment, states.identity, max(states.valid_from)
             from {{ model.relation }} as states
             inner join {{ pruned() }} as pruned
                 on states.environment = pruned.environment and states.valid_from < pruned.pruned_before
@@ -220,8 +227,9 @@
             {{ 'union all' if not loop.last or holding_states }}
             {%- endfor %}
             {%- for model in holding_states %}
-            select (environment, identity, {{ model.retention.states_from }}) from {{ model.relation }}
+            select environment, identity, {{ model.retention.states_from }} from {{ model.relation }}
             {{ 'union all' if not loop.last }}
             {%- endfor %}
-        );
+        )
+    {%- endcall %};
 {% endmacro %}

@@ -13,7 +13,7 @@
 {% macro create_pruned() %}
     create schema if not exists {{ pruned().without_identifier() }};
     create table if not exists {{ pruned() }} (
-        environment varchar not null, pruned_before timestamp not null, held_in varchar[] not null
+        environment string not null, pruned_before timestamp not null, held_in {{ list_type('string') }} not null
     )
 {% endmacro %}
 
@@ -26,19 +26,19 @@
     {%- endif -%}
     {%- if 'retention' in model -%}{{ return(model['retention']) }}{%- endif -%}
     {%- set row = run_query(
-        "select count(*), cast(max(pruned_before) filter (where list_contains(held_in, '" ~ model.name
-        ~ "')) as varchar) from " ~ pruned()
+        'select count(*), cast(max(pruned_before) filter (where ' ~ list_holds('held_in', text_literal(model.name))
+        ~ ') as string) from ' ~ pruned()
     ).rows[0] -%}
     {%- do model.update({'retention': {'is_pruned': row[0] > 0, 'held_before': row[1]}}) -%}
     {{ return(model['retention']) }}
 {% endmacro %}
 
-{#- True where anything was ever pruned. Where nothing was, models are the same SQL as if there were no retention. -#}
+{#- True if anything was ever pruned. Otherwise models are the same SQL as without retention. -#}
 {% macro is_pruned() %}
     {{ return(flagsmith_warehouse.retention().is_pruned) }}
 {% endmacro %}
 
-{#- Up to when an environment was pruned; the beginning of time where it was not. -#}
+{#- The time up to which an environment was pruned; the beginning of time if it never was. -#}
 {% macro pruned_before(environment) -%}
     {%- if flagsmith_warehouse.is_pruned() -%}
     coalesce(
@@ -50,7 +50,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- The landing without what comes so late that retention would delete it at once. -#}
+{#- The landing without deliveries that arrive so late that retention would delete them at once. -#}
 {% macro not_pruned(landing) -%}
     {%- if flagsmith_warehouse.is_pruned() -%}
     (select * from {{ landing }} as landing where landing.received_at >= {{ pruned_before('landing.environment') }}) as landing
@@ -79,8 +79,8 @@
     {{ "cast('" ~ before ~ "' as timestamp)" if before else 'cast(null as timestamp)' }}
 {%- endmacro %}
 
-{#- Stops a model that is about to be made anew, and would lose what is no longer in the landing. Called by
-    `is_increment` for every increment that is built in full. -#}
+{#- Stops a full build that would lose rows whose deliveries are no longer in the landing. `is_increment` calls it before
+    every full build. -#}
 {% macro refuse_to_forget() %}
     {%- if not is_built_now() or var('pruned_history', 'keep') == 'forget' -%}{{ return('') }}{%- endif -%}
     {%- set held = flagsmith_warehouse.retention().held_before -%}

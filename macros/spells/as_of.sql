@@ -6,7 +6,7 @@
 {% macro as_of(moments, spells, at='at', begins='valid_from', ends='valid_to') %}
 select
     m.*,
-    s.* exclude (environment, identity)
+    {{ columns_but('s', ['environment', 'identity']) }}
 from {{ moments }} as m
 inner join {{ spells }} as s
     on

@@ -1,12 +1,11 @@
-{#- A query: how many were in something (a segment, a cohort) at the end of each day, and how many entered and left on it;
-    every day from the first entry to the environment's last delivery, also one on which nobody moved: a chart of sizes has
-    no holes. For a model that replaces `days`, with the columns environment, `key`, day, members,
-    entered and left.
-    memberships: relation of spells with entered_at and left_at. key: the column that names what people are in. -#}
+{#- A query: the members of segments or cohorts at the end of each day, and how many entered and left on that day. There is
+    a row for every day from the first entry to the environment's last delivery, so that a chart has no
+    gaps. For a model that replaces `days`, with the columns environment, `key`, day, members, entered and left.
+    memberships: relation of spells with entered_at and left_at. key: the column that names the segment or cohort. -#}
 {% macro daily_sizes(memberships, key) %}
 with counted as (
 
-    -- From which day on an environment is counted anew.
+    -- The day from which an environment is counted again.
     select
         environment,
         max(rebuilt_from) as rebuilt_from
@@ -73,7 +72,7 @@ first_days as (
 
     union all
 
-    -- It goes on being counted when all who ever were in it have left, and were pruned.
+    -- A segment or cohort is still counted after all its members have left and were pruned.
     select
         known.environment,
         known.{{ key }},
@@ -89,32 +88,45 @@ days as (
     select
         first_days.environment,
         first_days.{{ key }},
-        cast({{ days_between('min(first_days.first_day)', 'environments.last_day') }} as date) as day
+        {{ each_day('min(first_days.first_day)', 'environments.last_day') }} as day
     from first_days
     inner join environments on first_days.environment = environments.environment
     group by first_days.environment, first_days.{{ key }}, environments.last_day
 
+),
+
+sizes as (
+
+    select
+        days.environment,
+        days.{{ key }},
+        days.day,
+        cast(
+            sum(coalesce(moved.entered, 0) - coalesce(moved.left_count, 0)) over (
+                partition by days.environment, days.{{ key }}
+                order by days.day
+            ) as bigint
+        ) as members,
+        cast(coalesce(moved.entered, 0) as bigint) as entered,
+        cast(coalesce(moved.left_count, 0) as bigint) as left_count
+    from days
+    left join moved
+        on
+            days.environment = moved.environment
+            and days.{{ key }} = moved.{{ key }}
+            and days.day = moved.day
+
 )
 
 select
-    days.environment,
-    days.{{ key }},
-    days.day,
+    sizes.environment,
+    sizes.{{ key }},
+    sizes.day,
 
-    cast(
-        sum(coalesce(moved.entered, 0) - coalesce(moved.left_count, 0)) over (
-            partition by days.environment, days.{{ key }}
-            order by days.day
-        ) as bigint
-    ) as members,
-    cast(coalesce(moved.entered, 0) as bigint) as entered,
-    cast(coalesce(moved.left_count, 0) as bigint) as "left"
-from days
-left join moved
-    on
-        days.environment = moved.environment
-        and days.{{ key }} = moved.{{ key }}
-        and days.day = moved.day
-left join counted on days.environment = counted.environment
-qualify days.day >= coalesce(counted.rebuilt_from, {{ pruned_before('days.environment') }})
+    sizes.members,
+    sizes.entered,
+    sizes.left_count as {{ adapter.quote('left') }}
+from sizes
+left join counted on sizes.environment = counted.environment
+where sizes.day >= coalesce(counted.rebuilt_from, {{ pruned_before('sizes.environment') }})
 {% endmacro %}

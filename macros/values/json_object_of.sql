@@ -1,12 +1,12 @@
 {#- Aggregate: a JSON object of keys and typed values as text, keys in order. -#}
 {% macro json_object_of(key, value_text, value_type) -%}
-    '{' || string_agg(
-        {{ json_quoted(key) }} || ': '
+    {%- set member -%}
+    {{ json_quoted(key) }} || ': '
         || case
             when {{ value_type }} = 'null' then 'null'
             when {{ value_type }} = 'string' then {{ json_quoted(value_text) }}
             else {{ value_text }}
-        end,
-        ', ' order by {{ key }}
-    ) || '}'
+        end
+    {%- endset -%}
+    '{' || {{ joined_texts(member, ', ', key) }} || '}'
 {%- endmacro %}

@@ -2,11 +2,11 @@
     1 and 1.0, "true" and true, "" and null are told apart. -#}
 {% macro value_type(json) -%}
     case
-        when {{ json }} is null or cast({{ json }} as varchar) = 'null' then 'null'
-        when cast({{ json }} as varchar) like '"%' then 'string'
-        when cast({{ json }} as varchar) in ('true', 'false') then 'boolean'
-        when left(cast({{ json }} as varchar), 1) in ('{', '[') then 'json'
-        when regexp_matches(cast({{ json }} as varchar), '^-?[0-9]+$') then 'integer'
+        when {{ json }} is null or cast({{ json }} as string) = 'null' then 'null'
+        when cast({{ json }} as string) like '"%' then 'string'
+        when cast({{ json }} as string) in ('true', 'false') then 'boolean'
+        when left(cast({{ json }} as string), 1) in ('{', '[') then 'json'
+        when {{ regex_matches('cast(' ~ json ~ ' as string)', '^-?[0-9]+$') }} then 'integer'
         else 'float'
     end
 {%- endmacro %}
@@ -18,6 +18,6 @@
         when 'null' then null
         when 'string' then {{ json_text(json) }}
         when 'float' then {{ float_text(json) }}
-        else cast({{ json }} as varchar)
+        else cast({{ json }} as string)
     end
 {%- endmacro %}

@@ -119,7 +119,7 @@ moments as (
 
     union all
 
-    -- What is absent where the rebuilding begins is known already.
+    -- Absences at the point where rebuilding starts are known already.
     select
         known.environment,
         known.identity,
@@ -135,7 +135,7 @@ moments as (
 
 ),
 
-absences as (
+moments_with_next as (
 
     -- After an absence the feature can only come back. One that comes without having been absent is new.
     select
@@ -145,7 +145,13 @@ absences as (
         lead(earlier_count) over moments_in_order as count_at_end
     from moments
     window moments_in_order as (partition by environment, identity, feature_id order by happened_at)
-    qualify is_absent
+
+),
+
+absences as (
+
+    select * from moments_with_next
+    where is_absent
 
 )
 

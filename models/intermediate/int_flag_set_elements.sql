@@ -24,10 +24,11 @@ bodies as (
 
 arrays as (
 
-    -- A body that is not JSON (stg_flagsmith__payloads may have parsed only what is behind the flags) has one element: ''.
+    -- A body that is not JSON has one element, ''. (stg_flagsmith__payloads may have parsed only what follows the
+    -- flags.)
     select
         fresh.flags_hash,
-        coalesce({{ json_elements('bodies.body', '$.flags') }}, ['']) as flags
+        coalesce({{ json_elements('bodies.body', '$.flags') }}, {{ list_of(["''"]) }}) as flags
     from bodies
     inner join fresh on bodies.payload_hash = fresh.payload_hash
 
@@ -74,14 +75,14 @@ typed as (
         {{ json_boolean('flag.feature.default_enabled') }} as default_enabled,
         {{ value_text('flag.feature_state_value') }} as value,
         {{ value_type('flag.feature_state_value') }} as value_type,
-        try_cast(cast(flag.percentage_allocation as varchar) as double) as percentage_allocation,
+        {{ double_of('cast(flag.percentage_allocation as string)') }} as percentage_allocation,
         flag.percentage_allocation is not null as has_percentage_allocation,
         case
             when flag.identity is not null then 'identity_override'
             when flag.feature_segment is not null then 'segment_override'
             else 'environment_default'
         end as assignment_reason,
-        -- `"1"`, `1.0` and `true` are no ids: what is almost right is not guessed at.
+        -- `"1"`, `1.0` and `true` are not ids. We do not guess.
         case
             when element = '' then 'not_json'
             when flag.feature.id is null or flag.enabled is null then 'flag_without_id_or_state'
@@ -93,8 +94,8 @@ typed as (
                 then 'flag_feature_type_not_a_string'
             when
                 flag.percentage_allocation is not null
-                and cast(flag.percentage_allocation as varchar) <> '"null"'
-                and {{ finite_number('cast(flag.percentage_allocation as varchar)') }} is null
+                and cast(flag.percentage_allocation as string) <> '"null"'
+                and {{ finite_number('cast(flag.percentage_allocation as string)') }} is null
                 then 'flag_percentage_allocation_not_a_number'
         end as quarantine_reason
     from flags
@@ -112,7 +113,7 @@ with_variation as (
 
 described as {{ evaluated_once() }} (
 
-    -- Once per distinct element; DuckDB would work it out for each element of each set.
+    -- Computed once per distinct element; DuckDB would otherwise do it for each element of each set.
     select
         *,
         {{ flag_state_hash() }} as state_hash,
@@ -126,7 +127,7 @@ placed as (
     select
         elements.flags_hash,
         elements.position,
-        described.* exclude (element)
+        {{ columns_but('described', ['element']) }}
     from elements
     inner join described on elements.element = described.element
 
@@ -134,7 +135,7 @@ placed as (
 
 superseded as (
 
-    -- A feature is in the array once. Should one ever be there twice, the last counts.
+    -- Flagsmith sends a feature once. If it ever occurs twice, the last one counts.
     select
         flags_hash,
         feature_id,

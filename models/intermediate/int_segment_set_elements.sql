@@ -2,7 +2,7 @@
 
 with arrays as (
 
-    -- Each distinct segments array is unnested once; equal hashes are equal texts, so any one will do.
+    -- Each distinct segments array is unnested once. Equal hashes mean equal texts, so any of them will do.
     select
         segments_hash,
         {{ json_array('any_value(segments)', {'id': 'JSON', 'name': 'JSON', 'member': 'JSON'}) }} as segments
@@ -23,7 +23,7 @@ elements as (
 
 typed as (
 
-    -- `"1"`, `1.0` and `true` are no ids: what is almost right is not guessed at.
+    -- `"1"`, `1.0` and `true` are not ids. We do not guess.
     select
         segments_hash,
         position,
@@ -38,14 +38,23 @@ typed as (
         end as quarantine_reason
     from elements
 
+),
+
+last_first as (
+
+    select
+        *,
+        row_number() over (partition by segments_hash, segment_id order by position desc) as place_from_last
+    from typed
+
 )
 
--- A segment is in the array once. Should one ever be there twice, the last counts.
+-- Flagsmith sends a segment once. If it ever occurs twice, the last one counts.
 select
     segments_hash,
     segment_id,
     segment_name,
     is_member,
     quarantine_reason
-from typed
-qualify row_number() over (partition by segments_hash, segment_id order by position desc) = 1
+from last_first
+where place_from_last = 1

@@ -20,7 +20,7 @@ with evaluations as (
 
 crowded as (
 
-    -- Microseconds with more than one evaluation: few, so that only these need sorting below.
+    -- Microseconds with more than one evaluation. There are few, and only these need sorting below.
     select received_at
     from evaluations
     group by received_at
@@ -37,11 +37,13 @@ sightings as (
     union all
 
     select * from evaluations
-    where received_at in (select received_at from crowded)
-    qualify row_number() over (
-        partition by environment, identity, received_at
-        order by delivery_id desc
-    ) = 1
+    where
+        received_at in (select received_at from crowded)
+        and delivery_id in (
+            select max(delivery_id) from evaluations as of_one_microsecond
+            where received_at in (select received_at from crowded)
+            group by environment, identity, received_at
+        )
 
 ),
 
@@ -101,7 +103,7 @@ beginnings as (
 
 untouched as (
 
-    -- The number of evaluations before the first spell that is rebuilt, those that retention has pruned included.
+    -- Evaluations before the first rebuilt spell, including those that retention has pruned.
     select
         known.environment,
         known.identity,

@@ -3,6 +3,8 @@
 import re
 from datetime import datetime
 
+import duckdb
+
 from .histories import History
 from .warehouse import PROJECT, Warehouse, _manifest
 
@@ -52,3 +54,18 @@ def test_progress__a_source_is_left_out_of_a_run__is_no_further_than_the_source(
     for name in ("fct_flag_assignments", "fct_flag_exposures", "fct_flag_exposures_daily"):
         sources = increments_read(manifest, name)
         assert sources and reached[name] <= min(reached[source] for source in sources), name
+
+
+def test_descriptions__an_earlier_release_wrote_others__are_written_anew_by_an_increment(tmp_path):
+    warehouse = Warehouse(tmp_path)
+    warehouse.land(History(7).deliveries(20))
+    table = "fct_flag_exposures"
+    comments = f"select comment from duckdb_columns() where table_name = '{table}' order by column_name"
+    warehouse.dbt("run", "--select", f"+{table}")
+    written = warehouse.query(comments)
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute(f"comment on column marts.{table}.environment is 'of an earlier release'")
+        connection.execute("update intermediate.build_progress set descriptions = 'of an earlier release'")
+    assert warehouse.query(comments) != written
+    warehouse.dbt("run", "--select", table)
+    assert warehouse.query(comments) == written

@@ -41,6 +41,7 @@ EXPERIMENT = {
     "decision_method": "varchar",
     "sequential_tuning": "double",
     "power": "double",
+    "primary_population": "varchar",
 }
 METRIC = {
     "event_name": "varchar",
@@ -74,6 +75,7 @@ TABLES = {
         "metric_key": "varchar",
         "variation": "varchar",
         "population": "varchar",
+        "epoch": "integer",
         "day": "date",
         "identities": "bigint",
     }
@@ -81,6 +83,8 @@ TABLES = {
 }
 # Only the marts of experiments and what they are made of: the others have their own tests.
 NEEDED = "+marts.experiment_results"
+# Columns that came later: where no row of a test has one, nor has its table.
+OPTIONAL = {"primary_population", "epoch"}
 DECLARED = {"experiments", "metrics", "experiment_metrics", "conversion_events"}
 
 
@@ -127,12 +131,19 @@ def at(hours: float) -> datetime:
 
 def evaluation(identity: str, hours: float, variation: str = "control", weight: float | None = None, **flag):
     """A landed evaluation of one multivariate feature; with a `weight`, `variation` is an option."""
+    environment = flag.pop("environment", "production")
+    delivery = flag.pop("delivery_id", None)
+    return delivery_of(identity, hours, [state(variation, weight, **flag)], environment, delivery)
+
+
+def state(variation: str, weight: float | None = None, **flag) -> dict:
+    """What a webhook says of one multivariate feature."""
     feature = {
         "id": flag.pop("feature_id", 1),
         "name": flag.pop("feature", "checkout"),
         "type": "MULTIVARIATE",
     }
-    state = {
+    said = {
         "enabled": flag.pop("enabled", variation != "off"),
         "feature": feature,
         "feature_segment": None,
@@ -140,10 +151,13 @@ def evaluation(identity: str, hours: float, variation: str = "control", weight: 
         "feature_state_value": variation,
         "percentage_allocation": weight,
     } | REASONS[flag.pop("reason", "environment_default")]
-    environment = flag.pop("environment", "production")
-    delivery = flag.pop("delivery_id", None)
     assert not flag, flag
-    body = json.dumps({"flags": [state], "identity": identity, "segments": [], "traits": []}, sort_keys=True)
+    return said
+
+
+def delivery_of(identity: str, hours: float, flags: list[dict], environment="production", delivery=None):
+    """A landed evaluation of these features."""
+    body = json.dumps({"flags": flags, "identity": identity, "segments": [], "traits": []}, sort_keys=True)
     digest = hashlib.sha256(body.encode()).hexdigest()
     digits = hashlib.sha256(f"{environment} {hours} {body}".encode()).hexdigest()[:32]
     delivery = delivery or digits
@@ -176,7 +190,8 @@ class ExperimentWarehouse(Warehouse):
 
     def give(self, table: str, rows: list[dict]) -> None:
         """Put rows (missing columns are null) into the table of that name, replacing what was there."""
-        columns = TABLES[table]
+        used = {name for row in rows for name in row}
+        columns = {name: kind for name, kind in TABLES[table].items() if name in used or name not in OPTIONAL}
         marks = ", ".join(f"unnest(cast(? as {kind}[]))" for kind in columns.values())
         names = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         with duckdb.connect(self.path) as connection:

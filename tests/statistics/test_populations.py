@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from .experiments import ExperimentWarehouse, clock, evaluation, event, experiment, link, metric
+from .experiments import NEEDED, ExperimentWarehouse, clock, evaluation, event, experiment, link, metric
 
 CHANGE = 48
 # At first half of 200 identities are blue. Then blue falls to 20 %: the active half of 30 blue ones come back as control.
@@ -38,6 +38,9 @@ def warehouse(tmp_path_factory):
         [
             experiment("changed", activation_event="open"),
             experiment("by hand", activation_event="open", expected_weights="control=50;blue=50"),
+            experiment("undisturbed", primary_population="undisturbed"),
+            experiment("not activated", primary_population="activated"),
+            experiment("nobody's", primary_population="all"),
         ],
     )
     metrics = [
@@ -47,7 +50,11 @@ def warehouse(tmp_path_factory):
     warehouse.give("metrics", metrics)
     warehouse.give(
         "experiment_metrics",
-        [link(key, name) for key in ("changed", "by hand") for name in ("bought", "spent")],
+        [
+            link(key, name)
+            for key in ("changed", "by hand", "undisturbed", "not activated")
+            for name in ("bought", "spent")
+        ],
     )
     # Every early one buys before the change; the 30 who come back buy again, once each.
     warehouse.give(
@@ -57,7 +64,7 @@ def warehouse(tmp_path_factory):
         + [event("blue-0", "open", 2), event("control-0", "open", 2)]
         + [event(name, "visit", 60, spent(name)) for name, _ in EARLY + LATE],
     )
-    warehouse.run()
+    warehouse.run("run", "--select", NEEDED, "+experiment_declaration_problems")
     return warehouse
 
 
@@ -97,6 +104,7 @@ def test_population__one_epoch__until_change_equals_assigned(counted):
 def test_population__last_day_of_each__equals_the_total(warehouse, counted):
     daily = warehouse.query(
         "select * from marts.fct_experiment_results_daily where day = '2026-01-03' and metric_key = 'bought'"
+        " and experiment_key in ('changed', 'by hand')"
     )
     assert len(daily) == 16
     for row in daily:
@@ -104,9 +112,53 @@ def test_population__last_day_of_each__equals_the_total(warehouse, counted):
         assert (row["identities"], row["outcome_sum"]) == counted[key]
 
 
-def test_primary_population__not_declared__assigned(warehouse):
-    rows = warehouse.mart("dim_experiments")
-    assert {row["primary_population"] for row in rows} == {"assigned"}
+def test_primary_population__declared_or_not__one_population_decides(warehouse):
+    declared = {row["experiment_key"]: row["primary_population"] for row in warehouse.mart("dim_experiments")}
+    assert declared["changed"] == "assigned" and declared["undisturbed"] == "undisturbed"
+    deciding = {
+        (row["experiment_key"], row["population"])
+        for row in warehouse.mart("fct_experiment_results")
+        if row["is_primary_population"]
+    }
+    assert deciding == {(key, declared[key]) for key in ("changed", "by hand", "undisturbed")}
+
+
+@pytest.mark.parametrize(
+    ("experiment_key", "cell", "words"),
+    [
+        ("not activated", "activated", "the population activated needs activation_event"),
+        ("nobody's", "all", "primary_population must be assigned, until_change, undisturbed or activated"),
+    ],
+)
+def test_primary_population__not_possible__refused_by_its_cell(warehouse, experiment_key, cell, words):
+    found = warehouse.query(
+        "select * from marts.experiment_declaration_problems where experiment_key = ?", experiment_key
+    )
+    assert [(row["severity"], row["column_name"], row["cell"], row["problem"]) for row in found] == [
+        ("problem", "primary_population", cell, words)
+    ]
+    assert found[0]["row_number"] and found[0]["remedy"]
+
+
+def test_verdict__one_arm_lost_more_to_the_quarantine__undisturbed_is_not_trusted(warehouse):
+    verdicts = {
+        (row["experiment_key"], row["population"]): (row["verdict"], row["verdict_reason"])
+        for row in warehouse.mart("fct_experiment_results")
+        if row["variation"] == "blue" and row["metric_key"] == "spent"
+    }
+    verdict, reason = verdicts["changed", "undisturbed"]
+    assert verdict == "do_not_trust" and "quarantine" in reason
+    assert verdicts["changed", "assigned"][0] != "do_not_trust"
+
+
+def test_health__weights_changed_at_a_sale__says_how_far_pooled_and_stratified_are_apart(warehouse):
+    checks = {
+        (row["experiment_key"], row["check_name"]): row for row in warehouse.mart("fct_experiment_health")
+    }
+    pooled = checks["changed", "pooled_lift"]
+    assert pooled["status"] == "warn" and pooled["value"] > 1 and "blue on spent" in pooled["message"]
+    assert checks["changed", "epochs_compared"]["status"] == "ok"
+    assert ("by hand", "pooled_lift") not in checks and ("by hand", "epochs_compared") not in checks
 
 
 def test_stratified__weights_changed_at_a_sale__post_stratification_as_computed_by_hand(warehouse):

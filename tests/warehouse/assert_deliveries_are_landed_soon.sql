@@ -1,14 +1,15 @@
 {{ config(severity='warn') }}
--- Refreshes keep up: what was received in the last day has been landed within the hour. Returns the hours that have not.
+-- Refreshes keep up: deliveries received in the last day were landed within the hour. Returns the hours with later
+-- ones.
 select
     environment,
     hour,
     max(max_landing_delay_seconds) as value,
     {{ var('landing_delay_alert_seconds', 3600) }} as usual,
-    'deliveries of ' || environment || ' received after ' || strftime(hour, '%Y-%m-%d %H:%M') || ' UTC were landed '
-    || cast(cast(max(max_landing_delay_seconds) as bigint) as varchar) || ' s later' as message,
+    'deliveries of ' || environment || ' received after ' || {{ minute_text('hour') }} || ' UTC were landed '
+    || cast(cast(max(max_landing_delay_seconds) as bigint) as string) || ' s later' as message,
     'see that refreshes run often enough, and end: flagsmith-warehouse status' as remedy
 from {{ ref('fct_deliveries_hourly') }}
-where hour >= cast(now() at time zone 'UTC' as timestamp) - interval 1 day
+where hour >= {{ utc_now() }} - interval 1 day
 group by environment, hour
 having max(max_landing_delay_seconds) > {{ var('landing_delay_alert_seconds', 3600) }}

@@ -20,7 +20,7 @@ environments as (
         environment,
         max(last_received_at) as last_received_at,
         cast(max(last_received_at) as date) - interval 28 day as usual_from,
-        least(28, greatest(1, date_diff('day', min(hour), max(hour)))) as usual_days
+        least(28, greatest(1, {{ hours_between("date_trunc('day', min(hour))", "date_trunc('day', max(hour))") }} / 24)) as usual_days
     from hours
     group by environment
 
@@ -44,12 +44,9 @@ silent_hours as (
     select
         environment,
         last_received_at,
-        {{ days_between(
-            "date_trunc('hour', last_received_at) + interval 1 hour",
-            "cast(now() at time zone 'UTC' as timestamp) - interval 1 hour"
-        ) | replace('interval 1 day', 'interval 1 hour') }} as hour
+        {{ each_hour("date_trunc('hour', last_received_at) + interval 1 hour", utc_now() ~ ' - interval 1 hour') }} as hour
     from environments
-    where last_received_at >= cast(now() at time zone 'UTC' as timestamp) - interval 7 day
+    where last_received_at >= {{ utc_now() }} - interval 7 day
 
 )
 
@@ -59,8 +56,8 @@ select
     0 as value,
     round(sum(usual.deliveries)) as usual,
     'environment ' || silent_hours.environment || ' is silent: 0 deliveries since '
-    || strftime(silent_hours.last_received_at, '%Y-%m-%d %H:%M') || ' UTC, usually '
-    || cast(cast(round(sum(usual.deliveries)) as bigint) as varchar) as message,
+    || {{ minute_text('silent_hours.last_received_at') }} || ' UTC, usually '
+    || cast(cast(round(sum(usual.deliveries)) as bigint) as string) as message,
     'see that Flagsmith still sends to it and that `serve` answers: flagsmith-warehouse doctor --url' as remedy
 from silent_hours
 inner join usual

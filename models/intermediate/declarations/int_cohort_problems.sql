@@ -12,7 +12,7 @@ with faults as (
         cast({{ 'null' if fault.number is none or not fault else fault.number }} as bigint) as row_number,
         {{ text_literal(fault.where or '') }} as column_name,
         {{ text_literal(fault.called or '') }} as cohort_key,
-        cast(null as varchar) as cell,
+        cast(null as string) as cell,
         {{ text_literal((fault.where ~ ' ' ~ fault.what) if fault else '') }} as problem,
         {{ text_literal((fault.remedy or '').rstrip('.')) }} as remedy
     {{ 'where 1 = 0' if not fault }}
@@ -36,7 +36,7 @@ select
         end as bigint
     ) as row_number,
     column_name,
-    cast(null as varchar) as cohort_key,
+    cast(null as string) as cohort_key,
     cell,
     problem,
     remedy

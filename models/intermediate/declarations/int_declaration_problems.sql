@@ -10,9 +10,9 @@ with columns as (
         '{{ name }}' as declaration,
         '{{ column }}' as column_name,
         '{{ rule.type }}' as type,
-        {{ text_literal(rule.needed) if rule.needed else 'cast(null as varchar)' }} as needed,
-        {{ text_literal(rule.must_be) if rule.must_be else 'cast(null as varchar)' }} as must_be,
-        {{ text_literal(rule.remedy) if rule.remedy else 'cast(null as varchar)' }} as remedy
+        {{ text_literal(rule.needed) if rule.needed else 'cast(null as string)' }} as needed,
+        {{ text_literal(rule.must_be) if rule.must_be else 'cast(null as string)' }} as must_be,
+        {{ text_literal(rule.remedy) if rule.remedy else 'cast(null as string)' }} as remedy
     {{ 'union all' if not (loop.last and last_declaration) }}
     {% endfor -%}
     {%- endfor %}
@@ -59,7 +59,7 @@ empty_cells as (
         rows.declaration,
         rows.row_number,
         columns.column_name,
-        cast(null as varchar) as cell,
+        cast(null as string) as cell,
         columns.column_name || ' is empty' as problem,
         columns.needed as remedy
     from (select distinct declaration, row_number from cells) as rows
@@ -88,7 +88,7 @@ unreadable_numbers as (
         column_name || ' must be ' || must_be as problem,
         case
             when number is null and cell like '%|%%' escape '|' then 'write a share without a per cent sign, like 0.05; '
-            when number is null and strpos(cell, ',') > 0 then 'write a point for decimals and nothing between thousands; '
+            when number is null and {{ text_contains('cell', "','") }} then 'write a point for decimals and nothing between thousands; '
             else ''
         end || remedy as remedy
     from numbers
@@ -132,7 +132,7 @@ unknown_choices as (
     from numbers
     where
         type = 'choice'
-        and strpos(' ' || replace(replace(must_be, ',', ''), ' or ', ' ') || ' ', ' ' || lower(cell) || ' ') = 0
+        and not {{ text_contains("' ' || replace(replace(must_be, ',', ''), ' or ', ' ') || ' '", "' ' || lower(cell) || ' '") }}
 
 ),
 
@@ -200,8 +200,8 @@ named_weights as (
 
     select
         *,
-        substr(part, 1, length(part) - strpos(reverse(part), '=')) as variation,
-        cast(substr(part, length(part) - strpos(reverse(part), '=') + 2) as double) as weight
+        {{ regex_group('part', '(?s)^(.*)=[^=]*$', 1) }} as variation,
+        cast({{ regex_group('part', '[^=]*$', 0) }} as double) as weight
     from parts
 
 ),
@@ -255,14 +255,28 @@ ends as (
 
 ),
 
+experiments_without_activation as (
+
+    select
+        'experiments' as declaration,
+        row_number,
+        'primary_population' as column_name,
+        primary_population as cell,
+        'the population activated needs activation_event' as problem,
+        'name the event that shows that an identity met the feature, or leave primary_population empty for assigned' as remedy
+    from experiments
+    where primary_population = 'activated' and activation_event is null
+
+),
+
 ill_matched_metrics as (
 
-    -- Settings that do not go with the aggregation.
+    -- Settings that contradict the aggregation.
     select
         'metrics' as declaration,
         row_number,
         'denominator_event_name' as column_name,
-        cast(null as varchar) as cell,
+        cast(null as string) as cell,
         'a ratio needs denominator_event_name' as problem,
         'name the event to divide by' as remedy
     from metrics
@@ -274,7 +288,7 @@ ill_matched_metrics as (
         'metrics' as declaration,
         row_number,
         'before_days' as column_name,
-        cast(before_days as varchar) as cell,
+        cast(before_days as string) as cell,
         'before_days is not available for a ratio' as problem,
         'leave it empty' as remedy
     from metrics
@@ -286,7 +300,7 @@ ill_matched_metrics as (
         'metrics' as declaration,
         row_number,
         'winsorise_percentile' as column_name,
-        cast(winsorise_percentile as varchar) as cell,
+        cast(winsorise_percentile as string) as cell,
         'winsorise_percentile is for count, sum and mean' as problem,
         'leave it empty' as remedy
     from metrics
@@ -330,7 +344,7 @@ links_to_nothing as (
 
 keys as (
 
-    -- What tells one row from another.
+    -- The key of each row.
     {% for name, declaration in declarations().items() if name not in ['identity_map', 'test_identities'] -%}
     select
         '{{ name }}' as declaration,
@@ -381,7 +395,7 @@ problems as (
 
     {% for name in [
         'empty_cells', 'unreadable_numbers', 'unreadable_times', 'unknown_choices', 'formulas', 'unreadable_weights',
-        'contradictory_weights', 'ends', 'ill_matched_metrics', 'links_to_nothing', 'repeated_keys', 'unmapped_identities',
+        'contradictory_weights', 'ends', 'experiments_without_activation', 'ill_matched_metrics', 'links_to_nothing', 'repeated_keys', 'unmapped_identities',
     ] -%}
     select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from {{ name }}
     union all

@@ -4,13 +4,21 @@ with declared as (
     {{ typed_rows('experiments') }}
 ),
 
-first_rows as (
+numbered as (
 
-    -- A key that stands on several rows is wrong, and is still one experiment.
-    select *
+    select
+        *,
+        row_number() over (partition by experiment_key order by row_number) as occurrence
     from declared
     where experiment_key is not null
-    qualify row_number() over (partition by experiment_key order by row_number) = 1
+
+),
+
+first_rows as (
+
+    -- Several rows with one key are a fault, but one experiment all the same.
+    select * from numbered
+    where occurrence = 1
 
 ),
 

@@ -12,11 +12,11 @@ with latest as (
 
 trust as (
 
-    -- The first alarm that makes a comparison worthless, whatever it says.
-    select experiment_key, min(message) as message
+    -- The first alarm that makes a comparison worthless, whatever it says, or the finding that a population is biased.
+    select experiment_key, spoils_population as population, min(message) as message
     from {{ ref('int_experiment_checks') }}
-    where status = 'alarm' and spoils_results
-    group by experiment_key
+    where (status = 'alarm' and spoils_results) or (status <> 'ok' and spoils_population is not null)
+    group by experiment_key, spoils_population
 
 ),
 
@@ -30,7 +30,7 @@ decided as (
         metrics.aggregation,
         metrics.is_lower_better,
         control.outcome_sum as control_outcome_sum,
-        trust.message as distrust,
+        coalesce(trust.message, of_population.message) as distrust,
         -- The adjusted comparison where it was asked for and could be made.
         {%- for column in ['lift', 'p_value', 'sequential_p_value', 'chance_to_win'] %}
         case
@@ -47,7 +47,9 @@ decided as (
             and latest.metric_key = control.metric_key
             and latest.population = control.population
             and experiments.control_variation = control.variation
-    left join trust on latest.experiment_key = trust.experiment_key
+    left join trust on latest.experiment_key = trust.experiment_key and trust.population is null
+    left join trust as of_population
+        on latest.experiment_key = of_population.experiment_key and latest.population = of_population.population
 
 )
 

@@ -16,7 +16,7 @@ with running as (
     from {{ ref('int_experiment_outcomes') }} as outcomes
     window earlier_days as (
         partition by outcomes.metric_number, outcomes.identity_number
-        order by outcomes.day, outcomes.is_until_change desc
+        order by outcomes.day asc, outcomes.is_until_change desc
         rows between unbounded preceding and 1 preceding
     )
 

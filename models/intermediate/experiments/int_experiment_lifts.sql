@@ -70,7 +70,7 @@ judged as (
             when control_n = 0 then 'no_control_identities'
             when n = 0 then 'no_identities'
             when control_adjusted_mean = 0 or control_unadjusted_mean = 0 then 'control_mean_zero'
-            when control_n <= 1 or n <= 1 then 'too_few_identities'
+            when not has_common_epoch then 'too_few_identities'
             when control_adjusted_variance <= 0 or adjusted_variance <= 0 then 'zero_variance'
             else 'ok'
         end as frequentist_status,
@@ -81,7 +81,7 @@ judged as (
                 (difference = 'relative' or (prior_type = 'relative' and prior_standard_deviation is not null))
                 and (control_adjusted_mean = 0 or control_unadjusted_mean = 0)
                 then 'control_mean_zero'
-            when control_n <= 1 or n <= 1 then 'too_few_identities'
+            when not has_common_epoch then 'too_few_identities'
             when control_adjusted_variance <= 0 or adjusted_variance <= 0 then 'zero_variance'
             else 'ok'
         end as bayesian_status

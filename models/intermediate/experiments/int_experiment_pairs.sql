@@ -50,7 +50,7 @@ strata as (
 
 comparable as (
 
-    -- Left out: epochs in which an arm has fewer than two identities, unless there are no others.
+    -- Left out: epochs in which an arm has fewer than two identities. Without any other, all are kept, to say why.
     select
         *,
         n + control_n as joint_n,
@@ -60,10 +60,10 @@ comparable as (
             *,
             bool_or(has_both_arms) over (
                 partition by experiment_key, metric_key, variation, population, day
-            ) as is_anywhere
+            ) as has_common_epoch
         from strata
     ) as judged
-    where has_both_arms or not is_anywhere
+    where has_both_arms or not has_common_epoch
     window pair as (partition by experiment_key, metric_key, variation, population, day)
 
 ),
@@ -82,6 +82,7 @@ stratified as (
             'has_before', 'is_ratio'] %}
         any_value({{ name }}) as {{ name }},
         {%- endfor %}
+        any_value(has_common_epoch) as has_common_epoch,
         sum(joint_n) as joint_n,
         {%- for arm in ['', 'control_'] %}
         sum({{ arm }}n) as {{ arm }}n,

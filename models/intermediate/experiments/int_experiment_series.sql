@@ -116,9 +116,11 @@ left join {{ ref('int_experiment_pairs') }} as pairs
         and arms.variation = pairs.variation
         and arms.population = pairs.population
         and arms.day is not distinct from pairs.day
+        and pairs.has_common_epoch
 left join (
     select experiment_key, metric_key, population, day, max(control_mean) as mean
     from {{ ref('int_experiment_pairs') }}
+    where has_common_epoch
     group by experiment_key, metric_key, population, day
 ) as of_control
     on

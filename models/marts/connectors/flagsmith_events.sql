@@ -142,7 +142,7 @@ select
     coalesce(traits.traits, '{}') as traits,
     '{"assignment_reason": "' || changes.assignment_reason || '", "change_reason": "' || changes.change_reason || '"}' as metadata,
     'flagsmith-warehouse' as sdk_language,
-    cast(null as varchar) as sdk_version
+    cast(null as string) as sdk_version
 from changes
 left join traits
     on

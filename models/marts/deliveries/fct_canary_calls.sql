@@ -6,7 +6,7 @@ with calls as (
 
     select
         deliveries.environment,
-        try_cast(cast(traits.trait_value as varchar) as bigint) as sent_second,
+        {{ json_integer('traits.trait_value') }} as sent_second,
         min(deliveries.received_at) as received_at,
         min(deliveries.landed_at) as landed_at,
         count(*) as deliveries
@@ -17,13 +17,13 @@ with calls as (
         and deliveries.identity = '{{ var("canary_identity", "warehouse-canary") }}'
         and traits.trait_key = 'canary_sent_at'
         and {{ value_type('traits.trait_value') }} = 'integer'
-    group by deliveries.environment, try_cast(cast(traits.trait_value as varchar) as bigint)
+    group by deliveries.environment, {{ json_integer('traits.trait_value') }}
 
 )
 
 select
     environment,
-    make_timestamp(sent_second * 1000000) as sent_at,
+    {{ timestamp_of_seconds('sent_second') }} as sent_at,
 
     deliveries,
     greatest(
@@ -33,8 +33,8 @@ select
             / {{ var('canary_seconds', 60) }}
         ) as bigint) - 1, 0)
     ) as lost_before,
-    epoch(received_at) - sent_second as delivery_seconds,
-    epoch(landed_at) - epoch(received_at) as landing_seconds,
+    {{ seconds_between(timestamp_of_seconds('sent_second'), 'received_at') }} as delivery_seconds,
+    {{ seconds_between('received_at', 'landed_at') }} as landing_seconds,
 
     received_at,
     landed_at

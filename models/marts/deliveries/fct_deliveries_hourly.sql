@@ -10,7 +10,7 @@ select
     count(distinct deliveries.payload_hash) as distinct_payloads,
     count(distinct deliveries.identity) as identities,
     count(*) filter (where deliveries.is_test_identity) as test_deliveries,
-    max(epoch(deliveries.landed_at) - epoch(deliveries.received_at)) as max_landing_delay_seconds,
+    max({{ seconds_between('deliveries.received_at', 'deliveries.landed_at') }}) as max_landing_delay_seconds,
 
     max(deliveries.received_at) as last_received_at,
     max(deliveries.landed_at) as last_landed_at

@@ -6,6 +6,7 @@ select
     series.variation,
     series.population,
 
+    series.population = experiments.primary_population as is_primary_population,
     series.role,
     verdicts.verdict,
     verdicts.verdict_reason,
@@ -55,4 +56,5 @@ inner join {{ ref('int_experiment_verdicts') }} as verdicts
         and series.variation = verdicts.variation
         and series.population = verdicts.population
         and series.day is not distinct from verdicts.day
+inner join {{ ref('int_experiments') }} as experiments on series.experiment_key = experiments.experiment_key
 window arm as (partition by series.experiment_key, series.metric_key, series.variation)

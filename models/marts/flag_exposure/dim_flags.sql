@@ -2,7 +2,7 @@
 
 with exposures as (
 
-    -- What was given, whoever it was given to: a few rows, so that finding the last of them costs nothing.
+    -- Exposures without their identities: a few rows, so finding the last of them costs nothing.
     select
         environment,
         feature_id,
@@ -15,7 +15,7 @@ with exposures as (
         value_type,
         percentage_allocation,
         min(first_exposed_at) as first_exposed_at,
-        max({'at': last_exposed_at, 'delivery_id': last_delivery_id}) as last_exposure
+        max({{ struct_of({'received_at': 'last_exposed_at', 'delivery_id': 'last_delivery_id'}) }}) as last_exposure
     from {{ ref('fct_flag_exposures') }}
     group by all
 
@@ -36,7 +36,7 @@ environments as (
 
     select
         environment,
-        last_received_at - cast({{ var('stale_flag_days') }} as integer) * interval 1 day as window_from
+        {{ plus_hours('last_received_at', -24 * (var('stale_flag_days') | int)) }} as window_from
     from {{ ref('int_environments') }}
 
 ),
@@ -58,7 +58,7 @@ last_sightings as (
         exposures.environment,
         exposures.feature_id,
         hidden_features.feature_id is not null as is_hidden_at_times,
-        max(exposures.last_exposure.at) as last_seen_at
+        max(exposures.last_exposure.received_at) as last_seen_at
     from exposures
     left join hidden_features
         on exposures.environment = hidden_features.environment and exposures.feature_id = hidden_features.feature_id
@@ -68,8 +68,8 @@ last_sightings as (
 
 gone as (
 
-    -- Evaluations after a feature's last sighting carried other flags. Where some calls leave the feature out, only those
-    -- with another such feature tell: the others would not have shown it.
+    -- Later evaluations carried other flags but not this one. If some calls leave the feature out, only calls that
+    -- showed another such feature count; the others would not have shown it anyway.
     select distinct
         missing.environment,
         missing.feature_id
@@ -93,7 +93,7 @@ ambiguous_variations as (
     select
         environment,
         feature_id,
-        list(variation order by variation) as ambiguous_variations
+        {{ distinct_list('variation') }} as ambiguous_variations
     from {{ ref('int_ambiguous_variations') }}
     group by all
 
@@ -109,7 +109,8 @@ select
             then 'MULTIVARIATE'
         else 'STANDARD'
     end as type,
-    -- Off and on again is on: only the last default says whether it is off, only the last control says what it gives.
+    -- A flag that was off and is on again is on: the last default says whether it is off, and the last control says
+    -- which value it gives.
     case
         when not max_by(exposures.enabled, exposures.last_exposure) filter (where exposures.assignment_reason = 'environment_default')
             then 'off'
@@ -124,15 +125,15 @@ select
             where exposures.assignment_reason = 'environment_default'
         )
     end as current_default,
-    list(distinct exposures.variation order by exposures.variation) as variations,
-    coalesce(any_value(ambiguous_variations.ambiguous_variations), []) as ambiguous_variations,
+    {{ distinct_list('exposures.variation') }} as variations,
+    coalesce(any_value(ambiguous_variations.ambiguous_variations), {{ list_of([]) }}) as ambiguous_variations,
     any_value(people.identities) as identities,
     min(exposures.first_exposed_at) < any_value(environments.window_from)
-    and count(distinct exposures.variation) filter (where exposures.last_exposure.at >= environments.window_from) = 1 as is_stale,
+    and count(distinct exposures.variation) filter (where exposures.last_exposure.received_at >= environments.window_from) = 1 as is_stale,
     any_value(gone.feature_id) is not null as is_gone,
 
     min(exposures.first_exposed_at) as first_seen_at,
-    max(exposures.last_exposure.at) as last_seen_at
+    max(exposures.last_exposure.received_at) as last_seen_at
 from exposures
 inner join environments on exposures.environment = environments.environment
 inner join people on exposures.environment = people.environment and exposures.feature_id = people.feature_id

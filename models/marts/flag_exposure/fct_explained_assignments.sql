@@ -10,45 +10,63 @@ with changed as (
         lag(valid_from) over (partition by environment, identity, feature_id order by valid_from) as previous_from
     from {{ ref('fct_flag_assignments') }}
 
+),
+
+explained as (
+
+    select
+        changed.environment,
+        changed.identity,
+        changed.feature_id,
+        changed.valid_from,
+        changed.feature_name,
+        changed.variation,
+        changed.change_reason,
+        changes.delivery_id as change_delivery_id,
+        changes.event_type,
+        changes.changed_by,
+        changes.changed_at,
+        row_number() over (
+            partition by changed.environment, changed.identity, changed.feature_id, changed.valid_from
+            order by changes.received_at desc, changes.delivery_id desc
+        ) as recency
+    from changed
+    left join {{ ref('fct_flag_changes') }} as changes
+        on
+            changed.environment = changes.environment
+            and changed.feature_id = changes.feature_id
+            and changed.valid_from >= changes.received_at
+            and changed.previous_from < changes.received_at
+            and (changes.identity = changed.identity or changes.identity is null)
+            and (
+                changes.segment_id is null
+                or exists (
+                    select 1
+                    from {{ ref('fct_segment_memberships') }} as memberships
+                    where
+                        memberships.environment = changed.environment
+                        and memberships.identity = changed.identity
+                        and memberships.segment_id = changes.segment_id
+                        and memberships.entered_at <= changed.valid_from
+                        and (memberships.left_at >= changes.received_at or memberships.left_at is null)
+                )
+            )
+    where changed.previous_from is not null
+
 )
 
 select
-    changed.environment,
-    changed.identity,
-    changed.feature_id,
-    changed.valid_from,
+    environment,
+    identity,
+    feature_id,
+    valid_from,
 
-    changed.feature_name,
-    changed.variation,
-    changed.change_reason,
-    changes.delivery_id as change_delivery_id,
-    changes.event_type,
-    changes.changed_by,
-    changes.changed_at
-from changed
-left join {{ ref('fct_flag_changes') }} as changes
-    on
-        changed.environment = changes.environment
-        and changed.feature_id = changes.feature_id
-        and changed.valid_from >= changes.received_at
-        and changed.previous_from < changes.received_at
-        and (changes.identity = changed.identity or changes.identity is null)
-        and (
-            changes.segment_id is null
-            or exists (
-                select 1
-                from {{ ref('fct_segment_memberships') }} as memberships
-                where
-                    memberships.environment = changed.environment
-                    and memberships.identity = changed.identity
-                    and memberships.segment_id = changes.segment_id
-                    and memberships.entered_at <= changed.valid_from
-                    and (memberships.left_at >= changes.received_at or memberships.left_at is null)
-            )
-        )
-where changed.previous_from is not null
-qualify
-    row_number() over (
-        partition by changed.environment, changed.identity, changed.feature_id, changed.valid_from
-        order by changes.received_at desc, changes.delivery_id desc
-    ) = 1
+    feature_name,
+    variation,
+    change_reason,
+    change_delivery_id,
+    event_type,
+    changed_by,
+    changed_at
+from explained
+where recency = 1

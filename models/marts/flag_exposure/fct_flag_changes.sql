@@ -26,9 +26,9 @@ states as (
             '$.feature.id', '$.feature.name', '$.enabled', '$.feature_state_value',
             '$.multivariate_feature_state_values', '$.identity_identifier', '$.feature_segment.segment.id'
         ] -%}
-        {{ json_parts('part[1]', paths) }} as new,
-        {{ json_parts('part[2]', paths) }} as old,
-        {{ json_parts('part[8]', ['$.id', '$.name']) }} as feature
+        {{ json_parts(list_element('part', 1), paths) }} as new,
+        {{ json_parts(list_element('part', 2), paths) }} as old,
+        {{ json_parts(list_element('part', 8), ['$.id', '$.name']) }} as feature
     from changes
 
 )
@@ -38,23 +38,23 @@ select
 
     environment,
     event_type,
-    -- A null says nothing, and neither does a value of a wrong type: then the next place counts.
-    coalesce({{ json_integer('new[1]') }}, {{ json_integer('old[1]') }}, {{ json_integer('feature[1]') }}) as feature_id,
-    coalesce({{ json_string('new[2]') }}, {{ json_string('old[2]') }}, {{ json_string('feature[2]') }}) as feature_name,
-    coalesce({{ json_string('part[3]') }}, {{ json_string('part[5]') }}, {{ json_string('part[9]') }}) as changed_by,
-    {{ json_string('part[7]') }} as description,
+    -- A null or a value of a wrong type is ignored, and the next place counts.
+    coalesce({{ json_integer(list_element('new', 1)) }}, {{ json_integer(list_element('old', 1)) }}, {{ json_integer(list_element('feature', 1)) }}) as feature_id,
+    coalesce({{ json_string(list_element('new', 2)) }}, {{ json_string(list_element('old', 2)) }}, {{ json_string(list_element('feature', 2)) }}) as feature_name,
+    coalesce({{ json_string(list_element('part', 3)) }}, {{ json_string(list_element('part', 5)) }}, {{ json_string(list_element('part', 9)) }}) as changed_by,
+    {{ json_string(list_element('part', 7)) }} as description,
 
-    coalesce({{ json_string('new[6]') }}, {{ json_string('old[6]') }}) as identity,
-    coalesce({{ json_integer('new[7]') }}, {{ json_integer('old[7]') }}) as segment_id,
-    {{ json_boolean('old[3]') }} as old_enabled,
-    {{ json_boolean('new[3]') }} as new_enabled,
-    {{ value_text('old[4]') }} as old_value,
-    {{ value_text('new[4]') }} as new_value,
-    nullif(cast(old[5] as varchar), 'null') as old_weights,
-    nullif(cast(new[5] as varchar), 'null') as new_weights,
+    coalesce({{ json_string(list_element('new', 6)) }}, {{ json_string(list_element('old', 6)) }}) as identity,
+    coalesce({{ json_integer(list_element('new', 7)) }}, {{ json_integer(list_element('old', 7)) }}) as segment_id,
+    {{ json_boolean(list_element('old', 3)) }} as old_enabled,
+    {{ json_boolean(list_element('new', 3)) }} as new_enabled,
+    {{ value_text(list_element('old', 4)) }} as old_value,
+    {{ value_text(list_element('new', 4)) }} as new_value,
+    nullif(cast({{ list_element('old', 5) }} as string), 'null') as old_weights,
+    nullif(cast({{ list_element('new', 5) }} as string), 'null') as new_weights,
 
     {{ utc_timestamp(
-        'coalesce(' ~ json_string('part[4]') ~ ', ' ~ json_string('part[6]') ~ ', ' ~ json_string('part[10]') ~ ')'
+        'coalesce(' ~ json_string(list_element('part', 4)) ~ ', ' ~ json_string(list_element('part', 6)) ~ ', ' ~ json_string(list_element('part', 10)) ~ ')'
     ) }} as changed_at,
     received_at
 from states

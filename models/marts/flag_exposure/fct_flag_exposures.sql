@@ -2,14 +2,14 @@
 
 with set_sightings as (
 
-    -- How often, first and last an identity was given a set of flags: few rows, whatever the number of evaluations.
+    -- How often, and when first and last, an identity got each set of flags: few rows for any number of evaluations.
     select
         environment,
         identity,
         flags_hash,
         count(*) as exposure_count,
         min(received_at) as first_exposed_at,
-        max({'received_at': received_at, 'delivery_id': delivery_id}) as last_exposure
+        max({{ struct_of({'received_at': 'received_at', 'delivery_id': 'delivery_id'}) }}) as last_exposure
     from {{ new('int_deliveries') }} as deliveries
     where
         kind = 'evaluation'
@@ -31,7 +31,7 @@ ranked as (
 
 given as (
 
-    -- Named before it is joined, and without the sets that nobody was given now: otherwise DuckDB groups all sets ever seen.
+    -- A step of its own, limited to the sets of this build: otherwise DuckDB groups all sets ever seen.
     select * from {{ ref('int_flag_set_elements') }}
     where flags_hash in (select flags_hash from set_sightings)
 
@@ -39,7 +39,7 @@ given as (
 
 flag_sightings as (
 
-    -- On hashes; what they stand for is joined last.
+    -- Grouped by hashes. The columns behind them are joined last.
     select
         sets.environment,
         sets.identity,

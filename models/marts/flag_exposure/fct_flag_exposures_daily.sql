@@ -8,7 +8,7 @@ with identity_days as (
         cast(deliveries.received_at as date) as day,
         deliveries.flags_hash,
         count(*) as evaluations,
-        max({'at': deliveries.received_at, 'delivery_id': deliveries.delivery_id}) as last_evaluation
+        max({{ struct_of({'received_at': 'deliveries.received_at', 'delivery_id': 'deliveries.delivery_id'}) }}) as last_evaluation
     from {{ changed('int_deliveries') }} as deliveries
     where
         deliveries.kind = 'evaluation'
@@ -20,8 +20,8 @@ with identity_days as (
 
 several_sets as (
 
-    -- Identities given more than one set of flags in a day: only these can be counted twice under one flag, so only
-    -- these are counted one by one; of all others it is enough to know how many had which set.
+    -- Identities that got more than one set of flags in a day. Only these could be counted twice for one flag, so only
+    -- these are counted one by one. For all others we only need the number of identities per set.
     select
         environment,
         identity,

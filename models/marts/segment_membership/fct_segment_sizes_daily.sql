@@ -11,7 +11,7 @@ names as (
     select
         environment,
         segment_id,
-        max_by(segment_name, {'at': entered_at, 'identity': identity}) as segment_name
+        max_by(segment_name, {{ struct_of({'entered_at': 'entered_at', 'identity': 'identity'}) }}) as segment_name
     from {{ ref('fct_segment_memberships') }}
     group by all
 
@@ -38,7 +38,7 @@ select
     coalesce(names.segment_name, known_names.segment_name) as segment_name,
     sizes.members,
     sizes.entered,
-    sizes."left"
+    sizes.{{ adapter.quote('left') }}
 from sizes
 left join names on sizes.environment = names.environment and sizes.segment_id = names.segment_id
 left join known_names

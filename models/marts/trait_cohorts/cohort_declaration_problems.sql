@@ -60,14 +60,14 @@ unseen as (
         cast(null as bigint) as row_number,
         'mirrors_segment' as column_name,
         cohorts.cohort_key,
-        coalesce(cohorts.mirrors_segment_name, cast(cohorts.mirrors_segment_id as varchar)) as cell,
+        coalesce(cohorts.mirrors_segment_name, cast(cohorts.mirrors_segment_id as string)) as cell,
         'no delivery carried the segment '
-            || coalesce(cohorts.mirrors_segment_name, cast(cohorts.mirrors_segment_id as varchar)) as problem,
+            || coalesce(cohorts.mirrors_segment_name, cast(cohorts.mirrors_segment_id as string)) as problem,
         'write the segment''s id or name as in Flagsmith' as remedy
     from cohorts
     left join segments
         on cohorts.mirrors_segment_id = segments.segment_id or cohorts.mirrors_segment_name = segments.segment_name
-    where coalesce(cohorts.mirrors_segment_name, cast(cohorts.mirrors_segment_id as varchar)) is not null
+    where coalesce(cohorts.mirrors_segment_name, cast(cohorts.mirrors_segment_id as string)) is not null
         and segments.segment_id is null
 
 )

@@ -39,7 +39,7 @@ identities as (
 
 current_sets as (
 
-    -- The last that was said of each: an evaluation without traits or segments says nothing of them.
+    -- The last known sets. An evaluation without traits or segments leaves them as they were.
     select
         spells.environment,
         spells.identity,
@@ -54,9 +54,9 @@ traits as (
 
     select
         traits_hash,
-        '{' || string_agg(
-            {{ json_quoted('trait_key') }} || ': ' || coalesce(cast(trait_value as varchar), 'null'), ', ' order by trait_key
-        ) || '}' as traits,
+        '{' || {{ joined_texts(
+            json_quoted('trait_key') ~ " || ': ' || coalesce(cast(trait_value as string), 'null')", ', ', 'trait_key'
+        ) }} || '}' as traits,
         count(*) as trait_count
     from {{ ref('int_trait_set_elements') }}
     where
@@ -83,7 +83,7 @@ select
     identities.environment,
     identities.identity,
 
-    cast(coalesce(traits.traits, '{}') as json) as traits,
+    {{ json_of("coalesce(traits.traits, '{}')") }} as traits,
     coalesce(traits.trait_count, 0) as trait_count,
     coalesce(segments.segment_count, 0) as segment_count,
     identities.evaluation_count,

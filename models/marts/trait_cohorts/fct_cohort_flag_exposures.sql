@@ -2,14 +2,15 @@
 
 with sightings as (
 
-    -- Which set of flags an identity was given while it was a member: at the time of the evaluation, not now.
+    -- The sets of flags that an identity got while it was a member. Membership counts at the time of the evaluation,
+    -- not now.
     select
         memberships.environment,
         memberships.cohort_key,
         memberships.identity,
         deliveries.flags_hash,
         min(deliveries.received_at) as first_exposed_at,
-        max({'at': deliveries.received_at, 'delivery_id': deliveries.delivery_id}) as last_exposure
+        max({{ struct_of({'received_at': 'deliveries.received_at', 'delivery_id': 'deliveries.delivery_id'}) }}) as last_exposure
     from {{ ref('fct_cohort_memberships') }} as memberships
     inner join {{ ref('int_deliveries') }} as deliveries
         on
@@ -66,7 +67,7 @@ select
     count(*) / cast(any_value(exposed.identities) as double) as share,
 
     min(exposures.first_exposed_at) as first_exposed_at,
-    max(exposures.last_exposure.at) as last_exposed_at
+    max(exposures.last_exposure.received_at) as last_exposed_at
 from exposures
 inner join exposed
     on

@@ -2,7 +2,7 @@
 
 with members as (
 
-    -- Everybody who ever was in the cohort, by the two moments from which retention is counted.
+    -- Everyone who was ever in the cohort, with the two moments from which retention is counted.
     select
         memberships.environment,
         memberships.cohort_key,
@@ -66,10 +66,10 @@ groups as (
 
 days as (
 
-    -- Up to the environment's clock, as sizes are counted: the last delivery may be no evaluation.
+    -- Up to the environment's clock, as in sizes: its last delivery need not be an evaluation.
     select
         spans.environment,
-        cast({{ days_between('min(spans.first_day)', 'cast(max(environments.last_received_at) as date)') }} as date) as day
+        {{ each_day('min(spans.first_day)', 'cast(max(environments.last_received_at) as date)') }} as day
     from (
         select
             environment,
@@ -83,7 +83,7 @@ days as (
 
 periods as (
 
-    -- Every period up to the environment's last, also one in which nobody came: the triangle has no holes.
+    -- Every period up to the environment's last one, so that the triangle has no gaps.
     {% for period in ['week', 'month'] -%}
     select distinct
         environment,
@@ -163,6 +163,6 @@ left join active
         and cells.start_period = active.start_period
         and cells.active_period = active.active_period
 {%- if is_pruned() %}
--- Of periods before retention's cutoff nobody knows any more who was active.
+-- Activity before retention's cutoff is no longer known.
 where cells.active_period >= {{ pruned_before('cells.environment') }}
 {%- endif %}

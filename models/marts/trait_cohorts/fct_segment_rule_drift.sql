@@ -13,7 +13,7 @@ with mirrors as (
 
 crowded as (
 
-    -- Microseconds with more than one evaluation: few, so that only these need sorting below.
+    -- Microseconds with more than one evaluation. There are few, and only these need sorting below.
     select received_at
     from {{ ref('int_deliveries') }}
     where kind = 'evaluation' and not is_test_identity
@@ -26,18 +26,23 @@ superseded as (
 
     -- Of one identity's evaluations in the same microsecond only the one with the greatest delivery_id is a state.
     select delivery_id
-    from {{ ref('int_deliveries') }}
-    where
-        kind = 'evaluation'
-        and not is_test_identity
-        and received_at in (select received_at from crowded)
-    qualify row_number() over (partition by environment, identity, received_at order by delivery_id desc) > 1
+    from (
+        select
+            delivery_id,
+            row_number() over (partition by environment, identity, received_at order by delivery_id desc) as recency
+        from {{ ref('int_deliveries') }}
+        where
+            kind = 'evaluation'
+            and not is_test_identity
+            and received_at in (select received_at from crowded)
+    ) as of_one_microsecond
+    where recency > 1
 
 ),
 
 stated as (
 
-    -- What Flagsmith said of the mirrored segments, delivery by delivery.
+    -- Flagsmith's answer for the mirrored segments, per delivery.
     select
         mirrors.cohort_key,
         deliveries.environment,
@@ -84,7 +89,7 @@ select
     cohort_key,
     segment_id,
 
-    max_by(segment_name, {'at': received_at, 'delivery_id': delivery_id}) as segment_name,
+    max_by(segment_name, {{ struct_of({'received_at': 'received_at', 'delivery_id': 'delivery_id'}) }}) as segment_name,
     count(*) as deliveries,
     count(*) filter (where is_stated = is_by_rule) as agreements,
     count(*) filter (where is_stated <> is_by_rule) as disagreements,

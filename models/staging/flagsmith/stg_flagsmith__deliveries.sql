@@ -10,8 +10,8 @@ with landed as (
         received_at,
         landed_at
     from {{ not_pruned(source('landing', 'webhooks')) }}
-    -- Batches of the landing of which not every row is known here. Counting by landed_at reads one column and trusts
-    -- no clock: a batch with an older landed_at, or a row added to a known batch, is found all the same.
+    -- Batches of the landing that have rows which are not here yet. Counting by landed_at reads one column and trusts
+    -- no clock: it also finds a batch with an older landed_at, and a row added to a known batch.
     where landed_at in (
         select batches.landed_at
         from (select landed_at, count(*) as deliveries from {{ source('landing', 'webhooks') }} group by landed_at) as batches
@@ -24,7 +24,7 @@ with landed as (
 
 repeated as (
 
-    -- Landed twice: rare, so that only these need sorting.
+    -- Deliveries that were landed twice. They are rare, and only these need sorting.
     select delivery_id
     from landed
     group by delivery_id
@@ -39,12 +39,24 @@ deliveries as (
 
     union all
 
-    select * from landed
-    where delivery_id in (select delivery_id from repeated)
-    qualify row_number() over (
-        partition by delivery_id
-        order by landed_at, received_at, environment, payload_hash
-    ) = 1
+    select
+        delivery_id,
+        environment,
+        payload_hash,
+        is_verified,
+        received_at,
+        landed_at
+    from (
+        select
+            *,
+            row_number() over (
+                partition by delivery_id
+                order by landed_at, received_at, environment, payload_hash
+            ) as copy_number
+        from landed
+        where delivery_id in (select delivery_id from repeated)
+    ) as copies
+    where copy_number = 1
 
 )
 

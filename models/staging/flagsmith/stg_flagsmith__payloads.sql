@@ -2,7 +2,7 @@
 
 with fresh as (
 
-    -- Flagsmith repeats itself byte for byte: each distinct body is read once, by one delivery that carried it.
+    -- Many bodies are equal, byte for byte. Each distinct body is read once, from one delivery that carried it.
     select
         payload_hash,
         min(delivery_id) as delivery_id
@@ -44,19 +44,19 @@ behind as (
 
 parts as (
 
-    -- Where what follows is an object with all the rest, the cut was right. All other bodies are parsed whole.
+    -- The cut was right if what follows is an object with all other keys. All other bodies are parsed whole.
     select
         payload_hash,
         _delivery_id,
         body_encoding,
         {{ body_bytes('body', 'body_encoding') }} as bytes,
         case
-            when part_behind[1] is not null and part_behind[2] is not null and part_behind[3] is not null
+            when {{ list_element('part_behind', 1) }} is not null and {{ list_element('part_behind', 2) }} is not null and {{ list_element('part_behind', 3) }} is not null
                 then substring(body, 11, flags_end - 10)
         end as flags_cut,
         part_behind,
         case
-            when part_behind[1] is null or part_behind[2] is null or part_behind[3] is null
+            when {{ list_element('part_behind', 1) }} is null or {{ list_element('part_behind', 2) }} is null or {{ list_element('part_behind', 3) }} is null
                 then {{ json_parts('body', ['$.identity', '$.flags', '$.segments', '$.traits', '$.event_type', '$.data']) }}
         end as part
     from behind
@@ -71,12 +71,12 @@ named as (
         body_encoding,
         bytes,
         flags_cut is not null or part is not null as is_json,
-        cast(case when flags_cut is null then part[1] else part_behind[1] end as varchar) as identity,
-        coalesce(flags_cut, cast(part[2] as varchar)) as flags,
-        cast(case when flags_cut is null then part[3] else part_behind[2] end as varchar) as segments,
-        cast(case when flags_cut is null then part[4] else part_behind[3] end as varchar) as traits,
-        cast(part[5] as varchar) as event_type,
-        cast(part[6] as varchar) as data
+        cast(case when flags_cut is null then {{ list_element('part', 1) }} else {{ list_element('part_behind', 1) }} end as string) as identity,
+        coalesce(flags_cut, cast({{ list_element('part', 2) }} as string)) as flags,
+        cast(case when flags_cut is null then {{ list_element('part', 3) }} else {{ list_element('part_behind', 2) }} end as string) as segments,
+        cast(case when flags_cut is null then {{ list_element('part', 4) }} else {{ list_element('part_behind', 3) }} end as string) as traits,
+        cast({{ list_element('part', 5) }} as string) as event_type,
+        cast({{ list_element('part', 6) }} as string) as data
     from parts
 
 ),
@@ -84,8 +84,7 @@ named as (
 judged as (
 
     -- By shape alone: an evaluation has an identity and says something of it; the environment and the audit-log
-    -- webhook have event_type and an object as data. A key that is missing or null says nothing, and is no fault. Where a
-    -- key is there twice, the first counts.
+    -- webhook have event_type and an object as data. A key may be missing or null. If a key occurs twice, the first counts.
     select
         *,
         case
@@ -113,7 +112,7 @@ select
     end as kind,
     quarantine_reason,
 
-    case when quarantine_reason is null then {{ json_text('cast(identity as json)') }} end as identity,
+    case when quarantine_reason is null then {{ json_text(json_of('identity')) }} end as identity,
     case when quarantine_reason is null and flags like '[%' then {{ long_content_hash('flags') }} end as flags_hash,
     case when quarantine_reason is null and segments like '[%' then {{ content_hash('segments') }} end as segments_hash,
     case when quarantine_reason is null and traits like '[%' then {{ content_hash('traits') }} end as traits_hash,
@@ -122,7 +121,7 @@ select
     case when quarantine_reason is null and traits like '[%' then traits end as traits,
     case
         when quarantine_reason is null and coalesce(flags, segments, traits) is null
-            then {{ json_text('cast(event_type as json)') }}
+            then {{ json_text(json_of('event_type')) }}
     end as event_type,
     case when quarantine_reason is null and coalesce(flags, segments, traits) is null then data end as change,
 

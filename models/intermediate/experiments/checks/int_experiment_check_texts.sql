@@ -9,7 +9,8 @@ select
     '{{ finding }}' as finding,
     '{{ status }}' as status,
     {{ text_literal(sentence) }} as sentence,
-    {{ 'true' if check.spoils_results else 'false' }} as spoils_results
+    {{ 'true' if check.spoils_results else 'false' }} as spoils_results,
+    {{ text_literal(check.spoils_population) if check.spoils_population else 'cast(null as varchar)' }} as spoils_population
 {%- if not (loop.last and is_last_check) %}
 
 union all

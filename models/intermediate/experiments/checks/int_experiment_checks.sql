@@ -1,7 +1,7 @@
 {{ config(materialized='table') }}
 
 {%- set families = [
-    'declarations', 'assignments', 'sample_ratio', 'quarantine', 'activation', 'outcomes', 'clocks', 'environments', 'before',
+    'declarations', 'assignments', 'sample_ratio', 'epochs', 'quarantine', 'activation', 'outcomes', 'clocks', 'environments', 'before',
 ] %}
 with checks as (
 
@@ -56,7 +56,8 @@ select
         'problem': 'experiments.problem',
         'detail': 'checks.detail',
     }) }} as message,
-    texts.spoils_results
+    texts.spoils_results,
+    texts.spoils_population
 from checks
 inner join experiments on checks.experiment_key = experiments.experiment_key
 -- A finding without a sentence fails the tests of this table.

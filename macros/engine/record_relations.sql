@@ -28,5 +28,5 @@
     );
     insert into {{ schema }}.dbt_relations
     from (values {{ rows | sort | join(', ') }}) as found (schema_name, identifier, layer, name)
-    where (schema_name, identifier, layer, name) not in (from {{ schema }}.dbt_relations)
+    where (schema_name, identifier, layer, name) not in (select * from {{ schema }}.dbt_relations)
 {% endmacro %}
