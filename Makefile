@@ -56,7 +56,7 @@ docs: .venv/installed  ## Write the documentation of every table and column as o
 
 lock:  ## Resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build -o requirements.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build --group dev --extra notebook -c requirements.lock -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build --group dev --extra notebook --extra object-storage -c requirements.lock -o requirements-dev.lock
 
 clean:  ## Remove everything that make built, never the data
 	rm -rf .venv target logs *.egg-info build

@@ -31,6 +31,7 @@ OURS = (
     "published.*",
     "refresh.*",
     "erasures.*",
+    "object-storage.*",
     "privacy*",
     "alerts*",
     "dbt",

@@ -118,6 +118,11 @@ class Settings:
         return self.warehouse_dir / "refresh.lock"
 
     @property
+    def object_storage_lock(self) -> Path:
+        """Of `land --to`."""
+        return self.warehouse_dir / "object-storage.lock"
+
+    @property
     def warehouse_file(self) -> Path:
         return self.warehouse_dir / "warehouse.duckdb"
 

@@ -4,8 +4,9 @@ import collections
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import zstandard
 
@@ -20,7 +21,7 @@ TYPES_OF_FORM_1 = [int, str, str, int, int, bytes]
 MEAN_SIZE = "select avg({}) from (select * from deliveries order by row_id limit 100)"
 WAITING = """
 select (select max(row_id) from deliveries) - row_id + 1, received_at
-from deliveries where typeof(received_at) = 'integer' order by row_id limit 1
+from deliveries where row_id > ? and typeof(received_at) = 'integer' order by row_id limit 1
 """
 # How many rows of a damaged file are tried in search of the next readable one.
 LARGEST_DAMAGE = 100_000
@@ -60,12 +61,15 @@ def form(connection: sqlite3.Connection) -> int:
     return connection.execute("pragma user_version").fetchone()[0]
 
 
-def backlog(folder: Path) -> tuple[int, int | None]:
-    """How many deliveries wait to be landed, and when the oldest was received: µs since 1970, or None if none waits."""
+def backlog(folder: Path, after: Mapping[str, int] = MappingProxyType({})) -> tuple[int, int | None]:
+    """How many deliveries wait to be landed, and when the oldest was received: µs since 1970, or None if none waits.
+
+    `after`: the last row to leave out, by name of inbox file.
+    """
     depth, oldest = 0, []
     for path in files(folder):
         with contextlib.suppress(sqlite3.Error), connect(path) as connection:
-            if connection and (waiting := connection.execute(WAITING).fetchone()):
+            if connection and (waiting := connection.execute(WAITING, [after.get(path.name, -1)]).fetchone()):
                 depth += waiting[0]
                 oldest.append(waiting[1])
     return depth, min(oldest, default=None)

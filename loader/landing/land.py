@@ -1,7 +1,8 @@
 """From the inbox to `landing.webhooks`: every delivery once, wherever this is killed.
 
 Each batch is one transaction of the warehouse, and with it goes how far the inbox file has been read. Then
-the rows are deleted from the inbox. Killed between the two, the next run sees that they have been landed.
+the rows are deleted from the inbox, unless they also wait for object storage (`land --to`). Killed between the
+two, the next run sees that they have been landed.
 """
 
 import itertools
@@ -17,6 +18,7 @@ import duckdb
 from flagsmith_warehouse.loader import lock
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
+from flagsmith_warehouse.loader.inbox.landings import WAREHOUSE, Landings
 from flagsmith_warehouse.loader.landing import privacy
 from flagsmith_warehouse.loader.landing.batch import EPOCH, Batch
 from flagsmith_warehouse.loader.landing.schema import (
@@ -49,14 +51,17 @@ def land(
     settings: Settings,
     on_batch: Callable[[int], None] = lambda deliveries: None,
     on_wait: Callable[[str], None] = lambda text: None,
+    only: bool = False,
 ) -> Landed:
     """Move what is committed in the inbox into the warehouse; create the warehouse if there is none.
 
+    `only`: from now on nothing waits in the inbox for object storage.
     `on_batch` is told how many deliveries each batch had. A file that cannot be read holds up no other.
     Where DuckDB has too little memory, what is left is landed with more. (It may have landed the batch in which
     it says so: that one is neither landed again nor counted.)
     """
     landed = Landed()
+    _feed(Landings(settings.inbox_dir), only, on_wait)
     for memory in MEMORY:
         try:
             _land(settings, on_batch, on_wait, landed, memory)
@@ -68,6 +73,17 @@ def land(
                     f"{settings.inbox_dir}; run `flagsmith-warehouse land` again when the cause is gone."
                 ) from error
     return landed
+
+
+def _feed(landings: Landings, only: bool, on_wait: Callable[[str], None]) -> None:
+    """See to it that deliveries wait for the warehouse. Nothing is to be done where `land --to` has never run."""
+    fed = landings.names()
+    if WAREHOUSE not in fed:
+        on_wait(
+            f"The warehouse is fed again. What was received while it was not is only in {', '.join(fed)}."
+        )
+    if WAREHOUSE not in fed or (only and fed != [WAREHOUSE]):
+        landings.feed(WAREHOUSE, only)
 
 
 def _land(settings: Settings, on_batch, on_wait, landed: Landed, memory: str) -> None:
@@ -107,6 +123,14 @@ def not_landed(path: Path, error: sqlite3.Error, worker_is_dead: bool) -> str:
     )
 
 
+def of_later_release(path: Path, form: int) -> str:
+    """What to say of an inbox file that this release cannot read."""
+    return (
+        f"{path} has the form {form}, and this release knows {inbox_file.FORM}: a later release has written it. Install that "
+        "release again, and land; nothing in it was touched."
+    )
+
+
 def row_group_for(mean_bytes: float) -> int:
     """How many rows with bodies of that size make a row group."""
     steps = int(ROW_GROUP_BYTES / max(mean_bytes, 1) / ROW_GROUP_STEP)
@@ -125,6 +149,7 @@ class Run:
         landed: Landed | None = None,
     ):
         self.warehouse = warehouse
+        self.landings = Landings(settings.inbox_dir)
         rules = privacy.read(
             settings.privacy_file, settings.privacy_key, settings.privacy_key_file, self._hide_hashes
         )
@@ -146,20 +171,19 @@ class Run:
     def land_file(self, path: Path) -> None:
         """Land what is committed now. If its worker is dead nothing will be added, and the file is removed.
 
-        A file that cannot be read holds up no other.
+        A file that cannot be read holds up no other. One that other landings have not read yet stays.
         """
         with lock.try_hold(inbox_file.lock_of(path)) as worker_is_dead:
             try:
                 with reader.connect(path) as source:
                     if source and reader.form(source) > inbox_file.FORM:
-                        self.landed.unreadable.append(
-                            f"{path} has the form {reader.form(source)}, and this release knows {inbox_file.FORM}: a later "
-                            "release has written it. Install that release again, and land; nothing in it was touched."
-                        )
+                        self.landed.unreadable.append(of_later_release(path, reader.form(source)))
                         return
-                    if source:
-                        self.land_deliveries(source, path.name, keep=worker_is_dead)
+                    if source and not self.land_deliveries(source, path.name, keep=worker_is_dead):
+                        return
             except sqlite3.Error as error:
+                if not path.exists():  # `land --to` was the last to read it
+                    return
                 if not (worker_is_dead or is_passing(error)):
                     inbox_file.mark_damaged(path)
                 self.landed.unreadable.append(not_landed(path, error, worker_is_dead))
@@ -168,9 +192,10 @@ class Run:
                 inbox_file.mark_landed(path)
                 self.warehouse.execute("delete from landing.inbox_progress where inbox_file = ?", [path.name])
                 inbox_file.remove(path)
+                self.landings.forget(path.name)
 
-    def land_deliveries(self, source: sqlite3.Connection, name: str, keep: bool) -> None:
-        """Batch by batch up to the last delivery there is now, however fast new ones arrive.
+    def land_deliveries(self, source: sqlite3.Connection, name: str, keep: bool) -> bool:
+        """Batch by batch up to the last delivery there is now, however fast new ones arrive. True if every landing has them.
 
         `keep`: do not delete what has been landed; the file will be removed as a whole. Raises sqlite3.Error if
         some cannot be read, when the others have been landed: then nothing more of the file is deleted.
@@ -181,24 +206,27 @@ class Run:
         )
         # After a backup was put back, the warehouse knows less than the file: what was landed since is in neither.
         done = max(done, reader.last_deleted(source))
+        everywhere = self.landings.record(WAREHOUSE, name, done)
         # A run before this one may have seen damage, and gone on behind it.
-        damage = reader.damage(source, done)
+        damage = reader.damage(source, everywhere)
         while done < last:
             try:
                 if not (keep or damage):
-                    reader.delete_landed(source, done)
+                    reader.delete_landed(source, everywhere)
                 done = self.land_batch(source, name, done + 1, last)
             except sqlite3.Error as error:
                 if is_passing(error):
                     raise
                 damage = damage or error
                 done = reader.next_readable(source, done + 1, last) - 1
-        if keep:  # and so to be removed
+            everywhere = self.landings.record(WAREHOUSE, name, done)
+        if keep and everywhere >= last:  # and so to be removed
             damage = damage or reader.damage_between_rows(source)
         if damage:
             raise damage
         if not keep:
-            reader.delete_landed(source, done)
+            reader.delete_landed(source, everywhere)
+        return everywhere >= last
 
     def land_batch(self, source: sqlite3.Connection, name: str, first: int, last: int) -> int:
         """One transaction: a bounded number of deliveries, and the row id of the last, which is returned.

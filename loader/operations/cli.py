@@ -149,16 +149,37 @@ def serve(host: str, port: int, workers: int) -> None:
     metavar="NAME",
     help="The environment of captures whose path does not name one; not needed where only one is configured.",
 )
+@click.option(
+    "--to",
+    "url",
+    metavar="URL",
+    help="Land to Parquet files on object storage, or in a folder, instead (s3://bucket/prefix, file:///folder): "
+    "docs/scale.md. From then on a webhook leaves the inbox when the warehouse has it, too.",
+)
+@click.option(
+    "--only",
+    is_flag=True,
+    help="From now on a webhook leaves the inbox once it is where this command lands it.",
+)
 @click.argument("more_captures", nargs=-1, type=click.File("rb"), metavar="")
 def land(
-    captures: tuple[BinaryIO, ...], environment: str | None, more_captures: tuple[BinaryIO, ...]
+    captures: tuple[BinaryIO, ...],
+    environment: str | None,
+    url: str | None,
+    only: bool,
+    more_captures: tuple[BinaryIO, ...],
 ) -> None:
     """Move what the inbox holds into the warehouse, and captures from files."""
     settings = settings_module.read()
     if not captures and (more_captures or environment):
         raise click.UsageError("Name the files of captures: --from FILE...")
+    if url is not None:
+        if captures:
+            raise click.UsageError("Captures are landed in the warehouse: --from without --to.")
+        _fail_if_unreadable(_land_to(settings, url, only))
+        return
     with lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say):
-        landed = _land(settings)
+        landed = _land(settings, only)
         if captures:
             landed.unreadable += _replay(settings, [*captures, *more_captures], environment).unreadable
     _fail_if_unreadable(landed)
@@ -318,15 +339,28 @@ def _tell(problems: list["Problem"]) -> None:
         raise click.exceptions.Exit(WITH_PROBLEMS)
 
 
-def _land(settings: Settings) -> "Landed":
+def _land(settings: Settings, only: bool = False) -> "Landed":
     """Land with a progress bar where there is a terminal, and say what was done in a line."""
     from flagsmith_warehouse.loader.landing.land import land
 
     started = time.monotonic()
     with _progress(settings) as on_batch:
-        landed = land(settings, on_batch, _say)
+        landed = land(settings, on_batch, _say, only)
     seconds = time.monotonic() - started
     click.echo(f"Landed {landed.deliveries:,} deliveries, {landed.bytes / 1e6:,.1f} MB, in {seconds:.1f} s.")
+    return landed
+
+
+def _land_to(settings: Settings, url: str, only: bool) -> "Landed":
+    from flagsmith_warehouse.loader.landing import lake
+
+    started = time.monotonic()
+    with _progress(settings) as on_batch:
+        landed = lake.land(settings, url, only, on_batch, _say)
+    click.echo(
+        f"Landed {landed.deliveries:,} deliveries, {landed.bytes / 1e6:,.1f} MB, in {landed.files} files below {url}, "
+        f"in {time.monotonic() - started:.1f} s."
+    )
     return landed
 
 

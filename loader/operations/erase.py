@@ -6,6 +6,7 @@ and erasing again does the rest.
 """
 
 import contextlib
+import functools
 import json
 import os
 import sqlite3
@@ -20,9 +21,10 @@ from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.filesystem import close_to_others
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
+from flagsmith_warehouse.loader.inbox.landings import WAREHOUSE, Landings
 from flagsmith_warehouse.loader.landing import batch as landing_batch
+from flagsmith_warehouse.loader.landing import lake, persons, privacy
 from flagsmith_warehouse.loader.landing import land as landing
-from flagsmith_warehouse.loader.landing import persons, privacy
 from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
 from flagsmith_warehouse.loader.operations import publish, relations
@@ -129,6 +131,8 @@ def preview(
                     warehouse.rollback()
                 still_in = _still_in(warehouse, names, environment)
     told = _note(rows, environment, known, "Nothing was changed, and no tombstone put up.")
+    if urls := [name for name in Landings(settings.inbox_dir).names() if name != WAREHOUSE]:
+        told["not_looked_through"] = urls  # every file there would have to be read
     return {"dry_run": True, "environment": environment, "rows_to_delete": rows, "still_in": still_in, **told}
 
 
@@ -145,7 +149,7 @@ def _alone(settings: Settings, on_wait: Callable[[str], None]) -> Iterator[None]
 def _explained() -> Iterator[None]:
     try:
         yield
-    except (duckdb.Error, sqlite3.Error, OSError) as error:
+    except (duckdb.Error, sqlite3.Error, OSError, lake.LakeError) as error:
         raise EraseError(
             f"Erasing stopped: {error}. A tombstone keeps what was not landed away, but not everything is "
             "erased: run the same command again when the cause is gone."
@@ -161,19 +165,29 @@ def _names(settings: Settings, identity: str) -> Names:
 
 def _erase(settings: Settings, names: Names, environment: str | None, on_wait) -> dict:
     erased_at = datetime.now(UTC).replace(tzinfo=None)
+    landings = Landings(settings.inbox_dir)
+    urls = [name for name in landings.names() if name != WAREHOUSE]
     with landing_schema.open_warehouse(settings, on_wait) as warehouse:
         _remove_spilled(settings)
         tombstones = Tombstones(warehouse)
         hashes = sorted(tombstones.add(name, environment, erased_at) for name in names.names)
         warehouse.execute("checkpoint")
+        for url in urls:
+            lake.put_tombstones(lake.Store(url, on_wait), warehouse)
         progress = dict(warehouse.execute("from landing.inbox_progress").fetchall())
     rows = _inbox_rows(settings, names, environment, progress)
-    landed = landing.land(settings, on_wait=on_wait)
-    if landed.unreadable:
-        raise EraseError(
-            "\n".join(landed.unreadable) + "\nWhat is in it may be about the person, so first see to that."
-        )
+    # Into each landing that is fed; the last empties the inbox.
+    to_urls = [functools.partial(lake.land, settings, url, on_wait=on_wait) for url in urls]
+    to_warehouse = [functools.partial(landing.land, settings, on_wait=on_wait)]
+    for land in (*to_urls, *(to_warehouse if WAREHOUSE in landings.names() else ())):
+        if unreadable := land().unreadable:
+            raise EraseError(
+                "\n".join(unreadable) + "\nWhat is in it may be about the person, so first see to that."
+            )
     _rewrite_inbox(settings)
+    for url in urls:
+        if found := lake.erase(settings, url, on_wait):
+            rows[url] = found
     with landing_schema.open_warehouse(settings, on_wait) as warehouse:
         known = _environments(warehouse) | settings.environments
         with landing_schema.transaction(warehouse):
@@ -364,6 +378,8 @@ def _delete_where(warehouse: duckdb.DuckDBPyConnection, table: str, condition: s
 
 def _rewrite_inbox(settings: Settings) -> None:
     """Living workers keep their files; what was deleted in these is overwritten."""
+    if not Landings(settings.inbox_dir).rewrite():
+        raise EraseError(f"{settings.inbox_dir} is too busy to be written anew; run the same command again.")
     for path in inbox_file.files(settings.inbox_dir):
         with reader.connect(path) as connection:
             if connection:

@@ -24,6 +24,8 @@ def show_status(status: dict) -> None:
             f"Older than {max(kept.values())} as an earlier logic made it, newer by today's: {', '.join(sorted(kept))}"
         )
     console.print(_inbox(status["inbox"]))
+    for name, landing in status.get("landings", {}).items():
+        console.print(_landing(name, landing), soft_wrap=True)
     _table(
         console,
         "Environment",
@@ -110,6 +112,13 @@ def _inbox(inbox: dict) -> str:
     return "\n".join(
         [f"Inbox: {waiting}", *(f"  [red]cannot be read:[/] {_plain(f)}" for f in inbox["unreadable_files"])]
     )
+
+
+def _landing(name: str, landing: dict) -> str:
+    lacks = f"  {_plain(name)} lacks {landing['depth'] or 0:,} of them"
+    if landing["oldest_age_seconds"] is not None:
+        lacks += f", the oldest for {landing['oldest_age_seconds']:,.0f} s"
+    return lacks + (f"\n    [red]{_plain(landing['problem'])}[/]" if landing["problem"] else "")
 
 
 def _environments(status: dict, now: datetime) -> list[tuple]:

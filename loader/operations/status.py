@@ -20,6 +20,7 @@ from flagsmith_warehouse.loader import lock
 from flagsmith_warehouse.loader.filesystem import close_to_others, make_folder
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
+from flagsmith_warehouse.loader.inbox.landings import Landings
 from flagsmith_warehouse.loader.operations import declarations, relations
 from flagsmith_warehouse.loader.settings import Settings
 
@@ -81,6 +82,7 @@ def gather(settings: Settings) -> dict:
     return {
         "at": now.isoformat(),
         "inbox": waiting,
+        "landings": _landings(settings.inbox_dir, now),
         "environments": _environments(settings, by_environment, landed),
         "landed_according_to": landed_from,
         "refresh": {key: value for key, value in refresh.items() if key not in NOT_SHOWN}
@@ -116,6 +118,23 @@ def _inbox(folder: Path, now: datetime) -> tuple[dict, dict]:
         "oldest_age_seconds": age,
         "unreadable_files": unreadable,
     }, environments
+
+
+def _landings(folder: Path, now: datetime) -> dict[str, dict]:
+    """What each landing lacks, where several are fed (`land --to`), and why it could not be fed."""
+    try:
+        return {
+            name: {
+                "depth": depth,
+                "oldest_age_seconds": now.timestamp() - oldest / 1e6 if oldest else None,
+                "problem": problem,
+            }
+            for name, depth, oldest, problem in Landings(folder).waiting()
+        }
+    except sqlite3.Error as error:
+        return {
+            str(Landings(folder).path): {"depth": None, "oldest_age_seconds": None, "problem": str(error)}
+        }
 
 
 def _environments(settings: Settings, waiting: dict, landed: list[tuple]) -> dict:

@@ -4,7 +4,9 @@
 `flask run`, the figures are those of one process.
 """
 
+import contextlib
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY, Collector
 
 from flagsmith_warehouse.loader.inbox import reader
+from flagsmith_warehouse.loader.inbox.landings import Landings
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -45,6 +48,19 @@ class InboxCollector(Collector):
         age = time.time() - oldest / 1e6 if oldest else 0
         yield GaugeMetricFamily("flagsmith_inbox_depth", "Webhooks that wait to be landed", depth)
         yield GaugeMetricFamily("flagsmith_inbox_age_seconds", "Age of the oldest webhook that waits", age)
+        waiting = GaugeMetricFamily(
+            "flagsmith_landing_waiting",
+            "Webhooks that this landing lacks, where several are fed",
+            labels=["landing"],
+        )
+        since = GaugeMetricFamily(
+            "flagsmith_landing_age_seconds", "Age of the oldest webhook that it lacks", labels=["landing"]
+        )
+        with contextlib.suppress(sqlite3.Error):
+            for name, depth, oldest, _ in Landings(self.folder).waiting():
+                waiting.add_metric([name], depth)
+                since.add_metric([name], time.time() - oldest / 1e6 if oldest else 0)
+        yield from (waiting, since)
 
 
 def render(inbox_folder: Path) -> bytes:

@@ -144,6 +144,7 @@ def test_status__texts_that_attack_a_terminal__are_shown_and_do_nothing(capsys):
             "at": at,
             "refresh": {"result": "failure", "started_at": at, "error": f"first\nthen {hostile}"},
             "inbox": {"depth": 0, "oldest_age_seconds": None, "unreadable_files": [hostile]},
+            "landings": {hostile: {"depth": 0, "oldest_age_seconds": None, "problem": hostile}},
             "environments": {
                 f"{hostile}\nok": {
                     "last_received_at": None,

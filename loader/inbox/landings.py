@@ -1,0 +1,233 @@
+"""Which landings the inbox feeds: the warehouse, or object storage, or both. A delivery stays until each has it.
+
+Kept in one more SQLite file in the inbox, which is there once `land --to` has run. Without it, only the warehouse is fed.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flagsmith_warehouse.loader.filesystem import make_folder, open_file, sync
+from flagsmith_warehouse.loader.inbox import reader
+
+WAREHOUSE = "warehouse"
+FILE = "landings.db"  # not .sqlite: it is no inbox file
+TABLES = """
+pragma journal_mode = wal;
+create table if not exists loader (loader_id text not null);
+create table if not exists landings (
+    name text primary key,  -- `warehouse`, or a URL
+    is_fed integer not null,
+    fed_since integer not null,  -- microseconds since 1970, UTC, as all times here
+    last_landed_at integer not null default 0,
+    problem text  -- why the last run failed
+);
+create table if not exists progress (name text, inbox_file text, last_row_id integer not null, primary key (name, inbox_file));
+-- The object that is being put: the deliveries up to `reached` in each inbox file are in it.
+create table if not exists pending (
+    name text primary key, path text not null, content blob not null, landed_at integer not null, reached text not null,
+    deliveries integer not null
+);
+create table if not exists tombstones (name text, path text, content blob not null, primary key (name, path));
+pragma user_version = 1;
+"""
+# With WAL and FULL a commit returns when the disk has it, on macOS only with fullfsync.
+PRAGMAS = "pragma synchronous = full; pragma fullfsync = on; pragma secure_delete = on;"
+RECORD = "insert or replace into progress values (?, ?, ?)"
+READ_BY_ALL = """
+select min(coalesce(last_row_id, 0)) from landings
+left join progress on progress.name = landings.name and inbox_file = ?
+where is_fed
+"""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An object that was begun: whatever happens, these bytes go under this path, and nothing else."""
+
+    path: str
+    content: bytes
+    landed_at: int
+    reached: dict[str, int]
+    deliveries: int
+
+
+class Landings:
+    """The landings that the inbox in `folder` feeds. Several processes may ask and record at once."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.path = folder / FILE
+
+    def names(self) -> list[str]:
+        """Those that are fed, the warehouse first."""
+        if not self.path.exists():
+            return [WAREHOUSE]
+        with self._connect() as known:
+            rows = known.execute(
+                "select name from landings where is_fed order by name <> ?, name", [WAREHOUSE]
+            )
+            return [name for (name,) in rows]
+
+    def feed(self, name: str, only: bool = False) -> bool:
+        """From now on a delivery stays until this landing has it, too; with `only`, no other. True if that is new.
+
+        Unless `only`, a warehouse that nobody has said anything of is fed as well.
+        """
+        if not self.path.exists():
+            self._create()
+        with self._connect() as known, _transaction(known):
+            fed = {name for (name,) in known.execute("select name from landings where is_fed")}
+            if only:
+                # What was begun for another landing may be there or not. Nobody puts it again.
+                begun = known.execute("select name, reached from pending where name <> ?", [name]).fetchall()
+                for other, reached in begun:
+                    self._end(known, other, json.loads(reached))
+                known.execute("update landings set is_fed = 0 where name <> ?", [name])
+            known.execute(
+                "insert into landings (name, is_fed, fed_since) values (?1, 1, ?2) on conflict (name) do update "
+                "set fed_since = iif(is_fed, fed_since, ?2), is_fed = 1",
+                [name, _now()],
+            )
+        return name not in fed
+
+    def loader_id(self) -> str:
+        """The id of this loader, drawn once."""
+        with self._connect() as known:
+            return known.execute("select loader_id from loader").fetchone()[0]
+
+    def progress(self, name: str) -> dict[str, int]:
+        """The last row that the landing has, by name of inbox file."""
+        if not self.path.exists():
+            return {}
+        with self._connect() as known:
+            return dict(known.execute("select inbox_file, last_row_id from progress where name = ?", [name]))
+
+    def record(self, name: str, inbox_file: str, last_row_id: int) -> int:
+        """The landing has the rows of the file up to that one. The last row that all landings have, which may be deleted."""
+        if not self.path.exists():
+            return last_row_id
+        with self._connect() as known, _transaction(known):
+            known.execute(RECORD, [name, inbox_file, last_row_id])
+            return known.execute(READ_BY_ALL, [inbox_file]).fetchone()[0] or 0
+
+    def forget(self, inbox_file: str) -> None:
+        """The file has been removed."""
+        if self.path.exists():
+            with self._connect() as known:
+                known.execute("delete from progress where inbox_file = ?", [inbox_file])
+
+    def pending(self, name: str) -> Pending | None:
+        """The object that the last run had begun."""
+        with self._connect() as known:
+            row = known.execute(
+                "select path, content, landed_at, reached, deliveries from pending where name = ?", [name]
+            ).fetchone()
+        return Pending(*row[:3], json.loads(row[3]), row[4]) if row else None
+
+    def begin(self, name: str, pending: Pending) -> None:
+        """Keep the object until it has been put."""
+        row = [
+            name,
+            pending.path,
+            pending.content,
+            pending.landed_at,
+            json.dumps(pending.reached),
+            pending.deliveries,
+        ]
+        with self._connect() as known, _transaction(known):
+            known.execute("insert into pending values (?, ?, ?, ?, ?, ?)", row)
+            known.execute("update landings set last_landed_at = ? where name = ?", [pending.landed_at, name])
+
+    def end(self, name: str, reached: dict[str, int]) -> None:
+        """The object is there, and with it the deliveries up to `reached`."""
+        with self._connect() as known, _transaction(known):
+            self._end(known, name, reached)
+
+    def _end(self, known: sqlite3.Connection, name: str, reached: dict[str, int]) -> None:
+        known.executemany(RECORD, [(name, file, row_id) for file, row_id in reached.items()])
+        known.execute("delete from pending where name = ?", [name])
+
+    def last_landed_at(self, name: str) -> int:
+        """`landed_at` of the last object that was begun."""
+        with self._connect() as known:
+            return known.execute("select last_landed_at from landings where name = ?", [name]).fetchone()[0]
+
+    def tombstones(self, name: str) -> dict[str, bytes]:
+        """Those read from the landing so far, by path."""
+        with self._connect() as known:
+            return dict(known.execute("select path, content from tombstones where name = ?", [name]))
+
+    def keep_tombstone(self, name: str, path: str, content: bytes) -> None:
+        """Keep one, so that it is read from the landing only once."""
+        with self._connect() as known:
+            known.execute("insert or replace into tombstones values (?, ?, ?)", [name, path, content])
+
+    def set_problem(self, name: str, problem: str | None) -> None:
+        """Say why the last run failed, or that it did not."""
+        with self._connect() as known:
+            known.execute("update landings set problem = ? where name = ?", [problem, name])
+
+    def waiting(self) -> Iterator[tuple[str, int, int | None, str | None]]:
+        """Of each landing: how many deliveries wait for it, when the oldest was received, and why the last run failed.
+
+        Nothing where only the warehouse is fed: then whatever is in the inbox waits for it.
+        """
+        if not self.path.exists():
+            return
+        with self._connect() as known:
+            problems = dict(known.execute("select name, problem from landings"))
+        for name in self.names():
+            yield name, *reader.backlog(self.folder, self.progress(name)), problems.get(name)
+
+    def rewrite(self) -> bool:
+        """Leave no byte of what was deleted. False if others are too busy with the file."""
+        if not self.path.exists():
+            return True
+        with self._connect() as known:
+            known.execute("vacuum")
+            return not known.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+
+    def _create(self) -> None:
+        """A file that is there is whole, as others take its being there for more than the warehouse being fed."""
+        make_folder(self.folder)
+        unfinished = self.folder / f".{FILE}-{secrets.token_hex(4)}"
+        os.close(open_file(unfinished))
+        with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as known:
+            known.executescript(TABLES)
+            known.execute("insert into loader values (?)", [secrets.token_hex(6)])
+            known.execute(
+                "insert into landings (name, is_fed, fed_since) values (?, 1, ?)", [WAREHOUSE, _now()]
+            )
+        with contextlib.suppress(FileExistsError):  # somebody else was faster: theirs counts
+            self.path.hardlink_to(unfinished)
+        unfinished.unlink()
+        sync(self.folder)
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        opened = sqlite3.connect(f"{self.path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=60)
+        with contextlib.closing(opened):
+            opened.executescript(PRAGMAS)
+            yield opened
+
+
+@contextlib.contextmanager
+def _transaction(known: sqlite3.Connection) -> Iterator[None]:
+    known.execute("begin immediate")
+    try:
+        yield
+    except BaseException:
+        known.execute("rollback")
+        raise
+    known.execute("commit")
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
