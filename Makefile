@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
-NOTEBOOKS := $(addprefix notebooks/,flag_exposure.py segments_and_cohorts.py experiment_readout.py data_health.py)
+NOTEBOOKS := $(addprefix notebooks/,index.py experiment_readout.py flag_exposure.py segments_and_cohorts.py one_identity.py data_health.py)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help:  ## List these targets
