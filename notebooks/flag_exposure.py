@@ -2,12 +2,12 @@ import marimo
 
 __generated_with = "0.25.2"
 
-app = marimo.App(width="full", app_title="Flag exposure")
+app = marimo.App(width="medium", app_title="Flag exposure", css_file="style.css")
 
 with app.setup:
     import marimo as mo
 
-    from flagsmith_warehouse.notebooks import show
+    from flagsmith_warehouse.notebooks import charts, show
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
 
@@ -17,6 +17,16 @@ def _():
         *("dim_flags", "fct_flag_exposures", "fct_flag_exposures_daily"),
         *("fct_flag_assignments", "fct_explained_assignments"),
     )
+    show.masthead(
+        "flag_exposure",
+        "Who was given which variation of a flag, since when, and why it changed. An exposure is an evaluation by "
+        f"Flagsmith: the webhooks do not say whether a person saw it. Read from {read.path.name}.",
+    )
+    return (read,)
+
+
+@app.cell
+def _(read):
     mo.stop(read.problem is not None, mo.md(read.problem or ""))
     environments = ask("""
         select environment, count(*) as flags, max(last_seen_at) as last_seen_at
@@ -28,25 +38,14 @@ def _():
         environments.empty,
         show.note("No flag was evaluated yet: the marts have no rows. Send webhooks, then refresh."),
     )
-    return environments, read
-
-
-@app.cell
-def _(read):
-    mo.md(f"""
-    # Flag exposure
-
-    Who was given which variation of a flag, since when, and why it changed. An exposure is an *evaluation* by
-    Flagsmith: whether a person saw it, the webhooks do not say. Read from `{read.path.name}`.
-    """)
-    return
+    return (environments,)
 
 
 @app.cell
 def _(environments):
     choices = show.choices(environments.environment, environments.environment)
-    environment_picker = mo.ui.dropdown(choices, next(iter(choices)), label="Environment")
-    environment_picker
+    environment_picker = show.picker("environment", choices, "Environment")
+    show.choice(environment_picker)
     return (environment_picker,)
 
 
@@ -71,8 +70,8 @@ def _(environment):
     alike = flags.name.duplicated(keep=False)
     names = flags.name.where(~alike, flags.name + " #" + flags.feature_id.astype(str))
     flag_choices = show.choices(names, flags.feature_id.tolist(), 80)
-    flag_picker = mo.ui.dropdown(flag_choices, next(iter(flag_choices)), label="Flag", searchable=True)
-    flag_picker
+    flag_picker = show.picker("feature_id", flag_choices, "Flag", searchable=True)
+    show.choice(flag_picker)
     return flag_picker, flags
 
 
@@ -93,7 +92,7 @@ def _(environment, feature_id):
         environment=environment,
         feature_id=feature_id,
     ).iloc[0]
-    period_picker = mo.ui.date_range(days["first"].date(), days["last"].date(), label="Period (UTC)")
+    period_picker = show.period_picker(days["first"].date(), days["last"].date())
     period_picker
     return (period_picker,)
 
@@ -109,7 +108,7 @@ def _(end, environment, feature_id, flags, start):
     flag = flags[flags.feature_id == feature_id].iloc[0]
     flag_name = show.shortened(flag["name"], 60)
     scope = show.Scope(environment, start, end)
-    asked = {"environment": environment, "feature_id": feature_id, "start": start, "end": end}
+    asked = {"environment": environment, "feature_id": feature_id, "start": scope.start, "end": scope.end}
     show.Html(show.heading(flag["name"]))
     return asked, flag_name, scope
 
@@ -178,7 +177,7 @@ def _(scope, totals):
 
 @app.cell
 def _(daily, flag_name, scope, variations):
-    evaluations_chart = show.by_time(
+    evaluations_chart = charts.by_time(
         daily,
         "evaluations",
         "variation",
@@ -193,7 +192,7 @@ def _(daily, flag_name, scope, variations):
 
 @app.cell
 def _(daily, flag_name, scope, variations):
-    share_chart = show.by_time(
+    share_chart = charts.by_time(
         daily,
         "identities",
         "variation",
@@ -209,7 +208,7 @@ def _(daily, flag_name, scope, variations):
 
 @app.cell
 def _(daily, flag_name, scope, variations):
-    first_chart = show.by_time(
+    first_chart = charts.by_time(
         daily,
         "new_identities",
         "variation",
@@ -225,7 +224,7 @@ def _(daily, flag_name, scope, variations):
 @app.cell
 def _(daily, flag_name, scope, variations):
     reasons = daily.groupby(["assignment_reason", "variation"], as_index=False)["evaluations"].sum()
-    reasons_chart = show.bars(
+    reasons_chart = charts.bars(
         reasons,
         "evaluations",
         "assignment_reason",
@@ -283,7 +282,7 @@ def _(asked):
 @app.cell
 def _(flag_name, flows, scope):
     most = flows.groupby("switch").switches.sum().sort_values(ascending=False, kind="stable").index[:15]
-    flows_chart = show.bars(
+    flows_chart = charts.bars(
         flows[flows.switch.isin(most)].sort_values("switch", key=lambda column: column.map(list(most).index)),
         "switches",
         "switch",

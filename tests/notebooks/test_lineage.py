@@ -13,7 +13,9 @@ from .conftest import RECIPES
 
 AS_OF = {"flags_as_of": "fct_flag_assignments", "traits_as_of": "fct_identity_traits"}
 DECLARED = {
-    exposure["name"]: {re.fullmatch(r"ref\('(\w+)'\)", one)[1] for one in exposure["depends_on"]}
+    exposure["name"]: {
+        re.fullmatch(r"ref\('flagsmith_warehouse', '(\w+)'\)", one)[1] for one in exposure["depends_on"]
+    }
     for exposure in yaml.safe_load((PROJECT / "models/_readers__dbt_exposures.yml").read_text())["exposures"]
 }
 NAMES = {"flag_exposure": "flag_exposure_explorer", "segments_and_cohorts": "segment_and_cohort_explorer"}
