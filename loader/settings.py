@@ -281,9 +281,14 @@ def _is_list_of_texts(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(text, str) and text for text in value)
 
 
+def can_name_environment(name: str) -> bool:
+    """Whether it can be one part of a webhook's address: not empty, no slash, nothing that cannot be printed."""
+    return name.isprintable() and name.strip(" /") == name and name not in ("", ".", "..") and "/" not in name
+
+
 def _require_an_address(name: str, setting: str) -> None:
-    """Raise SettingsError unless it is a part of an address: not empty, no slash, nothing that cannot be printed."""
-    if not name.isprintable() or name.strip(" /") != name or name in ("", ".", "..") or "/" in name:
+    """Raise SettingsError unless an environment can be called that."""
+    if not can_name_environment(name):
         raise SettingsError(
             f"{setting}: {name!r} cannot be an environment, as no address /webhooks/NAME leads there. "
             "Name it with letters and digits."

@@ -23,7 +23,7 @@ from flagsmith_warehouse.loader.inbox.identifier import uuid7
 from flagsmith_warehouse.loader.landing.batch import EPOCH
 from flagsmith_warehouse.loader.landing.land import Landed, Run
 from flagsmith_warehouse.loader.landing.schema import LandingError, open_warehouse, transaction
-from flagsmith_warehouse.loader.settings import SECRETS, Settings
+from flagsmith_warehouse.loader.settings import SECRETS, Settings, can_name_environment
 from flagsmith_warehouse.loader.signature import SignatureError, verify
 
 # As many lines are described one by one as fit a screen.
@@ -179,6 +179,8 @@ def _environment(path: object, otherwise: str | None) -> str:
         )
     if not _is_utf8(name):
         raise CaptureError(f"its environment {name!r} has half a character in it.")
+    if not can_name_environment(name):
+        raise CaptureError(f"{name!r} cannot be an environment, as no address /webhooks/NAME leads there.")
     return name
 
 

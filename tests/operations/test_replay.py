@@ -115,6 +115,9 @@ def _killed_after(batches):
         (capture(path="http://\u2100/webhooks/production"), "is no address"),
         (capture(path="/webhooks/\ud800", headers={}), "half a character"),
         (capture(path="/webhooks/a%2Fb"), "--environment NAME"),
+        (capture(path="/webhooks/..", headers={}), "'..' cannot be an environment"),
+        (capture(path="/webhooks/%00", headers={}), "cannot be an environment"),
+        (capture(path="/webhooks/%20production", headers={}), "' production' cannot be an environment"),
         (capture(path=["/webhooks/production"]), "--environment NAME"),
         (capture(received_at="0001-01-01T00:00:00Z"), "before 1970"),
         (capture(received_at="1969-12-31T23:59:59.999999Z"), "before 1970"),
@@ -219,6 +222,7 @@ def test_read_capture__whatever_the_line__is_a_capture_or_says_why_not(request, 
     except replay.CaptureError:
         return
     assert read.delivery_id and read.environment.encode() and read.received_at >= 0
+    assert settings_module.can_name_environment(read.environment)
 
 
 def test_replay__many_bad_lines__a_screenful_is_described_and_the_rest_counted(land):
