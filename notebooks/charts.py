@@ -51,6 +51,8 @@ class Chart(Html):
 def colours(names: int, is_dark: bool = False) -> list[str]:
     """Return colours for `names` things (at most 8): blue and brown in turn, as far apart in lightness as they can be."""
     hues = (DARK_BLUES, DARK_BROWNS) if is_dark else (BLUES, BROWNS)
+    if names == 1:
+        return [hues[0][MOST // 2]]
     return [hues[place % 2][round(place * (MOST - 1) / max(names - 1, 1))] for place in range(names)]
 
 
@@ -181,7 +183,9 @@ class Axis:
         if is_whole:
             step = max(1, ceil(step))
         self.low, self.high = floor(low / step) * step, max(ceil(high / step), floor(low / step) + 1) * step
-        self.ticks = [self.low + step * at for at in range(round((self.high - self.low) / step) + 1)]
+        self.ticks = [
+            round(self.low + step * at, 12) for at in range(round((self.high - self.low) / step) + 1)
+        ]
         self.write = write
 
     def at(self, value: float) -> float:
@@ -368,15 +372,12 @@ def spells(frame: pandas.DataFrame, name: str, state: str, *, title: str, scope:
             f'<tr><th scope="row" class="text">{escape(said[one])}</th><td>{escape(last)}</td>'
             f'<td class="length-cell"><div class="spells">{bars_}</div></td></tr>'
         )
-    along = "".join(
-        f'<span{"" if place % 3 == 0 else " class=minor"} style="left:{at / 10:.2f}%">{text}</span>'
-        for place, (at, text) in enumerate(clock.ticks())
-    )
+    along = "".join(f'<span style="left:{at / 10:.2f}%">{text}</span>' for at, text in clock.ticks()[::3])
     head = (
         '<thead><tr><th scope="col">What</th><th scope="col">Now</th>'
-        f'<th scope="col"><div class="along" aria-hidden="true">{along}</div></th></tr></thead>'
+        f'<td class="clock"><div class="along" aria-hidden="true">{along}</div></td></tr></thead>'
     )
-    body = grid(title, f"{head}<tbody>{''.join(rows)}</tbody>", is_full=True, has_caption=False)
+    body = grid(title, f"{head}<tbody>{''.join(rows)}</tbody>", "full", has_caption=False)
     return Chart(_framed(title, scope, body), title, frame)
 
 
@@ -422,7 +423,7 @@ def bars(
         there = [part for part in parts if part in sums]
         said = [f"{part} {number(sums[part])}".strip() for part in there]
         pieces = "".join(
-            f'<span style="{looks[part]};width:{100 * sums[part] / longest:.2f}%" title="{escape(text)}"></span>'
+            f'<span style="width:{100 * sums[part] / longest:.2f}%;{looks[part]}" title="{escape(text)}"></span>'
             for part, text in zip(there, said, strict=True)
         )
         split = ", ".join(said) if len(parts) > 1 else ""
@@ -430,9 +431,9 @@ def bars(
             f'<tr><th scope="row" class="text">{escape(one)}</th><td class="number">{number(own[values].sum())}</td>'
             f'<td class="length-cell"><div class="length">{pieces}</div><span class="faint">{escape(split)}</span></td></tr>'
         )
-    head = f'<thead><tr><th scope="col"></th><th scope="col" class="number">{escape(heading)}</th><th scope="col"></th></tr></thead>'
+    head = f'<thead><tr><td></td><th scope="col" class="number">{escape(heading)}</th><td></td></tr></thead>'
     legend = _legend(parts, "bar", None) if colour else ""
-    body = legend + grid(title, f"{head}<tbody>{''.join(rows)}</tbody>", is_full=True, has_caption=False)
+    body = legend + grid(title, f"{head}<tbody>{''.join(rows)}</tbody>", "full", has_caption=False)
     columns = [name, *([colour] if colour else []), values]
     return Chart(_framed(title, scope, body + download(frame[columns], title).html), title, frame)
 
@@ -473,7 +474,7 @@ def heat(
     tops = "".join(f'<th scope="col" class="number">{escape(str(other))}</th>' for other in across)
     head = f'<thead><tr><th scope="col">{escape(headings[0])}</th>{tops}</tr></thead>'
     said = f'<p class="faint">Columns: {escape(headings[1])}.</p>'
-    table_html = grid(title, f"{head}<tbody>{''.join(rows)}</tbody>", has_caption=False)
+    table_html = grid(title, f"{head}<tbody>{''.join(rows)}</tbody>", "heat", has_caption=False)
     return Chart(_framed(title, scope, said + table_html + download(frame, title).html), title, frame)
 
 

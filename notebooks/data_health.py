@@ -7,7 +7,9 @@ app = marimo.App(width="medium", app_title="Data health", css_file="style.css")
 with app.setup:
     import marimo as mo
 
-    from flagsmith_warehouse.notebooks import charts, show
+    from flagsmith_warehouse.loader import settings
+    from flagsmith_warehouse.loader.operations import status
+    from flagsmith_warehouse.notebooks import charts, show, words
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
     EVERYWHERE = ""  # the name of no environment
@@ -75,16 +77,35 @@ def _(freshness):
         {
             "environment": "Environment",
             "deliveries": "Deliveries",
-            "quarantined": "Of them quarantined",
+            "quarantined": "Unreadable",
             "megabytes": "Megabytes",
             "identities": "Identities",
-            "last_hour": "Last hour with any (UTC)",
+            "last_hour": "Last hour with any",
             "last_evaluation_at": "Last evaluation (UTC)",
-            "last_delay_seconds": "Longest delay to landing on its last day",
+            "last_delay_seconds": "Longest delay, last day",
         },
         {"last_delay_seconds": show.seconds},
     )
     return
+
+
+@app.cell
+def _(freshness):
+    files = settings.read()
+    refresh = status.last_refresh(files) or {}
+    sizes = {
+        "Warehouse": files.warehouse_file,
+        "Published copy": files.published_file,
+    }
+    cost = {
+        "Last refresh": show.joined(show.badge(refresh["result"])) if refresh else "none is recorded",
+        "It took": show.seconds(refresh.get("seconds")),
+        "and landed": f"{show.number(refresh.get('landed'))} deliveries",
+        **{name: show.megabytes(file.stat().st_size) for name, file in sizes.items() if file.exists()},
+        "Received so far": show.megabytes(1e6 * freshness.megabytes.sum()),
+    }
+    show.card("What it costs", show.facts(cost), level=2)
+    return (cost,)
 
 
 @app.cell
@@ -156,6 +177,7 @@ def _(end, environment, start):
         """,  # one of two words
         **asked,
     )
+    traffic["said"] = traffic.kind.replace(words.DELIVERIES)
     return asked, scope, traffic, unit
 
 
@@ -179,12 +201,12 @@ def _(scope, traffic, unit):
     kinds_chart = charts.by_time(
         traffic,
         "deliveries",
-        "kind",
+        "said",
         title=f"Deliveries per {unit}, by kind",
         heading=f"deliveries per {unit}",
         scope=scope,
         time=unit,
-        order=("evaluation", "flag_change", "audit_log", "quarantined"),
+        order=[said for said in words.DELIVERIES.values() if said in set(traffic.said)],
     )
     kinds_chart
     return
@@ -250,14 +272,14 @@ def _(scope, traffic, unit):
 
 @app.cell
 def _(scope, traffic):
-    kinds = traffic.groupby("kind", as_index=False).agg(
+    kinds = traffic.groupby("said", as_index=False).agg(
         {"deliveries": "sum", "bytes": "sum", "max_landing_delay_seconds": "max"}
     )
     show.table(
         kinds,
         f"By kind, {scope}",
         {
-            "kind": "Kind",
+            "said": "Kind",
             "deliveries": "Deliveries",
             "bytes": "Bytes",
             "max_landing_delay_seconds": "Longest delay to landing",

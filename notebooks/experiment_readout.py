@@ -75,10 +75,12 @@ def _(experiment_picker):
 def _(experiment):
     found = ask(
         """
-        select distinct population
-        from marts.fct_experiment_results
-        where experiment_key = $experiment
-        order by population <> 'assigned', population
+        select distinct results.population, experiments.primary_population
+        from marts.fct_experiment_results as results
+        inner join marts.dim_experiments as experiments on results.experiment_key = experiments.experiment_key
+        where results.experiment_key = $experiment
+        -- The one that decides comes first.
+        order by results.population <> experiments.primary_population, results.population
         """,
         experiment=experiment,
     )
@@ -165,7 +167,7 @@ def _(experiment, population, results):
     mo.stop(results.empty)
     power = ask(
         """
-        select metric_key, variation, status, identities, target_lift, minimum_detectable_lift, days_so_far, days_left
+        select metric_key, variation, status, identities, target_lift, minimum_detectable_lift, days_left
         from marts.fct_experiment_power
         where experiment_key = $experiment and population = $population
         order by metric_key, variation
@@ -250,7 +252,7 @@ def _(declared, population, results, scope):
         )
         return show.table(
             rows.assign(
-                said=said, interval=[interval(row) for row in rows.itertuples()], between=between(rows)
+                said=said, interval=[interval(row) for row in rows.itertuples()], lift_between=between(rows)
             ),
             f"{ROLES[role]} among {words.people(population)}, {scope}",
             {
@@ -258,8 +260,7 @@ def _(declared, population, results, scope):
                 "variation": "Variation",
                 "said": "Verdict",
                 "interval": "Lift with its interval",
-                "lift": "Lift",
-                "between": "Between",
+                "lift_between": "Lift",
                 "chance_to_win": "Chance to win",
                 "mean": "Mean",
                 "identities": "n",
@@ -267,7 +268,7 @@ def _(declared, population, results, scope):
             {
                 "said": show.badge,
                 "interval": lambda drawn: drawn,
-                "lift": lambda value: show.percent(value, signed=True),
+                "lift_between": lambda drawn: drawn,
                 "chance_to_win": show.percent,
             },
             otherwise="None is declared.",
@@ -275,13 +276,15 @@ def _(declared, population, results, scope):
             saved=SAVED,
         )
 
-    def between(rows: pandas.DataFrame) -> list[str]:
-        ends = zip(rows.low, rows.high, strict=True)
+    def between(rows: pandas.DataFrame) -> list[show.Html]:
         return [
-            show.NOTHING
-            if pandas.isna(low)
-            else f"{show.percent(low, signed=True)} and {show.percent(high, signed=True)}"
-            for low, high in ends
+            show.Html(show.NOTHING)
+            if pandas.isna(lift)
+            else show.Html(
+                f"<b>{show.percent(lift, signed=True)}</b><br>"
+                f'<span class="faint">{show.percent(low, signed=True)} and {show.percent(high, signed=True)}</span>'
+            )
+            for lift, low, high in zip(rows.lift, rows.low, rows.high, strict=True)
         ]
 
     p_values = show.table(
@@ -365,14 +368,12 @@ def _(declared, power, scope):
             "identities": "Identities",
             "target_lift": "Lift looked for",
             "minimum_detectable_lift": "Can find from",
-            "days_so_far": "Days so far",
             "days_left": "Days left at this rate",
             "stop_on": "You can stop on",
         },
         {
             "target_lift": show.round_percent,
             "minimum_detectable_lift": show.percent,
-            "days_so_far": lambda days: show.number(round(days)) if days == days else show.NOTHING,
             "days_left": lambda days: show.number(round(days)) if days == days else show.NOTHING,
             "stop_on": lambda value: show.NOTHING if pandas.isna(value) else show.day(value),
         },

@@ -7,7 +7,7 @@ app = marimo.App(width="medium", app_title="Flag exposure", css_file="style.css"
 with app.setup:
     import marimo as mo
 
-    from flagsmith_warehouse.notebooks import charts, show
+    from flagsmith_warehouse.notebooks import charts, show, words
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
 
@@ -15,7 +15,7 @@ with app.setup:
 def _():
     read = source(
         *("dim_flags", "fct_flag_exposures", "fct_flag_exposures_daily"),
-        *("fct_flag_assignments", "fct_explained_assignments"),
+        *("fct_flag_assignments", "fct_explained_assignments", "fct_flag_changes"),
     )
     show.masthead(
         "flag_exposure",
@@ -176,7 +176,27 @@ def _(scope, totals):
 
 
 @app.cell
-def _(daily, flag_name, scope, variations):
+def _(asked):
+    changes = ask(
+        """
+        select received_at as at, event_type, changed_by, identity, segment_id, old_enabled, new_enabled, old_value,
+            new_value, old_weights, new_weights, description
+        from marts.fct_flag_changes
+        where
+            environment = $environment
+            and feature_id = $feature_id
+            and received_at >= $start
+            and received_at < $end + interval 1 day
+        order by received_at, delivery_id
+        """,
+        **asked,
+    )
+    changes["text"] = [words.flag_change(row) for row in changes.itertuples()]
+    return (changes,)
+
+
+@app.cell
+def _(changes, daily, flag_name, scope, variations):
     evaluations_chart = charts.by_time(
         daily,
         "evaluations",
@@ -185,13 +205,25 @@ def _(daily, flag_name, scope, variations):
         heading="evaluations a day",
         scope=scope,
         order=variations,
+        events=changes,
     )
     evaluations_chart
     return
 
 
 @app.cell
-def _(daily, flag_name, scope, variations):
+def _(changes, scope):
+    show.table(
+        changes,
+        f"Changes in Flagsmith, {scope}",
+        {"at": "When (UTC)", "text": "What"},
+        otherwise="None was announced. They come by Flagsmith's environment webhook (docs/setup.md).",
+    )
+    return
+
+
+@app.cell
+def _(changes, daily, flag_name, scope, variations):
     share_chart = charts.by_time(
         daily,
         "identities",
@@ -201,6 +233,7 @@ def _(daily, flag_name, scope, variations):
         scope=scope,
         order=variations,
         as_shares=True,
+        events=changes,
     )
     share_chart
     return
@@ -224,6 +257,7 @@ def _(daily, flag_name, scope, variations):
 @app.cell
 def _(daily, flag_name, scope, variations):
     reasons = daily.groupby(["assignment_reason", "variation"], as_index=False)["evaluations"].sum()
+    reasons["assignment_reason"] = reasons.assignment_reason.replace(words.ORIGINS)
     reasons_chart = charts.bars(
         reasons,
         "evaluations",
@@ -276,6 +310,7 @@ def _(asked):
         """,
         **asked,
     )
+    flows["change_reason"] = flows.change_reason.replace(words.CHANGES)
     return (flows,)
 
 
@@ -315,13 +350,68 @@ def _(flows, scope):
 
 
 @app.cell
+def _(asked):
+    # The three identities of each variation that were given it last: a way from a number to the people behind it.
+    people = ask(
+        """
+        select identity, variation, assignment_reason, change_reason, valid_from
+        from marts.fct_flag_assignments
+        where environment = $environment and feature_id = $feature_id and is_current
+        qualify row_number() over (partition by variation order by valid_from desc, identity) <= 3
+        order by variation, valid_from desc, identity
+        """,
+        environment=asked["environment"],
+        feature_id=asked["feature_id"],
+    )
+    return (people,)
+
+
+@app.cell
+def _(environment, flag_name, people):
+    show.table(
+        people.assign(
+            assignment_reason=people.assignment_reason.replace(words.ORIGINS),
+            change_reason=people.change_reason.replace(words.CHANGES),
+        ),
+        f"Who has {flag_name} now: the three latest of each variation",
+        {
+            "variation": "Variation",
+            "identity": "Identity",
+            "valid_from": "Since (UTC)",
+            "assignment_reason": "It comes from",
+            "change_reason": "Why",
+        },
+        {
+            "identity": lambda name: show.link_if_live(
+                name, "one_identity", environment=environment, identity=name
+            )
+        },
+    )
+    return
+
+
+@app.cell
 def _(environment):
     stale = ask(
         """
-        select name, type, coalesce(current_default, variations[1]) as everybody_gets, identities, first_seen_at, last_seen_at
-        from marts.dim_flags
-        where environment = $environment and is_stale
-        order by first_seen_at, name
+            with given as (
+                select environment, feature_id, variation, max(last_exposed_at) as last_exposed_at
+                from marts.fct_flag_exposures
+                group by environment, feature_id, variation
+            ),
+            alone as (
+                -- When somebody was last given something else than now.
+                select environment, feature_id, arg_max(variation, last_exposed_at) as everybody_gets,
+                    (list(last_exposed_at order by last_exposed_at desc))[2] as since
+                from given
+                group by environment, feature_id
+            )
+            select flags.name, flags.type, alone.everybody_gets, flags.identities,
+                coalesce(alone.since, flags.first_seen_at) as since
+            from marts.dim_flags as flags
+            inner join alone on flags.environment = alone.environment and flags.feature_id = alone.feature_id
+            where flags.is_stale and flags.environment = $environment
+            order by since, flags.name
         """,
         environment=environment,
     )
@@ -331,10 +421,9 @@ def _(environment):
         {
             "name": "Flag",
             "type": "Type",
-            "everybody_gets": "By default now",
+            "everybody_gets": "Everybody gets",
+            "since": "Since (UTC)",
             "identities": "Identities ever",
-            "first_seen_at": "First seen (UTC)",
-            "last_seen_at": "Last seen (UTC)",
         },
         otherwise="Every flag gives somebody something else.",
     )

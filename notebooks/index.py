@@ -7,6 +7,8 @@ app = marimo.App(width="medium", app_title="Overview", css_file="style.css")
 with app.setup:
     import marimo as mo
 
+    from flagsmith_warehouse.loader import settings
+    from flagsmith_warehouse.loader.operations import status
     from flagsmith_warehouse.notebooks import show, words
     from flagsmith_warehouse.notebooks.pages import PAGES
     from flagsmith_warehouse.notebooks.warehouse import ask, source
@@ -23,6 +25,7 @@ def _():
             "fct_canary_calls",
             "fct_deliveries_hourly",
             "fct_experiment_health",
+            "fct_flag_exposures",
         ),
         *("fct_experiment_results", "fct_segment_sizes_daily", "quarantined_deliveries"),
     )
@@ -108,9 +111,28 @@ def _(read):
 
 
 @app.cell
-def _(alarms, declared_problems, environments):
+def _(environments):
+    # What the last refresh found by the clock and by its tests; declarations and experiments are read from the marts.
+    refresh = status.last_refresh(settings.read()) or {}
+    failed = refresh.get("result") in ("failure", "killed", "unknown") and len(environments) > 0
+    alerts = [
+        one
+        for one in refresh.get("alerts", [])
+        if one["check"] != "declarations" and not one["check"].startswith("experiment_")
+    ]
+    return alerts, failed, refresh
+
+
+@app.cell
+def _(alarms, alerts, declared_problems, environments, failed, refresh):
     # What needs somebody, the worst first. Each says where to look.
     attention = [
+        show.joined(
+            show.badge("alarm"), f" The last refresh failed: {show.shortened(refresh.get('error', ''), 300)}"
+        )
+        for _ in range(failed)
+    ]
+    attention += [
         show.joined(
             *(
                 show.badge("alarm"),
@@ -132,6 +154,14 @@ def _(alarms, declared_problems, environments):
             f"{show.shortened(row.problem, 200)} To mend it: {show.shortened(row.remedy, 200)}",
         )
         for row in declared_problems.itertuples()
+    ]
+    attention += [
+        show.joined(
+            show.badge(str(one["severity"])),
+            f" {show.shortened(one['environment'])}: " if one["environment"] else " ",
+            f"{show.shortened(str(one['message']), 200)}. To mend it: {show.shortened(str(one['remedy']), 200)}.",
+        )
+        for one in alerts
     ]
     attention += [
         show.joined(
@@ -188,21 +218,23 @@ def _(experiments):
             variation,
             role,
             verdict,
+            case when cuped_status = 'ok' then cuped_relative_chance_to_win else relative_chance_to_win end as chance_to_win,
             case when cuped_status = 'ok' then cuped_relative_lift else relative_lift end as lift,
             case
-                when decision_method = 'sequential' and cuped_status = 'ok' then cuped_relative_sequential_low
-                when decision_method = 'sequential' then relative_sequential_low
+                when results.decision_method = 'sequential' and cuped_status = 'ok' then cuped_relative_sequential_low
+                when results.decision_method = 'sequential' then relative_sequential_low
                 when cuped_status = 'ok' then cuped_relative_low
                 else relative_low
             end as low,
             case
-                when decision_method = 'sequential' and cuped_status = 'ok' then cuped_relative_sequential_high
-                when decision_method = 'sequential' then relative_sequential_high
+                when results.decision_method = 'sequential' and cuped_status = 'ok' then cuped_relative_sequential_high
+                when results.decision_method = 'sequential' then relative_sequential_high
                 when cuped_status = 'ok' then cuped_relative_high
                 else relative_high
             end as high
-        from marts.fct_experiment_results
-        where role = 'primary' and population = 'assigned' and verdict <> 'control'
+        from marts.fct_experiment_results as results
+        inner join marts.dim_experiments as experiments using (experiment_key)
+        where role = 'primary' and population = experiments.primary_population and verdict <> 'control'
         order by experiment_key, metric_key, variation
     """)
     primary["label"] = primary.metric_key.map(words.label)
@@ -291,23 +323,37 @@ def _(environments):
 def _(environments):
     mo.stop(environments.empty)
     stale = ask("""
-        select environment, feature_id, name, type, coalesce(current_default, variations[1]) as everybody_gets, identities, first_seen_at
-        from marts.dim_flags
-        where is_stale
-        order by identities desc, environment, name
+        with given as (
+            select environment, feature_id, variation, max(last_exposed_at) as last_exposed_at
+            from marts.fct_flag_exposures
+            group by environment, feature_id, variation
+        ),
+        alone as (
+            -- When somebody was last given something else than now.
+            select environment, feature_id, arg_max(variation, last_exposed_at) as everybody_gets,
+                (list(last_exposed_at order by last_exposed_at desc))[2] as since
+            from given
+            group by environment, feature_id
+        )
+        select flags.environment, flags.name, flags.type, alone.everybody_gets, flags.identities,
+            coalesce(alone.since, flags.first_seen_at) as since
+        from marts.dim_flags as flags
+        inner join alone on flags.environment = alone.environment and flags.feature_id = alone.feature_id
+        where flags.is_stale
+        order by flags.identities desc, flags.environment, flags.name
     """)
     show.table(
         stale,
-        "Flags to clean up: for a month everybody got the same",
+        "Flags to clean up: lately everybody got the same",
         {
             "name": "Flag",
             "environment": "Environment",
             "type": "Type",
-            "everybody_gets": "By default now",
+            "everybody_gets": "Everybody gets",
+            "since": "Since (UTC)",
             "identities": "Identities ever",
-            "first_seen_at": "First seen (UTC)",
         },
-        otherwise="Every flag gave somebody something else in the last month, or is younger than that.",
+        otherwise="Every flag gave somebody something else lately, or is young; `vars: stale_flag_days` says how long lately is.",
     )
     return (stale,)
 

@@ -140,8 +140,9 @@ def _(environment, who):
                 spells.feature_name as name,
                 lag(spells.variation) over (partition by spells.feature_id order by spells.valid_from) as before,
                 spells.variation as after,
-                spells.change_reason || ', ' || spells.assignment_reason
-                || coalesce(', changed by ' || explained.changed_by, '') as why,
+                spells.change_reason,
+                spells.assignment_reason,
+                explained.changed_by,
                 spells.valid_to as until
             from marts.fct_flag_assignments as spells
             inner join named on spells.environment = named.environment and spells.identity = named.identity
@@ -179,17 +180,18 @@ def _(environment, who):
             inner join named on experiments.environment = named.environment and assigned.identity = named.identity
         )
         select * from flags
-        union all
+        union all by name
         select * from traits
-        union all
+        union all by name
         select * from segments
-        union all
+        union all by name
         select * from experiments
         order by since, kind, name
         """,
         environment=environment,
         identity=who.identity,
     )
+    happened["why"] = [words.why(row) for row in happened.itertuples()]
     scope = show.Scope(environment, who.first_seen_at.date(), who.last_seen_at.date())
     return happened, scope
 
@@ -234,7 +236,7 @@ def _(happened, scope):
 
 @app.cell
 def _(happened, scope):
-    show.table(
+    everything = show.table(
         happened,
         f"Everything that happened, oldest first, {scope}",
         {
@@ -246,8 +248,9 @@ def _(happened, scope):
             "after": "After",
             "why": "Why",
         },
-        {"until": lambda moment: "now" if moment != moment else show.moment(moment)},
+        {"until": lambda moment: "now" if moment != moment else show.short_moment(moment)},
     )
+    show.folded(f"All of it, oldest first ({words.counted(len(happened), 'row').lower()})", everything)
     return
 
 

@@ -39,6 +39,9 @@ BADGES = {
     "problem": ("✖", "problem", "bad"),
     "running": ("▶", "running", "good"),
     "ended": ("■", "ended", ""),
+    "success": ("✓", "succeeded", "good"),
+    "failure": ("✖", "failed", "bad"),
+    "killed": ("✖", "was killed", "bad"),
 }
 
 
@@ -89,8 +92,8 @@ def percent(share: float | None, signed: bool = False) -> str:
     """0.1234 → `12.3 %`, signed `+12.3 %`; null → `–`."""
     if pandas.isna(share):
         return NOTHING
-    digits = 0 if share in (0, 1) and not signed else 1
-    return f"{100 * share:{'+' if signed else ''}.{digits}f} %".replace("-", "−")  # a minus
+    digits = 0 if share == 0 or (share == 1 and not signed) else 1
+    return f"{100 * share:{'+' if signed and share else ''}.{digits}f} %".replace("-", "−")  # a minus
 
 
 def round_percent(share: float) -> str:
@@ -116,9 +119,19 @@ def seconds(value: float | None) -> str:
     return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {left} s"
 
 
+def megabytes(count: float) -> str:
+    """1234567 bytes → `1.23 MB`."""
+    return f"{number(count / 1e6)} MB"
+
+
 def moment(value: pandas.Timestamp | None) -> str:
     """A time (UTC) to the minute: `28 September 2026, 23:55`."""
     return NOTHING if pandas.isna(value) else f"{value.day} {value:%B %Y, %H:%M}"
+
+
+def short_moment(value: pandas.Timestamp | None) -> str:
+    """The same where there is little room: `28 Sep 2026, 23:55`."""
+    return NOTHING if pandas.isna(value) else f"{value.day} {value:%b %Y, %H:%M}"
 
 
 def day(value: date) -> str:
@@ -259,6 +272,11 @@ def link(text: str, name: str, **picks: object) -> Html:
     return Html(f'<a href="{escape(address(name, **picks))}">{escape(shortened(text, 80))}</a>')
 
 
+def link_if_live(text: str, name: str, **picks: object) -> Html | str:
+    """The same for a page that a report does not write: there, the text alone."""
+    return link(text, name, **picks) if is_live() else shortened(text, 80)
+
+
 def badge(status: str, words: str | None = None) -> Html:
     """A status as a badge: a shape, a word and a colour say the same."""
     shape, word, kind = BADGES.get(status, ("", shortened(str(status)), ""))
@@ -345,18 +363,17 @@ def table(
         for row in listed.to_dict("records")
     )
     body = "".join(f"<tr>{cells}</tr>" for cells in rows)
-    html = grid(long_title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", is_full)
+    html = grid(long_title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", "full" if is_full else "")
     columns = list(headings if saved is None else saved)
     return Html(html + (download(frame[columns], title).html if columns else ""))
 
 
-def grid(title: str, rows: str, is_full: bool = False, has_caption: bool = True) -> str:
+def grid(title: str, rows: str, kind: str = "", has_caption: bool = True) -> str:
     """The HTML of a table that scrolls by itself where the page is narrow, by keyboard too."""
-    kind = ' class="full"' if is_full else ""
-    caption = f"<caption>{escape(title)}</caption>" if has_caption else ""
+    caption = f'<div class="caption">{escape(title)}</div>' if has_caption else ""
     return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{escape(title)}">'
-        f"<table{kind}>{caption}{rows}</table></div>"
+        f'{caption}<div class="wide" role="region" tabindex="0" aria-label="{escape(title)}">'
+        f'<table class="{kind}" aria-label="{escape(title)}">{rows}</table></div>'
     )
 
 
@@ -402,7 +419,7 @@ def _format(column: pandas.Series) -> object:
     if pandas.api.types.is_bool_dtype(column):
         return lambda value: "yes" if value else "no"
     if pandas.api.types.is_datetime64_any_dtype(column):
-        return moment
+        return short_moment
     return _text if _is_text(column) else number
 
 

@@ -26,6 +26,27 @@ POPULATIONS = {
     "until_change": "everybody until their variation changed",
     "undisturbed": "those whose variation never changed",
 }
+CHANGES = {
+    "first_seen": "seen for the first time",
+    "identity_override_added": "an override for this identity began",
+    "identity_override_removed": "the override for this identity ended",
+    "segment_override_added": "a segment's override began",
+    "segment_override_removed": "a segment's override ended",
+    "toggled": "switched on or off",
+    "weights_changed": "the weights changed",
+    "value_changed": "the value changed",
+}
+ORIGINS = {
+    "environment_default": "the environment's default",
+    "segment_override": "a segment's override",
+    "identity_override": "an override for the identity",
+}
+DELIVERIES = {
+    "evaluation": "evaluations",
+    "flag_change": "flag changes",
+    "audit_log": "audit log",
+    "quarantined": "could not be read",
+}
 DECIDED = ("winning", "losing")
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
@@ -37,6 +58,45 @@ def people(population: str) -> str:
 def label(key: str) -> str:
     """A key as people would say it: `example_purchased` → `example purchased`."""
     return shortened(key.replace("_", " "), 60)
+
+
+def why(row: tuple) -> str:
+    """Why an identity has a state: `the value changed, from the environment's default, by admin@example.com`."""
+    if not isinstance(row.change_reason, str):
+        return row.why
+    origin = ORIGINS.get(row.assignment_reason, row.assignment_reason)
+    by = f", by {shortened(row.changed_by, 60)}" if isinstance(row.changed_by, str) else ""
+    return f"{CHANGES.get(row.change_reason, row.change_reason)}, now {origin}{by}"
+
+
+def flag_change(row: tuple) -> str:
+    """What somebody did to a flag, from a row of fct_flag_changes: `admin@example.com changed its weights`."""
+    who = shortened(row.changed_by, 60) if isinstance(row.changed_by, str) else "Somebody"
+    if isinstance(row.identity, str):
+        whom = f" for {shortened(row.identity, 60)}"
+    else:
+        whom = "" if pandas.isna(row.segment_id) else f" for segment {row.segment_id}"
+    return f"{who} {_deed(row, bool(whom))}{whom}"
+
+
+def _deed(row: tuple, is_override: bool) -> str:
+    if row.event_type == "FLAG_DELETED":
+        return "removed its override" if is_override else "deleted it"
+    if (
+        not (pandas.isna(row.old_enabled) or pandas.isna(row.new_enabled))
+        and row.old_enabled != row.new_enabled
+    ):
+        return "switched it on" if row.new_enabled else "switched it off"
+    if (
+        isinstance(row.old_weights, str)
+        and isinstance(row.new_weights, str)
+        and row.old_weights != row.new_weights
+    ):
+        return "changed its weights"
+    if isinstance(row.new_value, str) and row.new_value != row.old_value:
+        before = f" from {shortened(row.old_value)}" if isinstance(row.old_value, str) else ""
+        return f"changed its value{before} to {shortened(row.new_value)}"
+    return f"said: {shortened(row.description, 120)}" if isinstance(row.description, str) else "changed it"
 
 
 def verdicts(results: pandas.DataFrame) -> list[str]:
@@ -57,7 +117,10 @@ def verdict(row: tuple) -> str:
     if pandas.isna(row.lift):
         return f"{said}."
     lift, low, high = (percent(value, signed=True) for value in (row.lift, row.low, row.high))
-    return f"{said}: {lift}, between {low} and {high}."
+    # An interval that includes zero beside a verdict needs its reason.
+    is_close = row.verdict in DECIDED and row.low <= 0 <= row.high
+    chance = f"; its chance to be better is {percent(row.chance_to_win)}" if is_close else ""
+    return f"{said}: {lift}, between {low} and {high}{chance}."
 
 
 def others(results: pandas.DataFrame) -> list[str]:

@@ -40,7 +40,7 @@ CLICKS = {
         "segment beta testers",
         "figcaption:has-text('left segment beta testers')",
     ),
-    "experiment_readout": ("Population", "those activated", "caption:has-text('among those activated')"),
+    "experiment_readout": ("Population", "those activated", ".caption:has-text('among those activated')"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,16 @@ from datetime import date
 import duckdb
 import pandas
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from flagsmith_warehouse.notebooks import report, show, warehouse, words
+from flagsmith_warehouse.simulator import example
 from flagsmith_warehouse.simulator.example import MONTH
 from flagsmith_warehouse.simulator.features import text_of
 from flagsmith_warehouse.simulator.world import World
+
+from .conftest import RECIPES
 
 NAME_OF_200 = ("旗 𝄞é<b>*_`$ " * 20)[:200]
 SETS = "update marts.{} set {} = $name where {} = 'checkout_button'"
@@ -126,10 +131,80 @@ def test_flag_exposure__a_shorter_period__counts_only_its_days(here, given):
     assert "10 September 2026 (UTC)" in str(found["scope"])
 
 
-def test_flag_exposure__stale_flags__are_those_of_dim_flags(here):
+@pytest.mark.parametrize("name", ["flag_exposure", "index"])
+def test_stale_flags__one_that_changed_and_one_that_never_did__say_since_when_all_get_the_same(name, altered):
+    altered("update marts.dim_flags set is_stale = name in ('theme', 'page_size')")
+    _, found = run(name)
+    last_blue = warehouse.ask("""
+        select max(last_exposed_at) as at from marts.fct_flag_exposures
+        where feature_name = 'theme' and variation <> 'green'
+    """)
+    stale = found["stale"].set_index("name")
+    assert set(stale.index) == {"theme", "page_size"}
+    assert (stale.everybody_gets["theme"], stale.since["theme"]) == ("green", last_blue["at"][0])
+
+
+def test_flag_exposure__changes_in_flagsmith__are_marks_on_the_days(here):
+    outputs, found = run("flag_exposure")
+    announced = warehouse.ask(
+        "select changed_by from marts.fct_flag_changes where feature_name = 'checkout_button'"
+    )
+    assert len(found["changes"]) == len(announced) > 0
+    mark = "13 September 2026, 14:24: admin@example.com changed its weights</title>"
+    assert html(outputs).count(mark) == 2, "on the evaluations and on the shares"
+
+
+def test_flag_exposure__who_has_it_now__are_current_in_the_mart(here):
     _, found = run("flag_exposure")
-    stale = warehouse.ask("select name from marts.dim_flags where is_stale")
-    assert sorted(found["stale"]["name"]) == sorted(stale.name)
+    now = warehouse.ask(
+        "select identity, variation from marts.fct_flag_assignments where is_current and feature_name = 'checkout_button'"
+    )
+    people = found["people"]
+    assert set(zip(people.identity, people.variation, strict=True)) <= set(
+        zip(now.identity, now.variation, strict=True)
+    )
+    assert set(people.variation) == set(now.variation)
+
+
+CHANGE = dict.fromkeys(
+    (
+        "changed_by",
+        "identity",
+        "segment_id",
+        "old_enabled",
+        "new_enabled",
+        "old_value",
+        "new_value",
+        "old_weights",
+        "new_weights",
+    )
+) | {"event_type": "FLAG_UPDATED", "description": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"old_enabled": True, "new_enabled": False, "changed_by": "a@b.example"},
+            "a@b.example switched it off",
+        ),
+        (
+            {"old_enabled": True, "new_enabled": True, "old_value": "a", "new_value": "b"},
+            "Somebody changed its value from a to b",
+        ),
+        ({"new_value": "b", "identity": "ann"}, "Somebody changed its value to b for ann"),
+        (
+            {"old_weights": "[1]", "new_weights": "[2]", "new_value": "control"},
+            "Somebody changed its weights",
+        ),
+        ({"event_type": "FLAG_DELETED", "segment_id": 7}, "Somebody removed its override for segment 7"),
+        ({"event_type": "FLAG_DELETED"}, "Somebody deleted it"),
+        ({"description": "Flag state updated"}, "Somebody said: Flag state updated"),
+        ({}, "Somebody changed it"),
+    ],
+)
+def test_flag_change__what_somebody_did__is_said_as_people_say_it(change, said):
+    assert words.flag_change(next(pandas.DataFrame([CHANGE | change]).itertuples())) == said
 
 
 def test_segments_and_cohorts__the_example_month__are_the_marts(here):
@@ -250,6 +325,49 @@ def test_index__what_is_wrong__is_listed_with_where_to_look(altered):
     assert len(found["attention"]) == 2
     page = html(outputs)
     assert "No such operator. To mend it: Name one." in page and "data_health.example.html" in page
+
+
+def test_index__the_last_refresh__its_alerts_and_its_failure_are_listed(altered, tmp_path):
+    altered()
+    alert = {
+        "at": "",
+        "environment": "example",
+        "check": "assert_no_environment_is_unusually_silent",
+        "severity": "warning",
+    }
+    alert |= {"value": 1, "usual": 9, "message": "<b>silent</b>", "remedy": "look at the webhook"}
+    told = [alert, alert | {"check": "declarations"}, alert | {"check": "experiment_sample_ratio"}]
+    record = {
+        "result": "failure",
+        "started_at": "2026-09-29T00:00:00+00:00",
+        "error": "No space",
+        "alerts": told,
+    }
+    (tmp_path / "refresh.json").write_text(json.dumps(record))
+    outputs, found = run("index")
+    page = html(outputs)
+    assert page.count("&lt;b&gt;silent&lt;/b&gt;") == 1, (
+        "declarations and experiments are read from the marts"
+    )
+    assert "The last refresh failed: No space" in page and len(found["attention"]) == 2
+
+
+def test_data_health__cost__is_of_the_last_refresh_and_the_files(altered, tmp_path):
+    altered()
+    record = {"result": "success", "started_at": "2026-09-29T00:00:00+00:00", "seconds": 75, "landed": 1234}
+    (tmp_path / "refresh.json").write_text(json.dumps(record))
+    outputs, found = run("data_health")
+    assert (found["cost"]["It took"], found["cost"]["and landed"]) == ("1 min 15 s", "1,234 deliveries")
+    assert found["cost"]["Warehouse"] == show.megabytes((tmp_path / "warehouse.duckdb").stat().st_size)
+    assert "1 min 15 s" in html(outputs)
+
+
+def test_experiment_readout__another_population_decides__comes_first(altered):
+    altered("update marts.dim_experiments set primary_population = 'activated'")
+    outputs, found = run("experiment_readout")
+    assert found["population"] == "activated" and "among those activated" in html(outputs)
+    b = found["results"].query("role == 'primary' and variation == 'variant_b'").iloc[0]
+    assert f"variant_b {words.verdict(b).partition(' ')[2]}" in html(run("index")[0])
 
 
 def test_one_identity__somebody_who_was_switched__is_explained(here):
@@ -492,6 +610,25 @@ def test_report__command__writes_the_pages_it_names(here, tmp_path):
     done = CliRunner().invoke(report.main, arguments)
     assert done.exit_code == 0, done.output
     assert ">dark_mode</h2>" in (tmp_path / "flag_exposure.html").read_text()
+
+
+def test_report__all_pages__link_only_to_pages_that_are_there(here, tmp_path):
+    done = CliRunner().invoke(report.main, ["--to", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    links = {
+        link
+        for file in tmp_path.glob("*.html")
+        for link in re.findall(r'href="(?!data:)([^"]*)"', file.read_text())
+    }
+    assert "experiment_readout.example_checkout.html" in links
+    assert {link for link in links if not (tmp_path / link).exists()} == set()
+
+
+def test_demo__its_cohorts__are_those_of_the_recipes():
+    cohorts = yaml.safe_load((example.FOLDER / "cohorts.yml").read_text())
+    assert {"cohorts": cohorts} == yaml.safe_load(
+        re.search(r"```yaml\n(.*?)```", RECIPES.read_text(), re.S)[1]
+    )
 
 
 def test_report__a_pick_without_value__says_how_to_write_it(here, tmp_path):
