@@ -50,7 +50,7 @@ def _(read):
     mo.stop(
         experiments.empty,
         show.note(
-            "No experiment is declared: add one to seeds/experiments.csv (docs/experiments.md), then refresh."
+            "No experiment is declared: add one to experiments.csv (docs/experiments.md), then refresh."
         ),
     )
     return (experiments,)

@@ -217,7 +217,7 @@ def _(changes, scope):
         changes,
         f"Changes in Flagsmith, {scope}",
         {"at": "When (UTC)", "text": "What"},
-        otherwise="None was announced. They come by Flagsmith's environment webhook (docs/setup.md).",
+        otherwise="None was announced. Flagsmith's environment webhook announces them, where it is set up (README.md).",
     )
     return
 

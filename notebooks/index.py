@@ -199,7 +199,11 @@ def _(attention, environments, experiments):
         f"{words.counted(running, 'experiment')} running."
     )
     show.card(
-        "Needs attention" if attention else "Nothing needs attention",
+        "Needs attention"
+        if attention
+        else "Nothing has arrived yet"
+        if environments.empty
+        else "Nothing needs attention",
         show.paragraph(fresh),
         show.sentences(attention[:LISTED]),
         show.paragraph(f"And {len(attention) - LISTED} more." if len(attention) > LISTED else ""),
@@ -279,7 +283,7 @@ def _(experiments):
         show.Html("<h2>Experiments</h2>"),
         show.cards(experiment_cards)
         if experiment_cards
-        else show.note("No experiment is declared: add one to seeds/experiments.csv (docs/experiments.md)."),
+        else show.note("No experiment is declared: add one to experiments.csv (docs/experiments.md)."),
         show.paragraph(f"And {len(experiments) - LISTED} more: see Experiments.")
         if len(experiments) > LISTED
         else None,

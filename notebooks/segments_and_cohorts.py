@@ -5,6 +5,8 @@ __generated_with = "0.25.2"
 app = marimo.App(width="medium", app_title="Segments and cohorts", css_file="style.css")
 
 with app.setup:
+    from datetime import timedelta
+
     import marimo as mo
 
     from flagsmith_warehouse.notebooks import charts, show
@@ -87,6 +89,9 @@ def _(environment):
         .last()
         .sort_values(["kind", "members", "key"], ascending=[True, False, True], ignore_index=True)
     )
+    lately = sizes[sizes.day > sizes.day.max() - timedelta(days=7)]
+    week = lately.groupby(["kind", "key"], as_index=False)[["entered", "left"]].sum()
+    latest = latest.drop(columns=["entered", "left"]).merge(week, how="left", on=["kind", "key"])
     spelled = latest["kind"] + " " + latest["name"]
     spelled = spelled.where(~spelled.duplicated(keep=False), spelled + " (" + latest["key"] + ")")
     choices = show.choices(spelled, zip(latest["kind"], latest["key"], strict=True), 68)
@@ -105,8 +110,8 @@ def _(environment, latest, sizes):
             "kind": "Kind",
             "name": "Name",
             "members": "Members",
-            "entered": "Entered that day",
-            "left": "Left that day",
+            "entered": "Entered in 7 days",
+            "left": "Left in 7 days",
         },
     )
     return (everything,)

@@ -230,6 +230,16 @@ def test_segments_and_cohorts__the_example_month__are_the_marts(here):
     assert (cells.retention * cells.identities).round().tolist() == cells.active_identities.tolist()
 
 
+def test_segments_and_cohorts__who_entered_last_week__is_the_marts(here):
+    _, found = run("segments_and_cohorts")
+    week = warehouse.ask("""
+        select count(*) filter (entered_at >= '2026-09-22') as entered, count(*) filter (left_at >= '2026-09-22') as "left"
+        from marts.fct_cohort_memberships where cohort_key = 'paying'
+    """).iloc[0]
+    paying = found["latest"].set_index("key").loc["paying"]
+    assert (paying.entered, paying["left"]) == (week.entered, week["left"]) and week.entered > 0
+
+
 def test_segments_and_cohorts__two_segments__overlap_in_their_members_of_now(here):
     _, found = run("segments_and_cohorts", chosen=[("segment", "6"), ("segment", "7")])
     members = warehouse.ask("""
