@@ -2,12 +2,14 @@ import marimo
 
 __generated_with = "0.25.2"
 
-app = marimo.App(width="full", app_title="Data health")
+app = marimo.App(width="medium", app_title="Data health", css_file="style.css")
 
 with app.setup:
     import marimo as mo
 
-    from flagsmith_warehouse.notebooks import show
+    from flagsmith_warehouse.loader import settings
+    from flagsmith_warehouse.loader.operations import status
+    from flagsmith_warehouse.notebooks import charts, show, words
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
     EVERYWHERE = ""  # the name of no environment
@@ -15,7 +17,17 @@ with app.setup:
 
 @app.cell
 def _():
-    read = source("fct_deliveries_hourly", "quarantined_deliveries", "dim_identities")
+    read = source("fct_deliveries_hourly", "quarantined_deliveries", "dim_identities", "fct_canary_calls")
+    show.masthead(
+        "data_health",
+        "What arrived, how fresh it is, how much of it was new, and what could not be read. Read from "
+        + read.path.name,
+    )
+    return (read,)
+
+
+@app.cell
+def _(read):
     mo.stop(read.problem is not None, mo.md(read.problem or ""))
     freshness = ask("""
         with hours as (
@@ -25,9 +37,11 @@ def _():
                 (sum(deliveries) filter (where kind = 'quarantined'))::bigint as quarantined,
                 sum(bytes) / 1e6 as megabytes,
                 max(hour) as last_hour,
-                -- Of the kinds of the last hour the longest.
-                max_by(max_landing_delay_seconds, (hour, max_landing_delay_seconds)) as last_delay_seconds
-            from marts.fct_deliveries_hourly
+                max(max_landing_delay_seconds) filter (hour >= last_day) as last_delay_seconds
+            from (
+                select *, date_trunc('day', max(hour) over (partition by environment)) as last_day
+                from marts.fct_deliveries_hourly
+            )
             group by environment
         ),
         identities as (
@@ -52,17 +66,7 @@ def _():
         freshness.empty,
         show.note("No webhook has landed yet: the marts have no rows. Send webhooks, then refresh."),
     )
-    return freshness, read
-
-
-@app.cell
-def _(read):
-    mo.md(f"""
-    # Data health
-
-    What arrived, how fresh it is, how much of it was new, and what could not be read. Read from `{read.path.name}`.
-    """)
-    return
+    return (freshness,)
 
 
 @app.cell
@@ -73,12 +77,12 @@ def _(freshness):
         {
             "environment": "Environment",
             "deliveries": "Deliveries",
-            "quarantined": "Of them quarantined",
+            "quarantined": "Unreadable",
             "megabytes": "Megabytes",
             "identities": "Identities",
-            "last_hour": "Last hour with any (UTC)",
+            "last_hour": "Last hour with any",
             "last_evaluation_at": "Last evaluation (UTC)",
-            "last_delay_seconds": "Receipt to landing, then at most",
+            "last_delay_seconds": "Longest delay, last day",
         },
         {"last_delay_seconds": show.seconds},
     )
@@ -87,9 +91,28 @@ def _(freshness):
 
 @app.cell
 def _(freshness):
+    files = settings.read()
+    refresh = status.last_refresh(files) or {}
+    sizes = {
+        "Warehouse": files.warehouse_file,
+        "Published copy": files.published_file,
+    }
+    cost = {
+        "Last refresh": show.joined(show.badge(refresh["result"])) if refresh else "none is recorded",
+        "It took": show.seconds(refresh.get("seconds")),
+        "and landed": f"{show.number(refresh.get('landed'))} deliveries",
+        **{name: show.megabytes(file.stat().st_size) for name, file in sizes.items() if file.exists()},
+        "Received so far": show.megabytes(1e6 * freshness.megabytes.sum()),
+    }
+    show.card("What it costs", show.facts(cost), level=2)
+    return (cost,)
+
+
+@app.cell
+def _(freshness):
     choices = show.choices(["all environments", *freshness.environment], [EVERYWHERE, *freshness.environment])
-    environment_picker = mo.ui.dropdown(choices, next(iter(choices)), label="Environment")
-    environment_picker
+    environment_picker = show.picker("environment", choices, "Environment")
+    show.choice(environment_picker)
     return (environment_picker,)
 
 
@@ -110,7 +133,7 @@ def _(environment):
         environment=environment,
         everywhere=EVERYWHERE,
     ).iloc[0]
-    period_picker = mo.ui.date_range(ends["first"].date(), ends["last"].date(), label="Period (UTC)")
+    period_picker = show.period_picker(ends["first"].date(), ends["last"].date())
     period_picker
     return (period_picker,)
 
@@ -124,11 +147,19 @@ def _(period_picker):
 @app.cell
 def _(end, environment, start):
     scope = show.Scope(environment or "all environments", start, end)
-    asked = {"environment": environment, "everywhere": EVERYWHERE, "start": start, "end": end}
+    asked = {"environment": environment, "everywhere": EVERYWHERE, "start": scope.start, "end": scope.end}
     # Up to three days by the hour, longer ones by the day.
-    unit = "hour" if (end - start).days < 3 else "day"
+    unit = "hour" if (scope.end - scope.start).days < 3 else "day"
     traffic = ask(
         f"""
+        with hours as (
+            select *, sum(deliveries) over (partition by environment, hour) as deliveries_of_the_hour
+            from marts.fct_deliveries_hourly
+            where
+                (environment = $environment or $environment = $everywhere)
+                and hour >= $start
+                and hour < $end + interval 1 day
+        )
         select
             date_trunc('{unit}', hour)::timestamp as {unit},
             environment,
@@ -136,24 +167,23 @@ def _(end, environment, start):
             sum(deliveries)::bigint as deliveries,
             sum(distinct_payloads)::bigint as states,
             sum(test_deliveries)::bigint as test_deliveries,
-            max(deliveries) / 60 as busiest_per_minute,
+            sum(bytes)::bigint as bytes,
+            -- Of all kinds together, which the server had to take at the same time.
+            max(deliveries_of_the_hour)::double / 60 as busiest_per_minute,
             max(max_landing_delay_seconds) as max_landing_delay_seconds
-        from marts.fct_deliveries_hourly
-        where
-            (environment = $environment or $environment = $everywhere)
-            and hour >= $start
-            and hour < $end + interval 1 day
+        from hours
         group by all
         order by {unit}, environment, kind
         """,  # one of two words
         **asked,
     )
+    traffic["said"] = traffic.kind.replace(words.DELIVERIES)
     return asked, scope, traffic, unit
 
 
 @app.cell
 def _(scope, traffic, unit):
-    deliveries_chart = show.by_time(
+    deliveries_chart = charts.by_time(
         traffic,
         "deliveries",
         "environment",
@@ -168,15 +198,15 @@ def _(scope, traffic, unit):
 
 @app.cell
 def _(scope, traffic, unit):
-    kinds_chart = show.by_time(
+    kinds_chart = charts.by_time(
         traffic,
         "deliveries",
-        "kind",
+        "said",
         title=f"Deliveries per {unit}, by kind",
         heading=f"deliveries per {unit}",
         scope=scope,
         time=unit,
-        order=("evaluation", "flag_change", "audit_log", "quarantined"),
+        order=[said for said in words.DELIVERIES.values() if said in set(traffic.said)],
     )
     kinds_chart
     return
@@ -184,7 +214,7 @@ def _(scope, traffic, unit):
 
 @app.cell
 def _(scope, traffic, unit):
-    minutes_chart = show.lines(
+    minutes_chart = charts.lines(
         traffic.groupby([unit, "environment"], as_index=False)["busiest_per_minute"].max(),
         "busiest_per_minute",
         "environment",
@@ -192,7 +222,6 @@ def _(scope, traffic, unit):
         heading="deliveries per minute (mean of the hour)",
         scope=scope,
         time=unit,
-        number_format=".3~r",
     )
     minutes_chart
     return
@@ -211,7 +240,7 @@ def _(traffic, unit):
 
 @app.cell
 def _(scope, states, unit):
-    states_chart = show.lines(
+    states_chart = charts.lines(
         states,
         "webhooks",
         "what",
@@ -227,18 +256,76 @@ def _(scope, states, unit):
 
 @app.cell
 def _(scope, traffic, unit):
-    delay_chart = show.lines(
+    delay_chart = charts.lines(
         traffic.groupby([unit, "environment"], as_index=False)["max_landing_delay_seconds"].max(),
         "max_landing_delay_seconds",
         "environment",
         title="Longest delay from receipt to landing; the marts follow in the same refresh",
-        heading="seconds",
+        heading="from receipt to landing",
         scope=scope,
         time=unit,
-        number_format=",.3~r",
+        write=show.seconds,
     )
     delay_chart
     return
+
+
+@app.cell
+def _(scope, traffic):
+    kinds = traffic.groupby("said", as_index=False).agg(
+        {"deliveries": "sum", "bytes": "sum", "max_landing_delay_seconds": "max"}
+    )
+    show.table(
+        kinds,
+        f"By kind, {scope}",
+        {
+            "said": "Kind",
+            "deliveries": "Deliveries",
+            "bytes": "Bytes",
+            "max_landing_delay_seconds": "Longest delay to landing",
+        },
+        {"max_landing_delay_seconds": show.seconds},
+        otherwise="Nothing arrived in this period.",
+    )
+    return (kinds,)
+
+
+@app.cell
+def _(asked, scope):
+    canaries = ask(
+        """
+        select
+            environment,
+            count(*) as arrived,
+            sum(lost_before)::bigint as lost,
+            median(delivery_seconds) as usual_seconds,
+            max(delivery_seconds) as longest_seconds,
+            max(received_at) as last_at
+        from marts.fct_canary_calls
+        where
+            (environment = $environment or $environment = $everywhere)
+            and received_at >= $start
+            and received_at < $end + interval 1 day
+        group by environment
+        order by environment
+        """,
+        **asked,
+    )
+    show.table(
+        canaries,
+        f"Loss and delay on the way from Flagsmith, by the canary's calls, {scope}",
+        {
+            "environment": "Environment",
+            "arrived": "Calls that arrived",
+            "lost": "Lost",
+            "usual_seconds": "Usual delay",
+            "longest_seconds": "Longest delay",
+            "last_at": "Last (UTC)",
+        },
+        {"usual_seconds": show.seconds, "longest_seconds": show.seconds},
+        otherwise="No canary calls: loss on the way to us cannot be seen. docs/operations.md says how to set one up.",
+    )
+    return (canaries,)
 
 
 @app.cell

@@ -2,21 +2,31 @@ import marimo
 
 __generated_with = "0.25.2"
 
-app = marimo.App(width="full", app_title="Experiment read-out")
+app = marimo.App(width="medium", app_title="Experiments", css_file="style.css")
 
 with app.setup:
     import marimo as mo
+    import pandas
 
-    from flagsmith_warehouse.notebooks import show
+    from flagsmith_warehouse.notebooks import charts, show, words
     from flagsmith_warehouse.notebooks.warehouse import ask, source
-    from flagsmith_warehouse.notebooks.words import read_out
 
-    POPULATIONS = {
-        "assigned": "everybody assigned",
-        "until_change": "everybody assigned, until the weights changed",
-        "undisturbed": "those who saw one variation",
-        "activated": "those activated",
-    }
+    ROLES = {"primary": "Primary metrics", "secondary": "Secondary metrics", "guardrail": "Guardrails"}
+    # What is downloaded below the metrics.
+    SAVED = (
+        *(
+            "metric_key",
+            "variation",
+            "verdict",
+            "guardrail_status",
+            "identities",
+            "mean",
+            "lift",
+            "low",
+            "high",
+        ),
+        *("chance_to_win", "fixed_p_value", "p_value_holm", "sequential_p_value"),
+    )
 
 
 @app.cell
@@ -25,6 +35,12 @@ def _():
         *("dim_experiments", "fct_experiment_health", "fct_experiment_results"),
         *("fct_experiment_results_daily", "fct_experiment_power"),
     )
+    show.masthead("experiment_readout", f"Did it win, and can it be believed? Read from {read.path.name}.")
+    return (read,)
+
+
+@app.cell
+def _(read):
     mo.stop(read.problem is not None, mo.md(read.problem or ""))
     experiments = ask("""
         select *, coalesce(least(ended_at, last_received_at), last_received_at, started_at) as read_until
@@ -34,28 +50,18 @@ def _():
     mo.stop(
         experiments.empty,
         show.note(
-            "No experiment is declared: add one to seeds/experiments.csv (docs/experiments.md), then refresh."
+            "No experiment is declared: add one to experiments.csv (docs/experiments.md), then refresh."
         ),
     )
-    return experiments, read
-
-
-@app.cell
-def _(read):
-    mo.md(f"""
-    # Experiment read-out
-
-    Whether the experiment can be believed, and only then what came of it. Every column's formula is in
-    `docs/experiments.md`. Read from `{read.path.name}`.
-    """)
-    return
+    return (experiments,)
 
 
 @app.cell
 def _(experiments):
-    experiment_choices = show.choices(experiments.experiment_key, experiments.experiment_key)
-    experiment_picker = mo.ui.dropdown(experiment_choices, next(iter(experiment_choices)), label="Experiment")
-    experiment_picker
+    experiment_picker = show.picker(
+        "experiment", show.choices(experiments.experiment_key, experiments.experiment_key), "Experiment"
+    )
+    show.choice(experiment_picker)
     return (experiment_picker,)
 
 
@@ -66,17 +72,23 @@ def _(experiment_picker):
 
 
 @app.cell
-def _(experiment, experiments):
-    # The population that decides comes first; those activated are shown where an activation event is declared.
-    of_experiment = experiments[experiments.experiment_key == experiment].iloc[0]
-    choices = {
-        text: name
-        for name, text in POPULATIONS.items()
-        if name != "activated" or isinstance(of_experiment.activation_event, str)
-    }
-    deciding = POPULATIONS[of_experiment.primary_population]
-    population_picker = mo.ui.dropdown(choices, deciding if deciding in choices else None, label="Population")
-    population_picker
+def _(experiment):
+    found = ask(
+        """
+        select distinct results.population, experiments.primary_population
+        from marts.fct_experiment_results as results
+        inner join marts.dim_experiments as experiments on results.experiment_key = experiments.experiment_key
+        where results.experiment_key = $experiment
+        -- The one that decides comes first.
+        order by results.population <> experiments.primary_population, results.population
+        """,
+        experiment=experiment,
+    )
+    populations = list(found.population) or ["assigned"]
+    population_picker = show.picker(
+        "population", {words.people(one): one for one in populations}, "Population"
+    )
+    show.choice(population_picker)
     return (population_picker,)
 
 
@@ -87,11 +99,10 @@ def _(population_picker):
 
 
 @app.cell
-def _(experiment, experiments):
+def _(experiment, experiments, population):
     declared = experiments[experiments.experiment_key == experiment].iloc[0]
-    scope = show.Scope(
-        declared.environment, declared.started_at.date(), max(declared.read_until, declared.started_at).date()
-    )
+    title = words.label(declared.get("name") or experiment)
+    scope = show.Scope(declared.environment, declared.started_at.date(), declared.read_until.date())
     health = ask(
         """
         select check_name, epoch, status, value, threshold, message, spoils_results
@@ -101,47 +112,22 @@ def _(experiment, experiments):
         """,
         experiment=experiment,
     )
-    show.Html(
-        f"{show.heading(experiment)}<p>Flag <b>{show.escape(show.shortened(declared.feature_name, 200))}</b>, "
-        f"{show.escape(str(scope))}, control is <b>{show.escape(show.shortened(declared.control_variation))}</b>, "
-        f"{declared.status}; decided by the {show.escape(show.shortened(declared.decision_method))} method.</p>"
-    )
-    return declared, health, scope
-
-
-@app.cell
-def _(health, scope):
-    show.table(
-        health,
-        f"Health first, {scope}",
-        {
-            "status": "Status",
-            "check_name": "Check",
-            "epoch": "Epoch (0: all)",
-            "value": "Found",
-            "threshold": "Limit",
-            "message": "What it means",
-        },
-        otherwise="No check was made yet.",
-    )
-    return
-
-
-@app.cell
-def _(experiment, population):
     computed = ask(
         """
         select
             *,
             case when cuped_status = 'ok' then cuped_relative_lift else relative_lift end as lift,
-            case when cuped_status = 'ok' then cuped_relative_low else relative_low end as low,
-            case when cuped_status = 'ok' then cuped_relative_high else relative_high end as high,
+            case when cuped_status = 'ok' then cuped_relative_low else relative_low end as fixed_low,
+            case when cuped_status = 'ok' then cuped_relative_high else relative_high end as fixed_high,
             case when cuped_status = 'ok' then cuped_relative_p_value else relative_p_value end as fixed_p_value,
             case when cuped_status = 'ok' then cuped_relative_sequential_low else relative_sequential_low end as sequential_low,
             case when cuped_status = 'ok' then cuped_relative_sequential_high else relative_sequential_high end as sequential_high,
             case when cuped_status = 'ok' then cuped_relative_sequential_p_value else relative_sequential_p_value end
                 as sequential_p_value,
-            case when cuped_status = 'ok' then cuped_relative_chance_to_win else relative_chance_to_win end as chance_to_win
+            case when cuped_status = 'ok' then cuped_relative_chance_to_win else relative_chance_to_win end as chance_to_win,
+            -- The interval that the declared method decides by.
+            case when decision_method = 'sequential' then sequential_low else fixed_low end as low,
+            case when decision_method = 'sequential' then sequential_high else fixed_high end as high
         from marts.fct_experiment_results
         where experiment_key = $experiment and population = $population
         order by
@@ -150,17 +136,31 @@ def _(experiment, population):
         experiment=experiment,
         population=population,
     )
-    return (computed,)
+    computed["label"] = computed.metric_key.map(words.label)
+    return computed, declared, health, scope, title
 
 
 @app.cell
-def _(computed, declared, health):
+def _(computed, declared, health, scope, title):
     # Every cell below reads `results`, which there are only where the experiment can be trusted.
     alarms = health[(health.status == "alarm") & health.spoils_results]
     is_trusted = alarms.empty and not (computed.verdict == "do_not_trust").any() and not computed.empty
     reasons = computed[computed.verdict == "do_not_trust"].verdict_reason.unique()
-    why = " ".join(alarms.message) or declared.problem or " ".join(reasons) or "Nobody has been assigned yet."
-    mo.stop(not is_trusted, show.note(f"Do not trust this experiment: no result is shown. {why}"))
+    why = [*alarms.message] or (
+        [declared.problem] if declared.problem else [*reasons] or ["Nobody has been assigned yet."]
+    )
+    mo.stop(
+        not is_trusted,
+        show.card(
+            title,
+            show.joined(show.badge("do_not_trust"), show.badge(declared.status), by=" "),
+            show.paragraph("Do not trust this experiment: no result is shown."),
+            show.sentences(show.shortened(one, 300) for one in why),
+            show.paragraph(str(scope), "faint"),
+            kind="card decision",
+            level=2,
+        ),
+    )
     results = computed
     return (results,)
 
@@ -170,7 +170,7 @@ def _(experiment, population, results):
     mo.stop(results.empty)
     power = ask(
         """
-        select metric_key, variation, status, identities, target_lift, minimum_detectable_lift, days_so_far, days_left
+        select metric_key, variation, status, identities, target_lift, minimum_detectable_lift, days_left
         from marts.fct_experiment_power
         where experiment_key = $experiment and population = $population
         order by metric_key, variation
@@ -182,83 +182,138 @@ def _(experiment, population, results):
 
 
 @app.cell
-def _(declared, population, power, results, scope):
-    in_words = read_out(declared, results, power, POPULATIONS[population], scope)
-    show.Html(f"{show.heading('In words')}<p>{show.escape(in_words)}</p>")
+def _(declared, health, population, power, results, scope, title):
+    verdicts = words.verdicts(results)
+    further = [words.warnings(health), *words.others(results), words.stop(declared, results, power)]
+    counted = words.counted_people(results, declared, population, scope)
+    in_words = " ".join(filter(None, [*verdicts, *further, counted]))
+    badges = [
+        show.badge(row.verdict, f"{show.shortened(row.variation)} {show.BADGES[row.verdict][1]}")
+        for row in results[(results.role == "primary") & (results.verdict != "control")].itertuples()
+    ]
+    show.card(
+        title,
+        show.joined(show.badge(declared.status), *badges, by=" "),
+        *(show.paragraph(one) for one in [declared.get("description") or "", *verdicts] if one),
+        show.sentences(one for one in further if one),
+        show.paragraph(counted, "faint"),
+        show.to_copy(
+            "Copy as Markdown", words.markdown(title, [*verdicts, *further, counted], results, health)
+        ),
+        kind="card decision",
+        level=2,
+    )
     return (in_words,)
 
 
 @app.cell
-def _(declared, population, results, scope):
-    compared = results[(results.verdict != "control") & (results.role != "guardrail")]
-    compared = compared.assign(comparison=compared.metric_key + ": " + compared.variation)
-    fixed = compared.assign(test="fixed (read once, at the end)")
-    always = compared.assign(
-        test="sequential (may be read every day)", low=compared.sequential_low, high=compared.sequential_high
+def _(health, scope):
+    failed = health[health.status != "ok"]
+    line = (
+        f"Health: {words.warnings(health).lower().rstrip('.')}; {len(health) - len(failed)} checks are fine"
     )
-    both = show.stacked(fixed, always)
-    lift_chart = show.intervals(
-        both,
-        "comparison",
-        "test",
-        title=f"Lift among {POPULATIONS[population]} over {show.shortened(declared.control_variation)}, "
-        f"with its {show.round_percent(1 - declared.alpha)} interval",
-        heading="relative lift (%)",
-        scope=scope,
-    )
-    lift_chart
-    return both, compared
-
-
-@app.cell
-def _(population, results, scope):
-    show.table(
-        results[results.role != "guardrail"],
-        f"Results among {POPULATIONS[population]}, {scope}",
+    checks = show.table(
+        health,
+        f"Checks, {scope}",
         {
-            "metric_key": "Metric",
-            "variation": "Variation",
-            "verdict": "Verdict",
-            "identities": "Identities",
-            "mean": "Mean",
-            "lift": "Lift",
-            "low": "From",
-            "high": "To",
-            "chance_to_win": "Chance to win",
-            "fixed_p_value": "p, fixed",
-            "sequential_p_value": "p, sequential",
+            "status": "Status",
+            "check_name": "Check",
+            "epoch": "Epoch (0: all)",
+            "value": "Found",
+            "threshold": "Limit",
+            "message": "What it means",
         },
-        {
-            "lift": lambda value: show.percent(value, signed=True),
-            "low": lambda value: show.percent(value, signed=True),
-            "high": lambda value: show.percent(value, signed=True),
-            "chance_to_win": show.percent,
-            "fixed_p_value": show.p_value,
-            "sequential_p_value": show.p_value,
-        },
+        {"status": show.badge, "check_name": words.label},
+        otherwise="No check was made yet.",
     )
+    messages = [show.joined(show.badge(row.status), " ", row.message) for row in failed.itertuples()]
+    show.joined(show.sentences(messages) if messages else None, show.folded(line, checks))
     return
 
 
 @app.cell
-def _(population, results, scope):
-    guardrails = results[(results.role == "guardrail") & (results.verdict != "control")]
-    show.table(
-        guardrails,
-        f"Guardrails among {POPULATIONS[population]}, {scope}",
-        {
-            "metric_key": "Metric",
-            "variation": "Variation",
-            "guardrail_status": "Status",
-            "mean": "Mean",
-            "lift": "Lift",
-            "low": "From",
-            "high": "To",
-        },
-        {name: (lambda value: show.percent(value, signed=True)) for name in ("lift", "low", "high")},
-        otherwise="No guardrail is declared.",
+def _(declared, population, results, scope):
+    both = results[["fixed_low", "fixed_high", "sequential_low", "sequential_high"]]
+    limits = (
+        (max(both.min().min(), -1.2), min(both.max().max(), 2.0)) if both.notna().any().any() else (-1, 1)
     )
-    return (guardrails,)
+    limits = (min(limits[0], -0.01), max(limits[1], 0.01))
+
+    def interval(row: pandas.Series) -> show.Html:
+        kind = show.BADGES[row.verdict][2]
+        said = words.verdict(row)
+        return charts.interval(
+            row.low, row.lift, row.high, limits, kind, said, (row.sequential_low, row.sequential_high)
+        )
+
+    def metrics(role: str) -> show.Html:
+        rows = results[results.role == role]
+        said = (
+            rows.guardrail_status.where(rows.verdict != "control", "control")
+            if role == "guardrail"
+            else rows.verdict
+        )
+        return show.table(
+            rows.assign(
+                said=said, interval=[interval(row) for row in rows.itertuples()], lift_between=between(rows)
+            ),
+            f"{ROLES[role]} among {words.people(population)}, {scope}",
+            {
+                "label": "Metric",
+                "variation": "Variation",
+                "said": "Verdict",
+                "interval": "Lift with its interval",
+                "lift_between": "Lift",
+                "chance_to_win": "Chance to win",
+                "mean": "Mean",
+                "identities": "n",
+            },
+            {
+                "said": show.badge,
+                "interval": lambda drawn: drawn,
+                "lift_between": lambda drawn: drawn,
+                "chance_to_win": show.percent,
+            },
+            otherwise="None is declared.",
+            is_full=True,
+            saved=SAVED,
+        )
+
+    def between(rows: pandas.DataFrame) -> list[show.Html]:
+        return [
+            show.Html(show.NOTHING)
+            if pandas.isna(lift)
+            else show.Html(
+                f"<b>{show.percent(lift, signed=True)}</b><br>"
+                f'<span class="faint">{show.percent(low, signed=True)} and {show.percent(high, signed=True)}</span>'
+            )
+            for lift, low, high in zip(rows.lift, rows.low, rows.high, strict=True)
+        ]
+
+    p_values = show.table(
+        results[results.verdict != "control"],
+        f"p-values among {words.people(population)}, {scope}",
+        {
+            "label": "Metric",
+            "variation": "Variation",
+            "fixed_p_value": "p, read once at the end",
+            "p_value_holm": "the same, Holm's correction",
+            "sequential_p_value": "p, read every day",
+        },
+        dict.fromkeys(("fixed_p_value", "p_value_holm", "sequential_p_value"), show.p_value),
+    )
+    tables = [metrics(role) for role in ROLES]
+    show.joined(
+        show.paragraph(
+            f"The bar is the {show.round_percent(1 - declared.alpha)} interval by which the "
+            f"{show.shortened(declared.decision_method)} method decides; the thin line is the interval that stays valid "
+            "if you look every day; the dashed line is no difference. docs/experiments.md has the formulas.",
+            "faint",
+        ),
+        *tables,
+        show.folded("p-values", p_values),
+    )
+    return
 
 
 @app.cell
@@ -286,15 +341,15 @@ def _(experiment, population, results):
 @app.cell
 def _(metric, scope, trend):
     last = trend[trend.day == trend.day.max()]
-    widest = 2 * max([0.1, *last.low.abs().dropna(), *last.high.abs().dropna()])
-    trend_chart = show.lines(
+    widest = 1.25 * max([0.1, *last.low.abs().dropna(), *last.high.abs().dropna()])
+    trend_chart = charts.lines(
         trend,
         "lift",
         "variation",
-        title=f"Lift of {show.shortened(metric)} by day, with the always-valid interval",
-        heading="relative lift so far (%)",
+        title=f"Lift of {words.label(metric)} by day, with the interval that is valid every day",
+        heading="relative lift so far",
         scope=scope,
-        number_format="+.0%",
+        write=lambda value: show.percent(value, signed=True),
         band=("low", "high"),
         limits=(-widest, widest),
     )
@@ -303,24 +358,27 @@ def _(metric, scope, trend):
 
 
 @app.cell
-def _(power, scope):
+def _(declared, power, scope):
     show.table(
-        power,
-        f"What it can find, {scope}",
+        power.assign(
+            label=power.metric_key.map(words.label),
+            stop_on=[words.stop_day(declared, days) for days in power.days_left],
+        ),
+        f"When you can stop, {scope}",
         {
-            "metric_key": "Metric",
+            "label": "Metric",
             "variation": "Variation",
             "identities": "Identities",
             "target_lift": "Lift looked for",
             "minimum_detectable_lift": "Can find from",
-            "days_so_far": "Days so far",
             "days_left": "Days left at this rate",
+            "stop_on": "You can stop on",
         },
         {
             "target_lift": show.round_percent,
             "minimum_detectable_lift": show.percent,
-            "days_so_far": lambda days: show.number(round(days)) if days == days else show.NOTHING,
             "days_left": lambda days: show.number(round(days)) if days == days else show.NOTHING,
+            "stop_on": lambda value: show.NOTHING if pandas.isna(value) else show.day(value),
         },
         otherwise="There is nothing to compare yet.",
     )

@@ -2,12 +2,12 @@ import marimo
 
 __generated_with = "0.25.2"
 
-app = marimo.App(width="full", app_title="Flag exposure")
+app = marimo.App(width="medium", app_title="Flag exposure", css_file="style.css")
 
 with app.setup:
     import marimo as mo
 
-    from flagsmith_warehouse.notebooks import show
+    from flagsmith_warehouse.notebooks import charts, show, words
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
 
@@ -15,8 +15,18 @@ with app.setup:
 def _():
     read = source(
         *("dim_flags", "fct_flag_exposures", "fct_flag_exposures_daily"),
-        *("fct_flag_assignments", "fct_explained_assignments"),
+        *("fct_flag_assignments", "fct_explained_assignments", "fct_flag_changes"),
     )
+    show.masthead(
+        "flag_exposure",
+        "Who was given which variation of a flag, since when, and why it changed. An exposure is an evaluation by "
+        f"Flagsmith: the webhooks do not say whether a person saw it. Read from {read.path.name}.",
+    )
+    return (read,)
+
+
+@app.cell
+def _(read):
     mo.stop(read.problem is not None, mo.md(read.problem or ""))
     environments = ask("""
         select environment, count(*) as flags, max(last_seen_at) as last_seen_at
@@ -28,25 +38,14 @@ def _():
         environments.empty,
         show.note("No flag was evaluated yet: the marts have no rows. Send webhooks, then refresh."),
     )
-    return environments, read
-
-
-@app.cell
-def _(read):
-    mo.md(f"""
-    # Flag exposure
-
-    Who was given which variation of a flag, since when, and why it changed. An exposure is an *evaluation* by
-    Flagsmith: whether a person saw it, the webhooks do not say. Read from `{read.path.name}`.
-    """)
-    return
+    return (environments,)
 
 
 @app.cell
 def _(environments):
     choices = show.choices(environments.environment, environments.environment)
-    environment_picker = mo.ui.dropdown(choices, next(iter(choices)), label="Environment")
-    environment_picker
+    environment_picker = show.picker("environment", choices, "Environment")
+    show.choice(environment_picker)
     return (environment_picker,)
 
 
@@ -71,8 +70,8 @@ def _(environment):
     alike = flags.name.duplicated(keep=False)
     names = flags.name.where(~alike, flags.name + " #" + flags.feature_id.astype(str))
     flag_choices = show.choices(names, flags.feature_id.tolist(), 80)
-    flag_picker = mo.ui.dropdown(flag_choices, next(iter(flag_choices)), label="Flag", searchable=True)
-    flag_picker
+    flag_picker = show.picker("feature_id", flag_choices, "Flag", searchable=True)
+    show.choice(flag_picker)
     return flag_picker, flags
 
 
@@ -93,7 +92,7 @@ def _(environment, feature_id):
         environment=environment,
         feature_id=feature_id,
     ).iloc[0]
-    period_picker = mo.ui.date_range(days["first"].date(), days["last"].date(), label="Period (UTC)")
+    period_picker = show.period_picker(days["first"].date(), days["last"].date())
     period_picker
     return (period_picker,)
 
@@ -109,7 +108,7 @@ def _(end, environment, feature_id, flags, start):
     flag = flags[flags.feature_id == feature_id].iloc[0]
     flag_name = show.shortened(flag["name"], 60)
     scope = show.Scope(environment, start, end)
-    asked = {"environment": environment, "feature_id": feature_id, "start": start, "end": end}
+    asked = {"environment": environment, "feature_id": feature_id, "start": scope.start, "end": scope.end}
     show.Html(show.heading(flag["name"]))
     return asked, flag_name, scope
 
@@ -177,8 +176,28 @@ def _(scope, totals):
 
 
 @app.cell
-def _(daily, flag_name, scope, variations):
-    evaluations_chart = show.by_time(
+def _(asked):
+    changes = ask(
+        """
+        select received_at as at, event_type, changed_by, identity, segment_id, old_enabled, new_enabled, old_value,
+            new_value, old_weights, new_weights, description
+        from marts.fct_flag_changes
+        where
+            environment = $environment
+            and feature_id = $feature_id
+            and received_at >= $start
+            and received_at < $end + interval 1 day
+        order by received_at, delivery_id
+        """,
+        **asked,
+    )
+    changes["text"] = [words.flag_change(row) for row in changes.itertuples()]
+    return (changes,)
+
+
+@app.cell
+def _(changes, daily, flag_name, scope, variations):
+    evaluations_chart = charts.by_time(
         daily,
         "evaluations",
         "variation",
@@ -186,14 +205,26 @@ def _(daily, flag_name, scope, variations):
         heading="evaluations a day",
         scope=scope,
         order=variations,
+        events=changes,
     )
     evaluations_chart
     return
 
 
 @app.cell
-def _(daily, flag_name, scope, variations):
-    share_chart = show.by_time(
+def _(changes, scope):
+    show.table(
+        changes,
+        f"Changes in Flagsmith, {scope}",
+        {"at": "When (UTC)", "text": "What"},
+        otherwise="None was announced. Flagsmith's environment webhook announces them, where it is set up (README.md).",
+    )
+    return
+
+
+@app.cell
+def _(changes, daily, flag_name, scope, variations):
+    share_chart = charts.by_time(
         daily,
         "identities",
         "variation",
@@ -202,6 +233,7 @@ def _(daily, flag_name, scope, variations):
         scope=scope,
         order=variations,
         as_shares=True,
+        events=changes,
     )
     share_chart
     return
@@ -209,7 +241,7 @@ def _(daily, flag_name, scope, variations):
 
 @app.cell
 def _(daily, flag_name, scope, variations):
-    first_chart = show.by_time(
+    first_chart = charts.by_time(
         daily,
         "new_identities",
         "variation",
@@ -225,7 +257,8 @@ def _(daily, flag_name, scope, variations):
 @app.cell
 def _(daily, flag_name, scope, variations):
     reasons = daily.groupby(["assignment_reason", "variation"], as_index=False)["evaluations"].sum()
-    reasons_chart = show.bars(
+    reasons["assignment_reason"] = reasons.assignment_reason.replace(words.ORIGINS)
+    reasons_chart = charts.bars(
         reasons,
         "evaluations",
         "assignment_reason",
@@ -277,13 +310,14 @@ def _(asked):
         """,
         **asked,
     )
+    flows["change_reason"] = flows.change_reason.replace(words.CHANGES)
     return (flows,)
 
 
 @app.cell
 def _(flag_name, flows, scope):
     most = flows.groupby("switch").switches.sum().sort_values(ascending=False, kind="stable").index[:15]
-    flows_chart = show.bars(
+    flows_chart = charts.bars(
         flows[flows.switch.isin(most)].sort_values("switch", key=lambda column: column.map(list(most).index)),
         "switches",
         "switch",
@@ -316,13 +350,68 @@ def _(flows, scope):
 
 
 @app.cell
+def _(asked):
+    # The three identities of each variation that were given it last: a way from a number to the people behind it.
+    people = ask(
+        """
+        select identity, variation, assignment_reason, change_reason, valid_from
+        from marts.fct_flag_assignments
+        where environment = $environment and feature_id = $feature_id and is_current
+        qualify row_number() over (partition by variation order by valid_from desc, identity) <= 3
+        order by variation, valid_from desc, identity
+        """,
+        environment=asked["environment"],
+        feature_id=asked["feature_id"],
+    )
+    return (people,)
+
+
+@app.cell
+def _(environment, flag_name, people):
+    show.table(
+        people.assign(
+            assignment_reason=people.assignment_reason.replace(words.ORIGINS),
+            change_reason=people.change_reason.replace(words.CHANGES),
+        ),
+        f"Who has {flag_name} now: the three latest of each variation",
+        {
+            "variation": "Variation",
+            "identity": "Identity",
+            "valid_from": "Since (UTC)",
+            "assignment_reason": "It comes from",
+            "change_reason": "Why",
+        },
+        {
+            "identity": lambda name: show.link_if_live(
+                name, "one_identity", environment=environment, identity=name
+            )
+        },
+    )
+    return
+
+
+@app.cell
 def _(environment):
     stale = ask(
         """
-        select name, type, coalesce(current_default, variations[1]) as everybody_gets, identities, first_seen_at, last_seen_at
-        from marts.dim_flags
-        where environment = $environment and is_stale
-        order by first_seen_at, name
+            with given as (
+                select environment, feature_id, variation, max(last_exposed_at) as last_exposed_at
+                from marts.fct_flag_exposures
+                group by environment, feature_id, variation
+            ),
+            alone as (
+                -- When somebody was last given something else than now.
+                select environment, feature_id, arg_max(variation, last_exposed_at) as everybody_gets,
+                    (list(last_exposed_at order by last_exposed_at desc))[2] as since
+                from given
+                group by environment, feature_id
+            )
+            select flags.name, flags.type, alone.everybody_gets, flags.identities,
+                coalesce(alone.since, flags.first_seen_at) as since
+            from marts.dim_flags as flags
+            inner join alone on flags.environment = alone.environment and flags.feature_id = alone.feature_id
+            where flags.is_stale and flags.environment = $environment
+            order by since, flags.name
         """,
         environment=environment,
     )
@@ -332,10 +421,9 @@ def _(environment):
         {
             "name": "Flag",
             "type": "Type",
-            "everybody_gets": "By default now",
+            "everybody_gets": "Everybody gets",
+            "since": "Since (UTC)",
             "identities": "Identities ever",
-            "first_seen_at": "First seen (UTC)",
-            "last_seen_at": "Last seen (UTC)",
         },
         otherwise="Every flag gives somebody something else.",
     )

@@ -1,6 +1,7 @@
-"""`make report`: write each notebook as one self-contained HTML page, without a browser.
+"""`make report`: write the notebooks as HTML pages that need nothing else, without a browser.
 
-A page is what the notebook shows for the current data: its charts as SVG, its tables and texts as HTML.
+A page is what a notebook shows for the current data. `index.html` comes first; the pages that it links to, like each
+experiment's, are written as well. A page contains no script, so it can be mailed and opened anywhere.
 """
 
 import importlib
@@ -8,34 +9,15 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-import altair
 import click
-import vl_convert
 
 from flagsmith_warehouse.loader import settings
 from flagsmith_warehouse.loader.filesystem import keep_private
+from flagsmith_warehouse.notebooks.pages import PAGES, file_name
+from flagsmith_warehouse.notebooks.show import Html
 
-NOTEBOOKS = ("flag_exposure", "segments_and_cohorts", "experiment_readout", "data_health")
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 Helvetica, Arial, sans-serif; color: #111; max-width: 1200px; margin: 24px auto; padding: 0 16px; }}
-figure {{ margin: 24px 0; }}
-svg {{ max-width: 100%; height: auto; }}
-section {{ margin: 20px 0; overflow-x: auto; }}
-footer {{ color: #444; border-top: 1px solid #ddd; margin-top: 40px; padding-top: 8px; }}
-</style>
-</head>
-<body>
-{body}
-<footer>Made {made} UTC from the notebook <code>notebooks/{name}.py</code>.</footer>
-</body>
-</html>
-"""
+NOTEBOOKS = tuple(PAGES)
+HERE = Path(__file__).parent
 
 
 def page(name: str, picks: dict[str, object] | None = None) -> str:
@@ -43,21 +25,35 @@ def page(name: str, picks: dict[str, object] | None = None) -> str:
 
     `picks`: what somebody would choose on its pickers, by the variable that holds it, like `environment`.
     """
-    app = importlib.import_module(f"flagsmith_warehouse.notebooks.{name}").app
-    outputs, _ = app.run(defs=picks or {})
-    body = "\n".join(filter(None, map(_piece, outputs)))
-    title = app._config.app_title or name
-    return PAGE.format(title=escape(title), body=body, name=name, made=f"{datetime.now(UTC):%d %B %Y, %H:%M}")
+    return _written(name, _run(name, picks or {})[0])
+
+
+def _run(name: str, picks: dict[str, object]) -> tuple[list[object], list[tuple[str, dict]]]:
+    """The outputs of a notebook's cells, and the pages that it links to (its variable `linked`)."""
+    outputs, found = importlib.import_module(f"flagsmith_warehouse.notebooks.{name}").app.run(defs=picks)
+    return list(outputs), dict(found).get("linked", [])
+
+
+def _written(name: str, outputs: list[object]) -> str:
+    return (
+        (HERE / "page.html")
+        .read_text(encoding="utf-8")
+        .format(
+            title=escape(PAGES[name].title),
+            style=(HERE / "style.css").read_text(encoding="utf-8"),
+            body="\n".join(filter(None, map(_piece, outputs))),
+            name=name,
+            made=f"{datetime.now(UTC):%d %B %Y, %H:%M}",
+        )
+    )
 
 
 def _piece(output: object) -> str | None:
     """Return an output of a cell as HTML; pickers are left out, because nobody can click on them here."""
-    if isinstance(output, altair.TopLevelMixin):
-        svg = vl_convert.vegalite_to_svg(output.to_dict(), allowed_base_urls=[])
-        return f"<figure>{svg}</figure>"
-    if type(output).__module__.startswith("marimo._plugins") or output is None:
-        return None
-    return f"<section>{output._repr_html_() if hasattr(output, '_repr_html_') else output.text}</section>"
+    if isinstance(output, Html):
+        return output._repr_html_()
+    is_text = output is not None and type(output).__module__.startswith("marimo._output")
+    return f'<div class="piece">{output.text}</div>' if is_text and "<marimo-ui" not in output.text else None
 
 
 @click.command()
@@ -78,14 +74,21 @@ def _piece(output: object) -> str | None:
     help="Choose as on the notebook's pickers: environment=production, feature_id=7, experiment=checkout.",
 )
 def main(folder: Path | None, names: tuple[str, ...], picks: tuple[str, ...]) -> None:
-    """Write a page for each notebook, and say where it is."""
+    """Write a page for each notebook and for each link of the first page, and say where they are."""
     folder = folder or settings.read().warehouse_dir / "reports"
     keep_private()
     folder.mkdir(parents=True, exist_ok=True)
+    chosen = dict(map(_pick, picks))
     for name in names or NOTEBOOKS:
-        file = folder / f"{name}.html"
-        file.write_text(page(name, dict(map(_pick, picks))), encoding="utf-8")
-        click.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+        outputs, linked = _run(name, chosen)
+        _write(folder / f"{name}.html", _written(name, outputs))
+        for other, its_picks in linked if not names else []:
+            _write(folder / file_name(other, its_picks), page(other, its_picks))
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    click.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
 
 
 def _pick(text: str) -> tuple[str, object]:

@@ -2,12 +2,14 @@ import marimo
 
 __generated_with = "0.25.2"
 
-app = marimo.App(width="full", app_title="Segments and cohorts")
+app = marimo.App(width="medium", app_title="Segments and cohorts", css_file="style.css")
 
 with app.setup:
+    from datetime import timedelta
+
     import marimo as mo
 
-    from flagsmith_warehouse.notebooks import show
+    from flagsmith_warehouse.notebooks import charts, show
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
 
@@ -22,6 +24,16 @@ def _():
             "fct_segment_rule_drift",
         ),
     )
+    show.masthead(
+        "segments_and_cohorts",
+        "A segment is a rule of Flagsmith, a cohort is one of yours. How both grew, who came back, and what they were given. Read from "
+        + read.path.name,
+    )
+    return (read,)
+
+
+@app.cell
+def _(read):
     mo.stop(read.problem is not None, mo.md(read.problem or ""))
     environments = ask("""
         select environment, max(day) as last_day
@@ -39,27 +51,14 @@ def _():
             "Nobody was in a segment or a cohort yet: the marts have no rows. Send webhooks, then refresh."
         ),
     )
-    return environments, read
-
-
-@app.cell
-def _(read):
-    mo.md(f"""
-    # Segments and cohorts
-
-    A segment is a rule of Flagsmith, a cohort is one of yours. How both grew, who came back, and what they were
-    given. Read from `{read.path.name}`.
-    """)
-    return
+    return (environments,)
 
 
 @app.cell
 def _(environments):
     environment_choices = show.choices(environments.environment, environments.environment)
-    environment_picker = mo.ui.dropdown(
-        environment_choices, next(iter(environment_choices)), label="Environment"
-    )
-    environment_picker
+    environment_picker = show.picker("environment", environment_choices, "Environment")
+    show.choice(environment_picker)
     return (environment_picker,)
 
 
@@ -90,11 +89,15 @@ def _(environment):
         .last()
         .sort_values(["kind", "members", "key"], ascending=[True, False, True], ignore_index=True)
     )
+    lately = sizes[sizes.day > sizes.day.max() - timedelta(days=7)]
+    week = lately.groupby(["kind", "key"], as_index=False)[["entered", "left"]].sum()
+    latest = latest.drop(columns=["entered", "left"]).merge(week, how="left", on=["kind", "key"])
     spelled = latest["kind"] + " " + latest["name"]
     spelled = spelled.where(~spelled.duplicated(keep=False), spelled + " (" + latest["key"] + ")")
     choices = show.choices(spelled, zip(latest["kind"], latest["key"], strict=True), 68)
     first, second = (list(choices) * 2)[:2]
-    return choices, first, latest, second, sizes
+    has_cohorts = bool((latest["kind"] == "cohort").any())
+    return choices, first, has_cohorts, latest, second, sizes
 
 
 @app.cell
@@ -107,8 +110,8 @@ def _(environment, latest, sizes):
             "kind": "Kind",
             "name": "Name",
             "members": "Members",
-            "entered": "Entered that day",
-            "left": "Left that day",
+            "entered": "Entered in 7 days",
+            "left": "Left in 7 days",
         },
     )
     return (everything,)
@@ -116,9 +119,9 @@ def _(environment, latest, sizes):
 
 @app.cell
 def _(choices, first, second):
-    first_picker = mo.ui.dropdown(choices, first, label="Look at", searchable=True)
-    second_picker = mo.ui.dropdown(choices, second, label="and compare with", searchable=True)
-    mo.hstack([first_picker, second_picker], justify="start")
+    first_picker = show.picker("first", choices, "Look at", searchable=True, default=first)
+    second_picker = show.picker("second", choices, "and compare with", searchable=True, default=second)
+    show.choice(first_picker, second_picker)
     return first_picker, second_picker
 
 
@@ -130,7 +133,7 @@ def _(first_picker, second_picker):
 
 @app.cell
 def _(everything):
-    period_picker = mo.ui.date_range(everything.start, everything.end, label="Period (UTC)")
+    period_picker = show.period_picker(everything.start, everything.end)
     period_picker
     return (period_picker,)
 
@@ -146,7 +149,7 @@ def _(choices, chosen, end, environment, sizes, start):
     scope = show.Scope(environment, start, end)
     names = {key: label for label, key in choices.items()}
     (kind, key), label = chosen[0], names[chosen[0]]
-    shown = sizes[(sizes.day.dt.date >= start) & (sizes.day.dt.date <= end)]
+    shown = sizes[(sizes.day.dt.date >= scope.start) & (sizes.day.dt.date <= scope.end)]
     shown = shown.assign(
         segment_or_cohort=[names[one] for one in zip(shown["kind"], shown["key"], strict=True)]
     )
@@ -159,7 +162,7 @@ def _(choices, chosen, end, environment, sizes, start):
 
 @app.cell
 def _(chosen, compared, names, scope):
-    sizes_chart = show.lines(
+    sizes_chart = charts.lines(
         compared,
         "members",
         "segment_or_cohort",
@@ -174,7 +177,7 @@ def _(chosen, compared, names, scope):
 
 @app.cell
 def _(flow, label, scope):
-    flow_chart = show.lines(
+    flow_chart = charts.lines(
         flow,
         "identities",
         "movement",
@@ -231,7 +234,7 @@ def _(chosen, environment, names):
 
 @app.cell
 def _(environment, everything, overlap):
-    overlap_chart = show.bars(
+    overlap_chart = charts.bars(
         overlap,
         "identities",
         "who",
@@ -244,10 +247,62 @@ def _(environment, everything, overlap):
 
 
 @app.cell
+def _(environment, latest):
+    largest = latest.sort_values("members", ascending=False, kind="stable")[:8]
+    pairs = ask(
+        """
+        with memberships as (
+            select 'segment:' || segment_id::varchar as key, identity
+            from marts.fct_segment_memberships
+            where environment = $environment and is_current
+            union
+            select 'cohort:' || cohort_key, identity
+            from marts.fct_cohort_memberships
+            where environment = $environment and is_current
+        ),
+        shown as (select key, identity from memberships where list_contains($keys, key))
+        select one.key as member_of, other.key as also_in, count(*) as identities
+        from shown as one
+        inner join shown as other on one.identity = other.identity
+        group by one.key, other.key
+        order by list_position($keys, one.key), list_position($keys, other.key)
+        """,
+        environment=environment,
+        keys=list(largest["kind"] + ":" + largest["key"]),
+    )
+    return largest, pairs
+
+
+@app.cell
+def _(environment, everything, largest, pairs):
+    called = show.labels(largest["kind"] + " " + largest["name"] + " (" + largest["key"] + ")", 48)
+    names_of = dict(zip(largest["kind"] + ":" + largest["key"], called.values(), strict=True))
+    members = pairs[pairs.member_of == pairs.also_in].set_index("member_of").identities
+    shares = pairs.assign(
+        share=pairs.identities / pairs.member_of.map(members),
+        member_of=pairs.member_of.map(names_of),
+        also_in=pairs.also_in.map(names_of),
+    )
+    matrix = charts.heat(
+        shares,
+        "share",
+        "also_in",
+        "member_of",
+        title="Of the members of a row, how many are in the column too (the eight largest)",
+        headings=("members of", "also in"),
+        scope=show.Scope(environment, everything.end, everything.end),
+        write=show.percent,
+        otherwise="0 %",
+    )
+    matrix
+    return (shares,)
+
+
+@app.cell
 def _(environment, key, kind):
     retention = ask(
         """
-        select start_period, period_number, identities, active_identities, retention
+        select start_period, period_number, identities, active_identities, retention, not is_complete as is_open
         from marts.fct_cohort_retention
         where
             environment = $environment
@@ -274,7 +329,7 @@ def _(environment, key, kind):
 
 
 @app.cell
-def _(everything, kind, label, retention):
+def _(everything, has_cohorts, kind, label, retention):
     weeks = retention.start_period.drop_duplicates()[-26:]
     latest_weeks = retention[retention.start_period.isin(weeks)]
     cells = latest_weeks.assign(
@@ -284,19 +339,25 @@ def _(everything, kind, label, retention):
         ]
     )
     retention_chart = (
-        show.heat(
+        charts.heat(
             cells,
             "retention",
             "period_number",
             "start",
             title=f"Who of {label} came back, by the week of their first evaluation"
             + ("" if retention.start_period.nunique() <= 26 else " (the last 26 weeks)"),
-            headings=("weeks later (the last one is not over)", "week begun (identities)", "share (%)"),
+            headings=(
+                "week begun (identities)",
+                "weeks later; a framed cell is not over yet and may still grow",
+            ),
             scope=everything,
+            write=show.percent,
+            incomplete="is_open",
         )
         if kind == "cohort"
         else show.note(
-            "Retention is computed for cohorts: choose one above, or declare one (docs/cohorts.md)."
+            "Retention is computed for cohorts, your own rules on traits. "
+            + ("Choose one above." if has_cohorts else "None is declared: docs/cohorts.md says how.")
         )
     )
     retention_chart
@@ -304,7 +365,7 @@ def _(everything, kind, label, retention):
 
 
 @app.cell
-def _(given, kind, label):
+def _(given, has_cohorts, kind, label):
     show.table(
         given,
         f"What {label} was given while a member: the flags that do not give all of them the same",
@@ -312,7 +373,8 @@ def _(given, kind, label):
         {"share": show.percent},
         otherwise="Every flag gave all of its members the same."
         if kind == "cohort"
-        else "This is computed for cohorts: choose one above.",
+        else "This is computed for cohorts: "
+        + ("choose one above." if has_cohorts else "none is declared (docs/cohorts.md)."),
     )
     return
 

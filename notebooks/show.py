@@ -1,83 +1,72 @@
-"""Numbers, tables and charts, shared by the notebooks and the HTML reports.
+"""Numbers, names, tables and notes as people write them, shared by the notebooks and the report pages.
 
-Colours run evenly from dark to light (the cividis map), so that neighbours differ in greyscale and for the
-colour-blind; lines differ in dash and point as well. Every chart names what it shows, its period and its
-environment. A `frame` is a pandas DataFrame as `warehouse.ask` returns it; times are naive UTC.
+A `frame` is a pandas DataFrame as `warehouse.ask` returns it; times are naive UTC. Texts that somebody else chose
+are escaped where they become HTML, and nowhere else.
 """
 
+import base64
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from html import escape
-from math import ceil
 
-import altair
+import marimo
 import pandas
 
 from flagsmith_warehouse.loader.text import printable, shortened
+from flagsmith_warehouse.notebooks.pages import PAGES, address, is_live
 
-# Years of days times eight colours are more than the 5,000 rows at which altair gives up; nothing here draws more.
-altair.data_transformers.disable_max_rows()
-
-WIDTH = 940  # pixels in all: fits a window of 1,200
-COLOURS = ("#002051", "#16396d", "#3d4e6e", "#5f636e", "#7f7c75", "#a19b78", "#c0b26f", "#e2cb5c")
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4], [1, 3], [12, 3, 3, 3])
-MARGIN = 70  # of that, what an axis of numbers takes
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "stroke")
-GREY = "#5f636e"
 LISTED = 200  # rows of a table; few people read further
-COMPARED = 40  # lines of a chart of intervals
+CELL = 2_000  # letters of a text in a CSV file
 FIRST = ("control", "off")
 NOTHING = "–"
-COUNTS = altair.Axis(format=",d", tickMinStep=1, labelOverlap=True, labelSeparation=6)
-PANEL = altair.Header(labelAngle=0, labelOrient="top", labelAnchor="start", labelFontSize=13, labelLimit=600)
-CONFIG = {
-    "background": "white",
-    "font": "Helvetica, Arial, sans-serif",
-    "title": {
-        "fontSize": 16,
-        "subtitleFontSize": 13,
-        "anchor": "start",
-        "subtitleColor": "#444",
-        "offset": 12,
-    },
-    "axis": {"labelFontSize": 12, "titleFontSize": 13, "labelLimit": 320, "gridColor": "#e4e4e4"},
-    "legend": {
-        "labelFontSize": 12,
-        "titleFontSize": 13,
-        "labelLimit": 260,
-        "symbolSize": 120,
-        "orient": "top",
-    },
-    "view": {"stroke": None},
+# Each verdict in a shape, a word and a colour.
+BADGES = {
+    "winning": ("▲", "winning", "good"),
+    "losing": ("▼", "losing", "bad"),
+    "inconclusive": ("◆", "no difference shown", ""),
+    "collecting_data": ("…", "collecting data", ""),
+    "do_not_trust": ("✖", "do not trust", "bad"),
+    "control": ("○", "control", ""),
+    "harmed": ("▼", "harmed", "bad"),
+    "no_harm_shown": ("✓", "no harm shown", "good"),
+    "too_little_data": ("…", "too little data", ""),
+    "ok": ("✓", "ok", "good"),
+    "warn": ("⚠", "warning", "care"),
+    "warning": ("⚠", "warning", "care"),
+    "alarm": ("✖", "alarm", "bad"),
+    "problem": ("✖", "problem", "bad"),
+    "running": ("▶", "running", "good"),
+    "ended": ("■", "ended", ""),
+    "success": ("✓", "succeeded", "good"),
+    "failure": ("✖", "failed", "bad"),
+    "killed": ("✖", "was killed", "bad"),
 }
-STYLE = (
-    "<style>.answer{border-collapse:collapse;font-size:14px}.answer caption{text-align:left;font-weight:bold;"
-    "padding:6px 0}.answer th,.answer td{padding:4px 12px 4px 0;border-bottom:1px solid #ddd;text-align:left;"
-    "vertical-align:top}.answer .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
-    ".answer .long{overflow-wrap:anywhere;min-width:200px;max-width:420px}.head{font-size:24px;font-weight:bold}"
-    ".missing{border-left:4px solid #7f7c75;padding:8px 12px;margin:8px 0}</style>"
-)
 
 
 class Html:
-    """A piece of a page: what marimo shows and the report keeps."""
+    """A piece of a page, the same in a notebook and in a report."""
 
     def __init__(self, html: str) -> None:
         self.html = html
 
     def _repr_html_(self) -> str:
-        return STYLE + self.html
+        return f'<div class="piece">{self.html}</div>'
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Of which environment and which days (UTC, both included) an answer speaks."""
+    """Of which environment and which days (UTC, both included) an answer speaks; reversed days are put right."""
 
     environment: str
     start: date
     end: date
+
+    def __post_init__(self) -> None:
+        start, end = sorted((self.start, self.end))
+        object.__setattr__(self, "start", start)
+        object.__setattr__(self, "end", end)
 
     def __str__(self) -> str:
         return f"{shortened(self.environment)} · {period(self.start, self.end)} (UTC)"
@@ -103,8 +92,8 @@ def percent(share: float | None, signed: bool = False) -> str:
     """0.1234 → `12.3 %`, signed `+12.3 %`; null → `–`."""
     if pandas.isna(share):
         return NOTHING
-    digits = 0 if share in (0, 1) and not signed else 1
-    return f"{100 * share:{'+' if signed else ''}.{digits}f} %".replace("-", "−")  # a minus
+    digits = 0 if share == 0 or (share == 1 and not signed) else 1
+    return f"{100 * share:{'+' if signed and share else ''}.{digits}f} %".replace("-", "−")  # a minus
 
 
 def round_percent(share: float) -> str:
@@ -130,9 +119,19 @@ def seconds(value: float | None) -> str:
     return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {left} s"
 
 
+def megabytes(count: float) -> str:
+    """1234567 bytes → `1.23 MB`."""
+    return f"{number(count / 1e6)} MB"
+
+
 def moment(value: pandas.Timestamp | None) -> str:
     """A time (UTC) to the minute: `28 September 2026, 23:55`."""
     return NOTHING if pandas.isna(value) else f"{value.day} {value:%B %Y, %H:%M}"
+
+
+def short_moment(value: pandas.Timestamp | None) -> str:
+    """The same where there is little room: `28 Sep 2026, 23:55`."""
+    return NOTHING if pandas.isna(value) else f"{value.day} {value:%b %Y, %H:%M}"
 
 
 def day(value: date) -> str:
@@ -177,7 +176,80 @@ def in_order(variations: Iterable[str]) -> list[str]:
     return sorted(set(variations), key=lambda name: (name not in FIRST, name))
 
 
-# Tables and notes.
+# Pickers: what they say is in the address, so that a link shows what its sender saw.
+
+
+def picker(
+    key: str, options: Mapping[str, object], label: str, searchable: bool = False, default: str | None = None
+) -> marimo.ui.dropdown:
+    """A dropdown whose value is in the address as `key`; without it, the default or the first option is chosen."""
+    asked = marimo.query_params().get(key) if is_live() else None
+    otherwise = default or next(iter(options))
+    chosen = next((text for text, value in options.items() if _in_address(value) == asked), otherwise)
+    return marimo.ui.dropdown(
+        options, chosen, label=label, searchable=searchable, on_change=lambda value: _remember(key, value)
+    )
+
+
+def text_picker(key: str, label: str) -> marimo.ui.text:
+    """A field for a text, which is in the address as `key`."""
+    asked = marimo.query_params().get(key) if is_live() else None
+    return marimo.ui.text(asked or "", label=label, on_change=lambda value: _remember(key, value))
+
+
+def period_picker(first: date, last: date) -> marimo.ui.date_range:
+    """A range of days within [first, last], in the address as `from` and `to`."""
+    start, end = (_day_asked(key, first, last) for key in ("from", "to"))
+    start, end = sorted((start or first, end or last))
+    return marimo.ui.date_range(
+        first,
+        last,
+        (start, end),
+        label="Period (UTC)",
+        on_change=lambda days: [
+            _remember(key, day)
+            for key, day in zip(("from", "to"), sorted(days or (first, last)), strict=True)
+        ],
+    )
+
+
+def choice(*pickers: marimo.ui.dropdown) -> object:
+    """What a cell shows of its pickers: those with something to choose."""
+    shown = [one for one in pickers if len(getattr(one, "options", (1, 2))) > 1]
+    return marimo.hstack(shown, justify="start", wrap=True) if shown else None
+
+
+def _remember(key: str, value: object) -> None:
+    if is_live():
+        marimo.query_params().set(key, _in_address(value))
+
+
+def _in_address(value: object) -> str:
+    return ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _day_asked(key: str, first: date, last: date) -> date | None:
+    asked = marimo.query_params().get(key) if is_live() else None
+    try:
+        day = date.fromisoformat(asked or "")
+    except ValueError:
+        return None
+    return min(max(day, first), last)
+
+
+# Pieces of a page.
+
+
+def masthead(name: str, words: str) -> Html:
+    """The links to all pages, the page's title and a sentence."""
+    links = "".join(
+        f'<li><a href="{escape(address(other))}"{" aria-current=page" if other == name else ""}>{page.title}</a></li>'
+        for other, page in PAGES.items()
+    )
+    return Html(
+        f'<nav aria-label="Pages"><ul class="links">{links}</ul></nav>'
+        f"<h1>{PAGES[name].title}</h1><p>{escape(words)}</p>"
+    )
 
 
 def note(text: str) -> Html:
@@ -185,35 +257,144 @@ def note(text: str) -> Html:
     return Html(f'<p class="missing">{escape(printable(text))}</p>')
 
 
+def paragraph(text: str, kind: str = "") -> Html:
+    """A sentence or some; `faint` where it is not the answer."""
+    return Html(f'<p class="{kind}">{escape(printable(text))}</p>')
+
+
 def heading(text: str) -> str:
     """The HTML of a heading; the text may be anything that somebody calls a flag."""
-    return f'<h2 class="head">{escape(shortened(text, 200))}</h2>'
+    return f"<h2>{escape(shortened(text, 200))}</h2>"
+
+
+def link(text: str, name: str, **picks: object) -> Html:
+    """A link to a page, opened with these choices."""
+    return Html(f'<a href="{escape(address(name, **picks))}">{escape(shortened(text, 80))}</a>')
+
+
+def link_if_live(text: str, name: str, **picks: object) -> Html | str:
+    """The same for a page that a report does not write: there, the text alone."""
+    return link(text, name, **picks) if is_live() else shortened(text, 80)
+
+
+def badge(status: str, words: str | None = None) -> Html:
+    """A status as a badge: a shape, a word and a colour say the same."""
+    shape, word, kind = BADGES.get(status, ("", shortened(str(status)), ""))
+    return Html(
+        f'<span class="badge {kind}"><span aria-hidden="true">{shape}</span> {escape(words or word)}</span>'
+    )
+
+
+def joined(*pieces: Html | str | None, by: str = "") -> Html:
+    """Several pieces as one; a text is escaped."""
+    return Html(
+        by.join(one.html if isinstance(one, Html) else escape(printable(one)) for one in pieces if one)
+    )
+
+
+def card(title: Html | str, *pieces: Html, kind: str = "card", level: int = 3) -> Html:
+    """A box with a heading."""
+    return Html(f'<div class="{kind}"><h{level}>{joined(title).html}</h{level}>{joined(*pieces).html}</div>')
+
+
+def cards(pieces: Iterable[Html]) -> Html:
+    """Cards beside one another, as many as fit."""
+    return Html(f'<div class="cards">{joined(*pieces).html}</div>')
+
+
+def facts(pairs: Mapping[str, Html | str]) -> Html:
+    """Names with their values, as a list."""
+    return Html(
+        "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{joined(v).html}</dd>" for k, v in pairs.items()) + "</dl>"
+    )
+
+
+def sentences(texts: Iterable[Html | str]) -> Html:
+    """Sentences as a list, one to a point."""
+    return Html("<ul>" + "".join(f"<li>{joined(one).html}</li>" for one in texts) + "</ul>")
+
+
+def folded(summary: Html | str, content: Html, is_open: bool = False) -> Html:
+    """A line that opens."""
+    return Html(
+        f"<details{' open' if is_open else ''}><summary>{joined(summary).html}</summary>{content.html}</details>"
+    )
+
+
+def to_copy(summary: str, text: str) -> Html:
+    """A text to be copied: folded, and selected as a whole by the keyboard (Ctrl+A) or the button."""
+    button = (
+        ""
+        if is_live()
+        else '<button type="button" onclick="navigator.clipboard.writeText('
+        "this.parentNode.querySelector('textarea').value)\">Copy</button> "
+    )
+    return folded(
+        summary,
+        Html(
+            f'{button}<textarea readonly aria-label="{escape(summary)}">{escape(printable(text))}</textarea>'
+        ),
+    )
 
 
 def table(
     frame: pandas.DataFrame,
     title: str,
     headings: Mapping[str, str],
-    formats: Mapping[str, object] | None = None,
+    formats: Mapping[str, Callable] | None = None,
     otherwise: str = "Nothing to list.",
+    is_full: bool = False,
+    saved: Iterable[str] | None = None,
 ) -> Html:
     """A table of the columns named in `headings`, or the sentence `otherwise` where there are no rows.
 
-    `formats`: for a column, the function that writes its values where its type does not tell. Of a long frame the
-    first rows are listed, and the title says how many there are.
+    `formats`: for a column, the function that writes its values where its type does not tell; it returns text, or
+    Html. Of a long frame the first rows are listed, and the title says how many there are. All rows can be
+    downloaded, with the columns that are shown or those `saved`; with none, nothing is offered.
     """
     if frame.empty:
         return Html(f'<p class="missing"><b>{escape(title)}.</b> {escape(otherwise)}</p>')
-    frame, title = _first(frame, LISTED, title)
+    listed, long_title = _first(frame, LISTED, title)
     formats = {name: _format(frame[name]) for name in headings} | dict(formats or {})
-    classes = {name: f' class="{_kind(frame[name])}"' for name in headings}
-    head = "".join(f"<th{classes[name]}>{escape(text)}</th>" for name, text in headings.items())
+    classes = {name: f' class="{_kind(listed[name])}"' for name in headings}
+    head = "".join(f'<th scope="col"{classes[name]}>{escape(text)}</th>' for name, text in headings.items())
     rows = (
-        "".join(f"<td{classes[name]}>{escape(formats[name](row[name]))}</td>" for name in headings)
-        for row in frame.to_dict("records")
+        "".join(f"<td{classes[name]}>{joined(formats[name](row[name])).html}</td>" for name in headings)
+        for row in listed.to_dict("records")
     )
     body = "".join(f"<tr>{cells}</tr>" for cells in rows)
-    return Html(f'<table class="answer"><caption>{escape(title)}</caption><tr>{head}</tr>{body}</table>')
+    html = grid(long_title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", "full" if is_full else "")
+    columns = list(headings if saved is None else saved)
+    return Html(html + (download(frame[columns], title).html if columns else ""))
+
+
+def grid(title: str, rows: str, kind: str = "", has_caption: bool = True) -> str:
+    """The HTML of a table that scrolls by itself where the page is narrow, by keyboard too."""
+    caption = f'<div class="caption">{escape(title)}</div>' if has_caption else ""
+    return (
+        f'{caption}<div class="wide" role="region" tabindex="0" aria-label="{escape(title)}">'
+        f'<table class="{kind}" aria-label="{escape(title)}">{rows}</table></div>'
+    )
+
+
+def download(frame: pandas.DataFrame, title: str) -> Html:
+    """A link that saves the whole frame as CSV. The file is in the link: nothing is fetched."""
+    text = "\ufeff" + frame.map(_cell).to_csv(index=False)  # the mark tells Excel that it is UTF-8
+    data = base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in title.split(",")[0])
+    rows = f"{len(frame):,} row" + ("" if len(frame) == 1 else "s")
+    return Html(
+        f'<a class="download" download="{name[:60]}.csv" href="data:text/csv;charset=utf-8;base64,{data}" '
+        f'aria-label="Download {escape(title)} as CSV">CSV ({rows})</a>'
+    )
+
+
+def _cell(value: object) -> object:
+    """A cell of a CSV file. A text that a spreadsheet would compute gets an apostrophe in front."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value if len(value) <= CELL else value[: CELL - 1] + "…")
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _first(frame: pandas.DataFrame, most: int, title: str) -> tuple[pandas.DataFrame, str]:
@@ -238,7 +419,7 @@ def _format(column: pandas.Series) -> object:
     if pandas.api.types.is_bool_dtype(column):
         return lambda value: "yes" if value else "no"
     if pandas.api.types.is_datetime64_any_dtype(column):
-        return moment
+        return short_moment
     return _text if _is_text(column) else number
 
 
@@ -246,281 +427,3 @@ def _text(value: object) -> str:
     if value is None or value is pandas.NA or value != value:
         return NOTHING
     return shortened(str(value), 200)
-
-
-# Charts.
-
-
-def by_time(
-    frame: pandas.DataFrame,
-    values: str,
-    colour: str,
-    *,
-    title: str,
-    heading: str,
-    scope: Scope,
-    order: Iterable[str] = (),
-    time: str = "day",
-    as_shares: bool = False,
-) -> altair.Chart | Html:
-    """Stacked bars along time: the column `values`, split by `colour`, a bar for each `time` (day or hour).
-
-    `heading`: the axis title with its unit; `order`: all values of `colour`, so that one keeps its colour
-    from chart to chart; `as_shares`: each bar is 100 %.
-    """
-    if frame.empty:
-        return _nothing(title, scope)
-    frame, scale = _coloured(frame, colour, values, order)
-    frame = frame.groupby([time, colour, f"{colour}_place"], as_index=False)[values].sum()
-    axis = altair.Axis(format="%") if as_shares else COUNTS
-    chart = altair.Chart(_in_utc(frame, time)).mark_bar(stroke="white", strokeWidth=0.5)
-    return _finished(
-        chart.encode(
-            x=_time(time, scope),
-            y=altair.Y(
-                f"sum({values}):Q", title=heading, axis=axis, stack="normalize" if as_shares else "zero"
-            ),
-            color=altair.Color(f"{colour}:N", scale=scale, title=colour.replace("_", " ")),
-            order=altair.Order(f"{colour}_place:Q"),
-            tooltip=[time, colour, altair.Tooltip(f"sum({values}):Q", format=",")],
-        ),
-        title,
-        scope,
-    )
-
-
-def lines(
-    frame: pandas.DataFrame,
-    values: str,
-    colour: str,
-    *,
-    title: str,
-    heading: str,
-    scope: Scope,
-    order: Iterable[str] = (),
-    time: str = "day",
-    number_format: str = ",d",
-    band: tuple[str, str] | None = None,
-    limits: tuple[float, float] | None = None,
-) -> altair.Chart | Html:
-    """Lines along time, apart by colour, dash and point.
-
-    `band`: the columns with the ends of an interval; each line then has a panel of its own.
-    `limits`: draw no further down and up than this. Of more than 8 lines those with most points are drawn, and
-    the title says of how many.
-    """
-    frame = frame.dropna(subset=[values])
-    if frame.empty:
-        return _nothing(title, scope)
-    found = frame[colour].nunique()
-    if found > len(COLOURS):
-        order = _most(frame, colour, None, len(COLOURS))
-        frame, title = frame[frame[colour].isin(order)], f"{title} ({len(COLOURS)} of {found:,})"
-    frame, scale = _coloured(frame, colour, None, order)
-    names = scale.domain
-    heading_of_colours = colour.replace("_", " ") if band is None else None
-    legend = None if band else altair.Undefined  # panels have names
-    base = altair.Chart(_in_utc(frame, time)).encode(
-        x=_time(time, scope, binned=False),
-        color=altair.Color(f"{colour}:N", scale=scale, title=heading_of_colours, legend=legend),
-    )
-    upright = altair.Scale(domain=limits) if limits else altair.Scale()
-    chart = base.mark_line(point={"size": 45}, strokeWidth=2, clip=limits is not None).encode(
-        y=altair.Y(f"{values}:Q", title=heading, axis=altair.Axis(format=number_format), scale=upright),
-        strokeDash=altair.StrokeDash(f"{colour}:N", scale=_scale(names, DASHES), legend=legend),
-        shape=altair.Shape(f"{colour}:N", scale=_scale(names, SHAPES), legend=legend),
-        tooltip=[time, colour, altair.Tooltip(f"{values}:Q", format=number_format)],
-    )
-    if band is None:
-        return _finished(chart, title, scope)
-    low, high = band
-    area = base.mark_area(opacity=0.2, clip=True)
-    area = area.encode(y=altair.Y(f"{low}:Q", title=heading, scale=upright), y2=f"{high}:Q")
-    zero = altair.Chart().mark_rule(color="#333", strokeDash=[4, 3]).encode(y=altair.datum(0))
-    panel = altair.layer(area, zero, chart, data=chart.data).properties(width=WIDTH - MARGIN, height=150)
-    name = altair.Row(f"{colour}:N", title=None, sort=names, header=PANEL)
-    return _finished(panel.facet(row=name), title, scope, size={})
-
-
-def bars(
-    frame: pandas.DataFrame,
-    values: str,
-    name: str,
-    colour: str | None = None,
-    *,
-    title: str,
-    heading: str,
-    scope: Scope,
-    order: Iterable[str] = (),
-) -> altair.Chart | Html:
-    """Horizontal bars, one for each value of the column `name` in the frame's order, with numbers beside."""
-    if frame.empty:
-        return _nothing(title, scope)
-    frame = frame.assign(**{name: frame[name].map(labels(frame[name], 55))})
-    names = list(dict.fromkeys(frame[name]))
-    side = altair.Y(f"{name}:N", sort=names, title=None)
-    room = altair.Scale(domain=[0, 1.08 * frame.groupby(name)[values].sum().max() or 1])
-    length = altair.X(f"sum({values}):Q", title=heading, axis=COUNTS, scale=room)
-    if colour is None:
-        chart = altair.Chart(frame).mark_bar(color=COLOURS[1]).encode(y=side, x=length)
-    else:
-        frame, scale = _coloured(frame, colour, values, order)
-        chart = altair.Chart(frame).mark_bar(stroke="white", strokeWidth=0.5)
-        chart = chart.encode(
-            y=side,
-            x=length,
-            color=altair.Color(f"{colour}:N", scale=scale, title=colour.replace("_", " ")),
-            order=altair.Order(f"{colour}_place:Q"),
-        )
-    figures = altair.Chart(frame).mark_text(align="left", dx=4, fontSize=12)
-    figures = figures.encode(y=side, x=f"sum({values}):Q", text=altair.Text(f"sum({values}):Q", format=","))
-    return _finished(chart + figures, title, scope, height=max(60, 26 * len(names)))
-
-
-def heat(
-    frame: pandas.DataFrame,
-    values: str,
-    column: str,
-    row: str,
-    *,
-    title: str,
-    headings: tuple[str, str, str],
-    scope: Scope,
-    number_format: str = ".0%",
-) -> altair.Chart | Html:
-    """A heat map with its number in each cell. `headings`: of the columns, the rows and the colour."""
-    if frame.empty:
-        return _nothing(title, scope)
-    most = frame[values].max()
-    cells = altair.Chart(frame).encode(
-        x=altair.X(f"{column}:O", title=headings[0], sort=None, axis=altair.Axis(labelAngle=0)),
-        y=altair.Y(f"{row}:O", title=headings[1], sort=None, axis=altair.Axis(titlePadding=14)),
-    )
-    colour = altair.Color(
-        f"{values}:Q",
-        title=headings[2],
-        scale=altair.Scale(domain=[0, most or 1], range=[COLOURS[-1], COLOURS[0]], interpolate="rgb"),
-        legend=altair.Legend(format=number_format),
-    )
-    ink = altair.condition(altair.datum[values] > 0.45 * most, altair.value("white"), altair.value("black"))
-    text = cells.mark_text(fontSize=12).encode(
-        text=altair.Text(f"{values}:Q", format=number_format), color=ink
-    )
-    height = max(150, 30 * frame[row].nunique())
-    return _finished(cells.mark_rect(stroke="white").encode(color=colour) + text, title, scope, height=height)
-
-
-def intervals(
-    frame: pandas.DataFrame,
-    name: str,
-    method: str,
-    *,
-    title: str,
-    heading: str,
-    scope: Scope,
-) -> altair.Chart | Html:
-    """Estimates with their intervals (columns `low`, `lift`, `high`), one line for each `name` and `method`."""
-    frame = frame.dropna(subset=["low", "high"])
-    if frame.empty:
-        return _nothing(title, scope)
-    names = list(dict.fromkeys(frame[name]))
-    if len(names) > COMPARED:
-        title = f"{title} (the first {COMPARED} of {len(names):,})"
-        frame = frame[frame[name].isin(names[:COMPARED])]
-    frame = frame.assign(**{name: frame[name].map(labels(frame[name], 60))})
-    frame, scale = _coloured(frame, method, None, ())
-    base = altair.Chart(frame).encode(
-        y=altair.Y(f"{name}:N", title=None, sort=None),
-        yOffset=altair.YOffset(f"{method}:N", scale=altair.Scale(domain=scale.domain)),
-        color=altair.Color(f"{method}:N", scale=scale, title=method),
-    )
-    across = altair.X(
-        "low:Q", title=heading, axis=altair.Axis(format="+.0%", labelOverlap=True, labelSeparation=6)
-    )
-    whole = base.mark_rule(strokeWidth=3).encode(x=across, x2="high:Q")
-    middle = base.mark_point(filled=True, size=90, opacity=1).encode(
-        x="lift:Q",
-        shape=altair.Shape(f"{method}:N", scale=_scale(scale.domain, SHAPES), title=method),
-        tooltip=[
-            name,
-            method,
-            *(altair.Tooltip(f"{one}:Q", format="+.1%") for one in ("lift", "low", "high")),
-        ],
-    )
-    zero = altair.Chart(pandas.DataFrame({"zero": [0]})).mark_rule(color="#333", strokeDash=[4, 3])
-    height = max(80, 26 * frame[name].nunique() * len(scale.domain))
-    return _finished(zero.encode(x="zero:Q") + whole + middle, title, scope, height=height)
-
-
-def colours(names: int) -> list[str]:
-    """Return colours for `names` things (at most 8), as far apart in lightness as they can be."""
-    last = len(COLOURS) - 1
-    return [COLOURS[round(place * last / max(names - 1, 1))] for place in range(names)]
-
-
-def _coloured(
-    frame: pandas.DataFrame, column: str, weights: str | None, order: Iterable[str]
-) -> tuple[pandas.DataFrame, altair.Scale]:
-    """Give a column labels, and those labels colours; what is rarest above 8 becomes `others`."""
-    names = list(order) or in_order(frame[column])
-    if len(names) > len(COLOURS):
-        names = _most(frame, column, weights, len(COLOURS) - 1)
-    short = labels(names)
-    others = next(name for name in ("others", "all others", "all the others") if name not in short.values())
-    shown = frame[column].map(lambda name: short.get(name, others))
-    domain = [*short.values(), *([others] if (shown == others).any() else [])]
-    place = {name: at for at, name in enumerate(domain)}
-    frame = frame.assign(**{column: shown, f"{column}_place": shown.map(place)})
-    return frame, _scale(domain, colours(len(domain)))
-
-
-def _most(frame: pandas.DataFrame, column: str, weights: str | None, most: int) -> list[str]:
-    sums = frame.groupby(column)[weights].sum() if weights else frame[column].value_counts()
-    return in_order(sums.sort_values(ascending=False, kind="stable").index[:most])
-
-
-def _scale(domain: list[str], range_: Iterable[object]) -> altair.Scale:
-    return altair.Scale(domain=domain, range=list(range_)[: len(domain)])
-
-
-def _in_utc(frame: pandas.DataFrame, time: str) -> pandas.DataFrame:
-    """Say that times are UTC: without it a browser takes them for its own time of day."""
-    return frame.assign(**{time: pandas.to_datetime(frame[time]).dt.tz_localize("UTC")})
-
-
-def _time(time: str, scope: Scope, binned: bool = True) -> altair.X:
-    ends = [f"{scope.start}T00:00:00Z", f"{scope.end + timedelta(days=1)}T00:00:00Z"]
-    unit = {"day": "utcyearmonthdate", "hour": "utcyearmonthdatehours"}[time]
-    scale = altair.Scale(type="utc", domain=ends)
-    days = (scope.end - scope.start).days + 1
-    pattern = "%H:%M" if time == "hour" and days == 1 else "%-d %b"
-    # A day's bar begins at its midnight: its label belongs below the middle.
-    middle = (WIDTH - MARGIN) / days / 2 if time == "day" and binned else 0
-    axis = altair.Axis(
-        format=pattern, values=_ticks(time, scope, days), labelOverlap=True, grid=False, tickOffset=middle
-    )
-    title = f"{time} (UTC)"
-    if not binned:
-        return altair.X(f"{time}:T", scale=scale, axis=axis, title=title)
-    return altair.X(f"{time}:T", timeUnit=unit, scale=scale, axis=axis, title=title)
-
-
-def _ticks(time: str, scope: Scope, days: int) -> list[int]:
-    """At most 14 ticks, in milliseconds since 1970: every so many days or, of a single day, two hours."""
-    hours = 2 if time == "hour" and days == 1 else 24 * ceil(days / 14)
-    first = pandas.Timestamp(scope.start, tz="UTC").timestamp()
-    return [int(1000 * (first + 3600 * passed)) for passed in range(0, 24 * days, hours)]
-
-
-def _finished(
-    chart: altair.Chart, title: str, scope: Scope, height: int = 280, size: dict[str, object] | None = None
-) -> altair.Chart:
-    heading = altair.TitleParams(text=title, subtitle=str(scope))
-    if size is None:
-        fit = altair.AutoSizeParams(type="fit-x", contains="padding")
-        size = {"width": WIDTH, "height": height, "autosize": fit}
-    return chart.properties(title=heading, description=f"{title}. {scope}", **size).configure(**CONFIG)
-
-
-def _nothing(title: str, scope: Scope) -> Html:
-    return Html(f'<p class="missing"><b>{escape(title)}.</b> Nothing to draw for {escape(str(scope))}.</p>')

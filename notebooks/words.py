@@ -1,36 +1,114 @@
-"""Describe an experiment in words, from its numbers, as text that a product manager can paste."""
+"""Say what came of an experiment, from its numbers, as a person would say it; and write it down as Markdown.
+
+`declared`: the experiment's row of dim_experiments; `results`: its rows of fct_experiment_results in one population,
+with `label` (the metric as people call it) and `lift`, `low`, `high` and `chance_to_win` as they decide; `power`: its
+rows of fct_experiment_power; `health`: of fct_experiment_health.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
 
 import pandas
 
-from flagsmith_warehouse.notebooks.show import Scope, number, percent, round_percent, shortened
+from flagsmith_warehouse.notebooks.show import (
+    Scope,
+    day,
+    number,
+    percent,
+    printable,
+    round_percent,
+    shortened,
+)
+
+POPULATIONS = {
+    "assigned": "everybody assigned",
+    "activated": "those activated",
+    "until_change": "everybody assigned, until the weights changed",
+    "undisturbed": "those whose variation never changed",
+}
+CHANGES = {
+    "first_seen": "seen for the first time",
+    "identity_override_added": "an override for this identity began",
+    "identity_override_removed": "the override for this identity ended",
+    "segment_override_added": "a segment's override began",
+    "segment_override_removed": "a segment's override ended",
+    "toggled": "switched on or off",
+    "weights_changed": "the weights changed",
+    "value_changed": "the value changed",
+}
+ORIGINS = {
+    "environment_default": "the environment's default",
+    "segment_override": "a segment's override",
+    "identity_override": "an override for the identity",
+}
+DELIVERIES = {
+    "evaluation": "evaluations",
+    "flag_change": "flag changes",
+    "audit_log": "audit log",
+    "quarantined": "could not be read",
+}
+DECIDED = ("winning", "losing")
+NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
-def read_out(
-    declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame, people: str, scope: Scope
-) -> str:
-    """Return one paragraph.
-
-    `declared`: the experiment's row of dim_experiments; `results`: its rows of fct_experiment_results in one
-    population, with `lift`, `low`, `high` and `chance_to_win` as they decide; `power`: of fct_experiment_power;
-    `people`: who is counted, like `everybody assigned`.
-    """
-    counted = results.drop_duplicates("variation").identities.sum()
-    arms = results.variation.nunique()
-    sentences = [
-        f"The experiment {shortened(declared.experiment_key)} compared {arms} variations of "
-        f"{shortened(declared.feature_name, 60)} among {people}: "
-        f"{number(counted)} identities ({scope}; {declared.status})."
-    ]
-    rest = results[results.verdict != "control"]
-    sentences += [_result(row, declared) for row in rest[rest.role == "primary"].itertuples()]
-    secondary = rest[(rest.role == "secondary") & rest.verdict.isin(("winning", "losing"))]
-    sentences += [_result(row, declared) for row in secondary.itertuples()]
-    sentences += [_guardrails(rest[rest.role == "guardrail"]), _power(power, rest)]
-    return " ".join(filter(None, sentences))
+def people(population: str) -> str:
+    return POPULATIONS.get(population, population.replace("_", " "))
 
 
-def _result(row: tuple, declared: pandas.Series) -> str:
-    variation, metric = shortened(row.variation), shortened(row.metric_key)
+def label(key: str) -> str:
+    """A key as people would say it: `example_purchased` → `example purchased`."""
+    return shortened(key.replace("_", " "), 60)
+
+
+def why(row: tuple) -> str:
+    """Why an identity has a state: `the value changed, from the environment's default, by admin@example.com`."""
+    if not isinstance(row.change_reason, str):
+        return row.why
+    origin = ORIGINS.get(row.assignment_reason, row.assignment_reason)
+    by = f", by {shortened(row.changed_by, 60)}" if isinstance(row.changed_by, str) else ""
+    return f"{CHANGES.get(row.change_reason, row.change_reason)}, now {origin}{by}"
+
+
+def flag_change(row: tuple) -> str:
+    """What somebody did to a flag, from a row of fct_flag_changes: `admin@example.com changed its weights`."""
+    who = shortened(row.changed_by, 60) if isinstance(row.changed_by, str) else "Somebody"
+    if isinstance(row.identity, str):
+        whom = f" for {shortened(row.identity, 60)}"
+    else:
+        whom = "" if pandas.isna(row.segment_id) else f" for segment {row.segment_id}"
+    return f"{who} {_deed(row, bool(whom))}{whom}"
+
+
+def _deed(row: tuple, is_override: bool) -> str:
+    if row.event_type == "FLAG_DELETED":
+        return "removed its override" if is_override else "deleted it"
+    if (
+        not (pandas.isna(row.old_enabled) or pandas.isna(row.new_enabled))
+        and row.old_enabled != row.new_enabled
+    ):
+        return "switched it on" if row.new_enabled else "switched it off"
+    if (
+        isinstance(row.old_weights, str)
+        and isinstance(row.new_weights, str)
+        and row.old_weights != row.new_weights
+    ):
+        return "changed its weights"
+    if isinstance(row.new_value, str) and row.new_value != row.old_value:
+        before = f" from {shortened(row.old_value)}" if isinstance(row.old_value, str) else ""
+        return f"changed its value{before} to {shortened(row.new_value)}"
+    return f"said: {shortened(row.description, 120)}" if isinstance(row.description, str) else "changed it"
+
+
+def verdicts(results: pandas.DataFrame) -> list[str]:
+    """A sentence for each comparison of a primary metric, the decided ones first."""
+    primary = results[(results.role == "primary") & (results.verdict != "control")]
+    decided = primary.verdict.isin(DECIDED)
+    return [verdict(row) for row in pandas.concat([primary[decided], primary[~decided]]).itertuples()]
+
+
+def verdict(row: tuple) -> str:
+    """`variant_b is winning on example purchased: +19.9 %, between +2.9 % and +36.9 %.`"""
+    variation, metric = shortened(row.variation), row.label
     said = {
         "winning": f"{variation} is winning on {metric}",
         "losing": f"{variation} is losing on {metric}",
@@ -38,41 +116,116 @@ def _result(row: tuple, declared: pandas.Series) -> str:
     }.get(row.verdict, f"{variation} needs more data on {metric}")
     if pandas.isna(row.lift):
         return f"{said}."
-    return (
-        f"{said}: {percent(row.lift, signed=True)} against {shortened(declared.control_variation)} "
-        f"({round_percent(1 - declared.alpha)} interval {percent(row.low, signed=True)} to {percent(row.high, signed=True)}; "
-        f"mean {number(row.mean)} against {number(row.control_mean)}; chance to win {percent(row.chance_to_win)})."
-    )
+    lift, low, high = (percent(value, signed=True) for value in (row.lift, row.low, row.high))
+    # An interval that includes zero beside a verdict needs its reason.
+    is_close = row.verdict in DECIDED and row.low <= 0 <= row.high
+    chance = f"; its chance to be better is {percent(row.chance_to_win)}" if is_close else ""
+    return f"{said}: {lift}, between {low} and {high}{chance}."
 
 
-def _guardrails(guardrails: pandas.DataFrame) -> str:
+def others(results: pandas.DataFrame) -> list[str]:
+    """Sentences on the secondary metrics that were decided, and on the guardrails."""
+    rest = results[results.verdict != "control"]
+    secondary = rest[(rest.role == "secondary") & rest.verdict.isin(DECIDED)]
+    return [*(verdict(row) for row in secondary.itertuples()), *_guardrails(rest[rest.role == "guardrail"])]
+
+
+def _guardrails(guardrails: pandas.DataFrame) -> list[str]:
     if guardrails.empty:
-        return ""
+        return []
     harmed = guardrails[guardrails.guardrail_status == "harmed"]
     if harmed.empty:
-        unsure = (guardrails.guardrail_status != "no_harm_shown").any()
-        return (
+        is_unsure = (guardrails.guardrail_status != "no_harm_shown").any()
+        return [
             "For some guardrails there is too little data."
-            if unsure
+            if is_unsure
             else "No guardrail was shown to be harmed."
-        )
+        ]
     named = (
-        f"{shortened(row.metric_key)} by {shortened(row.variation)} ({percent(row.lift, signed=True)})"
+        f"{row.label} by {shortened(row.variation)} ({percent(row.lift, signed=True)})"
         for row in harmed.itertuples()
     )
-    return f"Guardrails harmed: {', '.join(named)}."
+    return [f"Guardrails harmed: {', '.join(named)}."]
 
 
-def _power(power: pandas.DataFrame, rest: pandas.DataFrame) -> str:
-    primary = power[power.metric_key.isin(rest[rest.role == "primary"].metric_key)].dropna(
-        subset=["days_left"]
-    )
+def warnings(health: pandas.DataFrame) -> str:
+    """`Two warnings.`, or that there are none."""
+    counts = [
+        (int((health.status == status).sum()), word)
+        for status, word in (("alarm", "alarm"), ("warn", "warning"))
+    ]
+    said = [f"{counted(count, word)}." for count, word in counts if count]
+    return " ".join(said) or "No warnings."
+
+
+def counted(count: int, word: str) -> str:
+    """`Two warnings`, `12 warnings`, `One warning`."""
+    spelled = NUMBERS[count] if count < len(NUMBERS) else number(count)
+    return f"{spelled} {word}{'' if count == 1 else 's'}"
+
+
+def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame) -> str:
+    """When the experiment can be stopped, as a date."""
+    primary = results[(results.role == "primary") & (results.verdict != "control")]
     if primary.empty:
         return ""
-    slowest = primary.loc[primary.days_left.idxmax()]
+    if primary.verdict.isin(DECIDED).all():
+        return "You can stop now: every primary comparison has its verdict."
+    open_ = primary[~primary.verdict.isin(DECIDED)]
+    waits = power.merge(open_[["metric_key", "variation"]]).dropna(subset=["days_left"])
+    if waits.empty:
+        return "It cannot be said yet when you can stop: there is too little data."
+    slowest = waits.loc[waits.days_left.idxmax()]
+    target = round_percent(slowest.target_lift)
     if slowest.days_left == 0:
-        return f"It is large enough to find a lift of {round_percent(slowest.target_lift)}."
+        return f"You can stop now: it is large enough to find a lift of {target}."
+    until = stop_day(declared, slowest.days_left)
+    later = until is not None and not pandas.isna(declared.ended_at) and until > declared.ended_at
     return (
-        f"It can find lifts from {percent(slowest.minimum_detectable_lift)} on; for {round_percent(slowest.target_lift)} "
-        f"it would have to run about {number(round(slowest.days_left))} more days at the present rate."
+        f"You can stop on {day(until) if until is not None else 'no day in this lifetime'}, if you want to find a lift of {target} "
+        f"of {shortened(slowest.variation)} too: {number(round(slowest.days_left))} more days at the present rate"
+        + (f", after its declared end on {day(declared.ended_at)}" if later else "")
+        + f". Today it can find lifts from {percent(slowest.minimum_detectable_lift)} on."
     )
+
+
+def stop_day(declared: pandas.Series, days_left: float) -> pandas.Timestamp | None:
+    """The day on which so many days will have passed; None a century or more away."""
+    if pandas.isna(days_left) or pandas.isna(declared.last_received_at) or days_left > 36_500:
+        return None
+    return (declared.last_received_at + timedelta(days=float(days_left))).ceil("D")
+
+
+def counted_people(results: pandas.DataFrame, declared: pandas.Series, population: str, scope: Scope) -> str:
+    """Who was compared, and how many."""
+    arms = results.drop_duplicates("variation")
+    return (
+        f"{number(arms.identities.sum())} identities in {len(arms)} variations of {shortened(declared.feature_name, 60)}, "
+        f"{people(population)}; {scope}; {declared.status}; decided by the {shortened(declared.decision_method)} method, "
+        f"with {round_percent(1 - declared.alpha)} intervals, against {shortened(declared.control_variation)}."
+    )
+
+
+def markdown(
+    title: str, sentences: Iterable[str], results: pandas.DataFrame, health: pandas.DataFrame
+) -> str:
+    """The read-out for a ticket: what was decided, the numbers behind it and what the checks warn of."""
+    lines = [f"## {_plain(title)}", "", *(f"- {_plain(one)}" for one in sentences if one), ""]
+    lines += [
+        "| metric | role | variation | verdict | n | mean | lift | from | to | chance to win |",
+        "|" + "---|" * 10,
+    ]
+    for row in results.itertuples():
+        signed = [percent(value, signed=True) for value in (row.lift, row.low, row.high)]
+        said = row.guardrail_status if row.role == "guardrail" else row.verdict
+        texts = (row.label, row.role, shortened(row.variation), said.replace("_", " "))
+        cells = [*texts, number(row.identities), number(row.mean), *signed, percent(row.chance_to_win)]
+        lines.append(f"| {' | '.join(map(_plain, cells))} |")
+    found = health[health.status != "ok"]
+    lines += ["", *(f"- {row.status}: {_plain(shortened(row.message, 300))}" for row in found.itertuples())]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _plain(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in printable(text))

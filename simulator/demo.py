@@ -160,8 +160,9 @@ class Demo:
         report.show(console, self.warehouse)
 
     def declare(self) -> None:
-        """Make a project with the example experiment, its metrics and its outcomes."""
+        """Make a project with the example experiment, its metrics and its outcomes, and with two cohorts."""
         write_project(self.project)
+        shutil.copy(EXAMPLE / "cohorts.yml", self.project)
         for file in EXAMPLE.glob("*.csv"):
             is_outcome = file.stem == "example_conversion_events"
             shutil.copy(file, self.project / ("outcomes" if is_outcome else "experiments"))

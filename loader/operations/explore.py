@@ -14,7 +14,7 @@ from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
 
 
 def _need_notebook_packages() -> None:
-    if missing := [name for name in ("marimo", "altair", "pandas") if importlib.util.find_spec(name) is None]:
+    if missing := [name for name in ("marimo", "pandas") if importlib.util.find_spec(name) is None]:
         raise LoaderError(
             f"Notebooks need {', '.join(missing)}. Install them: pip install 'flagsmith-warehouse[notebook]'"
         )

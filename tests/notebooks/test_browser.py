@@ -1,6 +1,7 @@
-"""The notebooks in a real browser: Debian's Chromium, driven by playwright. Skipped where there is no Chromium.
+"""The notebooks and the report's pages in a real browser: Debian's Chromium, driven by playwright. Skipped where there is none.
 
-To have it: apt-get install chromium. The screenshots are kept in the folder that NOTEBOOK_SCREENSHOTS names.
+To have it: apt-get install chromium. axe-core looks for what keeps out people
+who use a keyboard or a screen reader, or need contrast. The screenshots are kept in the folder that NOTEBOOK_SCREENSHOTS names.
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 from playwright import sync_api as playwright
 
@@ -24,19 +26,50 @@ if CHROMIUM is None:
     pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
 
 WITHIN_SECONDS = 120
-# On each notebook: how many charts, what to choose on which picker, and what is drawn only afterwards.
-CHARTS = {"flag_exposure": 5, "segments_and_cohorts": 4, "experiment_readout": 2, "data_health": 5}
-CLICKS = {
-    "flag_exposure": ("Flag", "dark_mode", "[aria-label^='Evaluations of dark_mode']"),
-    "segments_and_cohorts": ("Look at", "segment beta testers", "[aria-label*='left segment beta testers']"),
-    "experiment_readout": ("Population", "those activated", "text=among those activated"),
-    "data_health": ("Environment", "example", "[aria-label$='example · 1–28 September 2026 (UTC)']"),
+# On each page: what it draws, and how many; what to choose on which picker, and what is drawn only afterwards.
+DRAWN = {
+    "index": (".card", 8),
+    "experiment_readout": ("figure", 1),
+    "flag_exposure": ("figure", 5),
+    "segments_and_cohorts": ("figure", 5),
+    "one_identity": ("figure", 1),
+    "data_health": ("figure", 5),
 }
+CLICKS = {
+    "flag_exposure": ("Flag", "dark_mode", "text=Evaluations of dark_mode per day >> nth=0"),
+    "segments_and_cohorts": (
+        "Look at",
+        "segment beta testers",
+        "figcaption:has-text('left segment beta testers')",
+    ),
+    "experiment_readout": ("Population", "those activated", ".caption:has-text('among those activated')"),
+}
+
+# Texts that somebody else chooses, by the mart that has them.
+LONG = (
+    ("dim_flags", "name"),
+    ("dim_experiments", "feature_name"),
+    ("dim_cohorts", "name"),
+    ("fct_flag_exposures_daily", "variation"),
+    ("fct_flag_exposures", "variation"),
+    ("fct_flag_assignments", "variation"),
+    ("fct_segment_sizes_daily", "segment_name"),
+    ("fct_segment_memberships", "segment_name"),
+    ("fct_cohort_flag_exposures", "variation"),
+    ("fct_experiment_results", "variation"),
+    ("fct_experiment_results_daily", "variation"),
+    ("fct_experiment_health", "message"),
+    ("fct_identity_traits", "value_text"),
+)
 
 
 @pytest.fixture(scope="module")
-def server(month):
-    """`make notebook` on a free port: its address."""
+def server(month, tmp_path_factory):
+    """`make notebook` on a free port: its address, and the file in which it logs.
+
+    A cell that fails leaves nothing on the page when a notebook is only run: the log alone has it.
+    """
+    log = tmp_path_factory.mktemp("server") / "log"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     files = [f"notebooks/{name}.py" for name in NOTEBOOKS]
@@ -53,11 +86,11 @@ def server(month):
         *files,
     ]
     environ = {**os.environ, "FLAGSMITH_WAREHOUSE_DIR": str(month)}
-    with subprocess.Popen(command, cwd=PROJECT, env=environ) as process:
+    with log.open("w") as file, subprocess.Popen(command, cwd=PROJECT, env=environ, stderr=file) as process:
         deadline = time.monotonic() + WITHIN_SECONDS
         while time.monotonic() < deadline and not listens(port):
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", log
         process.terminate()
 
 
@@ -99,18 +132,23 @@ def screenshot(page, name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook__opened_and_clicked__draws_its_charts_without_an_error(name, server, page, tmp_path):
-    page.goto(f"{server}/?file={name}.py")
-    page.wait_for_function(f"document.querySelectorAll('canvas').length >= {CHARTS[name]}")
-    widths = page.evaluate(
-        "[...document.querySelectorAll('canvas')].map(one => one.getBoundingClientRect().right)"
-    )
-    assert max(widths) < 1200, "a chart is cut off"
+    address, log = server
+    page.goto(f"{address}/?file={name}.py")
+    page.locator("h1").first.wait_for()
+    selector, times = DRAWN[name]
+    page.wait_for_function(f"document.querySelectorAll('{selector}').length >= {times}")
+    assert "Error" not in log.read_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1200, "something is cut off"
     screenshot(page, name, tmp_path)
+    if name not in CLICKS:
+        return
     label, choice, then = CLICKS[name]
     assert page.locator(then).count() == 0
     choose(page, label, choice)
     page.locator(then).first.wait_for()
+    page.wait_for_function("location.search.split('&').length > 1")  # the choice is in the address
     screenshot(page, f"{name}_clicked", tmp_path)
+    assert "Error" not in log.read_text()
 
 
 def choose(page, label: str, choice: str) -> None:
@@ -122,11 +160,61 @@ def choose(page, label: str, choice: str) -> None:
         page.get_by_role("option", name=choice, exact=True).click()
 
 
+@pytest.fixture(scope="module")
+def crowded(month, tmp_path_factory):
+    """The month with 230 flags, and with names of 200 letters that no line can break."""
+    folder = tmp_path_factory.mktemp("crowded")
+    shutil.copy(month / "warehouse.duckdb", folder)
+    with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
+        connection.execute("""
+            insert into marts.dim_flags
+            select flags.* replace (feature_id + n * 1000 as feature_id, name || n as name)
+            from marts.dim_flags as flags, range(1, 10) as numbers (n)
+        """)
+        for table, column in LONG:
+            connection.execute(
+                f"update marts.{table} set {column} = {column} || repeat('w', 180) || {column}"
+            )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def empty(month, tmp_path_factory):
+    """The marts as they are built before the first webhook."""
+    folder = tmp_path_factory.mktemp("empty")
+    shutil.copy(month / "warehouse.duckdb", folder)
+    with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
+        for (table,) in connection.execute(
+            "select table_name from duckdb_tables() where schema_name = 'marts'"
+        ).fetchall():
+            connection.execute(f"delete from marts.{table}")
+    return folder
+
+
+@pytest.mark.parametrize("of", ["month", "crowded", "empty"])
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_report__in_a_browser__shows_its_charts_without_an_error(name, month, page, tmp_path, monkeypatch):
-    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(month))
+def test_report__in_a_browser__fits_and_can_be_read_by_everybody(
+    name, of, request, page, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(request.getfixturevalue(of)))
     file = tmp_path / f"{name}.html"
     file.write_text(report.page(name), encoding="utf-8")
-    page.goto(file.as_uri())
-    assert page.locator("figure > svg").count() == CHARTS[name]
-    screenshot(page, f"{name}_report", tmp_path)
+    for scheme, width in (("light", 1400), ("dark", 390)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(file.as_uri())
+        selector, times = DRAWN[name]
+        assert of == "empty" or page.locator(selector).count() >= times
+        assert page.evaluate("document.documentElement.scrollWidth") == width, "the page scrolls sideways"
+        screenshot(page, f"{name}_{of}_{scheme}", tmp_path)
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        assert violations(page) == []
+
+
+def violations(page) -> list[str]:
+    """What axe-core finds: contrast below AA, charts and links without a name, what the keyboard cannot reach, and the like."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="needs axe-playwright-python: make test"
+    )
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]

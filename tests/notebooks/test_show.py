@@ -1,12 +1,14 @@
 """Numbers as people write them, and colours that survive greyscale and colour-blindness."""
 
+import base64
 from datetime import date, timedelta
-from itertools import pairwise
+from itertools import combinations
+from math import dist
 
 import pandas
 import pytest
 
-from flagsmith_warehouse.notebooks import show
+from flagsmith_warehouse.notebooks import charts, show
 
 SCOPE = show.Scope("production", date(2026, 9, 1), date(2026, 9, 2))
 
@@ -91,12 +93,32 @@ EYES = {
 }
 
 
+def seen(colour: str, kind: list[list[float]] | None = None) -> tuple[float, float, float]:
+    """A colour in CIE L*a*b*, as such eyes see it."""
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    if kind:
+        linear = [min(1, max(0, sum(w * c for w, c in zip(row, linear, strict=True)))) for row in kind]
+    xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    white = (0.9505, 1, 1.089)
+    parts = [
+        sum(w * c for w, c in zip(row, linear, strict=True)) / full
+        for row, full in zip(xyz, white, strict=True)
+    ]
+    x, y, z = (part ** (1 / 3) if part > 0.008856 else 7.787 * part + 16 / 116 for part in parts)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+@pytest.mark.parametrize("is_dark", [False, True])
 @pytest.mark.parametrize("eyes", EYES)
 @pytest.mark.parametrize("names", range(2, 9))
-def test_colours__grey_or_seen_with_fewer_cones__differ_in_lightness(names, eyes):
-    lightness = [luminance(colour, EYES[eyes]) for colour in show.colours(names)]
-    steps = [after - before for before, after in pairwise(lightness)]
-    assert min(steps) > 50 / (names - 1) * 0.8
+def test_colours__seen_with_fewer_cones__stay_apart(names, eyes, is_dark):
+    """A difference of 10 is plain to see; control and the first variation are further apart."""
+    colours = [seen(colour, EYES[eyes]) for colour in charts.colours(names, is_dark)]
+    assert min(dist(one, other) for one, other in combinations(colours, 2)) > 10
+    assert dist(*colours[:2]) > 20
+    lightness = [colour[0] for colour in colours]
+    assert abs(lightness[-1] - lightness[0]) > 30, "in grey, the first and the last differ"
 
 
 def test_table__text_of_anybody__is_never_markup():
@@ -114,19 +136,11 @@ def test_table__more_rows_than_anybody_reads__lists_the_first_and_says_of_how_ma
 
 
 CHARTS = {
-    "by_time": lambda frame: show.by_time(frame, "n", "kind", title="T", heading="n a day", scope=SCOPE),
-    "lines": lambda frame: show.lines(frame, "n", "kind", title="T", heading="n a day", scope=SCOPE),
-    "bars": lambda frame: show.bars(frame, "n", "kind", title="T", heading="n a day", scope=SCOPE),
-    "heat": lambda frame: show.heat(
-        frame, "n", "day", "kind", title="T", headings=("day", "kind", "n a day"), scope=SCOPE
-    ),
-    "intervals": lambda frame: show.intervals(
-        frame.assign(low=frame.n - 1, lift=frame.n, high=frame.n + 1),
-        "kind",
-        "day",
-        title="T",
-        heading="n a day",
-        scope=SCOPE,
+    "by_time": lambda frame: charts.by_time(frame, "n", "kind", title="T", heading="n a day", scope=SCOPE),
+    "lines": lambda frame: charts.lines(frame, "n", "kind", title="T", heading="n a day", scope=SCOPE),
+    "bars": lambda frame: charts.bars(frame, "n", "kind", title="T", heading="n a day", scope=SCOPE),
+    "heat": lambda frame: charts.heat(
+        frame, "n", "day", "kind", title="T", headings=("kind", "n a day"), scope=SCOPE, write=show.number
     ),
 }
 
@@ -134,9 +148,45 @@ CHARTS = {
 @pytest.mark.parametrize("chart", CHARTS)
 def test_charts__any__name_what_they_show_its_unit_period_and_environment(chart):
     frame = pandas.DataFrame({"day": ["2026-09-01"], "kind": ["a"], "n": [3]})
-    spec = CHARTS[chart](frame).to_dict()
-    assert spec["title"] == {"text": "T", "subtitle": "production · 1–2 September 2026 (UTC)"}
-    assert "n a day" in str(spec)
+    html = CHARTS[chart](frame).html
+    assert "<figcaption>T<span>production · 1–2 September 2026 (UTC)</span>" in html
+    assert "n a day" in html
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_charts__any__can_be_downloaded_and_says_its_number_in_text(chart):
+    frame = pandas.DataFrame({"day": ["2026-09-01"], "kind": ["a"], "n": [3]})
+    html = CHARTS[chart](frame).html
+    assert 'href="data:text/csv' in html and ">3<" in html
+
+
+def test_lines__a_day_is_missing__are_broken_there():
+    frame = pandas.DataFrame(
+        {
+            "day": pandas.to_datetime(["2026-09-01", "2026-09-02", "2026-09-04", "2026-09-05"]),
+            "kind": "a",
+            "n": 1,
+        }
+    )
+    scope = show.Scope("production", date(2026, 9, 1), date(2026, 9, 5))
+    html = charts.lines(frame, "n", "kind", title="T", heading="n", scope=scope).html
+    assert html.partition("<svg role")[2].count('class="path"') == 2
+
+
+@pytest.mark.parametrize("is_dark", [False, True])
+@pytest.mark.parametrize("names", range(1, 9))
+def test_colours__on_paper__have_a_contrast_of_three_to_one(names, is_dark):
+    paper = 0.0089 if is_dark else 1.0  # of --paper in style.css
+    for colour in charts.colours(names, is_dark):
+        lightness = luminance(colour)
+        y = ((lightness + 16) / 116) ** 3 if lightness > 8 else lightness / 903.3
+        assert (max(y, paper) + 0.05) / (min(y, paper) + 0.05) >= 3
+
+
+def test_download__a_text_that_a_spreadsheet_would_compute__is_a_text():
+    html = show.download(pandas.DataFrame({"a": ["=1+1", "-x", "fine"], "n": [-1, 2, 3]}), "T").html
+    text = base64.b64decode(html.partition("base64,")[2].partition('"')[0]).decode("utf-8-sig")
+    assert text == "a,n\n'=1+1,-1\n'-x,2\nfine,3\n"
 
 
 @pytest.mark.parametrize("chart", CHARTS)
@@ -147,24 +197,22 @@ def test_charts__nothing_to_draw__say_of_what_and_where(chart):
 
 
 @pytest.mark.parametrize(("days", "ticks"), [(1, 1), (2, 2), (14, 14), (15, 8), (28, 14), (400, 14)])
-def test_by_time__any_period__marks_days_within_it_and_no_more_than_fit(days, ticks):
+def test_clock__any_period__marks_days_within_it_and_no_more_than_fit(days, ticks):
     scope = show.Scope("production", date(2026, 9, 1), date(2026, 9, 1) + timedelta(days=days - 1))
-    frame = pandas.DataFrame({"day": ["2026-09-01"], "kind": ["a"], "n": [3]})
-    chart = show.by_time(frame, "n", "kind", title="T", heading="n", scope=scope).to_dict()
-    values = pandas.to_datetime(chart["encoding"]["x"]["axis"]["values"], unit="ms")
-    assert len(values) == ticks
-    assert values.min().date() == scope.start and values.max().date() <= scope.end
+    marked = charts.Clock(scope, "day").ticks()
+    assert len(marked) == ticks
+    assert marked[0][1].startswith("1 Sep") and all(0 <= at <= 1000 for at, _ in marked)
 
 
 DAYS = pandas.date_range("2016-09-01", "2026-09-01", freq="D")
 TEN_YEARS = show.Scope("production", DAYS[0].date(), DAYS[-1].date())
 
 
-@pytest.mark.parametrize("chart", [show.by_time, show.lines])
+@pytest.mark.parametrize("chart", [charts.by_time, charts.lines])
 def test_charts__ten_years_of_days__are_drawn(chart):
     frame = pandas.DataFrame([(day, kind, 1) for day in DAYS for kind in "abc"], columns=["day", "kind", "n"])
-    spec = chart(frame, "n", "kind", title="T", heading="n", scope=TEN_YEARS).to_dict()
-    assert sum(map(len, spec["datasets"].values())) == len(frame) > 5_000
+    drawn = chart(frame, "n", "kind", title="T", heading="n", scope=TEN_YEARS)
+    assert len(drawn.frame) == len(frame) > 5_000
 
 
 def many(names: int) -> pandas.DataFrame:
@@ -172,29 +220,16 @@ def many(names: int) -> pandas.DataFrame:
 
 
 def test_by_time__thousands_of_variations__are_added_up_to_eight():
-    spec = show.by_time(many(6_000), "n", "kind", title="T", heading="n", scope=SCOPE).to_dict()
-    (rows,) = spec["datasets"].values()
-    assert len(rows) == 8 and sum(row["n"] for row in rows) == 6_000
+    rows = charts.by_time(many(6_000), "n", "kind", title="T", heading="n", scope=SCOPE).frame
+    assert len(rows) == 8 and rows.n.sum() == 6_000
 
 
 def test_by_time__a_variation_called_others__is_not_mixed_with_the_rest():
     frame = pandas.concat([many(20), many(1).assign(kind="others", n=100)])
-    spec = show.by_time(frame, "n", "kind", title="T", heading="n", scope=SCOPE).to_dict()
-    (rows,) = spec["datasets"].values()
-    assert {row["kind"]: row["n"] for row in rows if "others" in row["kind"]} == {
-        "others": 100,
-        "all others": 14,
-    }
+    rows = charts.by_time(frame, "n", "kind", title="T", heading="n", scope=SCOPE).frame.set_index("kind").n
+    assert rows[rows.index.str.contains("others")].to_dict() == {"others": 100, "all others": 14}
 
 
 def test_lines__more_than_eight__says_so_and_joins_no_two_into_one():
-    spec = show.lines(many(12), "n", "kind", title="T", heading="n", scope=SCOPE).to_dict()
-    (rows,) = spec["datasets"].values()
-    assert spec["title"]["text"] == "T (8 of 12)" and len({row["kind"] for row in rows}) == len(rows) == 8
-
-
-def test_intervals__thousands_of_comparisons__draws_the_first_and_says_of_how_many():
-    frame = many(3_000).assign(low=0.0, lift=0.1, high=0.2)
-    spec = show.intervals(frame, "kind", "day", title="T", heading="n", scope=SCOPE).to_dict()
-    assert spec["title"]["text"] == "T (the first 40 of 3,000)"
-    assert sum(map(len, spec["datasets"].values())) == 40 + 1  # and the line at 0
+    chart = charts.lines(many(12), "n", "kind", title="T", heading="n", scope=SCOPE)
+    assert chart.title == "T (8 of 12)" and chart.frame.kind.nunique() == len(chart.frame) == 8

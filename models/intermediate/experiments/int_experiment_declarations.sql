@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized='table_in_place') }}
 
 -- Wrong declarations too: they are shown but not computed.
 select

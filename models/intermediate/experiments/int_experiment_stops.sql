@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized='table_in_place') }}
 
 {#- Seconds between the first and the last of Flagsmith's workers to learn of a change. -#}
 {%- set spread = (60 / 3600) ~ 'e0' -%}

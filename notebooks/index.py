@@ -1,0 +1,394 @@
+import marimo
+
+__generated_with = "0.25.2"
+
+app = marimo.App(width="medium", app_title="Overview", css_file="style.css")
+
+with app.setup:
+    import marimo as mo
+
+    from flagsmith_warehouse.loader import settings
+    from flagsmith_warehouse.loader.operations import status
+    from flagsmith_warehouse.notebooks import show, words
+    from flagsmith_warehouse.notebooks.pages import PAGES
+    from flagsmith_warehouse.notebooks.warehouse import ask, source
+
+    LISTED = 12  # experiments, environments and flags; the other pages have the rest
+
+
+@app.cell
+def _():
+    read = source(
+        *("dim_experiments", "dim_flags", "dim_identities", "experiment_declaration_problems"),
+        *(
+            "cohort_declaration_problems",
+            "fct_canary_calls",
+            "fct_deliveries_hourly",
+            "fct_experiment_health",
+            "fct_flag_exposures",
+        ),
+        *("fct_experiment_results", "fct_segment_sizes_daily", "quarantined_deliveries"),
+    )
+    show.masthead(
+        "index",
+        "What Flagsmith gave to whom, and what came of it, from its webhooks. "
+        f"All times are UTC. Read from {read.path.name}.",
+    )
+    return (read,)
+
+
+@app.cell
+def _(read):
+    mo.stop(read.problem is not None, mo.md(read.problem or ""))
+    environments = ask("""
+        with arrived as (
+            select
+                environment,
+                sum(deliveries)::bigint as deliveries,
+                max(last_received_at) as last_received_at,
+                max(last_landed_at) as last_landed_at
+            from marts.fct_deliveries_hourly
+            group by environment
+        ),
+        identities as (select environment, count(*) as identities from marts.dim_identities group by environment),
+        flags as (
+            select environment, count(*) as flags, count(*) filter (is_stale) as stale_flags
+            from marts.dim_flags
+            group by environment
+        ),
+        segments as (
+            select environment, count(distinct segment_id) as segments from marts.fct_segment_sizes_daily group by environment
+        ),
+        quarantined as (
+            select environment, count(*) as quarantined from marts.quarantined_deliveries group by environment
+        ),
+        canaries as (
+            select environment, sum(lost_before)::bigint as lost_calls from marts.fct_canary_calls group by environment
+        )
+        select
+            arrived.*,
+            coalesce(identities, 0) as identities,
+            coalesce(flags, 0) as flags,
+            coalesce(stale_flags, 0) as stale_flags,
+            coalesce(segments, 0) as segments,
+            coalesce(quarantined, 0) as quarantined,
+            coalesce(lost_calls, 0) as lost_calls
+        from arrived
+        left join identities on arrived.environment = identities.environment
+        left join flags on arrived.environment = flags.environment
+        left join segments on arrived.environment = segments.environment
+        left join quarantined on arrived.environment = quarantined.environment
+        left join canaries on arrived.environment = canaries.environment
+        order by arrived.deliveries desc, arrived.environment
+    """)
+    experiments = ask("""
+        with checks as (
+            select
+                experiment_key,
+                count(*) filter (status = 'alarm') as alarms,
+                count(*) filter (status = 'warn') as warnings
+            from marts.fct_experiment_health
+            group by experiment_key
+        )
+        select experiments.*, coalesce(alarms, 0) as alarms, coalesce(warnings, 0) as warnings
+        from marts.dim_experiments as experiments
+        left join checks on experiments.experiment_key = checks.experiment_key
+        order by experiments.status = 'running' desc, experiments.started_at desc, experiments.experiment_key
+    """)
+    declared_problems = ask("""
+        select severity, declared_in, row_number, column_name, problem, remedy from marts.experiment_declaration_problems
+        union all
+        select severity, declared_in, row_number, column_name, problem, remedy from marts.cohort_declaration_problems
+        order by severity, declared_in, row_number
+    """)
+    alarms = ask("""
+        select experiment_key, message
+        from marts.fct_experiment_health
+        where status = 'alarm' and spoils_results
+        order by experiment_key, check_name
+    """)
+    return alarms, declared_problems, environments, experiments
+
+
+@app.cell
+def _(environments):
+    # What the last refresh found by the clock and by its tests; declarations and experiments are read from the marts.
+    refresh = status.last_refresh(settings.read()) or {}
+    failed = refresh.get("result") in ("failure", "killed", "unknown") and len(environments) > 0
+    alerts = [
+        one
+        for one in refresh.get("alerts", [])
+        if one["check"] != "declarations" and not one["check"].startswith("experiment_")
+    ]
+    return alerts, failed, refresh
+
+
+@app.cell
+def _(alarms, alerts, declared_problems, environments, failed, refresh):
+    # What needs somebody, the worst first. Each says where to look.
+    attention = [
+        show.joined(
+            show.badge("alarm"), f" The last refresh failed: {show.shortened(refresh.get('error', ''), 300)}"
+        )
+        for _ in range(failed)
+    ]
+    attention += [
+        show.joined(
+            *(
+                show.badge("alarm"),
+                " ",
+                show.link(
+                    words.label(row.experiment_key), "experiment_readout", experiment=row.experiment_key
+                ),
+            ),
+            f": {show.shortened(row.message, 200)}",
+        )
+        for row in alarms.itertuples()
+    ]
+    attention += [
+        show.joined(
+            *(
+                show.badge(row.severity),
+                f" {row.declared_in}, row {show.number(row.row_number)}, {row.column_name}: ",
+            ),
+            f"{show.shortened(row.problem, 200)} To mend it: {show.shortened(row.remedy, 200)}",
+        )
+        for row in declared_problems.itertuples()
+    ]
+    attention += [
+        show.joined(
+            show.badge(str(one["severity"])),
+            f" {show.shortened(one['environment'])}: " if one["environment"] else " ",
+            f"{show.shortened(str(one['message']), 200)}. To mend it: {show.shortened(str(one['remedy']), 200)}.",
+        )
+        for one in alerts
+    ]
+    attention += [
+        show.joined(
+            *(
+                show.badge("warn"),
+                f" {words.counted(count, word)} {said} ",
+                show.shortened(row.environment),
+                ": ",
+            ),
+            show.link("data health", "data_health", environment=row.environment),
+        )
+        for row in environments.itertuples()
+        for count, word, said in (
+            (row.lost_calls, "canary call", "lost on the way from"),
+            (
+                row.quarantined,
+                "delivery that could not be read" if row.quarantined == 1 else "unreadable delivery",
+                "in",
+            ),
+        )
+        if count
+    ]
+    return (attention,)
+
+
+@app.cell
+def _(attention, environments, experiments):
+    running = int((experiments.status == "running").sum())
+    newest = environments.last_received_at.max()
+    delay = (environments.last_landed_at.max() - newest).total_seconds() if len(environments) else 0
+    fresh = (
+        "No webhook has landed yet. Send webhooks, then refresh."
+        if environments.empty
+        else f"The last webhook came on {show.moment(newest)}, and landed {show.seconds(delay)} later. "
+        f"{words.counted(running, 'experiment')} running."
+    )
+    show.card(
+        "Needs attention"
+        if attention
+        else "Nothing has arrived yet"
+        if environments.empty
+        else "Nothing needs attention",
+        show.paragraph(fresh),
+        show.sentences(attention[:LISTED]),
+        show.paragraph(f"And {len(attention) - LISTED} more." if len(attention) > LISTED else ""),
+        level=2,
+    )
+    return
+
+
+@app.cell
+def _(experiments):
+    shown = experiments[:LISTED]
+    primary = ask("""
+        select
+            experiment_key,
+            metric_key,
+            variation,
+            role,
+            verdict,
+            case when cuped_status = 'ok' then cuped_relative_chance_to_win else relative_chance_to_win end as chance_to_win,
+            case when cuped_status = 'ok' then cuped_relative_lift else relative_lift end as lift,
+            case
+                when results.decision_method = 'sequential' and cuped_status = 'ok' then cuped_relative_sequential_low
+                when results.decision_method = 'sequential' then relative_sequential_low
+                when cuped_status = 'ok' then cuped_relative_low
+                else relative_low
+            end as low,
+            case
+                when results.decision_method = 'sequential' and cuped_status = 'ok' then cuped_relative_sequential_high
+                when results.decision_method = 'sequential' then relative_sequential_high
+                when cuped_status = 'ok' then cuped_relative_high
+                else relative_high
+            end as high
+        from marts.fct_experiment_results as results
+        inner join marts.dim_experiments as experiments using (experiment_key)
+        where role = 'primary' and population = experiments.primary_population and verdict <> 'control'
+        order by experiment_key, metric_key, variation
+    """)
+    primary["label"] = primary.metric_key.map(words.label)
+
+    def experiment_card(row: tuple) -> show.Html:
+        own = primary[primary.experiment_key == row.experiment_key]
+        is_spoilt = own.verdict.eq("do_not_trust").any() or own.empty
+        badges = [show.badge(row.status)]
+        if is_spoilt:
+            badges.append(show.badge("do_not_trust" if row.alarms else "collecting_data"))
+        said = [] if is_spoilt else words.verdicts(own)
+        noticed = [
+            words.counted(n, word) for n, word in ((row.alarms, "alarm"), (row.warnings, "warning")) if n
+        ]
+        return show.card(
+            show.link(
+                words.label(getattr(row, "name", None) or row.experiment_key),
+                "experiment_readout",
+                experiment=row.experiment_key,
+            ),
+            show.joined(
+                *badges,
+                *(
+                    show.badge(
+                        one.verdict, f"{show.shortened(one.variation, 24)} {show.BADGES[one.verdict][1]}"
+                    )
+                    for one in own[:4].itertuples()
+                    if not is_spoilt
+                ),
+                by=" ",
+            ),
+            show.sentences(said[:4] or [row.problem or "No result yet."]),
+            show.paragraph(
+                f"Flag {show.shortened(row.feature_name, 120)} in {show.shortened(row.environment)}, since {show.day(row.started_at)}. "
+                f"{', '.join(noticed) or 'No warnings'}.",
+                "faint",
+            ),
+        )
+
+    experiment_cards = [experiment_card(row) for row in shown.itertuples()]
+    show.joined(
+        show.Html("<h2>Experiments</h2>"),
+        show.cards(experiment_cards)
+        if experiment_cards
+        else show.note("No experiment is declared: add one to experiments.csv (docs/experiments.md)."),
+        show.paragraph(f"And {len(experiments) - LISTED} more: see Experiments.")
+        if len(experiments) > LISTED
+        else None,
+    )
+    return (shown,)
+
+
+@app.cell
+def _(environments):
+    listed = environments[:LISTED]
+
+    def environment_card(row: tuple) -> show.Html:
+        name = row.environment
+        return show.card(
+            show.shortened(name),
+            show.facts(
+                {
+                    "Last webhook": show.moment(row.last_received_at),
+                    "Deliveries": show.link(show.number(row.deliveries), "data_health", environment=name),
+                    "could not be read": show.number(row.quarantined),
+                    "Identities": show.link(show.number(row.identities), "one_identity", environment=name),
+                    "Flags": show.link(show.number(row.flags), "flag_exposure", environment=name),
+                    "can be cleaned up": show.number(row.stale_flags),
+                    "Segments": show.link(
+                        show.number(row.segments), "segments_and_cohorts", environment=name
+                    ),
+                }
+            ),
+        )
+
+    show.joined(
+        show.Html("<h2>Environments</h2>"),
+        show.cards(map(environment_card, listed.itertuples()))
+        if len(listed)
+        else show.note("No webhook has landed yet."),
+    )
+    return (listed,)
+
+
+@app.cell
+def _(environments):
+    mo.stop(environments.empty)
+    stale = ask("""
+        with given as (
+            select environment, feature_id, variation, max(last_exposed_at) as last_exposed_at
+            from marts.fct_flag_exposures
+            group by environment, feature_id, variation
+        ),
+        alone as (
+            -- When somebody was last given something else than now.
+            select environment, feature_id, arg_max(variation, last_exposed_at) as everybody_gets,
+                (list(last_exposed_at order by last_exposed_at desc))[2] as since
+            from given
+            group by environment, feature_id
+        )
+        select flags.environment, flags.name, flags.type, alone.everybody_gets, flags.identities,
+            coalesce(alone.since, flags.first_seen_at) as since
+        from marts.dim_flags as flags
+        inner join alone on flags.environment = alone.environment and flags.feature_id = alone.feature_id
+        where flags.is_stale
+        order by flags.identities desc, flags.environment, flags.name
+    """)
+    show.table(
+        stale,
+        "Flags to clean up: lately everybody got the same",
+        {
+            "name": "Flag",
+            "environment": "Environment",
+            "type": "Type",
+            "everybody_gets": "Everybody gets",
+            "since": "Since (UTC)",
+            "identities": "Identities ever",
+        },
+        otherwise="Every flag gave somebody something else lately, or is young; `vars: stale_flag_days` says how long lately is.",
+    )
+    return (stale,)
+
+
+@app.cell
+def _():
+    show.joined(
+        show.Html("<h2>Where to look</h2>"),
+        show.cards(
+            show.card(
+                show.link(page.title, name),
+                show.paragraph(page.purpose),
+                show.paragraph(f"For {page.readers}.", "faint"),
+            )
+            for name, page in PAGES.items()
+            if name != "index"
+        ),
+    )
+    return
+
+
+@app.cell
+def _(listed, shown):
+    # The pages that a report writes too, because this page links to them.
+    linked = [("experiment_readout", {"experiment": key}) for key in shown.experiment_key] + [
+        (name, {"environment": environment})
+        for environment in listed.environment
+        for name in ("flag_exposure", "segments_and_cohorts", "one_identity", "data_health")
+    ]
+    return (linked,)
+
+
+if __name__ == "__main__":
+    app.run()

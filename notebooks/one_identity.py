@@ -1,0 +1,258 @@
+import marimo
+
+__generated_with = "0.25.2"
+
+app = marimo.App(width="medium", app_title="One identity", css_file="style.css")
+
+with app.setup:
+    import marimo as mo
+
+    from flagsmith_warehouse.notebooks import charts, show, words
+    from flagsmith_warehouse.notebooks.pages import is_live
+    from flagsmith_warehouse.notebooks.warehouse import ask, source
+
+    KINDS = {"flag": "Flags", "segment": "Segments", "trait": "Traits", "experiment": "Experiments"}
+
+
+@app.cell
+def _():
+    read = source(
+        *("dim_identities", "fct_flag_assignments", "fct_explained_assignments", "fct_segment_memberships"),
+        *("fct_identity_traits", "fct_experiment_assignments", "dim_experiments"),
+    )
+    show.masthead(
+        "one_identity",
+        "Everything that one identity was given, when and why: flags, segments, traits and experiments on one axis "
+        f"of time. Read from {read.path.name}.",
+    )
+    return (read,)
+
+
+@app.cell
+def _(read):
+    mo.stop(read.problem is not None, mo.md(read.problem or ""))
+    environments = ask("""
+        select environment, count(*) as identities
+        from marts.dim_identities
+        group by environment
+        order by identities desc, environment
+    """)
+    mo.stop(
+        environments.empty,
+        show.note("Nobody was evaluated yet: the marts have no rows. Send webhooks, then refresh."),
+    )
+    return (environments,)
+
+
+@app.cell
+def _(environments):
+    choices = show.choices(environments.environment, environments.environment)
+    environment_picker = show.picker("environment", choices, "Environment")
+    show.choice(environment_picker)
+    return (environment_picker,)
+
+
+@app.cell
+def _(environment_picker):
+    environment = environment_picker.value
+    return (environment,)
+
+
+@app.cell
+def _():
+    identity_picker = show.text_picker("identity", "Identity")
+    identity_picker if is_live() else None
+    return (identity_picker,)
+
+
+@app.cell
+def _(identity_picker):
+    identity = identity_picker.value
+    return (identity,)
+
+
+@app.cell
+def _(environment, identity):
+    # The identity of that name; without one, the identity that had the most changes of a flag.
+    person = ask(
+        """
+        with changes as (
+            select identity, count(*) as changes
+            from marts.fct_explained_assignments
+            where environment = $environment
+            group by identity
+        )
+        select identities.*, coalesce(changes, 0) as changes
+        from marts.dim_identities as identities
+        left join changes on identities.identity = changes.identity
+        where identities.environment = $environment and (identities.identity = $identity or $identity = '')
+        order by changes desc, identities.identity
+        limit 1
+        """,
+        environment=environment,
+        identity=identity,
+    )
+    alike = ask(
+        """
+        select identity, evaluation_count, last_seen_at
+        from marts.dim_identities
+        where environment = $environment and contains(lower(identity), lower($identity))
+        order by last_seen_at desc, identity
+        limit 20
+        """,
+        environment=environment,
+        identity=identity,
+    )
+    mo.stop(
+        person.empty,
+        show.joined(
+            show.note(f"Nobody is called {show.shortened(identity, 80)} in {show.shortened(environment)}."),
+            show.table(
+                alike,
+                "Identities whose name contains it",
+                {
+                    "identity": "Identity",
+                    "evaluation_count": "Evaluations",
+                    "last_seen_at": "Last seen (UTC)",
+                },
+                {
+                    "identity": lambda name: show.link(
+                        name, "one_identity", environment=environment, identity=name
+                    )
+                },
+                otherwise="None contains it either. Identities are case-sensitive.",
+            ),
+        ),
+    )
+    who = person.iloc[0]
+    return (who,)
+
+
+@app.cell
+def _(environment, who):
+    happened = ask(
+        """
+        with named as (select $environment as environment, $identity as identity),
+        flags as (
+            select
+                spells.valid_from as since,
+                'flag' as kind,
+                spells.feature_name as name,
+                lag(spells.variation) over (partition by spells.feature_id order by spells.valid_from) as before,
+                spells.variation as after,
+                spells.change_reason,
+                spells.assignment_reason,
+                explained.changed_by,
+                spells.valid_to as until
+            from marts.fct_flag_assignments as spells
+            inner join named on spells.environment = named.environment and spells.identity = named.identity
+            left join marts.fct_explained_assignments as explained
+                on
+                    spells.environment = explained.environment
+                    and spells.identity = explained.identity
+                    and spells.feature_id = explained.feature_id
+                    and spells.valid_from = explained.valid_from
+        ),
+        traits as (
+            select
+                valid_from as since,
+                'trait' as kind,
+                trait_key as name,
+                lag(value_text) over (partition by trait_key order by valid_from) as before,
+                value_text as after,
+                case when is_transient then 'sent for one evaluation' else 'set in Flagsmith' end as why,
+                valid_to as until
+            from marts.fct_identity_traits
+            inner join named using (environment, identity)
+        ),
+        segments as (
+            select entered_at as since, 'segment' as kind, segment_name as name, null as before, 'member' as after,
+                'matched the segment''s rule' as why, left_at as until
+            from marts.fct_segment_memberships
+            inner join named using (environment, identity)
+        ),
+        experiments as (
+            select assigned.first_exposed_at as since, 'experiment' as kind, assigned.experiment_key as name, null as before,
+                assigned.variation as after, coalesce('left out: ' || assigned.quarantine_reason, 'assigned') as why,
+                null::timestamp as until
+            from marts.fct_experiment_assignments as assigned
+            inner join marts.dim_experiments as experiments on assigned.experiment_key = experiments.experiment_key
+            inner join named on experiments.environment = named.environment and assigned.identity = named.identity
+        )
+        select * from flags
+        union all by name
+        select * from traits
+        union all by name
+        select * from segments
+        union all by name
+        select * from experiments
+        order by since, kind, name
+        """,
+        environment=environment,
+        identity=who.identity,
+    )
+    happened["why"] = [words.why(row) for row in happened.itertuples()]
+    scope = show.Scope(environment, who.first_seen_at.date(), who.last_seen_at.date())
+    return happened, scope
+
+
+@app.cell
+def _(environment, happened, who):
+    current = happened[happened.until.isna()]
+    changed = happened[(happened.kind == "flag") & happened.before.notna()]
+    show.card(
+        show.shortened(who.identity, 120),
+        show.paragraph(
+            f"In {show.shortened(environment)}, seen from {show.moment(who.first_seen_at)} to {show.moment(who.last_seen_at)}, "
+            f"evaluated {show.number(who.evaluation_count)} times. A flag changed {show.number(len(changed))} times."
+        ),
+        show.sentences(
+            f"{words.label(row.name_)} went from {show.shortened(row.before)} to {show.shortened(row.after)} "
+            f"on {show.moment(row.since)}: {show.shortened(row.why, 120)}."
+            for row in changed.rename(columns={"name": "name_"})[-10:].itertuples()
+        ),
+        show.facts({title: show.number(int((current.kind == kind).sum())) for kind, title in KINDS.items()}),
+        kind="card decision",
+        level=2,
+    )
+    return
+
+
+@app.cell
+def _(happened, scope):
+    # What never changed says little: flags with one value all the time are listed in the table only.
+    spells = happened.assign(row=happened.kind + " " + happened.name)
+    is_told = spells.groupby("row").since.transform("size").gt(1) | (spells.kind != "flag")
+    timeline_chart = charts.spells(
+        spells[is_told],
+        "row",
+        "after",
+        title="What changed, from when to when",
+        scope=scope,
+    )
+    timeline_chart
+    return
+
+
+@app.cell
+def _(happened, scope):
+    everything = show.table(
+        happened,
+        f"Everything that happened, oldest first, {scope}",
+        {
+            "since": "From (UTC)",
+            "until": "Until (UTC)",
+            "kind": "Kind",
+            "name": "Name",
+            "before": "Before",
+            "after": "After",
+            "why": "Why",
+        },
+        {"until": lambda moment: "now" if moment != moment else show.short_moment(moment)},
+    )
+    show.folded(f"All of it, oldest first ({words.counted(len(happened), 'row').lower()})", everything)
+    return
+
+
+if __name__ == "__main__":
+    app.run()
