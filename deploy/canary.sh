@@ -1,7 +1,7 @@
 #!/bin/sh
 # Evaluates the canary identity through Flagsmith once. Let cron run it every minute; fct_canary_calls has the results.
 #   * * * * * FLAGSMITH_ENVIRONMENT_KEY=… /opt/flagsmith-warehouse/deploy/canary.sh
-# If you host Flagsmith yourself, set FLAGSMITH_API to its address. List warehouse-canary in seeds/test_identities.csv,
+# If you host Flagsmith yourself, set FLAGSMITH_API to its address. List warehouse-canary in test_identities.csv,
 # so that no other mart counts it. The trait is transient: Flagsmith does not store it.
 set -eu
 : "${FLAGSMITH_ENVIRONMENT_KEY:?is not set: the client-side key of the environment in Flagsmith}"

@@ -1,13 +1,15 @@
 """Settings that cannot be meant are refused by name, before anything is built."""
 
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from flagsmith_warehouse.loader import settings as settings_module
-from flagsmith_warehouse.loader.operations import checks
+from flagsmith_warehouse.loader.operations import checks, dbt
+from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
 from tests.marts.warehouse import Warehouse
 
 NODE = SimpleNamespace(raw_code="select {{ var('of_their_own') }}", package_name="mine")
@@ -57,3 +59,15 @@ def test_value__that_cannot_be_meant__stops_the_run_before_anything_is_built(tmp
     built = warehouse.query("select distinct schema_name from duckdb_tables()")
     assert "raw" not in {row["schema_name"] for row in built}
     assert warehouse.query("select * from duckdb_tables() where table_name = 'int_declaration_cells'") == []
+
+
+def test_vars__that_models_read__are_declared_with_a_default():
+    """`vars:` of our package lists all that there is, so that none is refused as unknown."""
+    read = {
+        name
+        for folder in ("models", "macros")
+        for source in (PROJECT_FOLDER / folder).rglob("*.sql")
+        for name in re.findall(r"""\bvar\(\s*['"](\w+)['"]""", source.read_text())
+    }
+    told_by_commands = {"declarations_folder", "missing_files"}
+    assert read - told_by_commands == read & set(dbt.vars_of(PROJECT_FOLDER)[dbt.PACKAGE]) != set()

@@ -14,7 +14,7 @@ with calls as (
     inner join {{ ref('int_trait_set_elements') }} as traits on deliveries.traits_hash = traits.traits_hash
     where
         deliveries.kind = 'evaluation'
-        and deliveries.identity = '{{ var("canary_identity", "warehouse-canary") }}'
+        and deliveries.identity = {{ text_literal(var('canary_identity', 'warehouse-canary')) }}
         and traits.trait_key = 'canary_sent_at'
         and {{ value_type('traits.trait_value') }} = 'integer'
     group by deliveries.environment, {{ json_integer('traits.trait_value') }}
