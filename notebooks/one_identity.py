@@ -173,7 +173,8 @@ def _(environment, who):
         ),
         experiments as (
             select assigned.first_exposed_at as since, 'experiment' as kind, assigned.experiment_key as name, null as before,
-                assigned.variation as after, coalesce('assigned, given another variation later: ' || assigned.quarantine_reason, 'assigned') as why,
+                assigned.variation as after,
+                coalesce('assigned, given another variation later: ' || assigned.quarantine_reason, 'assigned') as why,
                 null::timestamp as until
             from marts.fct_experiment_assignments as assigned
             inner join marts.dim_experiments as experiments on assigned.experiment_key = experiments.experiment_key
