@@ -291,7 +291,9 @@ def test_experiment_readout__the_example__is_what_fct_experiment_results_says(he
 
 def test_experiment_readout__decision__comes_before_health_and_health_before_the_metrics(here):
     page = html(run("experiment_readout")[0])
-    places = [page.index(text) for text in ("is winning on", "Health: two warnings", "Primary metrics among")]
+    places = [
+        page.index(text) for text in ("is winning on", "Health: three warnings", "Primary metrics among")
+    ]
     assert places == sorted(places)
 
 
