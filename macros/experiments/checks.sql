@@ -313,7 +313,7 @@
 {% macro filled(sentence, columns) %}
     {%- set filled = namespace(sql=sentence) -%}
     {%- for name, column in columns.items() -%}
-        {%- set filled.sql = "replace(" ~ filled.sql ~ ", '{" ~ name ~ "}', coalesce(cast(" ~ column ~ " as varchar), ''))" -%}
+        {%- set filled.sql = "replace(" ~ filled.sql ~ ", '{" ~ name ~ "}', coalesce(cast(" ~ column ~ " as string), ''))" -%}
     {%- endfor -%}
     {{- return(filled.sql) -}}
 {% endmacro %}

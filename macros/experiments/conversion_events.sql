@@ -24,8 +24,8 @@
 
 {#- The outcomes of nobody. -#}
 {% macro no_conversion_events() %}
-    {{ return("(select cast(null as varchar) as identity, cast(null as varchar) as event_name, cast(null as timestamp) as occurred_at, "
-        ~ "cast(null as double) as value, cast(null as varchar) as environment from (select 1 as nothing) as nobody where 1 = 0)") }}
+    {{ return("(select cast(null as string) as identity, cast(null as string) as event_name, cast(null as timestamp) as occurred_at, "
+        ~ "cast(null as double) as value, cast(null as string) as environment from (select 1 as nothing) as nobody where 1 = 0)") }}
 {% endmacro %}
 
 {#- True where a var names a folder of files and not a relation: it ends with a slash. -#}
@@ -47,7 +47,7 @@
 {% macro conversion_event_columns() %}
     {%- if not (is_built_now() or is_checked_now()) or not var('conversion_events', none) -%}
         {{ return({
-            'identity': 'VARCHAR', 'event_name': 'VARCHAR', 'occurred_at': 'TIMESTAMP', 'value': 'DOUBLE', 'environment': 'VARCHAR',
+            'identity': 'string', 'event_name': 'string', 'occurred_at': 'TIMESTAMP', 'value': 'double', 'environment': 'string',
         }) }}
     {%- endif -%}
     {{ return(relation_columns(conversion_events())) }}
@@ -104,9 +104,8 @@
 
 {#- An expression: a column of the relation as a text. -#}
 {% macro outcome_text(column, columns) -%}
-    {%- if column not in columns -%} cast(null as varchar)
-    {%- elif columns[column] == 'VARCHAR' -%} events.{{ column }}
-    {%- else -%} cast(events.{{ column }} as varchar)
+    {%- if column not in columns -%} cast(null as string)
+    {%- else -%} cast(events.{{ column }} as string)
     {%- endif -%}
 {%- endmacro %}
 
@@ -140,12 +139,12 @@
 
 -- The relation cannot be read: int_outcome_problems says why.
 select
-    cast(null as varchar) as environment,
-    cast(null as varchar) as identity,
-    cast(null as varchar) as event_name,
+    cast(null as string) as environment,
+    cast(null as string) as identity,
+    cast(null as string) as event_name,
     cast(null as double) as value,
-    cast(null as varchar) as unusable_column,
-    cast(null as varchar) as unusable_cell,
+    cast(null as string) as unusable_column,
+    cast(null as string) as unusable_cell,
     cast(null as timestamp) as occurred_at
 from (select 1 as nothing) as nowhere
 where 1 = 0
@@ -159,7 +158,7 @@ with typed as (
         {{ outcome_text('event_name', columns) }} as event_name,
         {{ outcome_value(columns) }} as value,
         {{ outcome_text('value', columns) }} as value_cell,
-        cast(events.occurred_at as varchar) as occurred_at_cell,
+        cast(events.occurred_at as string) as occurred_at_cell,
         {{ outcome_time(columns) }} as occurred_at
     from {{ conversion_events() }} as events
 

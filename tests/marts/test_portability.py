@@ -1,6 +1,5 @@
 """Only `macros/engine/` may hold SQL that no other engine has. DuckDB 2 and Spark 4 are the two that count here."""
 
-import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,27 +70,6 @@ CONSTRUCTS = (
 # In the texts of Jinja these are regular expressions, paths and sentences.
 OF_SQL_ALONE = {"struct literal", "list literal", "quoted identifier", "sign for division or power"}
 
-# Files that still leak and are to be cleared. A file that is clear must leave this list.
-TO_BE_CLEARED = (
-    "macros/experiments/checks.sql",
-    "macros/experiments/conversion_events.sql",
-    "models/intermediate/experiments/checks/int_experiment_before_tests.sql",
-    "models/intermediate/experiments/checks/int_experiment_checks__activation.sql",
-    "models/intermediate/experiments/checks/int_experiment_checks__assignments.sql",
-    "models/intermediate/experiments/checks/int_experiment_checks__clocks.sql",
-    "models/intermediate/experiments/checks/int_experiment_checks__declarations.sql",
-    "models/intermediate/experiments/checks/int_experiment_checks__environments.sql",
-    "models/intermediate/experiments/checks/int_experiment_checks__outcomes.sql",
-    "models/intermediate/experiments/checks/int_experiment_checks__quarantine.sql",
-    "models/intermediate/experiments/checks/int_experiment_checks__sample_ratio.sql",
-    "models/intermediate/experiments/int_experiment_decisions.sql",
-    "models/intermediate/experiments/int_experiment_declaration_warnings.sql",
-    "models/intermediate/experiments/int_experiment_epochs.sql",
-    "models/intermediate/experiments/int_experiment_verdicts.sql",
-    "models/intermediate/experiments/int_outcome_problems.sql",
-)
-
-
 JINJA = Environment(extensions=["jinja2.ext.do"])  # noqa: S701  # it only splits sources into tokens
 
 
@@ -130,24 +108,13 @@ def leaks(path: str, source: str) -> Iterator[Leak]:
                 yield Leak(path, line, construct, " ".join(found.group().split())[:60], instead)
 
 
-@functools.cache
-def leaks_by_file() -> dict[str, list[Leak]]:
-    found = {}
-    for source in SOURCES:
-        path = source.relative_to(PROJECT).as_posix()
-        found[path] = list(leaks(path, source.read_text()))
-    return {path: of_file for path, of_file in found.items() if of_file}
-
-
 def test_portability__sql_outside_the_engines_room__is_not_duckdbs_alone():
     found = [
-        leak for path, of_file in leaks_by_file().items() if path not in TO_BE_CLEARED for leak in of_file
+        leak
+        for source in SOURCES
+        for leak in leaks(source.relative_to(PROJECT).as_posix(), source.read_text())
     ]
     assert not found, "\n" + "\n".join(map(str, found))
-
-
-def test_portability__a_file_still_to_be_cleared__has_a_leak():
-    assert sorted(TO_BE_CLEARED) == sorted(set(TO_BE_CLEARED) & leaks_by_file().keys())
 
 
 @pytest.mark.parametrize("construct, example", [(row[0], row[2]) for row in CONSTRUCTS])

@@ -1,12 +1,18 @@
 {{ config(materialized='table_in_place') }}
 
-with latest as (
+with ranked as (
 
-    select *
+    select
+        *,
+        row_number() over (partition by experiment_key, metric_key, variation, population order by day desc) as recency
     from {{ ref('int_experiment_series') }}
-    qualify row_number() over (
-        partition by experiment_key, metric_key, variation, population order by day desc
-    ) = 1
+
+),
+
+latest as (
+
+    select * from ranked
+    where recency = 1
 
 ),
 

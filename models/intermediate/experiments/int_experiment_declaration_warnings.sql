@@ -71,7 +71,7 @@ weight_parts as (
 
 named_weights as (
 
-    select *, substr(part, 1, length(part) - strpos(reverse(part), '=')) as variation
+    select *, {{ regex_group('part', '(?s)^(.*)=[^=]*$', 1) }} as variation
     from weight_parts
 
 ),
@@ -141,7 +141,7 @@ select
     unseen.column_name,
 
     unseen.experiment_key,
-    cast(null as varchar) as metric_key,
+    cast(null as string) as metric_key,
     unseen.cell,
     unseen.problem,
     unseen.remedy

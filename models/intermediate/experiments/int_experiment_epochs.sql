@@ -110,14 +110,17 @@ epochs as (
 
 ),
 
-said as (
+weights_said as (
 
-    -- Of several weights said within an epoch, the one said most often.
     select
         epochs.experiment_key,
         epochs.epoch,
         minutes.variation,
-        minutes.percentage_allocation as weight
+        minutes.percentage_allocation as weight,
+        row_number() over (
+            partition by epochs.experiment_key, epochs.epoch, minutes.variation
+            order by sum(minutes.evaluations) desc, minutes.percentage_allocation
+        ) as rank_in_epoch
     from epochs
     inner join minutes
         on
@@ -125,10 +128,14 @@ said as (
             and epochs.valid_from <= minutes.first_at
             and (epochs.valid_to > minutes.first_at or epochs.valid_to is null)
     group by epochs.experiment_key, epochs.epoch, minutes.variation, minutes.percentage_allocation
-    qualify row_number() over (
-        partition by epochs.experiment_key, epochs.epoch, minutes.variation
-        order by sum(minutes.evaluations) desc, minutes.percentage_allocation
-    ) = 1
+
+),
+
+said as (
+
+    -- Of several weights said within an epoch, the one said most often.
+    select experiment_key, epoch, variation, weight from weights_said
+    where rank_in_epoch = 1
 
 ),
 
@@ -171,8 +178,8 @@ union all
 select
     epochs.experiment_key,
     epochs.epoch,
-    substr(part, 1, length(part) - strpos(reverse(part), '=')) as variation,
-    cast(substr(part, length(part) - strpos(reverse(part), '=') + 2) as double) as weight,
+    {{ regex_group('part', '(?s)^(.*)=[^=]*$', 1) }} as variation,
+    cast({{ regex_group('part', '=([^=]*)$', 1) }} as double) as weight,
     epochs.valid_from,
     epochs.valid_to
 from epochs

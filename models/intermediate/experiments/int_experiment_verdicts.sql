@@ -101,16 +101,16 @@ select
         when status = 'too_few_identities' then 'One identity has no variance: two are needed in each arm, in the same epoch, to compare.'
         when status = 'zero_variance' then 'Every identity of an arm has the same outcome, so its spread is unknown.'
         when identities < minimum_sample or control_identities < minimum_sample
-            then 'An arm has fewer identities than the ' || cast(minimum_sample as varchar) || ' asked for.'
+            then 'An arm has fewer identities than the ' || cast(minimum_sample as string) || ' asked for.'
         when aggregation = 'occurrence' and (outcome_sum < 5 or control_outcome_sum < 5)
             then 'An arm has fewer than 5 conversions.'
         when control_mean <= 0 or control_mean is null
             then 'The mean of control is not above 0, so a relative lift means nothing: read the absolute columns.'
         when decision_method in ('flagsmith', 'bayesian')
-            then 'Chance to win ' || cast(round(100 * chance_to_win, 2) as varchar) || ' %, decided above '
-                || cast(round(100 * (1 - alpha), 2) as varchar) || ' % or below ' || cast(round(100 * alpha, 2) as varchar)
+            then 'Chance to win ' || cast(round(100 * chance_to_win, 2) as string) || ' %, decided above '
+                || cast(round(100 * (1 - alpha), 2) as string) || ' % or below ' || cast(round(100 * alpha, 2) as string)
                 || ' % (' || decision_method || ').'
-        else 'p = ' || cast(round(decided_p_value, 6) as varchar) || ', decided below ' || cast(alpha as varchar)
+        else 'p = ' || cast(round(decided_p_value, 6) as string) || ', decided below ' || cast(alpha as string)
             || ' (' || decision_method || ').'
     end as verdict_reason,
     case

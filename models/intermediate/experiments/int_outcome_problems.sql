@@ -19,8 +19,8 @@ all_problems as (
     {% for problem in conversion_events_problems() -%}
     select
         'problem' as severity,
-        cast({{ 'null' if problem.column_name is none else text_literal(problem.column_name) }} as varchar) as column_name,
-        cast({{ 'null' if problem.cell is none else text_literal(problem.cell) }} as varchar) as cell,
+        cast({{ 'null' if problem.column_name is none else text_literal(problem.column_name) }} as string) as column_name,
+        cast({{ 'null' if problem.cell is none else text_literal(problem.cell) }} as string) as cell,
         {{ text_literal(problem.problem) }} as problem,
         {{ text_literal(problem.remedy) }} as remedy
 
@@ -30,7 +30,7 @@ all_problems as (
     {% for fault in outcome_file_faults() -%}
     select
         'problem' as severity,
-        cast(null as varchar) as column_name,
+        cast(null as string) as column_name,
         {{ text_literal(fault.file.split('/')[-1]) }} as cell,
         {% if fault.line -%}
         {{ text_literal('line ' ~ fault.line ~ (' and ' ~ (fault.lines - 1) ~ ' more' if fault.lines > 1 else '')
@@ -47,7 +47,7 @@ all_problems as (
         'warning' as severity,
         unusable_column as column_name,
         cell,
-        cast(outcomes as varchar) || case when outcomes = 1 then ' outcome' else ' outcomes' end
+        cast(outcomes as string) || case when outcomes = 1 then ' outcome' else ' outcomes' end
         || case when event_name <> '' then ' of the event ' || event_name else '' end
         || case unusable_column
             when 'value' then ' with a value that is not a finite number: the value is left out'
@@ -69,8 +69,8 @@ select
     {{ text_literal(declared_in) }} as declared_in,
     cast(null as bigint) as row_number,
     column_name,
-    cast(null as varchar) as experiment_key,
-    cast(null as varchar) as metric_key,
+    cast(null as string) as experiment_key,
+    cast(null as string) as metric_key,
     cell,
     problem,
     remedy

@@ -1,11 +1,17 @@
 {{ config(materialized='table_in_place') }}
 
-with last_day as (
+with ranked as (
 
-    select *
+    select *, row_number() over (partition by experiment_key, metric_key, variation order by day desc) as recency
     from {{ ref('int_experiment_sums') }}
     where population = 'assigned'
-    qualify row_number() over (partition by experiment_key, metric_key, variation order by day desc) = 1
+
+),
+
+last_day as (
+
+    select * from ranked
+    where recency = 1
 
 ),
 

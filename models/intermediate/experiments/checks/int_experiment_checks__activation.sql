@@ -13,6 +13,6 @@ select
     {{ check_threshold('activated_balance') }} as threshold,
     cast(null as bigint) as affected,
     cast(identities as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from {{ ref('int_experiment_share_tests') }}
 where check_name = 'activated_balance'

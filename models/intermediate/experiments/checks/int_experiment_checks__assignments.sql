@@ -49,7 +49,7 @@ select
     {{ check_threshold('has_begun') }} as threshold,
     cast(identities as bigint) as affected,
     cast(null as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from experiments
 where status <> 'invalid'
 
@@ -64,7 +64,7 @@ select
     {{ check_threshold('control_present') }} as threshold,
     cast(control_identities as bigint) as affected,
     cast(null as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from experiments
 where identities > 0
 
@@ -79,6 +79,6 @@ select
     {{ check_threshold('several_variations') }} as threshold,
     cast(variations as bigint) as affected,
     cast(null as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from experiments
 where identities > 0

@@ -27,7 +27,7 @@ select
     {{ check_threshold('data_freshness') }} as threshold,
     cast(null as bigint) as affected,
     cast(null as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from hours
 where
     hours_behind is not null
@@ -46,6 +46,6 @@ select
     {{ check_threshold('outcomes_after_last_webhook') }} as threshold,
     events_ahead as affected,
     cast(null as bigint) as total,
-    cast(last_ahead_at as varchar) as detail
+    cast(last_ahead_at as string) as detail
 from hours
 where events_ahead > 0

@@ -35,7 +35,7 @@ select
     {{ check_threshold('declaration') }} as threshold,
     cast(null as bigint) as affected,
     cast(null as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from experiments
 
 union all
@@ -51,7 +51,7 @@ select
     {{ check_threshold('ambiguous_variations') }} as threshold,
     ambiguous.variations as affected,
     cast(null as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from experiments
 left join ambiguous on experiments.experiment_key = ambiguous.experiment_key
 where experiments.status <> 'invalid'
@@ -67,7 +67,7 @@ select
     {{ check_threshold('one_feature') }} as threshold,
     count(*) as affected,
     cast(null as bigint) as total,
-    string_agg(cast(feature_id as varchar), ', ' order by feature_id) as detail
+    {{ joined_texts('cast(feature_id as string)', ', ', 'feature_id') }} as detail
 from features
 where not is_under_experiment
 group by experiment_key

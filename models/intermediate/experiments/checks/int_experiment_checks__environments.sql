@@ -10,7 +10,7 @@ select
     {{ check_threshold('identities_in_several_environments') }} as threshold,
     count(distinct assignments.identity) as affected,
     cast(null as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from {{ ref('int_experiment_assignments') }} as assignments
 inner join {{ ref('int_experiments') }} as experiments on assignments.experiment_key = experiments.experiment_key
 inner join {{ ref('int_state_spells') }} as known

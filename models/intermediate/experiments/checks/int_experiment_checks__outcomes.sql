@@ -45,7 +45,7 @@ select
     {{ check_threshold('outcomes_without_assignment') }} as threshold,
     unassigned as affected,
     events as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from shares
 
 union all
@@ -61,7 +61,7 @@ select
     {{ check_threshold('outcomes_before_exposure') }} as threshold,
     before_exposure as affected,
     events as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from shares
 where events > 0
 
@@ -76,15 +76,17 @@ select
     {{ check_threshold('unusable_outcomes') }} as threshold,
     cast(sum(outcomes) as bigint) as affected,
     cast(null as bigint) as total,
-    string_agg(
-        cast(outcomes as varchar) || ' of the event ' || event_name || case unusable_column
+    {{ joined_texts('words', ', ', 'event_name, unusable_column') }} as detail
+from (
+    select
+        *,
+        cast(outcomes as string) || ' of the event ' || event_name || case unusable_column
             when 'value' then ' with a value that is not a finite number'
             when 'occurred_at' then ' without a time that can be read'
             else ' without an identity'
-        end,
-        ', ' order by event_name, unusable_column
-    ) as detail
-from {{ ref('int_experiment_unusable_outcomes') }}
+        end as words
+    from {{ ref('int_experiment_unusable_outcomes') }}
+) as unusable
 group by experiment_key
 
 union all

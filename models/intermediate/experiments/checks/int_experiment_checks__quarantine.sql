@@ -21,7 +21,7 @@ select
     {{ check_threshold('quarantined_share') }} as threshold,
     cast(quarantined as bigint) as affected,
     cast(identities as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from totals
 
 union all
@@ -39,6 +39,6 @@ select
     {{ check_threshold('quarantined_balance') }} as threshold,
     cast(null as bigint) as affected,
     cast(identities as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from {{ ref('int_experiment_share_tests') }}
 where check_name = 'quarantined_balance'

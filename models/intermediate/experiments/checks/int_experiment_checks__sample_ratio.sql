@@ -26,7 +26,7 @@ select
     {{ thresholds.threshold }} / tests as threshold,
     cast(null as bigint) as affected,
     cast(identities as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from tests
 
 union all
@@ -40,6 +40,6 @@ select
     {{ check_threshold('weights_known') }} as threshold,
     cast(null as bigint) as affected,
     cast(null as bigint) as total,
-    cast(null as varchar) as detail
+    cast(null as string) as detail
 from (select distinct experiment_key from {{ ref('int_experiment_variation_counts') }}) as begun
 where experiment_key not in (select experiment_key from {{ ref('int_experiment_sample_ratios') }})
