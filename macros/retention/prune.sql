@@ -22,7 +22,8 @@
     {%- endfor -%}
     {#- Experiments hold back the cutoff, so nothing goes in a run that has not read their declarations. -#}
     {%- set built = results | map(attribute='node') | map(attribute='unique_id') | list -%}
-    {%- set unread = ['int_declaration_cells', 'int_declaration_problems', 'int_declared_experiments']
+    {%- set unread = ['int_declaration_cells', 'int_declaration_cell_problems', 'int_declaration_weight_problems',
+        'int_declaration_row_problems', 'int_declaration_key_problems', 'int_declaration_problems', 'int_declared_experiments']
         | map('replace', 'int_', 'model.flagsmith_warehouse.int_', 1) | reject('in', built) | list -%}
     {%- if unread or not flagsmith_warehouse.is_all_taken_in() -%}
         {{ return(flagsmith_warehouse.nothing_pruned(days, 'only a part of the project was built')) }}

@@ -303,3 +303,15 @@ def test_package__host_has_models_of_our_names__nobody_reads_the_others(host, mo
     flag = "flags:\n  require_ref_searches_node_package_before_root: true"
     (host / "dbt_project.yml").write_text(settings.replace("flags:", flag))
     assert readers(parse()) == set()
+
+
+def test_models__length__fits_a_readers_patience():
+    """A model answers one question: 200 lines at most, a mart 120, and a mart of experiments, which only shows, 70."""
+    limits = {"marts/experiment_results": 70, "marts": 120, "": 200}
+    longer = {}
+    for path in (PROJECT / "models").rglob("*.sql"):
+        folder = path.relative_to(PROJECT / "models").as_posix()
+        limit = next(lines for start, lines in limits.items() if folder.startswith(start))
+        if (lines := len(path.read_text().splitlines())) > limit:
+            longer[path.stem] = lines
+    assert longer == {}

@@ -46,7 +46,7 @@ MODELS = (
     "fct_canary_calls",
 )
 # What a run must have read to prune.
-DECLARATIONS = ("int_declaration_cells", "int_declaration_problems", "int_declared_experiments")
+DECLARATIONS = ("int_declaration_*", "int_declared_experiments")
 
 
 @functools.cache

@@ -2,17 +2,12 @@
 
 {%- set keys_by_environment = [] -%}
 {%- for environment, its in (var('flagsmith_environments', {}) or {}).items() if its.get('key') is not none -%}
-    {%- do keys_by_environment.append(
-        'when ' ~ text_literal(environment | string) ~ ' then ' ~ text_literal(its['key'] | string)
-    ) -%}
+    {%- do keys_by_environment.append('when ' ~ text_literal(environment | string) ~ ' then ' ~ text_literal(its['key'] | string)) -%}
 {%- endfor %}
 
 with declared_reasons as (
 
-    select distinct
-        flags.environment,
-        flags.feature_id,
-        experiments.assignment_reason
+    select distinct flags.environment, flags.feature_id, experiments.assignment_reason
     from {{ ref('int_declared_experiments') }} as experiments
     inner join {{ ref('dim_flags') }} as flags
         on experiments.environment = flags.environment and experiments.feature_name = flags.name
@@ -24,10 +19,7 @@ splits as (
 
     -- Where nobody declared an experiment: where chance gave different people different variations. In a rollout this is
     -- the segment override, not the default around it, which gives everybody control.
-    select
-        environment,
-        feature_id,
-        assignment_reason
+    select environment, feature_id, assignment_reason
     from {{ ref('fct_flag_assignments') }}
     where enabled and is_multivariate and assignment_reason <> 'identity_override'
     group by environment, feature_id, assignment_reason
@@ -41,34 +33,23 @@ experiment_reasons as (
     union all
     select splits.environment, splits.feature_id, splits.assignment_reason
     from splits
-    where not exists (
-        select 1
-        from declared_reasons as declared
-        where declared.environment = splits.environment and declared.feature_id = splits.feature_id
-    )
+    where (splits.environment, splits.feature_id) not in (select environment, feature_id from declared_reasons)
 
 ),
 
 exposures as (
 
     select
-        assignments.environment,
-        assignments.identity,
-        assignments.feature_id,
-        assignments.feature_name,
-        assignments.assignment_reason,
-        assignments.change_reason,
-        assignments.valid_from,
+        assignments.environment, assignments.identity, assignments.feature_id, assignments.feature_name,
+        assignments.assignment_reason, assignments.change_reason, assignments.valid_from,
         case
             when assignments.is_multivariate and assignments.variation = 'control' then 'control'
             else coalesce(variants.variant_key, assignments.variation)
         end as variant
     from {{ ref('fct_flag_assignments') }} as assignments
     left join experiment_reasons as reasons
-        on
-            assignments.environment = reasons.environment
-            and assignments.feature_id = reasons.feature_id
-            and assignments.assignment_reason = reasons.assignment_reason
+        on assignments.environment = reasons.environment and assignments.feature_id = reasons.feature_id
+        and assignments.assignment_reason = reasons.assignment_reason
     left join {{ ref('int_declared_variants') }} as variants
         on assignments.feature_name = variants.feature_name and assignments.variation = variants.variation
     where
@@ -84,9 +65,7 @@ exposures as (
 
 preceded_exposures as (
 
-    select
-        *,
-        lag(variant) over (partition by environment, identity, feature_id order by valid_from) as variant_before
+    select *, lag(variant) over (partition by environment, identity, feature_id order by valid_from) as variant_before
     from exposures
 
 ),
@@ -112,27 +91,19 @@ moments as (
 traits as (
 
     select
-        moments.environment,
-        moments.identity,
-        moments.valid_from,
+        moments.environment, moments.identity, moments.valid_from,
         {{ json_object_of('traits.trait_key', 'traits.value_text', 'traits.value_type') }} as traits
     from moments
     inner join {{ ref('fct_identity_traits') }} as traits
-        on
-            moments.environment = traits.environment
-            and moments.identity = traits.identity
-            and moments.valid_from >= traits.valid_from
-            and (moments.valid_from < traits.valid_to or traits.valid_to is null)
+        on moments.environment = traits.environment and moments.identity = traits.identity
+        and moments.valid_from >= traits.valid_from and (moments.valid_from < traits.valid_to or traits.valid_to is null)
     group by all
 
 )
 
 select
-    {% if keys_by_environment -%}
-    case changes.environment {{ keys_by_environment | join(' ') }} else changes.environment end as environment_key,
-    {%- else -%}
-    changes.environment as environment_key,
-    {%- endif %}
+    {{ 'case changes.environment ' ~ keys_by_environment | join(' ') ~ ' else' if keys_by_environment }} changes.environment
+    {{ 'end' if keys_by_environment }} as environment_key,
     '$flag_exposure' as event,
     changes.feature_name,
     {{ zoned_timestamp('changes.valid_from') }} as timestamp,
@@ -145,8 +116,5 @@ select
     cast(null as string) as sdk_version
 from changes
 left join traits
-    on
-        changes.environment = traits.environment
-        and changes.identity = traits.identity
-        and changes.valid_from = traits.valid_from
+    on changes.environment = traits.environment and changes.identity = traits.identity and changes.valid_from = traits.valid_from
 left join {{ ref('int_declared_identity_map') }} as users on changes.identity = users.identity

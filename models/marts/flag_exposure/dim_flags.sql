@@ -4,16 +4,8 @@ with exposures as (
 
     -- Exposures without their identities: a few rows, so finding the last of them costs nothing.
     select
-        environment,
-        feature_id,
-        variation,
-        enabled,
-        assignment_reason,
-        feature_name,
-        is_multivariate,
-        value,
-        value_type,
-        percentage_allocation,
+        environment, feature_id, variation, enabled, assignment_reason,
+        feature_name, is_multivariate, value, value_type, percentage_allocation,
         min(first_exposed_at) as first_exposed_at,
         max({{ struct_of({'received_at': 'last_exposed_at', 'delivery_id': 'last_delivery_id'}) }}) as last_exposure
     from {{ ref('fct_flag_exposures') }}
@@ -23,10 +15,7 @@ with exposures as (
 
 people as (
 
-    select
-        environment,
-        feature_id,
-        count(distinct identity) as identities
+    select environment, feature_id, count(distinct identity) as identities
     from {{ ref('fct_flag_exposures') }}
     group by all
 
@@ -44,9 +33,7 @@ environments as (
 hidden_features as (
 
     -- Features that some calls leave out: absent from an evaluation of an identity, and back in a later one.
-    select distinct
-        environment,
-        feature_id
+    select distinct environment, feature_id
     from {{ ref('int_flag_absences') }}
     where absent_to is not null
 
@@ -70,9 +57,7 @@ gone as (
 
     -- Later evaluations carried other flags but not this one. If some calls leave the feature out, only calls that
     -- showed another such feature count; the others would not have shown it anyway.
-    select distinct
-        missing.environment,
-        missing.feature_id
+    select distinct missing.environment, missing.feature_id
     from last_sightings as missing
     inner join last_sightings as present
         on
@@ -90,10 +75,7 @@ gone as (
 
 ambiguous_variations as (
 
-    select
-        environment,
-        feature_id,
-        {{ distinct_list('variation') }} as ambiguous_variations
+    select environment, feature_id, {{ distinct_list('variation') }} as ambiguous_variations
     from {{ ref('int_ambiguous_variations') }}
     group by all
 
@@ -104,11 +86,7 @@ select
     exposures.feature_id,
 
     max_by(exposures.feature_name, exposures.last_exposure) as name,
-    case
-        when max_by(exposures.is_multivariate, exposures.last_exposure)
-            then 'MULTIVARIATE'
-        else 'STANDARD'
-    end as type,
+    case when max_by(exposures.is_multivariate, exposures.last_exposure) then 'MULTIVARIATE' else 'STANDARD' end as type,
     -- A flag that was off and is on again is on: the last default says whether it is off, and the last control says
     -- which value it gives.
     case
@@ -121,9 +99,7 @@ select
                 and exposures.enabled
                 and exposures.variation = 'control'
             )
-        else max_by(exposures.variation, exposures.last_exposure) filter (
-            where exposures.assignment_reason = 'environment_default'
-        )
+        else max_by(exposures.variation, exposures.last_exposure) filter (where exposures.assignment_reason = 'environment_default')
     end as current_default,
     {{ distinct_list('exposures.variation') }} as variations,
     coalesce(any_value(ambiguous_variations.ambiguous_variations), {{ list_of([]) }}) as ambiguous_variations,

@@ -11,10 +11,7 @@ with set_sightings as (
         min(received_at) as first_exposed_at,
         max({{ struct_of({'received_at': 'received_at', 'delivery_id': 'delivery_id'}) }}) as last_exposure
     from {{ new('int_deliveries') }} as deliveries
-    where
-        kind = 'evaluation'
-        and not is_test_identity
-        and flags_hash is not null
+    where kind = 'evaluation' and not is_test_identity and flags_hash is not null
     group by environment, identity, flags_hash
 
 ),
@@ -22,9 +19,7 @@ with set_sightings as (
 ranked as (
 
     -- The order of last sightings as one number: comparing pairs in the aggregation below took three times as long.
-    select
-        *,
-        row_number() over (order by last_exposure) as recency
+    select *, row_number() over (order by last_exposure) as recency
     from set_sightings
 
 ),
@@ -60,14 +55,12 @@ exposures as (
         sightings.environment,
         sightings.identity,
         sightings.feature_id,
-        elements.variation,
-        elements.enabled,
-        elements.assignment_reason,
-        elements.feature_name,
-        elements.is_multivariate,
-        elements.value,
-        elements.value_type,
-        elements.percentage_allocation,
+        {%- for given in [
+            'variation', 'enabled', 'assignment_reason', 'feature_name', 'is_multivariate', 'value', 'value_type',
+            'percentage_allocation'
+        ] %}
+        elements.{{ given }},
+        {%- endfor %}
         sightings.exposure_count,
         last.last_exposure.delivery_id as last_delivery_id,
         sightings.first_exposed_at,
@@ -99,10 +92,7 @@ merged as (
             when
                 known.identity is null
                 or exposures.last_exposed_at > known.last_exposed_at
-                or (
-                    exposures.last_exposed_at = known.last_exposed_at
-                    and exposures.last_delivery_id > known.last_delivery_id
-                )
+                or (exposures.last_exposed_at = known.last_exposed_at and exposures.last_delivery_id > known.last_delivery_id)
                 then exposures.{{ said }}
             else known.{{ said }}
         end as {{ said }},
@@ -112,28 +102,16 @@ merged as (
     from exposures
     full join known
         on
-            exposures.environment = known.environment
-            and exposures.identity = known.identity
-            and exposures.feature_id = known.feature_id
-            and exposures.variation = known.variation
-            and exposures.enabled = known.enabled
-            and exposures.assignment_reason = known.assignment_reason
+            {%- for key in ['environment', 'identity', 'feature_id', 'variation', 'enabled', 'assignment_reason'] %}
+            exposures.{{ key }} = known.{{ key }} {{ 'and' if not loop.last }}
+            {%- endfor %}
 
 )
 
 select
-    environment,
-    identity,
-    feature_id,
-    variation,
-    enabled,
-    assignment_reason,
+    environment, identity, feature_id, variation, enabled, assignment_reason,
 
-    feature_name,
-    is_multivariate,
-    value,
-    value_type,
-    percentage_allocation,
+    feature_name, is_multivariate, value, value_type, percentage_allocation,
     cast(exposure_count as bigint) as exposure_count,
     last_delivery_id,
 

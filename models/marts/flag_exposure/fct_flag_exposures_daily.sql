@@ -10,10 +10,7 @@ with identity_days as (
         count(*) as evaluations,
         max({{ struct_of({'received_at': 'deliveries.received_at', 'delivery_id': 'deliveries.delivery_id'}) }}) as last_evaluation
     from {{ changed('int_deliveries') }} as deliveries
-    where
-        deliveries.kind = 'evaluation'
-        and not deliveries.is_test_identity
-        and deliveries.flags_hash is not null
+    where deliveries.kind = 'evaluation' and not deliveries.is_test_identity and deliveries.flags_hash is not null
     group by all
 
 ),
@@ -22,10 +19,7 @@ several_sets as (
 
     -- Identities that got more than one set of flags in a day. Only these could be counted twice for one flag, so only
     -- these are counted one by one. For all others we only need the number of identities per set.
-    select
-        environment,
-        identity,
-        day
+    select environment, identity, day
     from identity_days
     group by all
     having count(*) > 1
@@ -69,17 +63,9 @@ counted_by_set as (
 
 counted_one_by_one as (
 
-    select
-        environment,
-        day,
-        exposure_hash,
-        count(*) as identities
+    select environment, day, exposure_hash, count(*) as identities
     from (
-        select distinct
-            days.environment,
-            days.day,
-            days.identity,
-            elements.exposure_hash
+        select distinct days.environment, days.day, days.identity, elements.exposure_hash
         from identity_days as days
         inner join several_sets
             on
@@ -95,11 +81,7 @@ counted_one_by_one as (
 new_identities as (
 
     select
-        environment,
-        feature_id,
-        variation,
-        enabled,
-        assignment_reason,
+        environment, feature_id, variation, enabled, assignment_reason,
         cast(first_exposed_at as date) as day,
         count(*) as new_identities
     from {{ changed('fct_flag_exposures', 'first_exposed_at') }} as exposures

@@ -4,9 +4,7 @@ with members as (
 
     -- Everyone who was ever in the cohort, with the two moments from which retention is counted.
     select
-        memberships.environment,
-        memberships.cohort_key,
-        memberships.identity,
+        memberships.environment, memberships.cohort_key, memberships.identity,
         min(identities.first_seen_at) as first_seen_at,
         min(memberships.entered_at) as first_entered_at
     from {{ ref('fct_cohort_memberships') }} as memberships
@@ -18,18 +16,14 @@ with members as (
 
 starts as (
 
-    {% for period in ['week', 'month'] -%}
-    {% for counted_from, moment in [('first_seen', 'first_seen_at'), ('entry', 'first_entered_at')] -%}
+    {% for period, counted_from, moment in [
+        ('week', 'first_seen', 'first_seen_at'), ('week', 'entry', 'first_entered_at'),
+        ('month', 'first_seen', 'first_seen_at'), ('month', 'entry', 'first_entered_at'),
+    ] -%}
     select
-        environment,
-        cohort_key,
-        identity,
-        '{{ counted_from }}' as counted_from,
-        '{{ period }}' as period,
+        environment, cohort_key, identity, '{{ counted_from }}' as counted_from, '{{ period }}' as period,
         cast(date_trunc('{{ period }}', {{ moment }}) as date) as start_period
     from members
-    {{ 'union all' if not loop.last }}
-    {% endfor -%}
     {{ 'union all' if not loop.last }}
     {% endfor %}
 
@@ -39,9 +33,7 @@ active_periods as (
 
     {% for period in ['week', 'month'] -%}
     select distinct
-        environment,
-        identity,
-        '{{ period }}' as period,
+        environment, identity, '{{ period }}' as period,
         cast(date_trunc('{{ period }}', received_at) as date) as active_period
     from {{ ref('int_deliveries') }}
     where kind = 'evaluation' and not is_test_identity
@@ -52,13 +44,7 @@ active_periods as (
 
 groups as (
 
-    select
-        environment,
-        cohort_key,
-        counted_from,
-        period,
-        start_period,
-        count(*) as identities
+    select environment, cohort_key, counted_from, period, start_period, count(*) as identities
     from starts
     group by all
 
@@ -70,12 +56,7 @@ days as (
     select
         spans.environment,
         {{ each_day('min(spans.first_day)', 'cast(max(environments.last_received_at) as date)') }} as day
-    from (
-        select
-            environment,
-            cast(first_seen_at as date) as first_day
-        from {{ ref('dim_identities') }}
-    ) as spans
+    from (select environment, cast(first_seen_at as date) as first_day from {{ ref('dim_identities') }}) as spans
     inner join {{ ref('int_environments') }} as environments on spans.environment = environments.environment
     group by spans.environment
 
@@ -86,8 +67,7 @@ periods as (
     -- Every period up to the environment's last one, so that the triangle has no gaps.
     {% for period in ['week', 'month'] -%}
     select distinct
-        environment,
-        '{{ period }}' as period,
+        environment, '{{ period }}' as period,
         cast(date_trunc('{{ period }}', day) as date) as active_period
     from days
     {{ 'union all' if not loop.last }}
@@ -98,53 +78,32 @@ periods as (
 cells as (
 
     select
-        groups.environment,
-        groups.cohort_key,
-        groups.counted_from,
-        groups.period,
-        groups.start_period,
-        periods.active_period,
-        groups.identities,
+        groups.*, periods.active_period,
         row_number() over (
             partition by groups.environment, groups.cohort_key, groups.counted_from, groups.period, groups.start_period
             order by periods.active_period
         ) - 1 as period_number
     from groups
     inner join periods
-        on
-            groups.environment = periods.environment
-            and groups.period = periods.period
-            and groups.start_period <= periods.active_period
+        on groups.environment = periods.environment and groups.period = periods.period and groups.start_period <= periods.active_period
 
 ),
 
 active as (
 
     select
-        starts.environment,
-        starts.cohort_key,
-        starts.counted_from,
-        starts.period,
-        starts.start_period,
-        active_periods.active_period,
-        count(*) as active_identities
+        starts.environment, starts.cohort_key, starts.counted_from, starts.period, starts.start_period,
+        active_periods.active_period, count(*) as active_identities
     from starts
     inner join active_periods
-        on
-            starts.environment = active_periods.environment
-            and starts.identity = active_periods.identity
-            and starts.period = active_periods.period
-            and starts.start_period <= active_periods.active_period
+        on starts.environment = active_periods.environment and starts.identity = active_periods.identity
+        and starts.period = active_periods.period and starts.start_period <= active_periods.active_period
     group by all
 
 )
 
 select
-    cells.environment,
-    cells.cohort_key,
-    cells.counted_from,
-    cells.period,
-    cells.start_period,
+    cells.environment, cells.cohort_key, cells.counted_from, cells.period, cells.start_period,
     cast(cells.period_number as bigint) as period_number,
 
     cells.identities,
@@ -154,14 +113,7 @@ select
     >= cells.active_period + case when cells.period = 'week' then interval 7 day else interval 1 month end as is_complete
 from cells
 inner join {{ ref('int_environments') }} as environments on cells.environment = environments.environment
-left join active
-    on
-        cells.environment = active.environment
-        and cells.cohort_key = active.cohort_key
-        and cells.counted_from = active.counted_from
-        and cells.period = active.period
-        and cells.start_period = active.start_period
-        and cells.active_period = active.active_period
+left join active using (environment, cohort_key, counted_from, period, start_period, active_period)
 {%- if is_pruned() %}
 -- Activity before retention's cutoff is no longer known.
 where cells.active_period >= {{ pruned_before('cells.environment') }}

@@ -1,0 +1,139 @@
+{{ config(materialized=kept_unless_checked()) }}
+
+with cells as (
+
+    select * from {{ ref('int_declaration_cells') }}
+
+),
+
+experiments as (
+    {{ typed_rows('experiments') }}
+),
+
+metrics as (
+    {{ typed_rows('metrics') }}
+),
+
+links as (
+    {{ typed_rows('experiment_metrics') }}
+),
+
+ends as (
+
+    select
+        'experiments' as declaration,
+        experiments.row_number,
+        'ended_at' as column_name,
+        cells.cell,
+        'ended_at is not after started_at' as problem,
+        'leave it empty while the experiment runs' as remedy
+    from experiments
+    inner join cells
+        on
+            cells.declaration = 'experiments'
+            and experiments.row_number = cells.row_number
+            and cells.column_name = 'ended_at'
+    where experiments.ended_at <= experiments.started_at
+
+),
+
+experiments_without_activation as (
+
+    select
+        'experiments' as declaration,
+        row_number,
+        'primary_population' as column_name,
+        primary_population as cell,
+        'the population activated needs activation_event' as problem,
+        'name the event that shows that an identity met the feature, or leave primary_population empty for assigned' as remedy
+    from experiments
+    where primary_population = 'activated' and activation_event is null
+
+),
+
+ill_matched_metrics as (
+
+    -- Settings that contradict the aggregation.
+    select
+        'metrics' as declaration,
+        row_number,
+        'denominator_event_name' as column_name,
+        cast(null as string) as cell,
+        'a ratio needs denominator_event_name' as problem,
+        'name the event to divide by' as remedy
+    from metrics
+    where aggregation = 'ratio' and denominator_event_name is null
+
+    union all
+
+    select
+        'metrics' as declaration,
+        row_number,
+        'before_days' as column_name,
+        cast(before_days as string) as cell,
+        'before_days is not available for a ratio' as problem,
+        'leave it empty' as remedy
+    from metrics
+    where aggregation = 'ratio' and before_days is not null
+
+    union all
+
+    select
+        'metrics' as declaration,
+        row_number,
+        'winsorise_percentile' as column_name,
+        cast(winsorise_percentile as string) as cell,
+        'winsorise_percentile is for count, sum and mean' as problem,
+        'leave it empty' as remedy
+    from metrics
+    where aggregation in ('occurrence', 'ratio') and winsorise_percentile is not null
+
+),
+
+links_to_nothing as (
+
+    select
+        'experiment_metrics' as declaration,
+        links.row_number,
+        'experiment_key' as column_name,
+        links.experiment_key as cell,
+        'no experiment of this experiment_key is declared' as problem,
+        coalesce('write `' || min(alike.experiment_key) || '`, as it is declared', 'declare it in experiments, or take the row out') as remedy
+    from links
+    left join experiments as alike on lower(links.experiment_key) = lower(alike.experiment_key)
+    where
+        not exists (select 1 from experiments where experiments.experiment_key = links.experiment_key)
+        and links.experiment_key is not null
+    group by links.row_number, links.experiment_key
+
+    union all
+
+    select
+        'experiment_metrics' as declaration,
+        links.row_number,
+        'metric_key' as column_name,
+        links.metric_key as cell,
+        'no metric of this metric_key is declared' as problem,
+        coalesce('write `' || min(alike.metric_key) || '`, as it is declared', 'declare it in metrics, or take the row out') as remedy
+    from links
+    left join metrics as alike on lower(links.metric_key) = lower(alike.metric_key)
+    where
+        not exists (select 1 from metrics where metrics.metric_key = links.metric_key)
+        and links.metric_key is not null
+    group by links.row_number, links.metric_key
+
+)
+
+select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from ends
+
+union all
+
+select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from experiments_without_activation
+
+union all
+
+select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from ill_matched_metrics
+
+union all
+
+select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from links_to_nothing
