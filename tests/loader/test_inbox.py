@@ -285,8 +285,8 @@ def test_backlog__landed_while_it_is_counted__no_error(box, settings, monkeypatc
         def __init__(self, connection):
             self.connection = connection
 
-        def execute(self, query):
-            answer = self.connection.execute(query).fetchall()
+        def execute(self, query, values=()):
+            answer = self.connection.execute(query, values).fetchall()
             self.connection.execute("delete from deliveries")
             return Answer(answer)
 

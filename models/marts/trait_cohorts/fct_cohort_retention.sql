@@ -112,7 +112,7 @@ select
     environments.last_received_at
     >= cells.active_period + case when cells.period = 'week' then interval 7 day else interval 1 month end as is_complete
 from cells
-inner join {{ ref('int_environments') }} as environments on cells.environment = environments.environment
+inner join {{ ref('int_environments') }} as environments using (environment)
 left join active using (environment, cohort_key, counted_from, period, start_period, active_period)
 {%- if is_pruned() %}
 -- Activity before retention's cutoff is no longer known.
