@@ -39,7 +39,7 @@ lint: .venv/developer  ## Run ruff, sqlfluff and dbt-bouncer
 	$(BIN)/ruff format --check .
 	@mkdir -p target/lint
 	FLAGSMITH_WAREHOUSE_DIR=target/lint $(BIN)/dbt --quiet compile --target-path target/lint/target --log-path target/lint
-	find target/lint/target/compiled/flagsmith_warehouse/models -name '*.sql' -not -path '*.yml/*' -exec $(BIN)/sqlfluff lint --config .sqlfluff --disable-progress-bar {} +
+	find target/lint/target/compiled/flagsmith_warehouse/models -name '*.sql' -not -path '*.yml/*' -exec $(BIN)/sqlfluff lint --config .sqlfluff --processes 0 --disable-progress-bar {} +
 	$(BIN)/dbt-bouncer run
 
 bench: .venv/developer  ## Run the benchmarks (minutes); benchmarks/README.md records the figures

@@ -38,9 +38,16 @@ def quiet_dbt(runner: dbtRunner, arguments: list[str]) -> dbtRunnerResult:
     return result
 
 
+# Vars that the project's YAML reads, or its configurations: they count when the project is parsed.
+READ_IN_PARSING = ("landing_", "declarations_folder", "declared_by")
+
+
 @functools.lru_cache(maxsize=8)
 def _manifest(*variables: str) -> Manifest:
-    """The parsed project: parsing takes longer than building most models."""
+    """The parsed project: parsing takes longer than building most models.
+
+    Whatever the other vars, it is the same: they are read when a model is compiled.
+    """
     with tempfile.TemporaryDirectory() as target:
         return quiet_dbt(dbtRunner(), ["parse", *variables, *paths(Path(target))]).result
 
@@ -74,11 +81,13 @@ class Warehouse:
     def dbt(self, *arguments: str):
         """Run a dbt command; raise AssertionError with its log where it fails; return its results.
 
-        The project is parsed once for all warehouses with the same vars.
+        The project is parsed once for all warehouses.
         """
         os.environ["FLAGSMITH_WAREHOUSE_DIR"] = str(self.directory)
         start = arguments.index("--vars") if "--vars" in arguments else len(arguments)
-        runner = dbtRunner(_manifest(*arguments[start : start + 2]))
+        variables = arguments[start : start + 2]
+        is_parsed_anew = any(name in text for name in READ_IN_PARSING for text in variables)
+        runner = dbtRunner(_manifest(*(variables if is_parsed_anew else ())))
         unread = ["--no-write-json"] if arguments[0] == "run" else []  # writing artifacts takes half a second
         return quiet_dbt(runner, [*arguments, *unread, *paths(self.directory / "target")]).result
 
