@@ -66,9 +66,7 @@ periods as (
 
     -- Every period up to the environment's last one, so that the triangle has no gaps.
     {% for period in ['week', 'month'] -%}
-    select distinct
-        environment, '{{ period }}' as period,
-        cast(date_trunc('{{ period }}', day) as date) as active_period
+    select distinct environment, '{{ period }}' as period, cast(date_trunc('{{ period }}', day) as date) as active_period
     from days
     {{ 'union all' if not loop.last }}
     {% endfor %}
@@ -112,8 +110,10 @@ select
     environments.last_received_at
     >= cells.active_period + case when cells.period = 'week' then interval 7 day else interval 1 month end as is_complete
 from cells
-inner join {{ ref('int_environments') }} as environments using (environment)
-left join active using (environment, cohort_key, counted_from, period, start_period, active_period)
+inner join {{ ref('int_environments') }} as environments on cells.environment = environments.environment
+left join active
+    on cells.environment = active.environment and cells.cohort_key = active.cohort_key and cells.counted_from = active.counted_from
+    and cells.period = active.period and cells.start_period = active.start_period and cells.active_period = active.active_period
 {%- if is_pruned() %}
 -- Activity before retention's cutoff is no longer known.
 where cells.active_period >= {{ pruned_before('cells.environment') }}
