@@ -45,6 +45,11 @@ def shortened(text: str, most: int = 40) -> str:
     return f"{head}…{tail}"
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, without what DuckDB and others add below; where it says nothing, what it is called."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def _fitting(text: str, most: int) -> str:
     """As much of the beginning as is at most `most` wide."""
     for at, letter in enumerate(text):

@@ -31,9 +31,10 @@ from flagsmith_warehouse.loader.inbox.landings import Landings, Pending
 from flagsmith_warehouse.loader.landing import privacy, schema
 from flagsmith_warehouse.loader.landing import tombstones as tombstones_module
 from flagsmith_warehouse.loader.landing.batch import EPOCH, Batch, as_bytes
-from flagsmith_warehouse.loader.landing.land import Landed, is_passing, not_landed, of_later_release
+from flagsmith_warehouse.loader.landing.land import Landed, is_passing, of_later_release
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
 from flagsmith_warehouse.loader.settings import Settings
+from flagsmith_warehouse.loader.text import first_line
 
 Result = TypeVar("Result")
 
@@ -89,7 +90,7 @@ def land(
             run = Run(settings, store, landings, on_batch)
             run.land()
         except (LoaderError, duckdb.Error, sqlite3.Error, OSError) as error:
-            problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+            problem = _why(error)
             landings.set_problem(store.url, problem)
             if isinstance(error, LoaderError):
                 raise
@@ -132,7 +133,7 @@ class Store:
         try:
             self._store = self._obstore.store.from_url(self.url, **options)
         except (self._obstore.exceptions.BaseError, ValueError, OSError) as error:
-            raise LakeError(f"{self.url} cannot be used: {_first_line(error)}") from error
+            raise LakeError(f"{self.url} cannot be used: {_why(error)}") from error
 
     def put(self, path: str, content: bytes) -> None:
         """Put the object where there is none. That it is there is as good: no two objects have one path."""
@@ -196,11 +197,11 @@ class Store:
             except (exceptions.BaseError, ValueError, OSError, NotImplementedError) as error:
                 if isinstance(error, for_good) or time.monotonic() + pause > deadline:
                     raise LakeError(
-                        f"{self.url} cannot be read or written: {_first_line(error)}. Nothing is lost: what is not there is "
+                        f"{self.url} cannot be read or written: {_why(error)}. Nothing is lost: what is not there is "
                         "still in the inbox. Run the same command again when the cause is gone."
                     ) from error
                 if pause == FIRST_PAUSE_SECONDS:
-                    self._on_wait(f"Trying again for {RETRY_SECONDS:g} s: {self.url}: {_first_line(error)}.")
+                    self._on_wait(f"Trying again for {RETRY_SECONDS:g} s: {self.url}: {_why(error)}.")
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -398,10 +399,7 @@ class Run:
         if path.name in self.noted:
             return
         self.noted.add(path.name)
-        worker_is_dead = path.name in self.dead
-        if not (worker_is_dead or is_passing(error)):
-            inbox_file.mark_damaged(path)
-        self.landed.unreadable.append(not_landed(path, error, worker_is_dead))
+        self.landed.note(path, error, worker_is_dead=path.name in self.dead)
 
 
 def put_tombstones(store: Store, warehouse: duckdb.DuckDBPyConnection) -> None:
@@ -493,9 +491,7 @@ def rewrite(store: Store, path: str, erased: Callable[[str, datetime, bytes], bo
 def _parquet(database: duckdb.DuckDBPyConnection, table: str, scratch: Path) -> bytes:
     """The rows of a table as the bytes of a Parquet file."""
     file = scratch / "after.parquet"
-    database.execute(
-        f"copy (from {table} order by {ORDER}) to '{_quoted(file)}' (format parquet, compression zstd)"
-    )
+    database.table(table).order(ORDER).write_parquet(str(file), compression="zstd")
     return file.read_bytes()
 
 
@@ -522,12 +518,9 @@ def _scratch(settings: Settings) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+def _why(error: Exception) -> str:
+    """What it says, to be put into a sentence."""
+    return first_line(error).rstrip(".")
 
 
 def _import_obstore() -> ModuleType:

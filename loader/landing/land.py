@@ -46,6 +46,12 @@ class Landed:
     bytes: int = 0
     unreadable: list[str] = field(default_factory=list)
 
+    def note(self, path: Path, error: sqlite3.Error, worker_is_dead: bool) -> None:
+        """Say what is wrong with an inbox file. A worker that lives goes on in another one, if it is damaged."""
+        if not (worker_is_dead or is_passing(error)):
+            inbox_file.mark_damaged(path)
+        self.unreadable.append(not_landed(path, error, worker_is_dead))
+
 
 def land(
     settings: Settings,
@@ -184,9 +190,7 @@ class Run:
             except sqlite3.Error as error:
                 if not path.exists():  # `land --to` was the last to read it
                     return
-                if not (worker_is_dead or is_passing(error)):
-                    inbox_file.mark_damaged(path)
-                self.landed.unreadable.append(not_landed(path, error, worker_is_dead))
+                self.landed.note(path, error, worker_is_dead)
                 return
             if worker_is_dead:
                 inbox_file.mark_landed(path)

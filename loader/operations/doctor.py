@@ -28,6 +28,7 @@ from flagsmith_warehouse.loader.operations import relations
 from flagsmith_warehouse.loader.operations.explain import BOM
 from flagsmith_warehouse.loader.operations.status import cannot_be_read, last_refresh
 from flagsmith_warehouse.loader.settings import SECRETS, SECRETS_DIR, WAREHOUSE_DIR, Settings
+from flagsmith_warehouse.loader.text import first_line
 
 LEAST_FREE_BYTES = 2 * 10**9
 CLOCK_SECONDS = 5
@@ -296,7 +297,7 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
                 if "lock" in str(error)
                 else "docs/reliability.md says how to recover"
             )
-            yield Finding("fail", "warehouse", f"{path} cannot be read: {str(error).splitlines()[0]} {hint}.")
+            yield Finding("fail", "warehouse", f"{path} cannot be read: {first_line(error)} {hint}.")
 
 
 def _published(settings: Settings) -> Iterator[Finding]:

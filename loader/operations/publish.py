@@ -17,6 +17,7 @@ from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.filesystem import close_to_others, mend, sync
 from flagsmith_warehouse.loader.operations import relations
 from flagsmith_warehouse.loader.settings import Settings
+from flagsmith_warehouse.loader.text import first_line
 
 # What is published: the marts, what people declared, which says what the marts mean, and the host's own models.
 LAYERS = ("marts", "seeds", "own")
@@ -118,7 +119,7 @@ def _copy(
             except duckdb.Error as error:
                 if relation.layer != "own":
                     raise
-                left_out.append(f"{relation.schema}.{relation.identifier}: {str(error).splitlines()[0]}")
+                left_out.append(f"{relation.schema}.{relation.identifier}: {first_line(error)}")
         for schema, table, column, comment in connection.execute(COLUMN_COMMENTS).fetchall():
             if (schema, table) in counts:
                 _comment(connection, f"column {name('published', schema, table, column)}", comment)

@@ -23,6 +23,7 @@ from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.inbox.landings import Landings
 from flagsmith_warehouse.loader.operations import declarations, relations
 from flagsmith_warehouse.loader.settings import Settings
+from flagsmith_warehouse.loader.text import first_line
 
 LATELY_DAYS = 7
 # What a refresh may say of itself in its record.
@@ -188,8 +189,7 @@ def _published(settings: Settings, now: datetime) -> dict:
 
 def cannot_be_read(published_file: Path, error: Exception) -> str:
     """What is wrong with the published copy, and what to do."""
-    why = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{published_file} cannot be read ({why}). Make it anew: flagsmith-warehouse publish"
+    return f"{published_file} cannot be read ({first_line(error)}). Make it anew: flagsmith-warehouse publish"
 
 
 def _read_published(path: Path, now: datetime) -> dict:

@@ -401,6 +401,8 @@ def test_land_to__a_damaged_inbox_file__holds_up_no_other_and_stays(settings, ur
     [damaged] = [path for path in inbox_file.files(settings.inbox_dir) if path.name == box._file.path.name]
     with reader.connect(damaged) as source:
         source.execute("update deliveries set pack = x'00' where row_id = 2")
+    [said] = lake.land(settings, url, only=True).unreadable
+    assert "once more" in said and damaged.with_suffix(".damaged").exists()
     box.close()
     for _ in range(2):
         [said] = lake.land(settings, url, only=True).unreadable

@@ -294,6 +294,8 @@ def test_land__a_damaged_file__all_that_can_be_read_is_landed_and_each_run_fails
         assert b"in another file" in bodies and put[0] in bodies and put[-1] in bodies
         assert 200 - 45 < len(bodies) < 200
         assert damaged.exists()
+        # A worker that lives is told to begin another file.
+        assert damaged.with_suffix(".damaged").exists() == (worker == "living")
     box.put("production", True, b"meanwhile")
     box.close()
     ran = command(environ, "land")

@@ -59,3 +59,11 @@ def test_shortened__a_value_of_megabytes__looks_at_its_ends_only(monkeypatch):
         costs.append(len(looked_at))
         assert len(short) == 40 and short.endswith("z")
     assert costs[0] == costs[1] < 2_000
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(OSError("no room\nLINE 1: …"), "no room"), (KeyError(), "KeyError"), (ValueError("\n"), "")],
+)
+def test_first_line__what_an_error_says__without_what_is_below(error, expected):
+    assert text.first_line(error) == expected
