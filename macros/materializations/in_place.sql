@@ -1,6 +1,5 @@
-{#- The materialisations of models that every build makes anew. They do what dbt's own `table` and `view` do, with one statement
-    in place of five: nothing is renamed and nothing is dropped, which was most of the time of a small build. Killed anywhere,
-    the old relation stands. -#}
+{#- The materialisations of models that every build makes anew. They do what dbt's own `table` and `view` do, in one statement:
+    these build beside the old relation, rename both and drop the old one. Killed anywhere, the old relation stands. -#}
 {% materialization table_in_place, default -%}
     {{ return(flagsmith_warehouse.replace_in_place('table')) }}
 {%- endmaterialization %}
@@ -24,10 +23,16 @@
     {{ return({'relations': [target_relation]}) }}
 {% endmacro %}
 
-{#- Replaces what has the name of the target, also where it is of another type. -#}
+{#- Replaces what has the name of the target, also where it is of another type: both happen, or neither. -#}
 {% macro build_in_place(existing_relation, target_relation) %}
-    {%- if existing_relation and existing_relation.type != target_relation.type -%}
-        {%- do adapter.drop_relation(existing_relation) -%}
-    {%- endif -%}
-    {%- call statement('main') -%}{{ flagsmith_warehouse.create_or_replace(target_relation, sql) }}{%- endcall -%}
+    {#- Left behind by a build of 0.1.0 that was killed. It may hold people, and nobody else removes it. -#}
+    {%- for left_behind in [make_intermediate_relation(target_relation), make_backup_relation(target_relation, target_relation.type)] -%}
+        {%- do drop_relation_if_exists(load_cached_relation(left_behind)) -%}
+    {%- endfor -%}
+    {%- set is_of_another_type = existing_relation and existing_relation.type != target_relation.type -%}
+    {%- call statement('main') -%}
+        {{ get_drop_sql(existing_relation) ~ ';' if is_of_another_type }}
+        {{ flagsmith_warehouse.create_or_replace(target_relation, sql) }}
+    {%- endcall -%}
+    {%- if is_of_another_type -%}{%- do adapter.cache_dropped(existing_relation) -%}{%- endif -%}
 {% endmacro %}

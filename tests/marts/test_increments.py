@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 
 import duckdb
+import pytest
 
 from .histories import History
 from .warehouse import PROJECT, Warehouse, _manifest
@@ -86,9 +87,14 @@ def test_models__relation_of_another_type_stands_there__is_replaced_and_describe
         connection.execute(
             "drop table intermediate.int_deliveries; create view intermediate.int_deliveries as select 1 as a"
         )
+        # What a build of 0.1.0 left behind when it was killed.
+        connection.execute("create table marts.dim_flags__dbt_backup as select 'ann' as identity")
+        connection.execute("create table intermediate.int_deliveries__dbt_tmp as select 'ann' as identity")
+        connection.execute("create view marts.flagsmith_events__dbt_tmp as select 'ann' as identity")
     warehouse.dbt("run", "--select", *types)
     found = warehouse.query("select table_name, table_type from information_schema.tables order by all")
     assert {row["table_name"]: row["table_type"] for row in found if row["table_name"] in types} == types
+    assert not [row for row in found if "__dbt_" in row["table_name"]]
     assert warehouse.query("from kept order by delivery_id") == warehouse.query(
         "from intermediate.int_deliveries order by delivery_id"
     )
@@ -106,3 +112,16 @@ def test_models__relation_of_another_type_stands_there__is_replaced_and_describe
         assert {row["column_name"]: row["comment"] for row in columns} == {
             column.name: column.description for column in node.columns.values()
         }
+
+
+def test_models__select_that_fails_and_relation_of_another_type__stays(tmp_path):
+    """Given a view where the table dim_flags belongs, and a source without its columns; when the build fails; then it stands."""
+    warehouse = Warehouse(tmp_path)
+    warehouse.land(History(7).deliveries(20))
+    warehouse.dbt("run", "--select", "+dim_flags")
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("drop table marts.dim_flags; create view marts.dim_flags as select 7 as a")
+        connection.execute("create or replace table marts.fct_flag_exposures as select 1 as b")
+    with pytest.raises(AssertionError, match="Binder Error"):
+        warehouse.dbt("run", "--select", "dim_flags")
+    assert warehouse.query("from marts.dim_flags") == [{"a": 7}]
