@@ -1,5 +1,12 @@
 {{ config(materialized=kept_unless_checked()) }}
 
+{%- set needed = [] %}
+{%- for name, declaration in declarations().items() %}
+{%- for column, rule in declaration.columns.items() if rule.needed %}
+{%- do needed.append("select '" ~ name ~ "' as declaration, '" ~ column ~ "' as column_name, " ~ text_literal(rule.needed) ~ ' as needed') %}
+{%- endfor %}
+{%- endfor %}
+
 with cells as (
 
     select * from {{ ref('int_declaration_cells') }}
@@ -9,13 +16,7 @@ with cells as (
 needed_columns as (
 
     -- The columns that every row must fill.
-    {% for name, declaration in declarations().items() -%}
-    {%- for column, rule in declaration.columns.items() if rule.needed -%}
-    select '{{ name }}' as declaration, '{{ column }}' as column_name, {{ text_literal(rule.needed) }} as needed
-    union all
-    {% endfor -%}
-    {%- endfor -%}
-    select '' as declaration, '' as column_name, '' as needed
+    {{ needed | join('\n    union all\n    ') }}
 
 ),
 
@@ -129,23 +130,11 @@ formulas as (
 
 )
 
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from empty_cells
+{{ problems_of(['empty_cells', 'unreadable_numbers', 'unreadable_times', 'unknown_choices', 'formulas']) }}
 
 union all
 
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from unreadable_numbers
-
-union all
-
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from unreadable_times
-
-union all
-
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from unknown_choices
-
-union all
-
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from formulas
+select severity, declaration, row_number, column_name, cell, problem, remedy from header_problems
 
 union all
 

@@ -55,11 +55,7 @@ unmapped_identities as (
 
 )
 
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from repeated_keys
-
-union all
-
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from unmapped_identities
+{{ problems_of(['repeated_keys', 'unmapped_identities']) }}
 
 union all
 

@@ -16,11 +16,6 @@ problems as (
     from {{ ref('int_declaration_' ~ kind ~ '_problems') }}
     union all
     {% endfor %}
-    select severity, declaration, row_number, column_name, cell, problem, remedy
-    from ({{ header_problems() }}) as header_problems
-
-    union all
-
     select severity, declaration, cast(row_number as bigint) as row_number, column_name, cell, problem, remedy
     from {{ clean_file('file_problems') or file_problems() }} as file_problems
     where declaration in ({% for name in declarations() if not var(name, none) %}'{{ name }}', {% endfor %}'')

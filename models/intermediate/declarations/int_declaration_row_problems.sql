@@ -92,48 +92,23 @@ ill_matched_metrics as (
 
 links_to_nothing as (
 
+    {% for kind, its in [('experiment', 'experiments'), ('metric', 'metrics')] -%}
     select
         'experiment_metrics' as declaration,
         links.row_number,
-        'experiment_key' as column_name,
-        links.experiment_key as cell,
-        'no experiment of this experiment_key is declared' as problem,
-        coalesce('write `' || min(alike.experiment_key) || '`, as it is declared', 'declare it in experiments, or take the row out') as remedy
+        '{{ kind }}_key' as column_name,
+        links.{{ kind }}_key as cell,
+        'no {{ kind }} of this {{ kind }}_key is declared' as problem,
+        coalesce('write `' || min(alike.{{ kind }}_key) || '`, as it is declared', 'declare it in {{ its }}, or take the row out') as remedy
     from links
-    left join experiments as alike on lower(links.experiment_key) = lower(alike.experiment_key)
+    left join {{ its }} as alike on lower(links.{{ kind }}_key) = lower(alike.{{ kind }}_key)
     where
-        not exists (select 1 from experiments where experiments.experiment_key = links.experiment_key)
-        and links.experiment_key is not null
-    group by links.row_number, links.experiment_key
-
-    union all
-
-    select
-        'experiment_metrics' as declaration,
-        links.row_number,
-        'metric_key' as column_name,
-        links.metric_key as cell,
-        'no metric of this metric_key is declared' as problem,
-        coalesce('write `' || min(alike.metric_key) || '`, as it is declared', 'declare it in metrics, or take the row out') as remedy
-    from links
-    left join metrics as alike on lower(links.metric_key) = lower(alike.metric_key)
-    where
-        not exists (select 1 from metrics where metrics.metric_key = links.metric_key)
-        and links.metric_key is not null
-    group by links.row_number, links.metric_key
+        not exists (select 1 from {{ its }} where {{ its }}.{{ kind }}_key = links.{{ kind }}_key)
+        and links.{{ kind }}_key is not null
+    group by links.row_number, links.{{ kind }}_key
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 
 )
 
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from ends
-
-union all
-
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from experiments_without_activation
-
-union all
-
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from ill_matched_metrics
-
-union all
-
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from links_to_nothing
+{{ problems_of(['ends', 'experiments_without_activation', 'ill_matched_metrics', 'links_to_nothing']) }}

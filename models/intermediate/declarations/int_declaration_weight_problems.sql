@@ -76,11 +76,7 @@ experiments as (
     {{ typed_rows('experiments') }}
 )
 
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from unreadable_weights
-
-union all
-
-select 'problem' as severity, declaration, row_number, column_name, cell, problem, remedy from contradictory_weights
+{{ problems_of(['unreadable_weights', 'contradictory_weights']) }}
 
 union all
 

@@ -1,8 +1,5 @@
 {{ config(materialized='table_in_place') }}
 
-{#- Seconds between the first and the last of Flagsmith's workers to learn of new weights. -#}
-{%- set spread = 60 -%}
-
 with minutes as (
 
     -- What was said of a variation's weight, a minute at a time: few rows to put in order.
@@ -76,7 +73,7 @@ grouped as (
     -- Changes seen within a minute of each other are one change, learnt of by one worker after another.
     select
         *,
-        sum(case when after_at < {{ plus_hours('reached_at', (spread / 3600) ~ 'e0') }} then 0 else 1 end)
+        sum(case when after_at < {{ plus_hours('reached_at', spread_hours()) }} then 0 else 1 end)
             over (partition by experiment_key order by after_at, until_at) as change_number
     from reached
 

@@ -1,8 +1,5 @@
 {{ config(materialized='table_in_place') }}
 
-{#- Seconds between the first and the last of Flagsmith's workers to learn of a change. -#}
-{%- set spread = (60 / 3600) ~ 'e0' -%}
-
 with states as (
 
     -- The state of the split, a minute at a time: few rows to put in order. An override of one identity says nothing about
@@ -53,9 +50,9 @@ beginnings as (
                     from splits
                     where
                         stopped.experiment_key = splits.experiment_key
-                        and splits.last_at >= {{ plus_hours('stopped.stopped_before_at', spread) }}
+                        and splits.last_at >= {{ plus_hours('stopped.stopped_before_at', spread_hours()) }}
                         and splits.first_at < stopped.first_at
-                        and {{ plus_hours('stopped.stopped_before_at', spread) }} < stopped.first_at
+                        and {{ plus_hours('stopped.stopped_before_at', spread_hours()) }} < stopped.first_at
                 )
                 then 1
             else 0

@@ -15,7 +15,7 @@ with last_changes as (
         on
             experiments.environment = changes.environment
             and features.feature_id = changes.feature_id
-            and changes.received_at <= {{ plus_hours('experiments.ended_at', (60 / 3600) ~ 'e0') }}
+            and changes.received_at <= {{ plus_hours('experiments.ended_at', spread_hours()) }}
     where
         changes.identity is null
         and (changes.segment_id is not null) = (experiments.assignment_reason = 'segment_override')
