@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from .histories import History
-from .warehouse import PROJECT, Warehouse, _manifest
+from .warehouse import PROJECT, Warehouse, parsed_project
 
 # What a model once had to say or do itself.
 BY_HAND = r"is_increment\(|is_incremental\(|pre_hook|post_hook|\bbuilt_from|\{\{ this \}\}|depends_on:"
@@ -44,7 +44,7 @@ def test_progress__a_source_is_left_out_of_a_run__is_no_further_than_the_source(
     warehouse.dbt("run", *MODELS)
     warehouse.land([row._replace(landed_at=datetime(2026, 7, 2)) for row in rows[60:]])
     warehouse.dbt("run", *MODELS, "--exclude", "int_flag_absences")
-    manifest = _manifest().to_dict()
+    manifest = parsed_project().to_dict()
     reached = {
         row["model"]: row["build_number"]
         for row in warehouse.query(
@@ -99,7 +99,7 @@ def test_models__relation_of_another_type_stands_there__is_replaced_and_describe
         "from intermediate.int_deliveries order by delivery_id"
     )
     for name in types:
-        node = _manifest().nodes[f"model.flagsmith_warehouse.{name}"]
+        node = parsed_project().nodes[f"model.flagsmith_warehouse.{name}"]
         relation, columns = (
             warehouse.query(sql, name)
             for sql in (

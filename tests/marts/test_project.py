@@ -14,7 +14,7 @@ from dbt.cli.main import dbtRunner
 from .compare import assert_marts_equal
 from .conftest import landed
 from .reference import Warehouse as Reference
-from .warehouse import PROJECT, _manifest, paths, quiet_dbt
+from .warehouse import PROJECT, parsed_project, paths, quiet_dbt
 
 NOON = datetime(2026, 5, 1, 12)
 
@@ -57,7 +57,7 @@ def test_run__without_seed_or_landing__makes_empty_marts(warehouse):
 
 def test_models__that_other_projects_may_refer_to__are_the_marts_and_what_the_starter_reads():
     """Given the parsed project; then marts are public, what lies before them is not, and the starter's model can be built."""
-    models = [node for node in _manifest().nodes.values() if node.resource_type == "model"]
+    models = [node for node in parsed_project().nodes.values() if node.resource_type == "model"]
     public = {node.name for node in models if node.access == "public"}
     assert public == {node.name for node in models if "marts" in node.fqn} | {"int_outcomes"}
     starter = "".join(path.read_text() for path in (PROJECT / "starter" / "models").glob("*.sql"))

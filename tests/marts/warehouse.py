@@ -43,7 +43,7 @@ READ_IN_PARSING = ("landing_", "declarations_folder", "declared_by")
 
 
 @functools.lru_cache(maxsize=8)
-def _manifest(*variables: str) -> Manifest:
+def parsed_project(*variables: str) -> Manifest:
     """The parsed project: parsing takes longer than building most models.
 
     Whatever the other vars, it is the same: they are read when a model is compiled.
@@ -87,7 +87,7 @@ class Warehouse:
         start = arguments.index("--vars") if "--vars" in arguments else len(arguments)
         variables = arguments[start : start + 2]
         is_parsed_anew = any(name in text for name in READ_IN_PARSING for text in variables)
-        runner = dbtRunner(_manifest(*(variables if is_parsed_anew else ())))
+        runner = dbtRunner(parsed_project(*(variables if is_parsed_anew else ())))
         unread = ["--no-write-json"] if arguments[0] == "run" else []  # writing artifacts takes half a second
         return quiet_dbt(runner, [*arguments, *unread, *paths(self.directory / "target")]).result
 

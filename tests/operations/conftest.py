@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from unittest import mock
 
@@ -16,6 +15,7 @@ from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.inbox.writer import Inbox
 from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.operations.cli import main
+from tests.marts.warehouse import parsed_project
 
 SECRETS = {"production": ["new secret", "old-Sëcret-☃"], "staging": ["s"]}
 CAPTURED = Path(__file__).parents[1] / "fixtures" / "captured" / "flagsmith_2_265_0.ndjson"
@@ -45,27 +45,11 @@ def bodies() -> list[bytes]:
     return [json.loads(line)["body"].encode() for line in CAPTURED.read_text().splitlines()]
 
 
-@functools.cache
-def _manifest():
-    from dbt.cli.main import dbtRunner
-
-    folder = str(settings_module.PROJECT_FOLDER)
-    with tempfile.TemporaryDirectory() as target:
-        parsed = dbtRunner().invoke(
-            [
-                *("--quiet", "--log-level-file", "none", "parse", "--target-path", target),
-                *("--project-dir", folder, "--profiles-dir", folder),
-            ]
-        )
-    assert parsed.success, parsed.exception
-    return parsed.result
-
-
 def invoke(environ: dict[str, str], *arguments: str, **options) -> Result:
     """A command in this process. The project is parsed once for all, which is half of what a build takes."""
     from dbt.cli.main import dbtRunner
 
-    parsed = functools.partial(dbtRunner, _manifest()) if "refresh" in arguments else dbtRunner
+    parsed = functools.partial(dbtRunner, parsed_project()) if "refresh" in arguments else dbtRunner
     quiet = {"DBT_LOG_LEVEL_FILE": "none"}  # dbt leaves its log open, and warnings are errors here
     with mock.patch.dict(os.environ, {**environ, **quiet}), mock.patch("dbt.cli.main.dbtRunner", parsed):
         return CliRunner().invoke(main, arguments, **options)

@@ -1,19 +1,16 @@
 """Retention: what is kept equals, row for row, a warehouse that never pruned anything."""
 
 import collections
-import functools
 import itertools
 import json
 import os
 import random
 import shutil
-import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
-from dbt.cli.main import dbtRunner
 
 from flagsmith_warehouse.loader.operations.erase import erase
 from flagsmith_warehouse.loader.operations.publish import compact
@@ -21,7 +18,7 @@ from flagsmith_warehouse.loader.operations.refresh import pruning_in_words
 from flagsmith_warehouse.loader.settings import read
 from tests.marts.conftest import landed
 from tests.marts.histories import History
-from tests.marts.warehouse import Warehouse, paths, quiet_dbt
+from tests.marts.warehouse import Warehouse
 from tests.operations.conftest import environ_of
 from tests.rules.test_cohort_models import COHORTS, KEYS
 
@@ -49,13 +46,8 @@ MODELS = (
 DECLARATIONS = ("int_declaration_*", "int_declared_experiments")
 
 
-@functools.cache
-def _parsed():
-    return quiet_dbt(dbtRunner(), ["parse", *paths(Path(tempfile.mkdtemp()))]).result
-
-
 class Retaining(Warehouse):
-    """A warehouse whose builds have vars; the project is parsed once for all of them."""
+    """A warehouse whose builds have vars."""
 
     def __init__(self, directory: Path):
         super().__init__(directory)
@@ -64,9 +56,7 @@ class Retaining(Warehouse):
     def build(self, *arguments: str, command: str = "run", **variables) -> None:
         """Raises AssertionError, with what dbt printed, where it fails."""
         declared = {"cohorts": COHORTS, "flagsmith_environments": KEYS, **variables}
-        os.environ["FLAGSMITH_WAREHOUSE_DIR"] = str(self.directory)
-        whole = [command, *arguments, *MODELS, "--vars", json.dumps(declared)]
-        quiet_dbt(dbtRunner(_parsed()), [*whole, *paths(self.directory / "target")])
+        self.dbt(command, *arguments, *MODELS, "--vars", json.dumps(declared))
 
     def said(self) -> list[str]:
         """What `refresh` would say of the last build's retention."""

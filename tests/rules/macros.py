@@ -3,25 +3,18 @@
 import json
 from argparse import Namespace
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import duckdb
 from dbt.adapters.factory import get_adapter, register_adapter, reset_adapters
-from dbt.cli.main import dbtRunner
 from dbt.config.runtime import RuntimeConfig, load_profile, load_project
 from dbt.context.providers import generate_runtime_macro_context
 from dbt.mp_context import get_mp_context
 
+from tests.marts.warehouse import parsed_project
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = {"production": {"key": "FZa9DMLzS6PPnYDHJJSrGT", "name": "Production"}}
-
-
-@cache
-def _manifest():
-    result = dbtRunner().invoke(["parse", "--quiet", "--project-dir", str(ROOT), "--profiles-dir", str(ROOT)])
-    assert result.success, result.exception
-    return result.result
 
 
 def macro(name: str, warnings: list | None = None, **variables) -> Callable:
@@ -30,7 +23,7 @@ def macro(name: str, warnings: list | None = None, **variables) -> Callable:
     variables: what `--vars` would say. warnings: a list that is given what the macro warns of.
     """
     warnings = [] if warnings is None else warnings
-    manifest = _manifest()
+    manifest = parsed_project()
     profile = load_profile(str(ROOT), variables)
     project = load_project(str(ROOT), True, profile, variables)
     arguments = Namespace(
