@@ -8,7 +8,7 @@ with app.setup:
     import marimo as mo
 
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.warehouse import ask, source
+    from flagsmith_warehouse.notebooks.warehouse import ask, source, stale_flags
 
 
 @app.cell
@@ -392,29 +392,7 @@ def _(environment, flag_name, people):
 
 @app.cell
 def _(environment):
-    stale = ask(
-        """
-            with given as (
-                select environment, feature_id, variation, max(last_exposed_at) as last_exposed_at
-                from marts.fct_flag_exposures
-                group by environment, feature_id, variation
-            ),
-            alone as (
-                -- When somebody was last given something else than now.
-                select environment, feature_id, arg_max(variation, last_exposed_at) as everybody_gets,
-                    (list(last_exposed_at order by last_exposed_at desc))[2] as since
-                from given
-                group by environment, feature_id
-            )
-            select flags.name, flags.type, alone.everybody_gets, flags.identities,
-                coalesce(alone.since, flags.first_seen_at) as since
-            from marts.dim_flags as flags
-            inner join alone on flags.environment = alone.environment and flags.feature_id = alone.feature_id
-            where flags.is_stale and flags.environment = $environment
-            order by since, flags.name
-        """,
-        environment=environment,
-    )
+    stale = stale_flags(environment).sort_values(["since", "name"], ignore_index=True)
     show.table(
         stale,
         f"Flags to clean up in {show.shortened(environment)}: lately everybody got the same",

@@ -11,7 +11,7 @@ with app.setup:
     from flagsmith_warehouse.loader.operations import status
     from flagsmith_warehouse.notebooks import show, words
     from flagsmith_warehouse.notebooks.pages import PAGES
-    from flagsmith_warehouse.notebooks.warehouse import ask, source
+    from flagsmith_warehouse.notebooks.warehouse import ask, source, stale_flags
 
     LISTED = 12  # experiments, environments and flags; the other pages have the rest
 
@@ -326,26 +326,7 @@ def _(environments):
 @app.cell
 def _(environments):
     mo.stop(environments.empty)
-    stale = ask("""
-        with given as (
-            select environment, feature_id, variation, max(last_exposed_at) as last_exposed_at
-            from marts.fct_flag_exposures
-            group by environment, feature_id, variation
-        ),
-        alone as (
-            -- When somebody was last given something else than now.
-            select environment, feature_id, arg_max(variation, last_exposed_at) as everybody_gets,
-                (list(last_exposed_at order by last_exposed_at desc))[2] as since
-            from given
-            group by environment, feature_id
-        )
-        select flags.environment, flags.name, flags.type, alone.everybody_gets, flags.identities,
-            coalesce(alone.since, flags.first_seen_at) as since
-        from marts.dim_flags as flags
-        inner join alone on flags.environment = alone.environment and flags.feature_id = alone.feature_id
-        where flags.is_stale
-        order by flags.identities desc, flags.environment, flags.name
-    """)
+    stale = stale_flags()
     show.table(
         stale,
         "Flags to clean up: lately everybody got the same",

@@ -1,7 +1,7 @@
 """`make report`: write the notebooks as HTML pages that need nothing else, without a browser.
 
 A page is what a notebook shows for the current data. `index.html` comes first; the pages that it links to, like each
-experiment's, are written as well. A page contains no script, so it can be mailed and opened anywhere.
+experiment's, are written as well. A page loads nothing and can be mailed; its only script is that of a button that copies.
 """
 
 import importlib

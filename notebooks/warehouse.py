@@ -57,6 +57,36 @@ def ask(sql: str, **parameters: object) -> pandas.DataFrame:
         return connection.execute(sql, parameters or None).df()
 
 
+def stale_flags(environment: str | None = None) -> pandas.DataFrame:
+    """Return the flags that lately gave everybody the same, those of most identities first.
+
+    Columns: environment, name, type, everybody_gets, identities, since (when somebody was last given something else).
+    `environment`: only those there; None for all environments.
+    """
+    return ask(
+        """
+        with given as (
+            select environment, feature_id, variation, max(last_exposed_at) as last_exposed_at
+            from marts.fct_flag_exposures
+            group by environment, feature_id, variation
+        ),
+        alone as (
+            select environment, feature_id, arg_max(variation, last_exposed_at) as everybody_gets,
+                (list(last_exposed_at order by last_exposed_at desc))[2] as since
+            from given
+            group by environment, feature_id
+        )
+        select flags.environment, flags.name, flags.type, alone.everybody_gets, flags.identities,
+            coalesce(alone.since, flags.first_seen_at) as since
+        from marts.dim_flags as flags
+        inner join alone on flags.environment = alone.environment and flags.feature_id = alone.feature_id
+        where flags.is_stale and (flags.environment = $environment or $environment is null)
+        order by flags.identities desc, flags.environment, flags.name
+        """,
+        environment=environment,
+    )
+
+
 def _path() -> Path:
     files = settings.read()
     return files.published_file if files.published_file.exists() else files.warehouse_file

@@ -1,12 +1,14 @@
 """Lineage ends at a person: models/_readers__dbt_exposures.yml says what the notebooks and recipes really read."""
 
 import ast
+import inspect
 import re
 
 import pytest
 import yaml
 
 from flagsmith_warehouse.notebooks.report import NOTEBOOKS
+from flagsmith_warehouse.notebooks.warehouse import stale_flags
 
 from ..marts.warehouse import PROJECT
 from .conftest import RECIPES
@@ -22,6 +24,8 @@ NAMES = {"flag_exposure": "flag_exposure_explorer", "segments_and_cohorts": "seg
 
 
 def read_by(text: str) -> set[str]:
+    """The marts that the SQL of a page or recipe reads, and the questions that several pages ask."""
+    text += inspect.getsource(stale_flags) if "stale_flags(" in text else ""
     return {AS_OF.get(name, name) for name in re.findall(r"(?:from|join) marts\.(\w+)", text)}
 
 
