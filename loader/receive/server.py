@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging.config
+import multiprocessing
 import os
 import pkgutil
 import shutil
@@ -139,14 +140,16 @@ def create_worker(application: str, *arguments) -> Callable:
     """The application of one worker process, which ends when the server does, however that ended."""
     # Until Granian handles SIGTERM, this process would run the handler that it inherited from the server.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    # `os.getppid()` would name the init process where the server ended before this line.
+    server = multiprocessing.parent_process().pid
+    threading.Thread(target=_end_with, args=(server,), daemon=True).start()
     sys.setswitchinterval(SWITCH_SECONDS)
     return pkgutil.resolve_name(application)(*arguments)
 
 
-def _end_with(parent: int) -> None:
+def _end_with(server: int) -> None:
     """A server killed with SIGKILL cannot stop its workers, and these would keep the port."""
-    while os.getppid() == parent:
+    while os.getppid() == server:
         time.sleep(0.1)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(STOP_SECONDS)

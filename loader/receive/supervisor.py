@@ -5,6 +5,7 @@ import errno
 import functools
 import multiprocessing
 import os
+import queue
 import signal
 import socket
 import time
@@ -63,6 +64,29 @@ def listen(host: str, port: int) -> socket.socket:
             ) from None
 
 
+class Wake:
+    """What `threading.Event` does for one waiting thread, and safe to set from a handler of signals.
+
+    A handler that interrupts `Event.set` or `Event.wait` in the same thread would wait for their lock for ever.
+    """
+
+    def __init__(self):
+        self._calls = queue.SimpleQueue()
+
+    def set(self) -> None:
+        self._calls.put(None)
+
+    def wait(self, seconds: float | None = None) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._calls.get(timeout=seconds)
+            self._calls.put(None)
+
+    def clear(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._calls.get_nowait()
+
+
 class Supervisor(Server):
     """Granian's server, with other rules for its workers.
 
@@ -78,6 +102,7 @@ class Supervisor(Server):
         **options,
     ):
         super().__init__("", workers_kill_timeout=STOP_SECONDS, **options)
+        self.main_loop_interrupt = Wake()
         self._listener = listener
         self._configuration = configuration
         self._settings = configuration()

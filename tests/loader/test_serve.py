@@ -1,13 +1,13 @@
 """The server as a whole, in real processes: stopping, restarting, changing secrets, counting."""
 
 import json
+import multiprocessing
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from flagsmith_warehouse.loader.receive.server import create_worker
 from tests.loader.server import COMMAND, Server, command, free_port, landed, sign
 
 BODY = b'{"identity": "a"}'
+FORK = multiprocessing.get_context("fork")
 SIGNATURE = "X-Flagsmith-Signature"
 HEAD = b"POST /webhooks/production HTTP/1.1\r\nHost: x\r\n"
 
@@ -249,13 +251,16 @@ def test_restart__imports_included__takes_less_than_three_seconds(server):
 
 def test_stop__worker_still_starting__ends_at_once():
     """It has inherited the server's handler, which would swallow the signal until the server kills it."""
-    code = (
-        "import os, signal, time; from flagsmith_warehouse.loader.receive.server import create_worker\n"
-        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
-        "create_worker('builtins:object')\n"
-        "os.kill(os.getpid(), signal.SIGTERM); time.sleep(10)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], timeout=8).returncode == -signal.SIGTERM
+    worker = FORK.Process(target=begin_with_handler_of_server)
+    worker.start()
+    worker.join(8)
+    assert worker.exitcode == -signal.SIGTERM
+
+
+def begin_with_handler_of_server() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    create_worker("builtins:object")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_secrets__rotated_in_files__old_and_new_pass_and_no_restart_is_needed(environ, tmp_path):
@@ -298,10 +303,39 @@ def test_server_killed__its_workers_end_too(server):
     workers = server.worker_ids()
     os.kill(server.process.pid, signal.SIGKILL)
     server.process.wait()
-    deadline = time.monotonic() + 10
-    while any(is_running(worker) for worker in workers) and time.monotonic() < deadline:
+    assert wait_until(lambda: not any(is_running(worker) for worker in workers))
+
+
+def test_server_killed_before_a_worker_looks__that_worker_ends_too(tmp_path):
+    note = tmp_path / "worker"
+    server = FORK.Process(target=start_late_worker_and_end, args=(note,))
+    server.start()
+    server.join()
+    assert wait_until(lambda: note.exists() and note.read_text())
+    assert wait_until(lambda: not is_running(int(note.read_text())))
+
+
+def start_late_worker_and_end(note: Path) -> None:
+    FORK.Process(target=begin_without_server, args=(os.getpid(), note)).start()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def begin_without_server(server: int, note: Path) -> None:
+    while os.getppid() == server:
+        time.sleep(0.01)
+    note.write_text(str(os.getpid()))
+    create_worker("time:time")
+    time.sleep(60)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    """Whether the condition came true in that time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.05)
-    assert not any(is_running(worker) for worker in workers)
+    return True
 
 
 def is_running(process: int) -> bool:

@@ -123,6 +123,16 @@ def test_reload__twice_at_once_and_with_a_broken_privacy_file__webhooks_are_rece
         assert "nowhere.toml" in lines(server, "Webhooks are received")[0]["why"]
 
 
+def test_reload__many_signals_while_one_is_handled__none_holds_the_server_up(rotating, folder):
+    (folder / "production").write_text("new\n")
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        rotating.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: lines(rotating, RELOADED))
+    assert rotating.post(BODY, headers=sign(BODY, "new")).status == 204
+    assert rotating.stop() == 0
+
+
 def test_reload__worker_that_is_about_to_end__leaves_new_connections_to_the_others(server):
     """A connection accepted in the last moment would be closed before its request is read."""
     os.kill(server.worker_ids()[0], signal.SIGUSR1)
