@@ -35,8 +35,11 @@ where
     and states.enabled
     and (
         (
-            states.value_type in ('string', 'integer', 'boolean')
-            and states.value in ('', '0', 'false')
+            (
+                (states.value_type = 'string' and states.value = '')
+                or (states.value_type = 'integer' and states.value = '0')
+                or (states.value_type = 'boolean' and states.value = 'false')
+            )
             and states.percentage_allocation is null
             and states.variation <> 'control'
         )

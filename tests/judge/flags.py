@@ -134,14 +134,11 @@ def current_default(seen: list[tuple]):
     return one_of(*texts, *(["on"] if None in texts else []))
 
 
-def ambiguous(seen: list[tuple]):
-    """Variations of which the value cannot tell the option, by what was seen in this environment."""
-    options = {flag.variation for _, flag in seen if flag.enabled and flag.is_multivariate} - {"control"}
+def ambiguous(seen: list[tuple]) -> set:
+    """Variations of which the value cannot tell the option: falsy, or the feature's initial value."""
     falsy = {flag.variation for _, flag in seen if flag.is_ambiguous}
-    controls = {flag.value for _, flag in seen if flag.variation == "control"}
-    initial = set(_initial_values(seen))
-    # The contract does not say by what the control's value is known: as it was seen, or the feature's initial value.
-    return one_of(*(falsy | (options & known) for known in (set(), controls, initial, controls | initial)))
+    options = {flag.variation for _, flag in seen if flag.enabled and flag.percentage is not None}
+    return falsy | (options & set(_initial_values(seen)))
 
 
 def _initial_values(seen: list[tuple]) -> list:

@@ -38,6 +38,8 @@ HOURLY = {
     "off and on again": [evaluation([control()]), evaluation([control(False)]), evaluation([option()])],
     "option is the initial value": [evaluation([option("x", "x")])],
     "same option, other initial value": [evaluation([option("x", "y")])],
+    "falsy values": [evaluation([flag(1, value, **MV)]) for value in ("", 0, False)],
+    "texts of falsy values": [evaluation([flag(1, value, **MV)]) for value in ("0", "false")],
     "deleted": [evaluation([flag(1), flag(2)]), evaluation([flag(2)])],
     "hidden from some calls": [
         evaluation(flags)
@@ -111,6 +113,12 @@ def test_current_default__off_and_on_again__is_the_default(built):
 def test_ambiguous__an_initial_value_of_another_environment__says_nothing(built):
     assert dim_flag(built, "option is the initial value")["ambiguous_variations"] == ["x"]
     assert dim_flag(built, "same option, other initial value")["ambiguous_variations"] == []
+
+
+def test_ambiguous__a_text_that_reads_like_a_falsy_value__is_not(built):
+    """Old servers send no percentage at all; Python takes the text "0" for true."""
+    assert sorted(dim_flag(built, "falsy values")["ambiguous_variations"]) == ["", "0", "false"]
+    assert dim_flag(built, "texts of falsy values")["ambiguous_variations"] == []
 
 
 @pytest.mark.parametrize("name", STALE)
