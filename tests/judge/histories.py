@@ -1,6 +1,7 @@
 """Random histories of several environments, from a seed, with every oddity that a landing can hold."""
 
 import base64
+import copy
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ ODDITIES = {
     "future": "outcomes dated beyond the last delivery",
     "off": "flags that are not enabled",
     "renames": "features with another name",
+    "workers": "evaluations of the old and the new state in turn, while Flagsmith's workers learn of a change",
+    "winners": "options with all the weight",
 }
 VALUES = [None, "", "0", "blue", "ü", 0, 1, 42, True, False, "true", "null", '{"a": 1}', "x" * 50]
 
@@ -125,6 +128,8 @@ def world(
         else:
             body = json.dumps(_evaluation(rng, environment, person), sort_keys=True)
         told.append((at, environment.name, body))
+        if rng.random() < 0.04 and "workers" not in without:
+            told += _burst(rng, environment, at)
         if (
             rng.random() < 0.06 and "ties" not in without
         ):  # the same body in the same microsecond, or a moment later
@@ -190,7 +195,10 @@ def _change(rng: Random, environment: Environment, person: Person | None = None)
     elif dice < 6:
         feature.enabled = not feature.enabled or "off" in environment.without
     elif dice == 6:
-        weights = rng.choice([[30.0, 20.0, 10.0], [10.0, 50.0, 40.0], [0.0, 50.0, 50.0], [33.3, 33.3, 0.0]])
+        weights = [[30.0, 20.0, 10.0], [10.0, 50.0, 40.0], [0.0, 50.0, 50.0], [33.3, 33.3, 0.0]]
+        if "winners" not in environment.without:
+            weights += [[100.0, 0.0, 0.0], [0.0, 0.0, 100.0]]
+        weights = rng.choice(weights)
         feature.options = [(value, w) for (value, _), w in zip(feature.options, weights, strict=False)]
     elif dice == 7 and feature.id != 1:
         feature.value = rng.choice(VALUES)
@@ -225,6 +233,21 @@ def _change(rng: Random, environment: Environment, person: Person | None = None)
             environment.segments[new] = f"segment {new}"
     elif dice == 15 and rng.random() < 0.3 and feature.id > 4:
         feature.is_multivariate = not feature.is_multivariate
+
+
+def _burst(rng: Random, environment: Environment, at: datetime) -> list[tuple[datetime, str, str]]:
+    """Evaluations during the minute or two in which one worker after another learns of changes."""
+    told, before = [], copy.deepcopy(environment.features)
+    for _ in range(rng.choice([1, 1, 4])):
+        _change(rng, environment)
+    after = environment.features
+    for _ in range(rng.randint(2, 6)):
+        at += timedelta(seconds=rng.choice([0, 1, 20, 59, 60, 61, rng.uniform(0, 90)]))
+        environment.features = rng.choice([before, after])
+        body = json.dumps(_evaluation(rng, environment, rng.choice(environment.people)), sort_keys=True)
+        told.append((at, environment.name, body))
+    environment.features = after
+    return told
 
 
 def _change_person(rng: Random, person: Person, segments: dict) -> None:
