@@ -3,8 +3,10 @@
 from collections import defaultdict
 from datetime import timedelta
 
-from .bodies import History, text_of
+from .bodies import Delivery, History, text_of
 from .expected import one_of
+
+MINUTE = timedelta(minutes=1)
 
 
 def sightings(history: History) -> list[tuple]:
@@ -101,7 +103,12 @@ def flags(history: History, stale_days: int = 30) -> list[dict]:
     groups = defaultdict(list)
     for d, flag in sightings(history):
         groups[d.environment, flag.feature_id].append((d, flag))
-    rows = []
+    absences, rows = _absences(history), []
+    # Features that some calls leave out: one did, and more than a minute later another did not.
+    hidden = {
+        key for key, absent in absences.items()
+        if any(d.received_at + MINUTE < groups[key][-1][0].received_at for d in absent)
+    }  # fmt: skip
     for (environment, feature_id), seen in groups.items():
         window = history.clock[environment] - timedelta(days=stale_days)
         recent = {flag.variation for d, flag in seen if d.received_at >= window}
@@ -113,10 +120,29 @@ def flags(history: History, stale_days: int = 30) -> list[dict]:
             "variations": {flag.variation for _, flag in seen},
             "ambiguous_variations": ambiguous(seen),
             "identities": len({d.identity for d, _ in seen}),
+            "is_gone": any(
+                d.received_at > seen[-1][0].received_at
+                and (
+                    (environment, feature_id) not in hidden
+                    or any((environment, other) in hidden for other in d.flags)
+                )
+                for d in absences[environment, feature_id]
+            ),
             "is_stale": len(recent) == 1 and seen[0][0].received_at < window,
             "first_seen_at": seen[0][0].received_at, "last_seen_at": seen[-1][0].received_at,
         })  # fmt: skip
     return rows
+
+
+def _absences(history: History) -> dict[tuple, list[Delivery]]:
+    """Evaluations without a flag that the identity had been given before."""
+    found = defaultdict(list)
+    for (environment, _), deliveries in history.by_identity().items():
+        with_flags = [d for d in deliveries if d.flags is not None]
+        for feature_id in {feature_id for d in with_flags for feature_id in d.flags}:
+            first = next(n for n, d in enumerate(with_flags) if feature_id in d.flags)
+            found[environment, feature_id] += [d for d in with_flags[first:] if feature_id not in d.flags]
+    return found
 
 
 def current_default(seen: list[tuple]):

@@ -49,6 +49,19 @@ HOURLY = {
         evaluation(flags)
         for flags in ([flag(1), flag(2), flag(3)], [flag(3)], [flag(1), flag(2), flag(3)], [flag(2), flag(3)])
     ],
+    "server-side for some": [
+        evaluation([flag(1), flag(2)]),
+        evaluation([flag(2)]),
+        evaluation([flag(1), flag(2)], identity="bob"),
+        evaluation([flag(2)], identity="eve"),
+    ],
+    "server-side for some, and they come back": [
+        evaluation([flag(1), flag(2)]),
+        evaluation([flag(2)]),
+        evaluation([flag(1), flag(2)], identity="bob"),
+        evaluation([flag(2)]),
+    ],
+    "the only flag, deleted": [evaluation([flag(1)]), evaluation([])],
     "somebody else's": [evaluation([flag(1)]), evaluation([flag(1)], identity="bob"), evaluation([flag(2)], identity="eve")],
     "explained by nobody": [
         evaluation([flag(1, "a")], [{**SEGMENT, "member": False}]),
@@ -95,6 +108,10 @@ def built(tmp_path_factory) -> Warehouse:
             land(name, NOON + day * DAY, evaluation([flag(1, value)]))
     land("not evaluated in the window", NOON, evaluation([flag(1, "a")]))
     land("not evaluated in the window", NOON + 40 * DAY, {"event_type": "AUDIT_LOG_CREATED", "data": {}})
+    # One of Flagsmith's workers learns of it after the other.
+    for seconds, flags in ((-600, [1, 2]), (0, [2]), (20, [1, 2]), (40, [2])):
+        body = evaluation([flag(feature_id) for feature_id in flags])
+        land("deleted, and learnt of late", NOON + timedelta(seconds=seconds), body)
     warehouse = Warehouse(tmp_path_factory.mktemp("flags"))
     warehouse.land(rows)
     warehouse.run("--select", "+dim_flags", "+fct_explained_assignments")
@@ -136,6 +153,10 @@ def test_is_stale__nobody_evaluated_in_the_window__is_not(built):
         ("deleted", True),
         ("hidden from some calls", False),
         ("deleted where calls hide flags", True),
+        ("deleted, and learnt of late", True),
+        ("the only flag, deleted", True),
+        ("server-side for some", False),
+        ("server-side for some, and they come back", False),
         ("somebody else's", False),
     ],
 )
