@@ -1,5 +1,6 @@
 """dim_experiments, fct_experiment_assignments, and the counts, sums and means of fct_experiment_results."""
 
+import math
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -314,11 +315,11 @@ def outcome(metric: Metric, events: list[Event]) -> tuple[float, float]:
     return _aggregate(metric.aggregation, values), 0.0
 
 
-def _aggregate(aggregation: str, values: list[float]) -> float:
-    if not values:
-        return 0.0
+def _aggregate(aggregation: str, values: list[float | None]) -> float:
+    """An event without a value, or with one that is no finite number, is an event all the same."""
     if aggregation == "occurrence":
-        return 1.0
+        return float(bool(values))
     if aggregation == "count":
         return float(len(values))
-    return sum(values) if aggregation == "sum" else sum(values) / len(values)
+    usable = [value for value in values if value is not None and math.isfinite(value)]
+    return sum(usable) / (len(usable) or 1 if aggregation == "mean" else 1)

@@ -4,7 +4,6 @@ from collections import defaultdict
 from datetime import timedelta
 
 from .bodies import Delivery, History, text_of
-from .expected import one_of
 
 MINUTE = timedelta(minutes=1)
 
@@ -145,19 +144,17 @@ def _absences(history: History) -> dict[tuple, list[Delivery]]:
     return found
 
 
-def current_default(seen: list[tuple]):
-    """`off`, or the value's text; of a multivariate feature, its control's; null where that has not been seen."""
+def current_default(seen: list[tuple]) -> str | None:
+    """`off`, or the text of the value that is no option's: null where it has not been seen."""
     defaults = [flag for _, flag in seen if flag.reason == "environment_default"]
-    if not defaults:
-        return None
-    if not defaults[-1].enabled:
+    if defaults and not defaults[-1].enabled:
         return "off"
-    if not defaults[-1].is_multivariate:
-        return one_of(defaults[-1].variation, defaults[-1].value)
-    controls = [flag.value for flag in defaults if flag.variation == "control" and flag.is_multivariate]
-    # The contract does not say whether the feature's initial value may stand in for a control not seen.
-    texts = {*controls[-1:], *_initial_values(seen)[-1:], *([] if controls else [None])}
-    return one_of(*texts, *(["on"] if None in texts else []))
+    values = [
+        "on" if flag.value is None else flag.value
+        for flag in defaults
+        if flag.enabled and (flag.variation == "control" or not flag.is_multivariate)
+    ]
+    return values[-1] if values else None
 
 
 def ambiguous(seen: list[tuple]) -> set:

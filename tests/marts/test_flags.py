@@ -36,6 +36,8 @@ def change(value: str, identity: str | None = None, segment: int | None = None) 
 
 HOURLY = {
     "off and on again": [evaluation([control()]), evaluation([control(False)]), evaluation([option()])],
+    "options added": [evaluation([flag(1, "c")]), evaluation([flag(1, "a", identity=7, percentage_allocation=50.0, **MV)])],
+    "options deleted": [evaluation([control()]), evaluation([option()]), evaluation([flag(1, "x", identity=7)])],
     "option is the initial value": [evaluation([option("x", "x")])],
     "same option, other initial value": [evaluation([option("x", "y")])],
     "falsy values": [evaluation([flag(1, value, **MV)]) for value in ("", 0, False)],
@@ -123,8 +125,10 @@ def dim_flag(built: Warehouse, environment: str) -> dict:
     return built.query(query, environment)[0]
 
 
-def test_current_default__off_and_on_again__is_the_default(built):
-    assert dim_flag(built, "off and on again")["current_default"] == "c"
+@pytest.mark.parametrize("name", ["off and on again", "options added", "options deleted"])
+def test_current_default__another_state_or_type__is_the_last_default(built, name):
+    """Without options the value is what control has with them."""
+    assert dim_flag(built, name)["current_default"] == "c"
 
 
 def test_ambiguous__an_initial_value_of_another_environment__says_nothing(built):

@@ -87,19 +87,16 @@ select
 
     max_by(exposures.feature_name, exposures.last_exposure) as name,
     case when max_by(exposures.is_multivariate, exposures.last_exposure) then 'MULTIVARIATE' else 'STANDARD' end as type,
-    -- A flag that was off and is on again is on: the last default says whether it is off, and the last control says
-    -- which value it gives.
+    -- A flag that was off and is on again is on: the last default says whether it is off. Which value it gives says the last
+    -- that is no option's: of control, or from before there were options, or after them.
     case
         when not max_by(exposures.enabled, exposures.last_exposure) filter (where exposures.assignment_reason = 'environment_default')
             then 'off'
-        when max_by(exposures.is_multivariate, exposures.last_exposure)
-            then max_by(coalesce(exposures.value, 'on'), exposures.last_exposure) filter (
-                where exposures.assignment_reason = 'environment_default'
-                and exposures.is_multivariate
-                and exposures.enabled
-                and exposures.variation = 'control'
-            )
-        else max_by(exposures.variation, exposures.last_exposure) filter (where exposures.assignment_reason = 'environment_default')
+        else max_by(coalesce(exposures.value, 'on'), exposures.last_exposure) filter (
+            where exposures.assignment_reason = 'environment_default'
+            and exposures.enabled
+            and (exposures.variation = 'control' or not exposures.is_multivariate)
+        )
     end as current_default,
     {{ distinct_list('exposures.variation') }} as variations,
     coalesce(any_value(ambiguous_variations.ambiguous_variations), {{ list_of([]) }}) as ambiguous_variations,
