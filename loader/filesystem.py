@@ -37,6 +37,7 @@ OURS = (
     "dbt",
     "demo",
     "reports",
+    "parquet",
 )
 
 

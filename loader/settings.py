@@ -131,6 +131,11 @@ class Settings:
         return self.warehouse_dir / "published.duckdb"
 
     @property
+    def published_places(self) -> Path:
+        """Where else the published copy was published to."""
+        return self.warehouse_dir / "published.places.json"
+
+    @property
     def privacy_key_file(self) -> Path:
         """The key of rules that only drop, where none is set."""
         return self.warehouse_dir / "privacy.key"
