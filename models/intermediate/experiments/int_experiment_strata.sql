@@ -47,3 +47,26 @@ select
     before_sum_squares,
     outcome_before_products
 from {{ ref('int_experiment_curve_sums') }}
+
+union all
+
+select
+    experiment_key,
+    metric_key,
+    variation,
+    population,
+    epoch,
+    cast(null as date) as day,
+    dimension,
+    dimension_value,
+
+    identities,
+    outcome_sum,
+    outcome_sum_squares,
+    denominator_sum,
+    denominator_sum_squares,
+    outcome_denominator_products,
+    before_sum,
+    before_sum_squares,
+    outcome_before_products
+from {{ ref('int_experiment_breakdown_sums') }}
