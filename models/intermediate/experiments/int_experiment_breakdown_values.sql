@@ -89,6 +89,7 @@ first_sightings as (
 
 ),
 
+{% if cohorts() -%}
 first_traits as (
 
     select
@@ -106,6 +107,7 @@ first_traits as (
 
 ),
 
+{% endif -%}
 first_seen as (
 
     select environment, identity, min(first_exposed_at) as first_seen_at
