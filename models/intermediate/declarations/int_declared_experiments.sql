@@ -47,6 +47,7 @@ select
     coalesce(first_rows.sequential_tuning, 5000e0) as sequential_tuning,
     coalesce(first_rows.power, 0.8e0) as power,
     coalesce(first_rows.primary_population, 'assigned') as primary_population,
+    first_rows.breakdowns,
     coalesce(problems.problem, of_all.problem) as problem,
 
     first_rows.started_at,
