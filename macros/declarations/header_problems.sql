@@ -1,5 +1,4 @@
-{#- Select: faults of a declaration as a whole: a relation that does not exist, a missing column, a column that nothing
-    reads. -#}
+{#- Select: faults of a declaration as a whole: a relation that does not exist, a missing column, an unknown column. -#}
 {% macro header_problems() %}
     {%- set found = [] -%}
     {%- for name, declaration in flagsmith_warehouse.declarations().items() -%}

@@ -32,7 +32,7 @@ environments as (
 
 hidden_features as (
 
-    -- Features that some calls leave out: absent from an evaluation of an identity, and back in a later one.
+    -- Features that some calls leave out: absent from one evaluation of an identity, and present in a later one.
     select distinct environment, feature_id
     from {{ ref('int_flag_absences') }}
     where absent_to is not null
@@ -87,8 +87,8 @@ select
 
     max_by(exposures.feature_name, exposures.last_exposure) as name,
     case when max_by(exposures.is_multivariate, exposures.last_exposure) then 'MULTIVARIATE' else 'STANDARD' end as type,
-    -- A flag that was off and is on again is on: the last default says whether it is off, and the last control says
-    -- which value it gives.
+    -- The last default says whether the flag is off; the last control says which value it gives. So a flag that was off and
+    -- is on again counts as on.
     case
         when not max_by(exposures.enabled, exposures.last_exposure) filter (where exposures.assignment_reason = 'environment_default')
             then 'off'
