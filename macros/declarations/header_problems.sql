@@ -4,7 +4,7 @@
     {%- for name, declaration in flagsmith_warehouse.declarations().items() -%}
         {%- set columns = flagsmith_warehouse.declared_columns(name) -%}
         {%- if columns is none -%}
-            {%- do found.append(['problem', name, none, declared(name), 'the relation is not there, or cannot be read',
+            {%- do found.append(['problem', name, none, declared(name), 'the relation does not exist or cannot be read',
                 'correct `vars: ' ~ name ~ ':`, create it, put back what it reads, or correct what fails in it']) -%}
         {#- Faults of a file that cannot be read are in file_problems. -#}
         {%- elif 'unreadable_file' not in columns -%}
@@ -13,7 +13,7 @@
                     'the columns are ' ~ declaration.columns | join(', ')]) -%}
             {%- endfor -%}
             {%- for column in columns if column not in declaration.columns -%}
-                {%- do found.append(['warning', name, column, columns[column], 'nobody reads the column `' ~ column ~ '`',
+                {%- do found.append(['warning', name, column, columns[column], 'unknown column `' ~ column ~ '`',
                     'the columns are ' ~ declaration.columns | join(', ')]) -%}
             {%- endfor -%}
         {%- endif -%}

@@ -10,7 +10,7 @@
     {%- elif text is not string -%}
         {{ return('is not UTF-8: save it as UTF-8') }}
     {%- endif -%}
-    {%- set no_yaml = 'is no YAML: look for a missing indentation, bracket or quotation mark' -%}
+    {%- set no_yaml = 'is not valid YAML: look for a missing indentation, bracket or quotation mark' -%}
     {%- set read = fromyaml(text, no_yaml) -%}
     {{ return([] if read is none else {} if read is string and read != no_yaml else read) }}
 {% endmacro %}
