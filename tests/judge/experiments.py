@@ -137,16 +137,18 @@ def results(
                         or e.occurred_at < start + timedelta(hours=metric.window_hours)
                     )
                 ]
-                pair = outcome(metric, mine)
+                is_matured = start + timedelta(hours=metric.window_hours or 0) <= clock
+                pair = outcome(metric, mine) if is_matured else None
                 groups[row["variation"], "assigned"].append(pair)
                 if row["activated_at"]:
                     groups[row["variation"], "activated"].append(pair)
-            for (variation, population), pairs in groups.items():
+            for (variation, population), everybody in groups.items():
+                pairs = [pair for pair in everybody if pair]
                 total, divisor = sum(o for o, _ in pairs), sum(d for _, d in pairs)
                 count = divisor if metric.aggregation == "ratio" else len(pairs)
                 rows.append({
                     "experiment_key": experiment.key, "metric_key": metric.key, "variation": variation,
-                    "population": population, "identities": len(pairs),
+                    "population": population, "identities": len(everybody), "identities_matured": len(pairs),
                     "outcome_sum": float(total), "outcome_sum_squares": float(sum(o * o for o, _ in pairs)),
                     "denominator_sum": float(divisor), "mean": total / count if count else None,
                 })  # fmt: skip

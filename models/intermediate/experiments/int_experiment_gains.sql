@@ -27,8 +27,11 @@ metrics as (
     select
         metrics.metric_number,
         metrics.aggregation,
+        metrics.hours_to_maturity,
+        experiments.last_received_at,
         caps.cap
     from {{ ref('int_experiment_metrics') }} as metrics
+    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
     left join {{ ref('int_experiment_caps') }} as caps on metrics.metric_number = caps.metric_number
 
 ),
@@ -134,29 +137,52 @@ changes as (
     inner join {{ ref('int_experiment_identities') }} as identities
         on capped_befores.identity_number = identities.identity_number
 
+),
+
+counted as (
+
+    select
+        changes.*,
+        identities.variation,
+        identities.epoch,
+        identities.is_quarantined,
+        cast(identities.activated_at as date) as activated_on,
+        -- An identity without its whole window behind it does not count yet.
+        case
+            when metrics.hours_to_maturity = 0 then changes.day
+            when {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= metrics.last_received_at
+                then greatest(
+                    changes.day,
+                    cast({{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} as date)
+                )
+        end as counted_day
+    from changes
+    inner join {{ ref('int_experiment_identities') }} as identities
+        on changes.identity_number = identities.identity_number
+    inner join metrics on changes.metric_number = metrics.metric_number
+
 )
 
 select
-    changes.metric_number,
-    identities.variation,
-    identities.epoch,
-    changes.day,
-    changes.is_until_change,
-    identities.is_quarantined,
-    case
-        when identities.activated_at is not null then greatest(changes.day, cast(identities.activated_at as date))
-    end as activated_day,
+    metric_number,
+    variation,
+    epoch,
+    is_quarantined,
+    is_until_change,
+    day,
+    counted_day,
+    case when activated_on is not null then greatest(day, activated_on) end as activated_day,
+    case when activated_on is not null and counted_day is not null then greatest(counted_day, activated_on) end
+        as counted_activated_day,
 
-    sum(changes.outcome_sum) as outcome_sum,
-    sum(changes.outcome_sum_squares) as outcome_sum_squares,
-    sum(changes.denominator_sum) as denominator_sum,
-    sum(changes.denominator_sum_squares) as denominator_sum_squares,
-    sum(changes.before_sum) as before_sum,
-    sum(changes.before_sum_squares) as before_sum_squares,
-    sum(changes.outcome_denominator_products) as outcome_denominator_products,
-    sum(changes.outcome_before_products) as outcome_before_products
-from changes
-inner join {{ ref('int_experiment_identities') }} as identities on changes.identity_number = identities.identity_number
+    sum(outcome_sum) as outcome_sum,
+    sum(outcome_sum_squares) as outcome_sum_squares,
+    sum(denominator_sum) as denominator_sum,
+    sum(denominator_sum_squares) as denominator_sum_squares,
+    sum(before_sum) as before_sum,
+    sum(before_sum_squares) as before_sum_squares,
+    sum(outcome_denominator_products) as outcome_denominator_products,
+    sum(outcome_before_products) as outcome_before_products
+from counted
 group by
-    changes.metric_number, identities.variation, identities.epoch, changes.day, changes.is_until_change,
-    identities.is_quarantined, activated_day
+    metric_number, variation, epoch, is_quarantined, is_until_change, day, counted_day, activated_day, counted_activated_day

@@ -10,6 +10,7 @@ with metrics as (
         or (metrics.aggregation = 'ratio' and metrics.numerator_aggregation = 'count') as counts_outcomes,
         metrics.denominator_event_name,
         metrics.denominator_aggregation = 'count' as counts_denominators,
+        coalesce(metrics.window_start_hours, 0e0) as window_start_hours,
         metrics.conversion_window_hours,
         experiments.environment,
         experiments.started_at,
@@ -30,6 +31,7 @@ events_of_metrics as (
     select
         metrics.experiment_key,
         metrics.metric_number,
+        metrics.window_start_hours,
         metrics.conversion_window_hours,
         {{ 'true' if part == 'outcome' else 'false' }} as is_outcome,
         events.identity,
@@ -64,6 +66,10 @@ events_of_identities as (
         on events.experiment_key = identities.experiment_key and events.identity = identities.identity
     where
         events.occurred_at >= identities.first_exposed_at
+        and (
+            events.window_start_hours = 0
+            or events.occurred_at >= {{ plus_hours('identities.first_exposed_at', 'events.window_start_hours') }}
+        )
         and (
             events.conversion_window_hours is null
             or events.occurred_at < {{ plus_hours('identities.first_exposed_at', 'events.conversion_window_hours') }}

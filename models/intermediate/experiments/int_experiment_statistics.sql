@@ -4,12 +4,12 @@
     'outcome_sum', 'outcome_sum_squares', 'denominator_sum', 'denominator_sum_squares',
     'outcome_denominator_products', 'before_sum', 'before_sum_squares', 'outcome_before_products',
 ] -%}
-{#- Who counts in each population and from which day on, and which of their outcomes. -#}
+{#- Who belongs to each population, since when, and from which day on they count, and which of their outcomes. -#}
 {%- set populations = {
-    'assigned': {'who': 'true', 'from': 'first_exposed_on', 'outcomes': 'true', 'day': 'day'},
-    'until_change': {'who': 'true', 'from': 'first_exposed_on', 'outcomes': 'is_until_change', 'day': 'day'},
-    'undisturbed': {'who': 'not is_quarantined', 'from': 'first_exposed_on', 'outcomes': 'not is_quarantined', 'day': 'day'},
-    'activated': {'who': 'activated_on is not null', 'from': 'activated_on', 'outcomes': 'activated_day is not null', 'day': 'activated_day'},
+    'assigned': {'who': 'true', 'from': 'first_exposed_on', 'counted_from': 'counted_on', 'outcomes': 'true', 'day': 'counted_day'},
+    'until_change': {'who': 'true', 'from': 'first_exposed_on', 'counted_from': 'counted_on', 'outcomes': 'is_until_change', 'day': 'counted_day'},
+    'undisturbed': {'who': 'not is_quarantined', 'from': 'first_exposed_on', 'counted_from': 'counted_on', 'outcomes': 'not is_quarantined', 'day': 'counted_day'},
+    'activated': {'who': 'activated_on is not null', 'from': 'activated_on', 'counted_from': 'greatest(counted_on, activated_on)', 'outcomes': 'true', 'day': 'counted_activated_day'},
 } -%}
 
 with arms as (
@@ -34,22 +34,44 @@ with arms as (
 
 ),
 
-identities as (
-
-    select
-        experiment_key,
-        variation,
-        epoch,
-        is_quarantined,
-        cast(first_exposed_at as date) as first_exposed_on,
-        cast(activated_at as date) as activated_on
-    from {{ ref('int_experiment_identities') }}
-
-),
-
 metrics as (
 
     select * from {{ ref('int_experiment_metrics') }}
+
+),
+
+maturities as (
+
+    select distinct
+        metrics.experiment_key,
+        metrics.hours_to_maturity,
+        experiments.last_received_at
+    from metrics
+    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
+
+),
+
+identities as (
+
+    -- How many were first exposed on a day, activated on one, and counted from one on.
+    select
+        identities.experiment_key,
+        maturities.hours_to_maturity,
+        identities.variation,
+        identities.epoch,
+        identities.is_quarantined,
+        cast(identities.first_exposed_at as date) as first_exposed_on,
+        cast(identities.activated_at as date) as activated_on,
+        case
+            when {{ plus_hours('identities.first_exposed_at', 'maturities.hours_to_maturity') }} <= maturities.last_received_at
+                then cast({{ plus_hours('identities.first_exposed_at', 'maturities.hours_to_maturity') }} as date)
+        end as counted_on,
+        count(*) as identities
+    from {{ ref('int_experiment_identities') }} as identities
+    inner join maturities on identities.experiment_key = maturities.experiment_key
+    group by
+        identities.experiment_key, maturities.hours_to_maturity, identities.variation, identities.epoch,
+        identities.is_quarantined, first_exposed_on, activated_on, counted_on
 
 ),
 
@@ -67,26 +89,55 @@ gained_by_population as (
         {%- endfor %}
     from {{ ref('int_experiment_gains') }} as gains
     inner join metrics on gains.metric_number = metrics.metric_number
-    where {{ counted.outcomes }}
+    where {{ counted.outcomes }} and gains.{{ counted.day }} is not null
     group by metrics.experiment_key, metrics.metric_key, gains.variation, gains.epoch, gains.{{ counted.day }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 
 joined_by_population as (
-    {% for population, counted in populations.items() %}
+
     select
         experiment_key,
+        hours_to_maturity,
         variation,
         epoch,
-        '{{ population }}' as population,
-        {{ counted.from }} as day,
-        count(*) as identities
-    from identities
-    where {{ counted.who }}
-    group by experiment_key, variation, epoch, {{ counted.from }}
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
+        population,
+        day,
+        sum(identities_assigned) as identities_assigned,
+        sum(identities) as identities
+    from (
+        {%- for population, counted in populations.items() %}
+        select
+            experiment_key,
+            hours_to_maturity,
+            variation,
+            epoch,
+            '{{ population }}' as population,
+            {{ counted.from }} as day,
+            identities as identities_assigned,
+            0 as identities
+        from identities
+        where {{ counted.who }}
+
+        union all
+
+        select
+            experiment_key,
+            hours_to_maturity,
+            variation,
+            epoch,
+            '{{ population }}' as population,
+            {{ counted.counted_from }} as day,
+            0 as identities_assigned,
+            identities
+        from identities
+        where {{ counted.who }} and counted_on is not null
+        {{ 'union all' if not loop.last }}
+        {%- endfor %}
+    ) as parts
+    group by experiment_key, hours_to_maturity, variation, epoch, population, day
+
 ),
 
 populations as (
@@ -121,6 +172,7 @@ spine as (
     select
         metrics.experiment_key,
         metrics.metric_key,
+        metrics.hours_to_maturity,
         arms.variation,
         epochs.epoch,
         populations.population,
@@ -141,6 +193,7 @@ select
     spine.epoch,
     spine.day,
 
+    cast(coalesce(sum(joined_by_population.identities_assigned) over up_to_the_day, 0) as bigint) as identities_assigned,
     cast(coalesce(sum(joined_by_population.identities) over up_to_the_day, 0) as bigint) as identities
     {%- for sum in sums %},
     coalesce(sum(gained_by_population.{{ sum }}) over up_to_the_day, 0e0) as {{ sum }}
@@ -149,6 +202,7 @@ from spine
 left join joined_by_population
     on
         spine.experiment_key = joined_by_population.experiment_key
+        and spine.hours_to_maturity = joined_by_population.hours_to_maturity
         and spine.variation = joined_by_population.variation
         and spine.epoch = joined_by_population.epoch
         and spine.population = joined_by_population.population

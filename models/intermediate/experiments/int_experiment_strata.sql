@@ -1,8 +1,8 @@
 {{ config(materialized='view_in_place') }}
 
-{#- A relation of another's sums need not know epochs. -#}
+{#- A relation of another's sums need not know epochs, or who does not count yet. -#}
 {%- set brought = var('experiment_statistics', none) %}
-{%- set columns = (relation_columns(brought) if brought and is_built_now() else none) or {'epoch': 'INTEGER'} %}
+{%- set columns = (relation_columns(brought) if brought and is_built_now() else none) or {'epoch': 'INTEGER', 'identities_assigned': 'BIGINT'} %}
 
 select
     experiment_key,
@@ -12,6 +12,7 @@ select
     {{ 'epoch' if 'epoch' in columns else '1 as epoch' }},
     day,
 
+    {{ 'identities_assigned' if 'identities_assigned' in columns else 'identities as identities_assigned' }},
     identities,
     outcome_sum,
     outcome_sum_squares,
