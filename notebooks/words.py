@@ -133,9 +133,9 @@ def others(results: pandas.DataFrame) -> list[str]:
 def _guardrails(guardrails: pandas.DataFrame) -> list[str]:
     if guardrails.empty:
         return []
-    harmed = guardrails[guardrails.guardrail_status == "harmed"]
+    harmed = guardrails[guardrails.guardrail_status.isin(["harmed", "worse"])]
     if harmed.empty:
-        is_unsure = (guardrails.guardrail_status != "no_harm_shown").any()
+        is_unsure = (~guardrails.guardrail_status.isin(["no_harm_shown", "not_worse_than_margin"])).any()
         return [
             "For some guardrails there is too little data."
             if is_unsure

@@ -88,6 +88,18 @@ ill_matched_metrics as (
     from metrics
     where aggregation in ('occurrence', 'ratio') and winsorise_percentile is not null
 
+    union all
+
+    select
+        'metrics' as declaration,
+        row_number,
+        'window_start_hours' as column_name,
+        cast(window_start_hours as string) as cell,
+        'window_start_hours is not before conversion_window_hours' as problem,
+        'write the hours after the first evaluation between which outcomes count, like 168 and 336' as remedy
+    from metrics
+    where window_start_hours >= conversion_window_hours
+
 ),
 
 links_to_nothing as (
