@@ -31,6 +31,7 @@ with assigned as (
     from {int_deliveries}
     where environment = $environment and kind = 'evaluation' and not is_test_identity and received_at > $clock - to_days($days)
     group by identity
+    having $window is null or min(received_at) + to_hours(1) * $window <= $clock  -- the others had no time yet
 ), events as (
     select identity, event_name, occurred_at, value
     from {int_outcomes}
@@ -48,7 +49,8 @@ with assigned as (
     where case
         when events.occurred_at < assigned.first_exposed_at
         then events.occurred_at >= assigned.first_exposed_at - to_hours(1) * (24 * $before_days)
-        else coalesce(events.occurred_at < assigned.first_exposed_at + to_hours(1) * $window, true)
+        else events.occurred_at >= assigned.first_exposed_at + to_hours(1) * $window_start
+            and coalesce(events.occurred_at < assigned.first_exposed_at + to_hours(1) * $window, true)
     end
 )
 select
@@ -198,6 +200,7 @@ def _read(settings: Settings, metric_key: str, days: int, environment: str | Non
             "counts_denominators": metric["denominator_aggregation"] == "count",
             "before_days": metric["before_days"],
             "window": metric["conversion_window_hours"],
+            "window_start": metric.get("window_start_hours") or 0,
         }
         values = np.array(warehouse.execute(VALUES.format(**there), given).fetchall(), dtype=float).reshape(
             -1, 5

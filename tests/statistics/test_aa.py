@@ -31,10 +31,22 @@ def warehouse(tmp_path_factory):
     warehouse.land(
         [evaluation(f"{i:03}", 24 * 20 + i / 10) for i in range(200)]
         + [evaluation(f"{i:03}", 24 * 22 + i / 10, "blue", 50.0) for i in range(200)]
-        + [evaluation("long ago", 1), evaluation("elsewhere", 24 * 21, environment="staging"), clock(24 * 30)]
+        + [evaluation("long ago", 1), evaluation("elsewhere", 24 * 21, environment="staging")]
+        + [evaluation("late", 24 * 28), clock(24 * 30)]
     )
     warehouse.give("experiments", [experiment("any", alpha=0.1, decision_method="frequentist")])
-    warehouse.give("metrics", [metric("spent", aggregation="sum", before_days=5, winsorise_percentile=0.95)])
+    warehouse.give(
+        "metrics",
+        [
+            metric(
+                "spent",
+                aggregation="sum",
+                before_days=5,
+                winsorise_percentile=0.95,
+                conversion_window_hours=24 * 9,
+            )
+        ],
+    )
     warehouse.give("experiment_metrics", [link("any", "spent")])
     events = [event(f"{i:03}", "spent", 24 * 20 + i / 10 - 48, value) for i, value in enumerate(BEFORE)]
     events += [
