@@ -26,6 +26,32 @@ with comparisons as (
 
 ),
 
+epochs as (
+
+    select
+        experiment_key, metric_key, population, day, dimension, dimension_value, epoch,
+        sum(n) as epoch_n,
+        max(outcome_mean) filter (where variation = control_variation) as outcome_mean,
+        max(case when is_ratio then denominator_mean else 1 end) filter (where variation = control_variation) as divisor_mean
+    from {{ ref('int_experiment_moments') }}
+    group by experiment_key, metric_key, population, day, dimension, dimension_value, epoch
+    having
+        max(n) filter (where variation = control_variation) >= 2
+        and max(n) filter (where variation <> control_variation) >= 2
+
+),
+
+control_means as (
+
+    -- Control's own row: over the epochs in which it is compared with any variation.
+    select
+        experiment_key, metric_key, population, day, dimension, dimension_value,
+        coalesce(sum(epoch_n * outcome_mean) / nullif(sum(epoch_n * divisor_mean), 0), 0) as mean
+    from epochs
+    group by experiment_key, metric_key, population, day, dimension, dimension_value
+
+),
+
 arms as (
 
     select
@@ -121,12 +147,7 @@ left join {{ ref('int_experiment_pairs') }} as pairs
         and arms.population = pairs.population
         and {{ same_slice('arms', 'pairs') }}
         and pairs.has_common_epoch
-left join (
-    select experiment_key, metric_key, population, day, dimension, dimension_value, max(control_mean) as mean
-    from {{ ref('int_experiment_pairs') }}
-    where has_common_epoch
-    group by experiment_key, metric_key, population, day, dimension, dimension_value
-) as of_control
+left join control_means as of_control
     on
         arms.experiment_key = of_control.experiment_key
         and arms.metric_key = of_control.metric_key
