@@ -33,6 +33,7 @@ class Commands(click.Group):
     """The commands below, and those that live in a package of their own."""
 
     elsewhere = {  # noqa: RUF012 -- never changed
+        "aa": "flagsmith_warehouse.loader.operations.ask:aa",
         "compact": "flagsmith_warehouse.loader.operations.operate:compact",
         "doctor": "flagsmith_warehouse.loader.operations.operate:doctor",
         "experiment": "flagsmith_warehouse.loader.operations.ask:experiment",
