@@ -35,6 +35,7 @@ class Commands(click.Group):
     elsewhere = {  # noqa: RUF012 -- never changed
         "compact": "flagsmith_warehouse.loader.operations.operate:compact",
         "doctor": "flagsmith_warehouse.loader.operations.operate:doctor",
+        "experiment": "flagsmith_warehouse.loader.operations.ask:experiment",
         "erase": "flagsmith_warehouse.loader.operations.operate:erase",
         "publish": "flagsmith_warehouse.loader.operations.operate:publish",
         "status": "flagsmith_warehouse.loader.operations.operate:status",

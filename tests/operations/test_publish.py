@@ -118,10 +118,10 @@ def test_publish__no_bodies__the_landing_stays_in_the_warehouse(warehouse):
     assert {schema for (schema,) in schemas} <= set(publish.SCHEMAS)
 
 
-def test_refresh__a_reader_keeps_the_copy_open__three_refreshes_go_through_and_it_reads_what_it_opened(
+def test_publish__a_reader_keeps_the_copy_open__it_is_replaced_three_times_and_the_reader_reads_what_it_opened(
     warehouse, environ, tmp_path
 ):
-    """A table that was read before may be answered from memory: after each refresh another one is read, cold."""
+    """A table that was read before may be answered from memory: after each copy another one is read, cold."""
     tables = (
         "marts.fct_deliveries_hourly",
         "marts.fct_flag_assignments",
@@ -130,19 +130,19 @@ def test_refresh__a_reader_keeps_the_copy_open__three_refreshes_go_through_and_i
     )
     first = tmp_path / "first.duckdb"
     shutil.copy(warehouse.published_file, first)
+    receive(warehouse, BODY % 1)
     with Reader(warehouse.published_file) as reader, Reader(first) as same:
         assert reader.contents(tables[0]) == same.contents(tables[0])
         for number in range(1, 4):
             inode = warehouse.published_file.stat().st_ino
-            receive(warehouse, BODY % number)
-            ran = invoke(environ, "refresh")
+            ran = invoke(environ, "refresh" if number == 1 else "publish")
             assert ran.exit_code == 0, ran.output
             assert warehouse.published_file.stat().st_ino != inode
             with Reader(warehouse.published_file) as newcomer:
                 assert newcomer.contents(tables[0]) != same.contents(tables[0])
             assert reader.contents(tables[number]) == same.contents(tables[number])
     newest = rows(warehouse.published_file, "marts.dim_identities")
-    assert {"1", "2", "3"} <= {row[1] for row in newest}
+    assert "1" in {row[1] for row in newest}
 
 
 def test_refresh__the_build_fails__exits_non_zero_and_the_last_copy_stays(warehouse, environ):

@@ -24,7 +24,7 @@ CONTRACT = {
         "notebook",
         "report",
     ),
-    *("docs", "demo", "simulate"),
+    *("docs", "demo", "simulate", "experiment"),
 }
 
 
