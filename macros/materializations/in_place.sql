@@ -34,5 +34,6 @@
         {{ get_drop_sql(existing_relation) ~ ';' if is_of_another_type }}
         {{ flagsmith_warehouse.create_or_replace(target_relation, sql) }}
     {%- endcall -%}
+    {%- do flagsmith_warehouse.refuse_broken_contract(target_relation) -%}
     {%- if is_of_another_type -%}{%- do adapter.cache_dropped(existing_relation) -%}{%- endif -%}
 {% endmacro %}

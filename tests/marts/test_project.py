@@ -55,6 +55,27 @@ def test_run__without_seed_or_landing__makes_empty_marts(warehouse):
     warehouse.dbt("build")
 
 
+def test_run__a_mart_that_breaks_its_contract__is_refused_by_column_and_stays(warehouse, monkeypatch):
+    """Given a mart of another type, one column less and one more than its YAML says; then it is left as it was."""
+    mart = "quarantined_deliveries"
+    warehouse.land(hourly("no JSON"))
+    warehouse.dbt("run", "--select", f"+{mart}")
+    before = warehouse.mart(mart)
+    columns = parsed_project().nodes[f"model.flagsmith_warehouse.{mart}"].columns
+    monkeypatch.setattr(columns["received_at"], "data_type", "date")
+    monkeypatch.setitem(columns, "why", columns["reason"])
+    monkeypatch.delitem(columns, "body_excerpt")
+    with pytest.raises(AssertionError) as refused:
+        warehouse.dbt("run", "--full-refresh", "--select", mart)
+    for problem in (
+        "received_at is TIMESTAMP, and not DATE",
+        "why is missing",
+        "body_excerpt is VARCHAR, and not in",
+    ):
+        assert problem in str(refused.value)
+    assert warehouse.mart(mart) == before != []
+
+
 def test_models__that_other_projects_may_refer_to__are_the_marts_and_what_the_starter_reads():
     """Given the parsed project; then marts are public, what lies before them is not, and the starter's model can be built."""
     models = [node for node in parsed_project().nodes.values() if node.resource_type == "model"]
