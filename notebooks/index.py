@@ -157,7 +157,7 @@ def _(alarms, declared_problems, failed, refresh):
                 show.badge(row.severity),
                 f" {row.declared_in}, row {show.number(row.row_number)}, {row.column_name}: ",
             ),
-            f"{show.shortened(row.problem, 200)} To mend it: {show.shortened(row.remedy, 200)}",
+            f"{show.shortened(row.problem, 200)} Remedy: {show.shortened(row.remedy, 200)}",
         )
         for row in declared_problems.itertuples()
     ]
@@ -170,7 +170,7 @@ def _(alerts, broken, environments):
         show.joined(
             show.badge(str(one["severity"])),
             f" {show.shortened(one['environment'])}: " if one["environment"] else " ",
-            f"{show.shortened(str(one['message']), 200)}. To mend it: {show.shortened(str(one['remedy']), 200)}.",
+            f"{show.shortened(str(one['message']), 200)}. Remedy: {show.shortened(str(one['remedy']), 200)}.",
         )
         for one in alerts
     ]

@@ -1,4 +1,4 @@
-"""The commands of whoever reads: notebooks in the browser, notebooks as pages, the documentation of every table."""
+"""The commands for readers: notebooks in the browser, notebooks as HTML pages, the documentation of every table."""
 
 import importlib.util
 import os
@@ -24,7 +24,7 @@ def _need_notebook_packages() -> None:
 @click.option("--port", default=2718, show_default=True, type=click.IntRange(1, 65535), help="The port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 def notebook(host: str, port: int) -> None:
-    """Explore the marts in the browser, until told to stop. Another port is taken where this one is in use."""
+    """Explore the marts in the browser, until told to stop. If the port is in use, another one is chosen."""
     _need_notebook_packages()
     from flagsmith_warehouse.notebooks.report import NOTEBOOKS
 

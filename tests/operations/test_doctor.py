@@ -167,7 +167,7 @@ def test_reach__any_other_answer__fails(status):
     with answering(status, [("Location", "https://elsewhere.example/")]) as url:
         found = next(iter(doctor.reach(url)))
     assert found.verdict == "fail" and str(status) in found.text
-    assert ("Flagsmith takes that for delivered" in found.text) == (300 <= status < 400)
+    assert ("Flagsmith treats that as delivered" in found.text) == (300 <= status < 400)
 
 
 def test_reach__nobody_there_or_no_address__is_said(environ):
@@ -181,7 +181,7 @@ def test_reach__nobody_there_or_no_address__is_said(environ):
     ("body", "signature", "expected"),
     [
         (b"\xef\xbb\xbf" + BODY, sign(BODY), "byte order mark"),
-        (BODY + b"\n", sign(BODY), "line end behind it"),
+        (BODY + b"\n", sign(BODY), "ends with a line end"),
         (BODY, sign(BODY + b"\n"), "lost a line end"),
         (b"{\r\n}", sign(b"{\n}"), "CRLF"),
         (b"  " + BODY, sign(BODY), "blanks around it"),
@@ -291,7 +291,7 @@ def test_inbox__file_of_a_later_release__is_not_called_whole(settings):
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("pragma user_version = 3")
     ((verdict, text),) = findings(settings, "inbox")
-    assert verdict == "fail" and "not looked into" in text and "whole" not in text
+    assert verdict == "fail" and "was not read" in text and "undamaged" not in text
 
 
 def test_inbox__file_in_use__is_neither_whole_nor_damaged(settings, monkeypatch):
@@ -300,7 +300,7 @@ def test_inbox__file_in_use__is_neither_whole_nor_damaged(settings, monkeypatch)
     busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
     monkeypatch.setattr(doctor.reader, "damage", lambda connection: busy)
     ((verdict, text),) = findings(settings, "inbox")
-    assert verdict == "warn" and "not looked into" in text
+    assert verdict == "warn" and "could not be read now" in text
 
 
 ODD_COPIES = {

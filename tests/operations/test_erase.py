@@ -270,7 +270,7 @@ def test_erase__an_environment_nobody_sends_to__says_which_there_are_and_leaves_
     receipt = json.loads(ran.stdout)
     assert ran.exit_code == 0 and receipt["rows_deleted"] == {}
     assert "no environment 'nosuch', there are production, staging" in receipt["note"]
-    assert "The tombstone stands" in receipt["note"]
+    assert "The tombstone stays" in receipt["note"]
     assert len(rows(settings.warehouse_file, "landing.webhooks")) == 1
     assert [row[0] for row in rows(settings.warehouse_file, "landing.tombstones")] == ["nosuch"]
 
@@ -400,7 +400,7 @@ def test_erase__a_seed_names_the_person__says_so(warehouse, environ):
     with duckdb.connect(warehouse.warehouse_file) as connection:
         connection.execute("insert into seeds.test_identities (identity) values (?)", [PERSON])
     ran = invoke(environ, "erase", "--identity", PERSON)
-    assert "test_identities" in ran.output and "take it out" in ran.output
+    assert "test_identities" in ran.output and "Remove it there" in ran.output
 
 
 @pytest.mark.parametrize(

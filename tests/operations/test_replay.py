@@ -146,13 +146,13 @@ def _killed_after(batches):
         (capture(headers="X-Flagsmith-Signature: 0"), "neither an object nor a list of pairs"),
         (capture(headers=["X-Flagsmith-Signature", "0"]), "neither an object nor a list of pairs"),
         (capture(headers=7), "neither an object nor a list of pairs"),
-        (capture(headers={"X-Flagsmith-Signature:": "0"}), "mentions the signature in its headers, but not as the name of a header"),
+        (capture(headers={"X-Flagsmith-Signature:": "0"}), "mentions the signature in its headers"),
         (
             capture(headers={"X-Flagsmith-Signature\u200b": "0"}),
-            "mentions the signature in its headers, but not as the name of a header",
+            "mentions the signature in its headers",
         ),
-        (capture(headers={"headers": sign(b"{}")}), "mentions the signature in its headers, but not as the name of a header"),
-        (capture(headers=[["X-Flagsmith-Signature: 0", ""]]), "mentions the signature in its headers, but not as the name of a header"),
+        (capture(headers={"headers": sign(b"{}")}), "mentions the signature in its headers"),
+        (capture(headers=[["X-Flagsmith-Signature: 0", ""]]), "mentions the signature in its headers"),
         (b'{"received_at": ' + b"1" * 5_000 + b"}", "not a JSON object"),
     ],
 )
