@@ -1,4 +1,4 @@
-"""`doctor`: each thing that can be wrong is found, and `verify` says why a signature does not match."""
+"""`doctor` finds each thing that can be wrong, and `verify` says why a signature does not match."""
 
 import base64
 import contextlib
@@ -131,7 +131,7 @@ def test_warehouse__truncated__fails_and_points_to_the_recovery(warehouse):
 
 @contextlib.contextmanager
 def answering(status, headers=()):
-    """A server that gives everybody the same answer; its address."""
+    """A server that always gives the same answer. Yields its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -257,7 +257,7 @@ def test_configuration__secrets_only_in_the_environment__warns_that_no_reload_ch
 
 @pytest.mark.parametrize("content", [None, "identity = ", 'identity = "burn"', 'identity = "hash"'])
 def test_privacy__rules_that_land_would_refuse__fail(settings, tmp_path, content):
-    """Missing, no TOML, no rule, and hashes without a key, in that order."""
+    """Given a file that is missing, is not TOML, has no valid rule, or asks for hashes without a key, in that order."""
     file = tmp_path / "privacy.toml"
     if content is not None:
         file.write_text(content)
@@ -320,7 +320,7 @@ def test_published__damaged__a_finding_and_status_answers_all_the_same(warehouse
         make(warehouse.published_file)
         found = findings(warehouse, "published")
         shown, machine = invoke(environ, "status"), invoke(environ, "status", "--json")
-        if name != "empty":  # DuckDB takes an empty file for a database without tables
+        if name != "empty":  # DuckDB reads an empty file as a database without tables
             assert [verdict for verdict, _ in found] == ["fail"], name
             assert "flagsmith-warehouse publish" in found[0][1], name
         assert (shown.exit_code, machine.exit_code) == (0, 0), (name, shown.output)

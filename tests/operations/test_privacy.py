@@ -1,4 +1,4 @@
-"""What of a person goes into the warehouse: rules are applied while landing, before anything is written."""
+"""Privacy rules: `land` applies them before it writes anything to the warehouse."""
 
 import hashlib
 import hmac
@@ -52,7 +52,7 @@ def rules(tmp_path):
 
 @pytest.fixture
 def land(environ, settings, rules, tmp_path):
-    """Land bodies under rules; the rows."""
+    """Land bodies under rules. Returns the rows."""
 
     def under(text, *given):
         rules(text)
@@ -181,7 +181,7 @@ def test_land__a_hashed_trait__keeps_no_key_beside_its_value(land):
 
 
 def test_rules__that_only_drop__make_a_key_of_their_own_and_keep_it(environ, settings, tmp_path):
-    """Given rows of a release before, which used a key that everybody knows; these cannot be tried out any more."""
+    """Given rows of an earlier release, which used a key that everybody knows; then bodies cannot be guessed from them."""
     (tmp_path / "privacy.toml").write_text('[traits]\nemail = "drop"')
     under = {**environ, "FLAGSMITH_PRIVACY_FILE": str(tmp_path / "privacy.toml")}
     known = privacy.Privacy(b"no key").hashed("body", BODY)

@@ -1,4 +1,4 @@
-"""Captures from files into the landing: verified, and exactly once."""
+"""Captures are landed from files: verified, and exactly once."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -210,7 +210,7 @@ ODD_REQUESTS = st.fixed_dictionaries(
         "secret": VALUES,
     },
 )
-# Odd in the path alone, so that most of them are captures.
+# Only the path is odd, so that most lines are captures.
 ODD_PATHS = PATHS.map(lambda path: capture(path=path, headers={}))
 
 
