@@ -161,11 +161,11 @@ FILE_PROBLEMS = [
     ("experiment_metrics.csv", 4, "experiment_key", "no experiment of this experiment_key is declared"),
     ("experiment_metrics.csv", 5, "role", "primary, secondary or guardrail"),
     ("variants.csv", 1, None, "the file cannot be read"),  # somebody has removed it
-    ("identity_map.csv", 2, "identity", "more than one row"),
+    ("identity_map.csv", 2, "identity", "in several rows"),
     ("identity_map.csv", 4, "user_id", "user_id is empty"),
     ("test_identities.csv", 3, "identity", "identity is empty"),
     ("test_identities.csv", 5, None, "not UTF-8"),
-    ("experiments.csv", len(CELLS) + 2, "experiment_key", "more than one row"),
+    ("experiments.csv", len(CELLS) + 2, "experiment_key", "in several rows"),
 ]
 COHORT_PROBLEMS = {
     "norway": ("rules[0].conditions[0].value", "no, off and false"),
