@@ -6,3 +6,7 @@
 {% macro duckdb__create_or_replace(relation, query) %}
     {{ return('create or replace ' ~ relation.type ~ ' ' ~ relation ~ ' as (\n' ~ query ~ '\n)') }}
 {% endmacro %}
+
+{% macro spark__create_or_replace(relation, query) %}
+    {{ return('create or replace ' ~ relation.type ~ ' ' ~ relation ~ ' as (\n' ~ query ~ '\n)') }}
+{% endmacro %}

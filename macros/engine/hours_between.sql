@@ -8,3 +8,7 @@
 {% macro duckdb__hours_between(earlier, later) -%}
     (epoch_us({{ later }}) - epoch_us({{ earlier }})) / 3.6e9
 {%- endmacro %}
+
+{% macro spark__hours_between(earlier, later) -%}
+    (unix_micros({{ later }}) - unix_micros({{ earlier }})) / 3.6e9
+{%- endmacro %}

@@ -14,7 +14,7 @@
     Its sources need not be said: they are what it refers to.
 
     Everything happens in one transaction, the progress of the model included (macros/incremental/progress.sql). Killed
-    anywhere, the next build does it all again. What engines say differently (a temporary table, a delete by
+    anywhere, the next build does it all again. What engines do differently (the transaction, a temporary table, a delete by
     the rows of another relation) is in macros/engine. -#}
 {% materialization increment, default -%}
     {%- set existing_relation = load_cached_relation(this) -%}
@@ -24,12 +24,7 @@
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
-    {%- if is_increment -%}
-        {%- do flagsmith_warehouse.replace_changed(target_relation) -%}
-    {%- else -%}
-        {%- do flagsmith_warehouse.build_in_place(existing_relation, target_relation) -%}
-    {%- endif -%}
-    {%- call statement('progress') -%}{{ flagsmith_warehouse.record_progress() }}{%- endcall -%}
+    {%- do flagsmith_warehouse.write_increment(existing_relation, target_relation) -%}
 
     {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing_relation, not is_increment)) -%}
     {#- Describing costs more than a small increment, so that it is done where a description is new. -#}

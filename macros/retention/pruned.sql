@@ -4,24 +4,31 @@
       held_in        the models that hold something of that time. They refuse to be made anew. -#}
 {% macro pruned() %}
     {{ return(api.Relation.create(
-        database=target.database,
+        database=target.get('database'),
         schema=var('landing_schema', 'landing'),
         identifier='pruned'
     )) }}
 {% endmacro %}
 
 {% macro create_pruned() %}
-    create schema if not exists {{ pruned().without_identifier() }};
-    create table if not exists {{ pruned() }} (
-        environment string not null, pruned_before timestamp not null, held_in {{ list_type('string') }} not null
-    )
+    {%- if not prunes() and var('retention_days', none) -%}
+        {{ exceptions.raise_compiler_error(
+            'vars: retention_days is ' ~ var('retention_days') ~ ', and nothing is pruned on ' ~ target.type ~ ' yet. Nothing was built. '
+            ~ 'Remove it for this target, and limit the age of deliveries in the landing yourself.'
+        ) }}
+    {%- endif -%}
+    {{ return(run_each([
+        'create schema if not exists ' ~ pruned().without_identifier(),
+        'create table if not exists ' ~ pruned() ~ ' (environment string not null, pruned_before timestamp not null, held_in '
+            ~ list_type('string') ~ ' not null)',
+    ])) }}
 {% endmacro %}
 
 {#- What the table `pruned` says, asked once per model and kept with it, as in `progress`:
       is_pruned    whether anything was ever pruned
       held_before  up to when the model in hand holds what is no longer in the landing, as a text; none for nothing such -#}
 {% macro retention() %}
-    {%- if not is_built_now() -%}
+    {%- if not is_built_now() or not prunes() -%}
         {{ return({'is_pruned': false, 'held_before': none}) }}
     {%- endif -%}
     {%- if 'retention' in model -%}{{ return(model['retention']) }}{%- endif -%}
