@@ -31,6 +31,7 @@ values_of_identities as (
         running.is_until_change,
         identities.epoch,
         identities.is_quarantined,
+        cast(identities.first_exposed_at as date) as first_exposed_on,
         cast(identities.activated_at as date) as activated_on,
         caps.cap
         {%- for when in ['', 'earlier_'] %}
@@ -60,6 +61,7 @@ capped_values as (
         day,
         is_until_change,
         is_quarantined,
+        first_exposed_on,
         case when activated_on is not null then greatest(day, activated_on) end as activated_day,
         denominator,
         earlier_denominator
@@ -78,6 +80,7 @@ select
     day,
     is_until_change,
     is_quarantined,
+    first_exposed_on,
     activated_day
 
     {%- for part in ['outcome', 'denominator', 'before'] %},
@@ -88,4 +91,4 @@ select
     sum(outcome * {{ other }} - earlier_outcome * earlier_{{ other }}) as outcome_{{ other }}_products
     {%- endfor %}
 from capped_values
-group by metric_number, variation, epoch, day, is_until_change, is_quarantined, activated_day
+group by metric_number, variation, epoch, day, is_until_change, is_quarantined, first_exposed_on, activated_day

@@ -1,16 +1,7 @@
 {{ config(materialized='table_in_place') }}
 
-{%- set sums = [
-    'outcome_sum', 'outcome_sum_squares', 'denominator_sum', 'denominator_sum_squares',
-    'outcome_denominator_products', 'before_sum', 'before_sum_squares', 'outcome_before_products',
-] -%}
-{#- Who counts in each population and from which day on, and which of their outcomes. -#}
-{%- set populations = {
-    'assigned': {'who': 'true', 'from': 'first_exposed_on', 'outcomes': 'true', 'day': 'day'},
-    'until_change': {'who': 'true', 'from': 'first_exposed_on', 'outcomes': 'is_until_change', 'day': 'day'},
-    'undisturbed': {'who': 'not is_quarantined', 'from': 'first_exposed_on', 'outcomes': 'not is_quarantined', 'day': 'day'},
-    'activated': {'who': 'activated_on is not null', 'from': 'activated_on', 'outcomes': 'activated_day is not null', 'day': 'activated_day'},
-} -%}
+{%- set sums = experiment_sums() -%}
+{%- set populations = experiment_populations() -%}
 
 with arms as (
 

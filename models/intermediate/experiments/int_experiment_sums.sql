@@ -6,6 +6,8 @@ select
     variation,
     population,
     day,
+    dimension,
+    dimension_value,
 
     cast(sum(identities) as bigint) as identities,
     sum(outcome_sum) as outcome_sum,
@@ -17,4 +19,4 @@ select
     sum(before_sum_squares) as before_sum_squares,
     sum(outcome_before_products) as outcome_before_products
 from {{ ref('int_experiment_strata') }}
-group by experiment_key, metric_key, variation, population, day
+group by experiment_key, metric_key, variation, population, day, dimension, dimension_value
