@@ -24,7 +24,7 @@ CONTRACT = {
         "notebook",
         "report",
     ),
-    *("docs", "demo", "simulate", "experiment"),
+    *("docs", "demo", "simulate", "experiment", "aa"),
 }
 
 
