@@ -75,11 +75,7 @@ chi_squares as (
 
 summed_chi_squares as (
 
-    select
-        experiment_key,
-        other_experiment_key,
-        sum(statistic) as statistic,
-        sum(degrees_of_freedom) as degrees_of_freedom
+    select experiment_key, other_experiment_key, sum(statistic) as statistic, sum(degrees_of_freedom) as degrees_of_freedom
     from chi_squares
     group by experiment_key, other_experiment_key
 
