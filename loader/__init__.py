@@ -5,4 +5,4 @@ The path: receive (signature, inbox) → land (inbox, landing) → dbt. Settings
 
 
 class LoaderError(Exception):
-    """What went wrong, said for whoever runs the command: what happened, to what, and what to do."""
+    """An error whose message tells the person at the command what happened, to what, and what to do."""

@@ -1,4 +1,4 @@
-"""Who is using it? A lock is a file that a process holds; the system lets go of it when the process dies."""
+"""Locks between processes. A lock is a file that a process holds; the system releases it when the process dies."""
 
 import contextlib
 import fcntl
@@ -15,13 +15,13 @@ Opened = TypeVar("Opened")
 
 
 class StillHeld(LoaderError):
-    """Somebody else held the lock for longer than we were willing to wait."""
+    """Another process held the lock for longer than we were willing to wait."""
 
 
 def create_held(path: Path) -> int:
-    """Create the lock file `path` and hold it; nobody ever sees it free.
+    """Create the lock file `path` and hold it. No other process ever sees it free.
 
-    The result is a file descriptor: the lock goes when it is closed, at the latest when the process dies.
+    Returns a file descriptor. Closing it releases the lock; so does the end of the process.
     """
     hidden = path.with_name(f".{path.name}")
     descriptor = open_file(hidden, os.O_EXCL)
@@ -48,7 +48,7 @@ def try_hold(path: Path) -> Iterator[bool]:
 def hold(
     path: Path, timeout_seconds: float, on_wait: Callable[[str], None] = lambda text: None
 ) -> Iterator[None]:
-    """Hold the lock, created if need be. Raises StillHeld when others have held it for `timeout_seconds`."""
+    """Hold the lock; create its file if needed. Raises StillHeld when others have held it for `timeout_seconds`."""
     make_folder(path.parent)
     descriptor = open_file(path)
     try:
@@ -61,23 +61,25 @@ def hold(
 def wait_until(
     is_done: Callable[[], bool], why_not: str, timeout_seconds: float, on_wait: Callable[[str], None]
 ) -> None:
-    """Ask `is_done` until it is. Says once that we wait, and for what; raises StillHeld at the end of it."""
+    """Call `is_done` until it returns True. Tells `on_wait` once what we wait for. Raises StillHeld after the timeout."""
     deadline = time.monotonic() + timeout_seconds
-    said = False
+    is_announced = False
     while not is_done():
         if time.monotonic() >= deadline:
-            raise StillHeld(f"Gave up after {timeout_seconds:g} s: {why_not}. Try again when it has ended.")
-        if not said:
+            raise StillHeld(
+                f"Gave up after {timeout_seconds:g} s: {why_not}. Try again when that process has ended."
+            )
+        if not is_announced:
             on_wait(f"Waiting up to {timeout_seconds:g} s: {why_not}.")
-            said = True
+            is_announced = True
         time.sleep(0.05)
 
 
 def when_free(
     open_it: Callable[[], Opened], file: Path, timeout_seconds: float, on_wait: Callable[[str], None]
 ) -> Opened:
-    """What `open_it` returns, once no other process has the DuckDB file `file` open. Raises StillHeld."""
-    import duckdb  # here, as web workers hold locks too and have no use for it
+    """The result of `open_it`, once no other process has the DuckDB file `file` open. Raises StillHeld."""
+    import duckdb  # imported here, because web workers use locks too but do not need DuckDB
 
     opened: list[Opened] = []
 

@@ -1,4 +1,4 @@
-"""One line of JSON an event, on standard error. Never a secret, never a body."""
+"""Writes one line of JSON per event to standard error. It never contains a secret or a body."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What can be set, all of it here: name, default, one sentence. Everything comes from the environment."""
+"""All settings: name, default and one sentence each. Their values come from environment variables."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.log import LOG
 
-# Our own dbt project: the clone, or the package in site-packages. Only a clone is also a place for people's data.
+# Our own dbt project: the clone, or the package in site-packages. Only a clone may also hold people's data.
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 IS_CLONE = (PROJECT_FOLDER / "pyproject.toml").exists()
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One environment variable: its `name`, its `default` as text ('' = none) and what it is for."""
+    """One environment variable: its `name`, its `default` as text ('' = none) and its purpose."""
 
     name: str
     default: str
@@ -32,7 +32,7 @@ SECRETS = Setting(
 SECRETS_DIR = Setting(
     "FLAGSMITH_WEBHOOK_SECRETS_DIR",
     "",
-    "A directory with one file per environment, named like it, one secret a line; adds to the former.",
+    "A directory with one file per environment, named after it, with one secret per line; these are used as well.",
 )
 UNSIGNED_ENVIRONMENTS = Setting(
     "FLAGSMITH_UNSIGNED_ENVIRONMENTS",
@@ -42,7 +42,7 @@ UNSIGNED_ENVIRONMENTS = Setting(
 PROJECT_DIR = Setting(
     "FLAGSMITH_PROJECT_DIR",
     "",
-    "The folder of your project, which `init` made; without it, the one around the current folder, else the clone.",
+    "The folder of your project, made by `init`; default: the project around the current folder, else the clone.",
 )
 WAREHOUSE_DIR = Setting(
     "FLAGSMITH_WAREHOUSE_DIR",
@@ -62,17 +62,17 @@ LOCK_TIMEOUT_SECONDS = Setting(
 PRIVACY_FILE = Setting(
     "FLAGSMITH_PRIVACY_FILE",
     "",
-    "The rules of what of a person is landed (docs/privacy.md); without one, everything is, as it was sent.",
+    "A file with rules that limit what is landed about a person (docs/privacy.md); without one, everything is landed as sent.",
 )
 PRIVACY_KEY = Setting(
     "FLAGSMITH_PRIVACY_KEY",
     "",
-    "The key of the hashes that these rules ask for: 16 characters or more, never to be changed.",
+    "The key for the hashes in these rules: at least 16 characters; never change it.",
 )
 ALERT_COMMAND = Setting(
     "FLAGSMITH_ALERT_COMMAND",
     "",
-    "A command that `refresh` starts for each problem, with one JSON line on standard input (docs/operations.md).",
+    "A command that `refresh` runs for each alert, with one JSON line on standard input (docs/operations.md).",
 )
 SETTINGS = (
     SECRETS,
@@ -94,7 +94,7 @@ class SettingsError(LoaderError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings, read and checked. `secrets` maps an environment to its secrets, newest first."""
+    """The settings, read and checked. `secrets` maps an environment to its secrets, the newest first."""
 
     secrets: Mapping[str, tuple[bytes, ...]]
     unsigned_environments: frozenset[str]
@@ -131,6 +131,11 @@ class Settings:
         return self.warehouse_dir / "published.duckdb"
 
     @property
+    def published_places(self) -> Path:
+        """Where else the published copy was published to."""
+        return self.warehouse_dir / "published.places.json"
+
+    @property
     def privacy_key_file(self) -> Path:
         """The key of rules that only drop, where none is set."""
         return self.warehouse_dir / "privacy.key"
@@ -150,7 +155,7 @@ class Settings:
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings in `environ`. Raises SettingsError for the first that cannot be used."""
+    """The settings in `environ`. Raises SettingsError for the first setting that cannot be used."""
 
     def text(setting: Setting) -> str:
         return environ.get(setting.name) or setting.default
@@ -173,10 +178,10 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def require_environments(settings: Settings) -> None:
-    """Raise SettingsError if no environment is known; warn of those that anybody can write to."""
+    """Raise SettingsError if no environment is configured; warn about those that anybody can write to."""
     if not settings.environments:
         raise SettingsError(
-            f"No secret is set, so no webhook could be told from a forged one. Set {SECRETS.name}: "
+            f"No secret is set: forged webhooks could not be detected. Set {SECRETS.name}: "
             f'{SECRETS.name}=\'{{"production": ["the secret of the webhook in Flagsmith"]}}\''
         )
     for environment in sorted(settings.unsigned_environments):
@@ -187,14 +192,14 @@ def require_environments(settings: Settings) -> None:
 
 
 def table() -> str:
-    """The settings as the Markdown table of the README, a line a setting."""
+    """The settings as the Markdown table of the README, with one line per setting."""
     lines = ["| setting | default | what it is |", "|---|---|---|"]
     lines += [f"| `{s.name}` | {f'`{s.default}`' if s.default else ''} | {s.sentence} |" for s in SETTINGS]
     return "\n".join(lines) + "\n"
 
 
 def _project_dir(named: str) -> Path | None:
-    """The folder of the project: the one that is named, else the one around the current folder, else the clone."""
+    """The folder of the project: the one that was given, else the one around the current folder, else the clone."""
     if named:
         folder = Path(named).expanduser().absolute()
         if not (folder / "dbt_project.yml").is_file():
@@ -208,7 +213,7 @@ def _project_dir(named: str) -> Path | None:
 
 
 def _is_a_project_of_ours(folder: Path) -> bool:
-    """True if the folder's dbt project mentions us. A dbt project of another purpose is not meant."""
+    """True if the folder's dbt project uses us. Other dbt projects do not count."""
     try:
         return b"flagsmith_warehouse" in (folder / "dbt_project.yml").read_bytes()
     except OSError:
@@ -227,13 +232,13 @@ def _secrets(text: str, folder: Path | None) -> dict[str, tuple[bytes, ...]]:
 def _secrets_in_json(text: str) -> dict[str, list[str]]:
     try:
         pairs = json.loads(text or "{}", object_pairs_hook=tuple)
-        json.dumps(pairs, ensure_ascii=False).encode()  # half a character cannot be signed with
+        json.dumps(pairs, ensure_ascii=False).encode()  # half a character cannot sign
     except (ValueError, RecursionError):
         pairs = None
     if not isinstance(pairs, tuple) or not all(_is_list_of_texts(found) for _, found in pairs):
         raise SettingsError(
             f'{SECRETS.name} is not of the form {{"production": ["secret"]}}: '
-            "JSON, and for each environment a list of secrets, none of them empty."
+            "JSON, with a list of secrets for each environment, none of them empty."
         )
     names = [name for name, _ in pairs]
     for name in names:
@@ -246,7 +251,7 @@ def _secrets_in_json(text: str) -> dict[str, list[str]]:
 
 
 def _secrets_in_files(folder: Path | None) -> dict[str, list[str]]:
-    """By the name of each file. Hidden ones are left out, and the copies (`production~`) that editors leave."""
+    """The secrets of each file in the folder, by file name. Hidden files and editors' copies (`production~`) are left out."""
     if folder is None:
         return {}
     try:
@@ -257,11 +262,11 @@ def _secrets_in_files(folder: Path | None) -> dict[str, list[str]]:
 
 
 def _secrets_in_file(file: Path) -> list[str]:
-    """One a line, whatever marks the end of a line; an editor may have put a byte order mark in front."""
+    """The secrets of one file, one per line. Any kind of line end and a leading byte order mark are accepted."""
     try:
         if not stat.S_ISREG(file.stat().st_mode):
             raise ValueError("it is not a file")
-        text = file.read_text("utf-8-sig")  # which makes a line feed of each line end
+        text = file.read_text("utf-8-sig")  # text mode converts every line end to a line feed
         if "\0" in text:
             raise ValueError("it holds NUL bytes: save it as UTF-8")
     except UnicodeDecodeError:
@@ -272,7 +277,7 @@ def _secrets_in_file(file: Path) -> list[str]:
     found = text.rstrip("\n").split("\n")
     if not all(found):
         raise SettingsError(
-            f"{SECRETS_DIR.name}: {_shown(file)} must hold one secret a line and no empty lines."
+            f"{SECRETS_DIR.name}: {_shown(file)} must hold one secret per line and no empty lines."
         )
     return found
 
@@ -287,12 +292,12 @@ def _is_list_of_texts(value: object) -> bool:
 
 
 def can_name_environment(name: str) -> bool:
-    """Whether it can be one part of a webhook's address: not empty, no slash, nothing that cannot be printed."""
+    """Whether the name can be one part of a webhook's address: not empty, no slash, only printable characters."""
     return name.isprintable() and name.strip(" /") == name and name not in ("", ".", "..") and "/" not in name
 
 
 def _require_an_address(name: str, setting: str) -> None:
-    """Raise SettingsError unless an environment can be called that."""
+    """Raise SettingsError if an environment cannot have that name."""
     if not can_name_environment(name):
         raise SettingsError(
             f"{setting}: {name!r} cannot be an environment, as no address /webhooks/NAME leads there. "
@@ -315,7 +320,7 @@ def _unsigned_environments(text: str) -> frozenset[str]:
 
 
 def _in_project(project_dir: Path | None, setting: Setting, path: str) -> Path:
-    """The path, which starts at the project where it is relative."""
+    """The path. A relative path starts at the project."""
     expanded = Path(path).expanduser()
     if project_dir is None and not expanded.is_absolute():
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""Was this body signed with one of our secrets? Bytes in, an answer or one kind of error out."""
+"""Checks whether a body was signed with one of our secrets. Bytes go in; a position or one kind of error comes out."""
 
 import hmac
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ class SignatureError(Exception):
 
 
 def verify(body: bytes, signature: str | None, secrets: Sequence[bytes]) -> int:
-    """Which of `secrets` made `signature`, the lower-case hex HMAC-SHA256 of `body`: its position.
+    """The position of the secret that made `signature`, the lower-case hex HMAC-SHA256 of `body`.
 
-    Every secret is tried, each in constant time, so that nobody learns from the clock which one came close.
+    Every secret is tried, each in constant time, so that the response time reveals nothing about the secrets.
     Raises SignatureError, and nothing else, whatever the bytes.
     """
     if not signature:

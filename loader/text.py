@@ -1,4 +1,4 @@
-"""Text that somebody else chose, made harmless for a terminal and a page: what is in it is shown, never acted upon."""
+"""Makes text from others harmless for a terminal or a page: control characters and markup are shown, never executed."""
 
 import unicodedata
 
@@ -7,10 +7,10 @@ MARKS_PER_LETTER = 4  # written languages stay below; a hundred accents on one l
 
 
 def printable(text: str) -> str:
-    """The text, with what a terminal or a browser would act upon spelled out: `\\x1b`, `\\u202e`, `\\ud800`.
+    """The text, with everything spelled out that a terminal or a browser would act upon: `\\x1b`, `\\u202e`, `\\ud800`.
 
-    Spelled are control characters but the line end, marks of direction, half characters, what has no look of its
-    own, and accents beyond four on a letter.
+    Spelled out are control characters except the line end, direction marks, half characters, invisible characters, and
+    all accents after the fourth on a letter.
     """
     if text.isprintable() and text.isascii():
         return text
@@ -25,14 +25,14 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same, with line ends spelled too: what is in the text cannot begin a line of its own."""
+    """The same, with line ends spelled out too, so that nothing in the text can begin a new line."""
     return printable(text).replace("\n", r"\n")
 
 
 def shortened(text: str, most: int = 40) -> str:
-    """Text on one line, at most `most` Latin letters wide, the middle left out: `a very lo…ag name`.
+    """Text on one line, at most `most` Latin letters wide, with the middle left out: `a very lo…ag name`.
 
-    Only its ends are looked at, so that a value of any length costs the same.
+    Only its two ends are read, so that a value of any length costs the same.
     """
     ends = 8 * most
     if len(text) > 2 * ends:
@@ -51,7 +51,7 @@ def first_line(error: Exception) -> str:
 
 
 def _fitting(text: str, most: int) -> str:
-    """As much of the beginning as is at most `most` wide."""
+    """The longest beginning that is at most `most` wide."""
     for at, letter in enumerate(text):
         most -= _width(letter)
         if most < 0:

@@ -232,31 +232,43 @@ def _(health, scope):
 
 
 @app.cell
-def _(declared, population, results, scope):
+def _(results):
     both = results[["fixed_low", "fixed_high", "sequential_low", "sequential_high"]]
     limits = (
         (max(both.min().min(), -1.2), min(both.max().max(), 2.0)) if both.notna().any().any() else (-1, 1)
     )
     limits = (min(limits[0], -0.01), max(limits[1], 0.01))
 
-    def interval(row: pandas.Series) -> show.Html:
+    def interval(row: tuple) -> show.Html:
         kind = show.BADGES[row.verdict][2]
         said = words.verdict(row)
         return charts.interval(
             row.low, row.lift, row.high, limits, kind, said, (row.sequential_low, row.sequential_high)
         )
 
-    def metrics(role: str) -> show.Html:
-        rows = results[results.role == role]
-        said = (
-            rows.guardrail_status.where(rows.verdict != "control", "control")
-            if role == "guardrail"
-            else rows.verdict
+    def lift_between(row: tuple) -> show.Html:
+        if pandas.isna(row.lift):
+            return show.Html(show.NOTHING)
+        return show.Html(
+            f"<b>{show.percent(row.lift, signed=True)}</b><br>"
+            f'<span class="faint">{show.percent(row.low, signed=True)} and {show.percent(row.high, signed=True)}</span>'
         )
+
+    estimates = results.assign(
+        said=results.verdict.where(
+            (results.role != "guardrail") | (results.verdict == "control"), results.guardrail_status
+        ),
+        interval=[interval(row) for row in results.itertuples()],
+        lift_between=[lift_between(row) for row in results.itertuples()],
+    )
+    return (estimates,)
+
+
+@app.cell
+def _(declared, estimates, population, scope):
+    def metrics(role: str) -> show.Html:
         return show.table(
-            rows.assign(
-                said=said, interval=[interval(row) for row in rows.itertuples()], lift_between=between(rows)
-            ),
+            estimates[estimates.role == role],
             f"{ROLES[role]} among {words.people(population)}, {scope}",
             {
                 "label": "Metric",
@@ -279,19 +291,8 @@ def _(declared, population, results, scope):
             saved=SAVED,
         )
 
-    def between(rows: pandas.DataFrame) -> list[show.Html]:
-        return [
-            show.Html(show.NOTHING)
-            if pandas.isna(lift)
-            else show.Html(
-                f"<b>{show.percent(lift, signed=True)}</b><br>"
-                f'<span class="faint">{show.percent(low, signed=True)} and {show.percent(high, signed=True)}</span>'
-            )
-            for lift, low, high in zip(rows.lift, rows.low, rows.high, strict=True)
-        ]
-
     p_values = show.table(
-        results[results.verdict != "control"],
+        estimates[estimates.verdict != "control"],
         f"p-values among {words.people(population)}, {scope}",
         {
             "label": "Metric",

@@ -81,6 +81,12 @@ def _(read):
         left join canaries on arrived.environment = canaries.environment
         order by arrived.deliveries desc, arrived.environment
     """)
+    return (environments,)
+
+
+@app.cell
+def _(read):
+    mo.stop(read.problem is not None)
     experiments = ask("""
         with checks as (
             select
@@ -107,7 +113,7 @@ def _(read):
         where status = 'alarm' and spoils_results
         order by experiment_key, check_name
     """)
-    return alarms, declared_problems, environments, experiments
+    return alarms, declared_problems, experiments
 
 
 @app.cell
@@ -124,15 +130,15 @@ def _(environments):
 
 
 @app.cell
-def _(alarms, alerts, declared_problems, environments, failed, refresh):
+def _(alarms, declared_problems, failed, refresh):
     # What needs somebody, the worst first. Each says where to look.
-    attention = [
+    broken = [
         show.joined(
             show.badge("alarm"), f" The last refresh failed: {show.shortened(refresh.get('error', ''), 300)}"
         )
         for _ in range(failed)
     ]
-    attention += [
+    broken += [
         show.joined(
             *(
                 show.badge("alarm"),
@@ -145,7 +151,7 @@ def _(alarms, alerts, declared_problems, environments, failed, refresh):
         )
         for row in alarms.itertuples()
     ]
-    attention += [
+    broken += [
         show.joined(
             *(
                 show.badge(row.severity),
@@ -155,7 +161,12 @@ def _(alarms, alerts, declared_problems, environments, failed, refresh):
         )
         for row in declared_problems.itertuples()
     ]
-    attention += [
+    return (broken,)
+
+
+@app.cell
+def _(alerts, broken, environments):
+    attention = broken + [
         show.joined(
             show.badge(str(one["severity"])),
             f" {show.shortened(one['environment'])}: " if one["environment"] else " ",
@@ -242,7 +253,11 @@ def _(experiments):
         order by experiment_key, metric_key, variation
     """)
     primary["label"] = primary.metric_key.map(words.label)
+    return primary, shown
 
+
+@app.cell
+def _(experiments, primary, shown):
     def experiment_card(row: tuple) -> show.Html:
         own = primary[primary.experiment_key == row.experiment_key]
         is_spoilt = own.verdict.eq("do_not_trust").any() or own.empty
@@ -288,7 +303,7 @@ def _(experiments):
         if len(experiments) > LISTED
         else None,
     )
-    return (shown,)
+    return
 
 
 @app.cell

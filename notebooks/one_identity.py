@@ -130,7 +130,7 @@ def _(environment, identity):
 
 @app.cell
 def _(environment, who):
-    happened = ask(
+    found = ask(
         """
         with named as (select $environment as environment, $identity as identity),
         flags as (
@@ -145,13 +145,8 @@ def _(environment, who):
                 explained.changed_by,
                 spells.valid_to as until
             from marts.fct_flag_assignments as spells
-            inner join named on spells.environment = named.environment and spells.identity = named.identity
-            left join marts.fct_explained_assignments as explained
-                on
-                    spells.environment = explained.environment
-                    and spells.identity = explained.identity
-                    and spells.feature_id = explained.feature_id
-                    and spells.valid_from = explained.valid_from
+            inner join named using (environment, identity)
+            left join marts.fct_explained_assignments as explained using (environment, identity, feature_id, valid_from)
         ),
         traits as (
             select
@@ -192,7 +187,12 @@ def _(environment, who):
         environment=environment,
         identity=who.identity,
     )
-    happened["why"] = [words.why(row) for row in happened.itertuples()]
+    return (found,)
+
+
+@app.cell
+def _(environment, found, who):
+    happened = found.assign(why=[words.why(row) for row in found.itertuples()])
     scope = show.Scope(environment, who.first_seen_at.date(), who.last_seen_at.date())
     return happened, scope
 

@@ -1,11 +1,12 @@
 """The pages there are, what each is for, and how one links to another: in the notebooks and in the report."""
 
 import hashlib
+import importlib.util
 import re
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
-import marimo
+from flagsmith_warehouse.loader import LoaderError
 
 
 class Page(NamedTuple):
@@ -42,8 +43,18 @@ PAGES = {
 }
 
 
+def need_packages() -> None:
+    """Raise LoaderError where the packages that notebooks need are not installed."""
+    if missing := [name for name in ("marimo", "pandas") if importlib.util.find_spec(name) is None]:
+        raise LoaderError(
+            f"Notebooks need {', '.join(missing)}. Install them: pip install 'flagsmith-warehouse[notebook]'"
+        )
+
+
 def is_live() -> bool:
     """Whether somebody sits at the notebook: its pickers work, and its state is in the address."""
+    import marimo
+
     return marimo.app_meta().mode in ("run", "edit")
 
 

@@ -1,4 +1,4 @@
-"""`make report`: write the notebooks as HTML pages that need nothing else, without a browser.
+"""`flagsmith-warehouse report`: write the notebooks as HTML pages that need nothing else, without a browser.
 
 A page is what a notebook shows for the current data. `index.html` comes first; the pages that it links to, like each
 experiment's, are written as well. A page loads nothing and can be mailed; its only script is that of a button that copies.
@@ -13,8 +13,7 @@ import click
 
 from flagsmith_warehouse.loader import settings
 from flagsmith_warehouse.loader.filesystem import keep_private
-from flagsmith_warehouse.notebooks.pages import PAGES, file_name
-from flagsmith_warehouse.notebooks.show import Html
+from flagsmith_warehouse.notebooks.pages import PAGES, file_name, need_packages
 
 NOTEBOOKS = tuple(PAGES)
 HERE = Path(__file__).parent
@@ -50,6 +49,8 @@ def _written(name: str, outputs: list[object]) -> str:
 
 def _piece(output: object) -> str | None:
     """Return an output of a cell as HTML; pickers are left out, because nobody can click on them here."""
+    from flagsmith_warehouse.notebooks.show import Html
+
     if isinstance(output, Html):
         return output._repr_html_()
     is_text = output is not None and type(output).__module__.startswith("marimo._output")
@@ -74,7 +75,8 @@ def _piece(output: object) -> str | None:
     help="Choose as on the notebook's pickers: environment=production, feature_id=7, experiment=checkout.",
 )
 def main(folder: Path | None, names: tuple[str, ...], picks: tuple[str, ...]) -> None:
-    """Write a page for each notebook and for each link of the first page, and say where they are."""
+    """Write each notebook as one HTML page to mail, and those that the first page links to."""
+    need_packages()
     folder = folder or settings.read().warehouse_dir / "reports"
     keep_private()
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,3 @@ def _pick(text: str) -> tuple[str, object]:
     if not is_pick:
         raise click.BadParameter(f"{text!r} chooses nothing: write it as environment=production.")
     return what, int(value) if what.endswith("_id") else value
-
-
-if __name__ == "__main__":
-    main()

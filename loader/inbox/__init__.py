@@ -1,1 +1,1 @@
-"""Where an acknowledged webhook waits, on disk, until it is landed."""
+"""The inbox on disk, in which an acknowledged webhook waits until it is landed."""

@@ -1,4 +1,4 @@
-"""One inbox file: a SQLite file that one worker writes, and the small files beside it that say what state it is in."""
+"""One inbox file: a SQLite file that one worker writes, and the small files beside it that record its state."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ pragma checkpoint_fullfsync = on;
 # The format of an inbox file, kept in its `user_version`. In formats 0 and 1 each row has its own `delivery_id`,
 # `is_verified` and `body`. Workers always begin a new file, so older formats are only read.
 FORM = 2
-# The file's only writer counts row ids, so none is used twice, even after its row has been landed and deleted.
+# The file's only writer counts row ids, so no id is used twice, even after its row was landed and deleted.
 # (SQLite's autoincrement would write one more page to the log with every commit.)
 TABLE = f"""
 create table if not exists deliveries (
@@ -40,10 +40,11 @@ create table if not exists deliveries (
 pragma user_version = {FORM};
 """
 INSERT = "insert into deliveries (row_id, environment, received_at, size, pack) values "
-# Bodies of one commit are mostly alike, so they are compressed together: 13 µs and 1/145 of the bytes for each, instead of
-# 52 µs and 1/10 by itself (200 flags). A reader holds a whole frame in memory, so a frame has about this many bytes.
+# Most bodies of a commit are alike, so they are compressed together. This takes 13 µs per body and leaves 1/145 of its bytes;
+# compressed alone, a body takes 52 µs and leaves 1/10 (200 flags). A reader holds a whole frame in memory, so a frame has at
+# most about this many bytes.
 PACK_BYTES, ZSTD_LEVEL = 8 * 2**20, 2
-# A worker begins a new file when its file is larger than this; `land` removes the old one.
+# When a worker's file is larger than this, the worker begins a new one, and `land` removes the old one.
 LARGEST_FILE = 256 * 2**20
 
 
@@ -99,7 +100,7 @@ class InboxFile:
             yield row_id, environment, received_at, len(body), pack
 
     def is_usable(self) -> bool:
-        """False if the file is large or damaged, or was removed: anything written to it would be lost."""
+        """False if the file is too large, is damaged, or was removed (then anything written to it would be lost)."""
         try:
             is_small = self.path.stat().st_size < LARGEST_FILE
         except FileNotFoundError:
@@ -128,7 +129,7 @@ def _damaged(path: Path) -> Path:
 
 
 def mark_damaged(path: Path) -> None:
-    """Tell the worker of `path` to begin another file. A commit that is under way may still go into this one."""
+    """Tell the worker of `path` to begin another file. A running commit may still go into this one."""
     os.close(open_file(_damaged(path)))
 
 

@@ -1,4 +1,4 @@
-"""Delivery ids: UUIDv7 (RFC 9562), the microsecond of receipt in front, so that they sort by time."""
+"""Delivery ids: UUIDv7 (RFC 9562). They begin with the microsecond of receipt, so they sort by time."""
 
 import os
 import threading
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Identifiers:
-    """Gives out rising ids, even if the clock is set back. Any thread may ask."""
+    """Gives out increasing ids, even if the clock is set back. Safe to use from any thread."""
 
     def __init__(self, clock: Callable[[], int] = time.time_ns):
         self._clock = clock
@@ -24,6 +24,6 @@ class Identifiers:
 
 
 def uuid7(microseconds: int, chance: bytes) -> int:
-    """Milliseconds in 48 bits, version, the rest of the time in 12 (method 3), variant, 62 bits of `chance`."""
+    """The bits of an id: 48 of milliseconds, version, 12 of the rest of the time (method 3), variant, 62 of `chance`."""
     milliseconds, rest = divmod(microseconds, 1000)
     return milliseconds << 80 | 7 << 76 | (rest * 4096 // 1000) << 64 | 2 << 62 | int.from_bytes(chance) >> 2

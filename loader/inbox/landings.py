@@ -1,6 +1,6 @@
-"""Which landings the inbox feeds: the warehouse, or object storage, or both. A delivery stays until each has it.
+"""Records which landings the inbox feeds: the warehouse, object storage, or both. A delivery stays until each has it.
 
-Kept in one more SQLite file in the inbox, which is there once `land --to` has run. Without it, only the warehouse is fed.
+The record is another SQLite file in the inbox, which `land --to` creates. Without it, only the warehouse is fed.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from flagsmith_warehouse.loader.filesystem import make_folder, open_file, sync
 from flagsmith_warehouse.loader.inbox import reader
 
 WAREHOUSE = "warehouse"
-FILE = "landings.db"  # not .sqlite: it is no inbox file
+FILE = "landings.db"  # not .sqlite, because it is not an inbox file
 TABLES = """
 pragma journal_mode = wal;
 create table if not exists loader (loader_id text not null);
@@ -49,7 +49,7 @@ where is_fed
 
 @dataclass(frozen=True)
 class Pending:
-    """An object that was begun: whatever happens, these bytes go under this path, and nothing else."""
+    """An object whose upload was begun. Whatever happens, exactly these bytes go to this path."""
 
     path: str
     content: bytes
@@ -59,14 +59,14 @@ class Pending:
 
 
 class Landings:
-    """The landings that the inbox in `folder` feeds. Several processes may ask and record at once."""
+    """The landings that the inbox in `folder` feeds. Several processes may use this at once."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.path = folder / FILE
 
     def names(self) -> list[str]:
-        """Those that are fed, the warehouse first."""
+        """The names of the landings that are fed, the warehouse first."""
         if not self.path.exists():
             return [WAREHOUSE]
         with self._connect() as known:
@@ -76,16 +76,16 @@ class Landings:
             return [name for (name,) in rows]
 
     def feed(self, name: str, only: bool = False) -> bool:
-        """From now on a delivery stays until this landing has it, too; with `only`, no other. True if that is new.
+        """Feed this landing from now on; with `only`, stop feeding all others. Returns True if it was not fed before.
 
-        Unless `only`, a warehouse that nobody has said anything of is fed as well.
+        Without `only`, the warehouse is fed as well, unless it was switched off.
         """
         if not self.path.exists():
             self._create()
         with self._connect() as known, _transaction(known):
             fed = {name for (name,) in known.execute("select name from landings where is_fed")}
             if only:
-                # What was begun for another landing may be there or not. Nobody puts it again.
+                # An upload to another landing may have been begun. It may have arrived or not, but nobody repeats it.
                 begun = known.execute("select name, reached from pending where name <> ?", [name]).fetchall()
                 for other, reached in begun:
                     self._end(known, other, json.loads(reached))
@@ -98,19 +98,19 @@ class Landings:
         return name not in fed
 
     def loader_id(self) -> str:
-        """The id of this loader, drawn once."""
+        """The random id of this loader, drawn once."""
         with self._connect() as known:
             return known.execute("select loader_id from loader").fetchone()[0]
 
     def progress(self, name: str) -> dict[str, int]:
-        """The last row that the landing has, by name of inbox file."""
+        """The last row that the landing has of each inbox file, by file name."""
         if not self.path.exists():
             return {}
         with self._connect() as known:
             return dict(known.execute("select inbox_file, last_row_id from progress where name = ?", [name]))
 
     def record(self, name: str, inbox_file: str, last_row_id: int) -> int:
-        """The landing has the rows of the file up to that one. The last row that all landings have, which may be deleted."""
+        """Record that the landing has the file's rows up to this one. Returns the last row that all landings have."""
         if not self.path.exists():
             return last_row_id
         with self._connect() as known, _transaction(known):
@@ -118,13 +118,13 @@ class Landings:
             return known.execute(READ_BY_ALL, [inbox_file]).fetchone()[0] or 0
 
     def forget(self, inbox_file: str) -> None:
-        """The file has been removed."""
+        """Forget the progress of a file that has been removed."""
         if self.path.exists():
             with self._connect() as known:
                 known.execute("delete from progress where inbox_file = ?", [inbox_file])
 
     def pending(self, name: str) -> Pending | None:
-        """The object that the last run had begun."""
+        """The object whose upload the last run had begun but not finished."""
         with self._connect() as known:
             row = known.execute(
                 "select path, content, landed_at, reached, deliveries from pending where name = ?", [name]
@@ -132,7 +132,7 @@ class Landings:
         return Pending(*row[:3], json.loads(row[3]), row[4]) if row else None
 
     def begin(self, name: str, pending: Pending) -> None:
-        """Keep the object until it has been put."""
+        """Keep the object until its upload has finished."""
         row = [
             name,
             pending.path,
@@ -146,7 +146,7 @@ class Landings:
             known.execute("update landings set last_landed_at = ? where name = ?", [pending.landed_at, name])
 
     def end(self, name: str, reached: dict[str, int]) -> None:
-        """The object is there, and with it the deliveries up to `reached`."""
+        """Record that the object has been uploaded, and with it the deliveries up to `reached`."""
         with self._connect() as known, _transaction(known):
             self._end(known, name, reached)
 
@@ -160,24 +160,24 @@ class Landings:
             return known.execute("select last_landed_at from landings where name = ?", [name]).fetchone()[0]
 
     def tombstones(self, name: str) -> dict[str, bytes]:
-        """Those read from the landing so far, by path."""
+        """The tombstones read from the landing so far, by path."""
         with self._connect() as known:
             return dict(known.execute("select path, content from tombstones where name = ?", [name]))
 
     def keep_tombstone(self, name: str, path: str, content: bytes) -> None:
-        """Keep one, so that it is read from the landing only once."""
+        """Keep a tombstone, so that it is read from the landing only once."""
         with self._connect() as known:
             known.execute("insert or replace into tombstones values (?, ?, ?)", [name, path, content])
 
     def set_problem(self, name: str, problem: str | None) -> None:
-        """Say why the last run failed, or that it did not."""
+        """Record why the last run failed, or that it did not."""
         with self._connect() as known:
             known.execute("update landings set problem = ? where name = ?", [problem, name])
 
     def waiting(self) -> Iterator[tuple[str, int, int | None, str | None]]:
-        """Of each landing: how many deliveries wait for it, when the oldest was received, and why the last run failed.
+        """For each landing: how many deliveries wait for it, when the oldest was received, and why the last run failed.
 
-        Nothing where only the warehouse is fed: then whatever is in the inbox waits for it.
+        Empty if only the warehouse is fed: then everything in the inbox waits for it.
         """
         if not self.path.exists():
             return
@@ -187,7 +187,7 @@ class Landings:
             yield name, *reader.backlog(self.folder, self.progress(name)), problems.get(name)
 
     def rewrite(self) -> bool:
-        """Leave no byte of what was deleted. False if others are too busy with the file."""
+        """Overwrite all deleted bytes. Returns False if other processes are too busy with the file."""
         if not self.path.exists():
             return True
         with self._connect() as known:
@@ -195,7 +195,7 @@ class Landings:
             return not known.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
 
     def _create(self) -> None:
-        """A file that is there is whole, as others take its being there for more than the warehouse being fed."""
+        """Create the file in one step, because others conclude from its existence that not only the warehouse is fed."""
         make_folder(self.folder)
         unfinished = self.folder / f".{FILE}-{secrets.token_hex(4)}"
         os.close(open_file(unfinished))
@@ -205,7 +205,7 @@ class Landings:
             known.execute(
                 "insert into landings (name, is_fed, fed_since) values (?, 1, ?)", [WAREHOUSE, _now()]
             )
-        with contextlib.suppress(FileExistsError):  # somebody else was faster: theirs counts
+        with contextlib.suppress(FileExistsError):  # another process was faster, so its file counts
             self.path.hardlink_to(unfinished)
         unfinished.unlink()
         sync(self.folder)

@@ -1,4 +1,4 @@
-"""What `land`, `status`, `doctor` and `erase` read in inbox files, of this form and of earlier ones, damaged or not."""
+"""Reads inbox files for `land`, `status`, `doctor` and `erase`: of this format and earlier ones, damaged or not."""
 
 import collections
 import contextlib
@@ -23,12 +23,12 @@ WAITING = """
 select (select max(row_id) from deliveries) - row_id + 1, received_at
 from deliveries where row_id > ? and typeof(received_at) = 'integer' order by row_id limit 1
 """
-# How many rows of a damaged file are tried in search of the next readable one.
+# The search for the next readable row of a damaged file gives up after this many rows.
 LARGEST_DAMAGE = 100_000
 
 
 class DamagedError(sqlite3.DatabaseError):
-    """Part of an inbox file is not what was written. The rows after the damage begin with `next_row_id`."""
+    """Part of an inbox file has changed since it was written. The rows after the damage begin with `next_row_id`."""
 
     def __init__(self, text: str, next_row_id: int):
         super().__init__(text)
@@ -39,7 +39,7 @@ class DamagedError(sqlite3.DatabaseError):
 def connect(path: Path) -> Iterator[sqlite3.Connection | None]:
     """A connection to the inbox file `path`, or None if it never held a delivery.
 
-    Raises sqlite3.Error where the file is damaged, including text in it that is no longer UTF-8.
+    Raises sqlite3.Error if the file is damaged, even if only its text is no longer UTF-8.
     """
     if not path.exists():
         yield None
@@ -50,7 +50,7 @@ def connect(path: Path) -> Iterator[sqlite3.Connection | None]:
             tables = connection.execute("select type, name, tbl_name from sqlite_master").fetchall()
             pages = connection.execute("pragma page_count").fetchone()[0]
             if ("table", "deliveries", "deliveries") not in tables and (tables or pages > 1):
-                raise sqlite3.DatabaseError(f"its tables are {tables}, where there should be deliveries")
+                raise sqlite3.DatabaseError(f"it should have the table deliveries, but has {tables}")
             yield connection if tables else None
         except UnicodeDecodeError as error:
             raise sqlite3.DatabaseError(str(error)) from error
@@ -91,7 +91,7 @@ def delete_landed(connection: sqlite3.Connection, last: int) -> None:
 
 
 def last_deleted(connection: sqlite3.Connection) -> int:
-    """The last row deleted after landing, whether in this warehouse or in one that it has replaced."""
+    """The last row that was deleted after landing, in this warehouse or in one that it has replaced."""
     with contextlib.suppress(sqlite3.Error):  # no table, or a damaged one
         last = connection.execute("select max(last_row_id) from deleted").fetchone()[0]
         return last if isinstance(last, int) else 0
@@ -101,7 +101,7 @@ def last_deleted(connection: sqlite3.Connection) -> int:
 def unread(connection: sqlite3.Connection, first: int, last: int) -> Iterator[tuple]:
     """All rows from `first` to `last`: row id, delivery id, environment, µs of receipt, whether verified, body.
 
-    Raises sqlite3.Error where the file is damaged.
+    Raises sqlite3.Error if the file is damaged.
     """
     expected = first
     for row in (_unread if form(connection) >= 2 else _unread_of_form_1)(connection, first, last):

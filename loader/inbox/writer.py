@@ -1,7 +1,7 @@
-"""Writes the inbox: one SQLite file per worker process, and one commit for deliveries that come together.
+"""Writes the inbox: one SQLite file per worker process, and one commit for deliveries that arrive together.
 
-A webhook is answered with 2xx only after the commit that holds it. Web workers never open the warehouse, because DuckDB
-gives a file to one process at a time; `land` moves committed deliveries there while the workers go on writing.
+A webhook is answered with 2xx only after its commit. Web workers never open the warehouse, because DuckDB lets only one
+process write a file; `land` moves committed deliveries there while the workers go on writing.
 """
 
 import threading
@@ -18,9 +18,9 @@ class InboxError(Exception):
 
 
 class SharedCommit:
-    """Deliveries that share a commit. `done` opens when the commit has succeeded, or failed with `error`.
+    """Deliveries that share a commit. `done` is released when the commit has succeeded, or failed with `error`.
 
-    A caller that would rather await the commit sets `committed`.
+    An asynchronous caller sets `committed` and awaits it instead.
     """
 
     def __init__(self):
@@ -74,12 +74,12 @@ class Inbox:
             self._give_up_file()
 
     def raise_if_failed(self, batch: SharedCommit) -> None:
-        """Raise InboxError if the commit, which is over, has failed."""
+        """Raise InboxError if the commit, which has ended, failed."""
         if batch.error:
             raise InboxError(f"The inbox {self.folder} cannot be written: {batch.error}") from batch.error
 
     def commit(self, batch: SharedCommit) -> None:
-        """Write all rows or none. Deliveries that arrive while the commit before it still runs join this one.
+        """Write all rows or none. Deliveries that arrive while the previous commit still runs join this one.
 
         After an error the next commit begins a new file; everything that the old file holds is committed.
         """

@@ -1,1 +1,1 @@
-"""From the inbox into `landing.webhooks`, each delivery exactly once."""
+"""Moves deliveries from the inbox into `landing.webhooks`, each exactly once."""

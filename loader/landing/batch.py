@@ -1,4 +1,4 @@
-"""A batch of deliveries as rows of `landing.webhooks`: erased people left out, rules of privacy applied."""
+"""A batch of deliveries as rows of `landing.webhooks`: without erased people, and with privacy rules applied."""
 
 import base64
 import hashlib
@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 
 from flagsmith_warehouse.loader.landing import privacy
 
-# Whatever the sizes of bodies, no batch is longer, and no more is handed to DuckDB at once.
+# About the most bytes of bodies in a batch, and the most that DuckDB gets at once.
 BATCH_BYTES, PIECE_BYTES = 160 * 2**20, 16 * 2**20
 EPOCH = datetime(1970, 1, 1)
 
 
 class Batch:
-    """Rows for the landing, read as they are taken, so that no more of them than one is held here."""
+    """Rows for the landing. Each row is read when it is taken, so at most one is held here."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Batch:
                 if self.bytes >= enough:
                     self.is_over = self.bytes >= BATCH_BYTES
                     return
-        except sqlite3.Error as error:  # a damaged file: what came before the damage is landed
+        except sqlite3.Error as error:  # the file is damaged: rows before the damage are landed
             self.error = error
         self.is_over = True
 
@@ -70,5 +70,5 @@ def as_text(body: bytes) -> tuple[str, str]:
 
 
 def as_bytes(encoding: str, text: str) -> bytes:
-    """The body that `as_text` has made a text of."""
+    """The body from which `as_text` made the text."""
     return base64.b64decode(text) if encoding == "base64" else text.encode()

@@ -1,8 +1,8 @@
-"""Captured webhooks from files into the landing: from a proxy's log, or from another loader.
+"""Lands captured webhooks from files, such as a proxy's log or captures of another loader.
 
-A capture is a line of JSON: `received_at`, `path`, `headers`, `body` (the raw body as a text) and, where it is
-known, the `secret` that signed it. Landed exactly once by environment, `received_at` and hash of the body:
-landed again, or killed and started again, nothing is there twice.
+A capture is a line of JSON: `received_at`, `path`, `headers`, `body` (the raw body as a text) and, if it is
+known, the `secret` that signed it. Each environment, `received_at` and body is landed exactly once, even if the file
+is landed again or the command is killed and started again.
 """
 
 import hashlib
@@ -27,16 +27,16 @@ from flagsmith_warehouse.loader.settings import SECRETS, Settings, can_name_envi
 from flagsmith_warehouse.loader.signature import SignatureError, verify
 from flagsmith_warehouse.loader.text import shortened
 
-# As many lines are described one by one as fit a screen.
+# At most this many lines are described one by one, so that they fit a screen.
 DESCRIBED = 10
-SHOWN_LETTERS = 200  # of a path, in a message
+SHOWN_LETTERS = 200  # the most letters of a path in a message
 KEYS = ("received_at", "path", "headers", "body", "secret")
-# As servers write it down: X-Flagsmith-Signature, HTTP_X_FLAGSMITH_SIGNATURE.
+# Servers write the header's name as X-Flagsmith-Signature or HTTP_X_FLAGSMITH_SIGNATURE.
 SIGNATURE = re.compile(r"(?:http[-_])?x[-_]flagsmith[-_]signature", re.IGNORECASE)
-# No receipt is from later than this machine's clock, by more than clocks differ.
+# The most by which a time of receipt may be later than this machine's clock, because clocks differ.
 AHEAD = timedelta(hours=1)
 ROUTE = re.compile(r"/webhooks/([^/]+)/?$")
-# Of one capture that is there twice, the verified one. Its id follows from environment, time and body.
+# If a capture occurs twice, the verified one counts. Its id follows from environment, time and body.
 ONLY_NEW = """
 create or replace temp table captured as
 select distinct on (delivery_id) captured.* from captured
@@ -47,7 +47,7 @@ order by delivery_id, is_verified desc
 
 
 class CaptureError(LoaderError):
-    """A line that is not landed, and why."""
+    """A line that cannot be landed. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def replay(
 ) -> Landed:
     """Land the captures in `files` that are not in the landing yet. The caller holds the warehouse's lock.
 
-    `environment` is that of captures whose path does not name one; without it, the one that is configured where
-    there is only one. What cannot be landed is in `unreadable` of the result, and holds up nothing else. Raises
+    `environment`: for captures whose path does not name one. The default is the configured environment, if there is only
+    one. Captures that cannot be landed are listed in `unreadable` of the result; all others are landed. Raises
     LandingError.
     """
     if environment is None and len(settings.environments) == 1:
@@ -93,7 +93,7 @@ def replay(
     except duckdb.Error as error:
         raise LandingError(
             f"Landing captures into {settings.warehouse_file} stopped: {error}. Land the same files again when "
-            "the cause is gone; what is there already is not landed twice."
+            "the cause is gone; captures that have been landed are not landed twice."
         ) from error
     run.landed.unreadable = _described(run.landed.unreadable)
     return run.landed
@@ -105,7 +105,7 @@ def _described(refused: list[str]) -> list[str]:
 
 
 def _land_batch(run: Run, captures: Iterator[tuple]) -> bool:
-    """One transaction: those of a bounded number of captures that are new. False if there were none."""
+    """Land the new ones among the next captures, in one transaction. Returns False if no captures were left."""
     batch = run.batch(captures)
     with transaction(run.warehouse):
         run.append(batch, "captured")
@@ -118,7 +118,7 @@ def _land_batch(run: Run, captures: Iterator[tuple]) -> bool:
 
 
 def _rows(captures: Iterable[Capture]) -> Iterator[tuple]:
-    """In the order of columns of `reader.unread`."""
+    """The captures as rows with the columns of `reader.unread`."""
     for number, each in enumerate(captures):
         yield number, each.delivery_id, each.environment, each.received_at, each.is_verified, each.body
 
@@ -126,7 +126,7 @@ def _rows(captures: Iterable[Capture]) -> Iterator[tuple]:
 def _read(
     settings: Settings, files: Iterable[BinaryIO], environment: str | None, refused: list[str]
 ) -> Iterator[Capture]:
-    """The captures in the files; what is wrong with each of the others goes to `refused`."""
+    """The captures in the files. For each line that is not one, the reason goes to `refused`."""
     for file in files:
         for number, line in enumerate(file, start=1):
             try:
@@ -139,7 +139,7 @@ def _read(
 
 
 def read_capture(settings: Settings, line: bytes, environment: str | None) -> Capture:
-    """One line. A signature must be that of a secret of the environment, or of the capture's own `secret`.
+    """The capture in a line. A secret of the environment, or the capture's own `secret`, must have made its signature.
 
     Raises CaptureError.
     """
@@ -154,13 +154,13 @@ def read_capture(settings: Settings, line: bytes, environment: str | None) -> Ca
 
 
 def _object(line: bytes) -> dict:
-    """The request. Objects inside it are tuples of pairs, so that no header is lost that is there twice."""
+    """The request. Objects inside it are tuples of pairs, so that repeated headers are not lost."""
     try:
         pairs = json.loads(line, object_pairs_hook=tuple)
     except (ValueError, RecursionError):
         pairs = None
     if not isinstance(pairs, tuple):
-        raise CaptureError("is not a JSON object; a capture is one object a line.")
+        raise CaptureError("is not a JSON object; write one object per line.")
     request = dict(pairs)
     for key in KEYS:
         if sum(each == key for each, _ in pairs) > 1:
@@ -170,10 +170,10 @@ def _object(line: bytes) -> dict:
 
 def _environment(path: object, otherwise: str | None) -> str:
     try:
-        # As the server does, %2F is a slash.
+        # As on the server, %2F is a slash.
         route = ROUTE.search(unquote(urlsplit(path).path)) if isinstance(path, str) else None
     except ValueError:
-        raise CaptureError(f"its path {_shown(path)} is no address.") from None
+        raise CaptureError(f"its path {_shown(path)} is not an address.") from None
     name = route[1] if route else otherwise
     if not name:
         raise CaptureError(
@@ -190,7 +190,7 @@ def _environment(path: object, otherwise: str | None) -> str:
 
 
 def _shown(value: object) -> str:
-    """As Python writes it; of a very long one, its ends."""
+    """A value as Python writes it; only its two ends if it is very long."""
     return shortened(repr(value), SHOWN_LETTERS)
 
 
@@ -232,21 +232,21 @@ def _microseconds(request: dict) -> int:
 
 
 def _signature(headers: object) -> str | None:
-    """What the header says, however the headers were written down; None if it is not there."""
+    """The value of the header, in whatever form the headers were recorded; None if it is missing."""
     found = {value for name, value in _pairs(headers) if SIGNATURE.fullmatch(name.strip())}
     if len(found) > 1:
         raise CaptureError("has two different signatures among its headers.")
     if not found and SIGNATURE.search(json.dumps(headers)):
         raise CaptureError(
-            "names the signature in its headers otherwise than as the name of one, so nobody can say whether it was signed."
+            "mentions the signature in its headers, but not as the name of a header, so nobody can say whether it was signed."
         )
     return found.pop() if found else None
 
 
 def _pairs(headers: object) -> Iterator[tuple[str, str]]:
-    """Name and value of each header. They are an object; or a list of pairs, or of objects with `name` and `value`.
+    """Name and value of each header. Headers are an object, a list of pairs, or a list of objects with `name` and `value`.
 
-    The value of a name may be a list of values.
+    A name may have a list of values.
     """
     if headers is None:
         return
@@ -263,7 +263,7 @@ def _pairs(headers: object) -> Iterator[tuple[str, str]]:
 
 
 def _is_verified(signature: str | None, body: bytes, secrets: tuple[bytes, ...], environment: str) -> bool:
-    """False without a signature. A signature that no secret made: the body is not what Flagsmith sent."""
+    """False without a signature. Raises CaptureError if no secret made the signature: the body is not as Flagsmith sent it."""
     if signature is None:
         return False
     try:

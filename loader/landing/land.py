@@ -1,8 +1,8 @@
-"""From the inbox to `landing.webhooks`: every delivery once, wherever this is killed.
+"""Moves deliveries from the inbox to `landing.webhooks`, each exactly once, even if it is killed at any point.
 
-Each batch is one transaction of the warehouse, and with it goes how far the inbox file has been read. Then
-the rows are deleted from the inbox, unless they also wait for object storage (`land --to`). Killed between the
-two, the next run sees that they have been landed.
+Each batch is one transaction of the warehouse, which also records how far the inbox file has been read. Then
+the rows are deleted from the inbox, unless they also wait for object storage (`land --to`). If `land` is killed between
+these two steps, the next run sees that the rows have been landed.
 """
 
 import itertools
@@ -32,22 +32,22 @@ from flagsmith_warehouse.loader.landing.schema import (
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
 from flagsmith_warehouse.loader.settings import Settings
 
-# DuckDB compresses what it is given into the file at once, and writes it to no log before, if a transaction has
-# the rows of a row group: 50,000 bodies of 8 KB for 28 µs of processor each instead of 57. Its own row groups of
-# 122,880 rows would be a gigabyte of bodies each. So a batch has a row group, of about this many bytes of bodies.
+# If a transaction fills a row group, DuckDB compresses it into the file at once, without writing it to the log first: 50,000
+# bodies of 8 KB then take 28 µs of processor time each instead of 57. DuckDB's default row groups of 122,880 rows would be a
+# gigabyte of bodies each. So a batch fills one smaller row group, with about this many bytes of bodies.
 ROW_GROUP_BYTES = 72 * 2**20
 
 
 @dataclass
 class Landed:
-    """What a run has done: deliveries, the bytes of their bodies, and what could not be read."""
+    """What a run has landed: deliveries, the bytes of their bodies, and messages about unreadable files or lines."""
 
     deliveries: int = 0
     bytes: int = 0
     unreadable: list[str] = field(default_factory=list)
 
     def note(self, path: Path, error: sqlite3.Error, worker_is_dead: bool) -> None:
-        """Say what is wrong with an inbox file. A worker that lives goes on in another one, if it is damaged."""
+        """Report what is wrong with an inbox file. If it is damaged, a living worker goes on in another one."""
         if not (worker_is_dead or is_passing(error)):
             inbox_file.mark_damaged(path)
         self.unreadable.append(not_landed(path, error, worker_is_dead))
@@ -59,12 +59,12 @@ def land(
     on_wait: Callable[[str], None] = lambda text: None,
     only: bool = False,
 ) -> Landed:
-    """Move what is committed in the inbox into the warehouse; create the warehouse if there is none.
+    """Move the committed deliveries of the inbox into the warehouse; create the warehouse if needed.
 
     `only`: from now on nothing waits in the inbox for object storage.
-    `on_batch` is told how many deliveries each batch had. A file that cannot be read holds up no other.
-    Where DuckDB has too little memory, what is left is landed with more. (It may have landed the batch in which
-    it says so: that one is neither landed again nor counted.)
+    `on_batch` gets the number of deliveries in each batch. A file that cannot be read does not hold up the others.
+    If DuckDB runs out of memory, the rest is landed with more memory. (DuckDB may have landed the batch that failed. Then
+    that batch is neither landed again nor counted.)
     """
     landed = Landed()
     _feed(Landings(settings.inbox_dir), only, on_wait)
@@ -75,25 +75,25 @@ def land(
         except duckdb.Error as error:
             if memory == MEMORY[-1] or not is_out_of_memory(error):
                 raise LandingError(
-                    f"Landing into {settings.warehouse_file} stopped: {error}. What has not been landed is still in "
-                    f"{settings.inbox_dir}; run `flagsmith-warehouse land` again when the cause is gone."
+                    f"Landing into {settings.warehouse_file} stopped: {error}. The remaining deliveries are still in "
+                    f"{settings.inbox_dir}; remove the cause and run `flagsmith-warehouse land` again."
                 ) from error
     return landed
 
 
 def _feed(landings: Landings, only: bool, on_wait: Callable[[str], None]) -> None:
-    """See to it that deliveries wait for the warehouse. Nothing is to be done where `land --to` has never run."""
+    """Make deliveries wait for the warehouse. There is nothing to do if `land --to` has never run."""
     fed = landings.names()
     if WAREHOUSE not in fed:
         on_wait(
-            f"The warehouse is fed again. What was received while it was not is only in {', '.join(fed)}."
+            f"The warehouse is fed again. Deliveries received in the meantime are only in {', '.join(fed)}."
         )
     if WAREHOUSE not in fed or (only and fed != [WAREHOUSE]):
         landings.feed(WAREHOUSE, only)
 
 
 def _land(settings: Settings, on_batch, on_wait, landed: Landed, memory: str) -> None:
-    """Land what there is, and note in `landed` what was."""
+    """Land all waiting deliveries, and count them in `landed`."""
     row_group = row_group_for(reader.mean_size(settings.inbox_dir))
     landed.unreadable.clear()
     with open_warehouse(settings, on_wait, row_group, memory) as warehouse:
@@ -104,47 +104,47 @@ def _land(settings: Settings, on_batch, on_wait, landed: Landed, memory: str) ->
 
 
 def is_out_of_memory(error: duckdb.Error) -> bool:
-    """True if DuckDB was allowed too little memory; of a commit it says so in the message only."""
+    """True if DuckDB ran out of memory. For a commit, only the message of the error says so."""
     return isinstance(error, duckdb.OutOfMemoryException) or "failed to pin block" in str(error)
 
 
 def is_passing(error: sqlite3.Error) -> bool:
-    """True if an inbox file is in use or its disk full; a file that is damaged stays so."""
+    """True if an inbox file is in use or its disk is full. These errors pass; damage does not."""
     codes = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
 
 
 def not_landed(path: Path, error: sqlite3.Error, worker_is_dead: bool) -> str:
-    """What to say of an inbox file with which something is wrong."""
+    """The message about an inbox file that could not be landed completely."""
     if is_passing(error):
         return (
-            f"{path} cannot be read or emptied now ({error}). Nothing of it is lost: the next `land` goes on."
+            f"{path} cannot be read or emptied now ({error}). Nothing in it is lost: the next `land` goes on."
         )
-    said = f"{path} is damaged ({error}); what could be read has been landed, the rest is lost. The file stays for you "
+    damage = f"{path} is damaged ({error}); what could be read has been landed, the rest is lost. The file stays for you "
     if worker_is_dead:
-        return said + "to look at: move it away, or every `land` will say so again."
-    return said + (
+        return damage + "to look at: move it away, or every `land` will say so again."
+    return damage + (
         "to look at. Its worker goes on in another one: let `land` run once more, then move it away, with "
-        f"{path.stem}.* that belong to it."
+        f"{path.stem}.*, which belong to it."
     )
 
 
 def of_later_release(path: Path, form: int) -> str:
-    """What to say of an inbox file that this release cannot read."""
+    """The message about an inbox file that this release cannot read."""
     return (
         f"{path} has the form {form}, and this release knows {inbox_file.FORM}: a later release has written it. Install that "
-        "release again, and land; nothing in it was touched."
+        "release again, and land; the file was not changed."
     )
 
 
 def row_group_for(mean_bytes: float) -> int:
-    """How many rows with bodies of that size make a row group."""
+    """The number of rows of a row group, if bodies have that mean size."""
     steps = int(ROW_GROUP_BYTES / max(mean_bytes, 1) / ROW_GROUP_STEP)
     return min(max(steps, 1) * ROW_GROUP_STEP, LARGEST_ROW_GROUP)
 
 
 class Run:
-    """What a run knows from one batch to the next. Who lands from elsewhere than the inbox has one too."""
+    """The state of a run from one batch to the next. Landing from captures uses one, too."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class Run:
         self.last_landed_at = self._value("select max(landed_at) from landing.webhooks") or EPOCH
 
     def _hide_hashes(self) -> None:
-        """Before 0.2, hashes of originals were made without a key where rules only dropped: they could be tried out."""
+        """Before 0.2, hashes of original bodies had no key if rules only dropped, so the bodies could be guessed by trying."""
         self.warehouse.execute(
             "update landing.webhooks set original_payload_hash = left(sha256(? || original_payload_hash), 32) "
             "where original_payload_hash is not null",
@@ -175,9 +175,9 @@ class Run:
         )
 
     def land_file(self, path: Path) -> None:
-        """Land what is committed now. If its worker is dead nothing will be added, and the file is removed.
+        """Land all deliveries now committed in the file. If its worker is dead, nothing can be added, and the file is removed.
 
-        A file that cannot be read holds up no other. One that other landings have not read yet stays.
+        A file that cannot be read does not hold up the others. A file that other landings have not read yet stays.
         """
         with lock.try_hold(inbox_file.lock_of(path)) as worker_is_dead:
             try:
@@ -188,7 +188,7 @@ class Run:
                     if source and not self.land_deliveries(source, path.name, keep=worker_is_dead):
                         return
             except sqlite3.Error as error:
-                if not path.exists():  # `land --to` was the last to read it
+                if not path.exists():  # `land --to` was the last landing to read it
                     return
                 self.landed.note(path, error, worker_is_dead)
                 return
@@ -199,19 +199,19 @@ class Run:
                 self.landings.forget(path.name)
 
     def land_deliveries(self, source: sqlite3.Connection, name: str, keep: bool) -> bool:
-        """Batch by batch up to the last delivery there is now, however fast new ones arrive. True if every landing has them.
+        """Land batch by batch up to the last delivery that is now in the file. Returns True if every landing has them.
 
-        `keep`: do not delete what has been landed; the file will be removed as a whole. Raises sqlite3.Error if
-        some cannot be read, when the others have been landed: then nothing more of the file is deleted.
+        `keep`: do not delete landed rows, because the whole file will be removed. If some rows cannot be read, the others
+        are landed first, nothing more is deleted from the file, and sqlite3.Error is raised.
         """
         last = source.execute("select max(row_id) from deliveries").fetchone()[0] or 0
         done = (
             self._value("select max(last_row_id) from landing.inbox_progress where inbox_file = ?", name) or 0
         )
-        # After a backup was put back, the warehouse knows less than the file: what was landed since is in neither.
+        # After a restore, the warehouse has less progress than the file: rows landed since the backup are in neither.
         done = max(done, reader.last_deleted(source))
         everywhere = self.landings.record(WAREHOUSE, name, done)
-        # A run before this one may have seen damage, and gone on behind it.
+        # An earlier run may have found damage, and landed the rows after it.
         damage = reader.damage(source, everywhere)
         while done < last:
             try:
@@ -224,7 +224,7 @@ class Run:
                 damage = damage or error
                 done = reader.next_readable(source, done + 1, last) - 1
             everywhere = self.landings.record(WAREHOUSE, name, done)
-        if keep and everywhere >= last:  # and so to be removed
+        if keep and everywhere >= last:  # the file is about to be removed
             damage = damage or reader.damage_between_rows(source)
         if damage:
             raise damage
@@ -233,9 +233,9 @@ class Run:
         return everywhere >= last
 
     def land_batch(self, source: sqlite3.Connection, name: str, first: int, last: int) -> int:
-        """One transaction: a bounded number of deliveries, and the row id of the last, which is returned.
+        """Land a bounded number of deliveries in one transaction. Returns the row id of the last.
 
-        A row group; what would be left for another one that is not full comes along.
+        A batch fills a row group. If the rest would not fill another one, the batch includes it.
         """
         waiting = last - first + 1
         limit = self.row_group if waiting >= 2 * self.row_group else waiting
@@ -252,24 +252,24 @@ class Run:
         return batch.last_row_id
 
     def append(self, batch: "Batch", table: str) -> None:
-        """All of the batch, piece by piece: what is appended but not flushed has to fit into memory."""
+        """Append the batch piece by piece, because appended rows stay in memory until they are flushed."""
         with self.warehouse.appender(table) as appender:
             while not batch.is_over:
                 appender.append_rows(batch.piece())
                 appender.flush()
 
     def batch(self, deliveries: Iterable[tuple]) -> "Batch":
-        """The next batch of `deliveries`, in the order of columns of the inbox."""
+        """The next batch of `deliveries`, which have the inbox's columns in order."""
         return Batch(deliveries, self.next_landed_at(), self.tombstones.erased, self.apply)
 
     def count(self, deliveries: int, size: int) -> None:
-        """Note what a batch has landed, and tell whoever wants to know."""
+        """Add a batch to the counts, and tell `on_batch`."""
         self.landed.deliveries += deliveries
         self.landed.bytes += size
         self.on_batch(deliveries)
 
     def next_landed_at(self) -> datetime:
-        """Now, but later than every batch before: models ask for what is new, and clocks are set back."""
+        """Now, but always later than every earlier batch. Models look for new batches, and clocks may be set back."""
         now = datetime.now(UTC).replace(tzinfo=None)
         self.last_landed_at = max(now, self.last_landed_at + timedelta(microseconds=1))
         return self.last_landed_at

@@ -1,4 +1,4 @@
-"""Whom a body is about. Any bytes are a body: nothing here raises anything but ValueError, whatever they are."""
+"""Finds out whom a body is about. A body can be any bytes; functions here raise nothing but ValueError."""
 
 import base64
 import json
@@ -9,9 +9,9 @@ from urllib.parse import unquote, unquote_plus
 
 EVALUATION = {"flags", "identity", "segments", "traits"}
 CHANGE = {"data", "event_type"}
-# A shorter name stands in many texts by chance. It is looked for only where a body says whom it is about.
+# A shorter name occurs in many texts by chance, so we look for it only where a body says whom it is about.
 SHORTEST_LONG_NAME = 8
-# Where a text says whom it is about: as JSON, and in the sentences of Flagsmith's audit log.
+# Where a text says whom it is about: in JSON, and in the sentences of Flagsmith's audit log.
 NAMING = re.compile(
     r""""[^"\\]{0,40}identi[^"\\]{0,40}"\s*:\s*"((?:[^"\\]|\\.)*)"|\bidentity\s+['"]([^'"]*)['"]""",
     re.IGNORECASE,
@@ -21,22 +21,22 @@ ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 # Base64 of eight bytes has eleven characters; + and / are - and _ in addresses.
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{11,}")
 GOES_BEFORE, GOES_BEHIND = re.compile(r"\w[.@+-]?$"), re.compile(r"[.@+-]?\w")
-# A text inside an encoded text inside an encoded text; and no more work than this, whatever the body.
+# How deep encodings may be nested, and limits on the work for any body.
 DEEPEST, MOST_READINGS, MOST_CHARACTERS = 3, 100, 50_000_000
 
 
 class Person(Protocol):
-    """Whom we look for: by name, as `erase` does, or by the hash of a name, as tombstones do."""
+    """A person to look for: by name, as `erase` does, or by the hash of a name, as tombstones do."""
 
     def is_called(self, name: str) -> bool:
-        """True if that is the name."""
+        """True if that is the person's name."""
 
     def stands_in(self, text: str, as_word: bool) -> bool:
-        """True if the text has the name in it, if it is a long one. `as_word`: not as part of a longer word."""
+        """True if the name is long and the text contains it. `as_word`: not as part of a longer word."""
 
 
 def parse(body: bytes) -> object:
-    """The body, if every reader of JSON reads the same in it.
+    """The parsed body, if every JSON reader would parse it alike.
 
     Raises ValueError if not: another encoding than UTF-8, a key twice in one object, NaN, nested too deep, …
     """
@@ -47,12 +47,12 @@ def parse(body: bytes) -> object:
 
 
 def is_evaluation(value: object) -> bool:
-    """True of what an identity webhook sends."""
+    """True for the body of an identity webhook."""
     return isinstance(value, dict) and value.keys() <= EVALUATION and isinstance(value.get("identity"), str)
 
 
 def is_change(value: object) -> bool:
-    """True of what environment and audit-log webhooks send."""
+    """True for the body of an environment or audit-log webhook."""
     return (
         isinstance(value, dict)
         and value.keys() <= CHANGE
@@ -64,8 +64,8 @@ def is_change(value: object) -> bool:
 def is_about(body: bytes, person: Person) -> bool:
     """True if the body is about the person.
 
-    An evaluation is about its identity, whatever else it says. Any other body is about everybody whom it names,
-    in whatever form: escaped as JSON, percent-encoded, in base64, in UTF-16.
+    An evaluation is about its identity, whatever else it says. Any other body is about everybody it names,
+    in any form: escaped as JSON, percent-encoded, in base64, in UTF-16.
     """
     try:
         value = parse(body)
@@ -73,7 +73,7 @@ def is_about(body: bytes, person: Person) -> bool:
         value = None
     if is_evaluation(value):
         return person.is_called(value["identity"])
-    whole_words = is_change(value)  # a change is somebody else's too; what cannot be read is nobody's
+    whole_words = is_change(value)  # a change also concerns others; an unreadable body does not
     return any(is_named_in(text, person, whole_words and is_plain) for text, is_plain in readings(body))
 
 
@@ -83,17 +83,17 @@ def is_named_in(text: str, person: Person, as_word: bool) -> bool:
 
 
 def names_in(text: str) -> Iterator[str]:
-    """The names in a text that it says to be those of identities."""
+    """The names in a text that the text itself calls identities."""
     for in_json, in_sentence in NAMING.findall(text):
         yield unescaped(in_json) or in_sentence
 
 
 def readings(body: bytes) -> Iterator[tuple[str, bool]]:
-    """What can be read in a body, however it is encoded; and whether it stands there as it is, or escaped as JSON."""
+    """All texts that a body contains in any encoding. For each: True if it is there as it is, or escaped as JSON."""
     seen: set[str] = set()
     waiting = [(text, 0, True) for text in _texts(body)]
     characters = 0
-    for text, depth, is_plain in waiting:  # which grows meanwhile
+    for text, depth, is_plain in waiting:  # the list grows during the loop
         if text in seen:
             continue
         seen.add(text)
@@ -105,23 +105,23 @@ def readings(body: bytes) -> Iterator[tuple[str, bool]]:
 
 
 def unescaped(text: str) -> str:
-    """The text without JSON's escapes, whether or not it is whole JSON."""
+    """The text with JSON's escapes replaced, even if it is not complete JSON."""
     if "\\" not in text:
         return text
     plain = ESCAPES.sub(
         lambda found: chr(int(found[1], 16)) if found[1] else ESCAPED.get(found[2], found[2]), text
     )
-    # Two halves of a character become one; half of one stays.
+    # Two halves of a character become one character; a single half stays.
     return plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def is_word(text: str, start: int, end: int) -> bool:
-    """True if what stands there is no part of a longer name, as ada@example.com is of x.ada@example.com.au."""
+    """True unless the match is part of a longer name, like ada@example.com in x.ada@example.com.au."""
     return not (GOES_BEFORE.search(text[max(start - 2, 0) : start]) or GOES_BEHIND.match(text[end : end + 2]))
 
 
 def base64_of(text: bytes) -> Iterator[str]:
-    """What base64 makes of the text wherever it stands in a longer one: the characters that come from it alone."""
+    """The base64 of the text at each position in a longer text: only the characters that come from this text alone."""
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + text).decode().rstrip("=")
         end = len(encoded) - bool((before + len(text)) % 3)
@@ -131,7 +131,7 @@ def base64_of(text: bytes) -> Iterator[str]:
 def _object(pairs: list[tuple[str, object]]) -> dict:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("a key occurs twice in one object")
     return value
 
 
@@ -140,7 +140,7 @@ def _refuse(constant: str) -> None:
 
 
 def _texts(data: bytes) -> Iterator[str]:
-    """The texts that bytes may be. UTF-16 may begin at any byte, with or without a mark."""
+    """The texts that these bytes may encode. UTF-16 may begin at any byte, with or without a byte order mark."""
     yield data.decode("utf-8", "replace")
     if not _is_utf8(data):
         yield data.decode("latin-1")
@@ -162,7 +162,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _decoded(text: str) -> Iterator[str]:
-    """What is encoded in the text."""
+    """The texts that are encoded in this text."""
     if "%" in text:
         yield unquote(text)
         yield unquote_plus(text)

@@ -1,6 +1,6 @@
-"""What of a person goes into the warehouse: per trait, as one file says. Off without that file.
+"""Privacy rules: a file decides for each trait what of it goes into the warehouse. There are no rules without that file.
 
-Applied while landing: the inbox holds bodies as they were sent until they are landed; the warehouse never does.
+`land` applies the rules. The inbox holds bodies as they were sent until they are landed; the warehouse never does.
 A body that is altered is written again as JSON, and its row has the keyed hash of the original body.
 """
 
@@ -19,7 +19,7 @@ from flagsmith_warehouse.loader.filesystem import sync
 from flagsmith_warehouse.loader.landing import persons
 from flagsmith_warehouse.loader.settings import PRIVACY_FILE, PRIVACY_KEY, SettingsError
 
-# What Flagsmith sends of a change: environment webhooks, versions, the audit log.
+# The keys that Flagsmith sends in a change: environment webhooks, versions, the audit log.
 CHANGE = {"changed_by", "new_state", "previous_state", "timestamp"}
 CHANGE |= {"feature", "live_from", "published_by", "uuid"}
 CHANGE |= {"author", "created_date", "environment", "id", "is_system_event", "log", "project"}
@@ -33,13 +33,13 @@ CHANGE |= {
 STATE = {"change_request", "created_at", "deleted_at", "enabled", "environment", "feature", "feature_segment"}
 STATE |= {"feature_state_value", "id", "identity", "identity_identifier", "multivariate_feature_state_values"}
 TRAIT = {"id", "trait_key", "trait_value", "transient"}
-# What has these is no change: a body inside another one.
+# A body with these keys is not a change but contains another body.
 OF_PERSONS = {"identifier", "identities", "trait_key", "trait_value", "traits"}
 # Flagsmith's audit log: "Flag state / Remote Config value updated for feature 'x' and identity 'ada'".
 NAMING = "identity '"
 MENTION = re.compile(r"\bidentit(?:y|ies)\b", re.IGNORECASE)
 QUOTED_MENTION = re.compile(MENTION.pattern + r"\W{0,3}['\"]", re.IGNORECASE)
-# The stricter, the later.
+# From the least to the most strict.
 RULES = ("keep", "hash", "drop")
 SHORTEST_KEY = 16
 DRAW_ONE = "Draw one and keep it: python3 -c 'import secrets; print(secrets.token_hex(32))'"
@@ -47,7 +47,7 @@ DRAW_ONE = "Draw one and keep it: python3 -c 'import secrets; print(secrets.toke
 
 @dataclass(frozen=True)
 class Privacy:
-    """The rules. A transient trait is kept to the stricter of its own rule and that for all transient ones."""
+    """The rules. For a transient trait, the stricter of its own rule and the rule for all transient traits applies."""
 
     key: bytes
     identity: str = "keep"
@@ -56,15 +56,15 @@ class Privacy:
     traits: Mapping[str, str] = field(default_factory=dict)
 
     def apply(self, body: bytes) -> tuple[bytes, str | None]:
-        """The body to land and, if that is not the body that came, the keyed hash of that one.
+        """The body to land and, if it was altered, the keyed hash of the original.
 
-        Nothing of a body that is not understood is landed, for nobody can say what is in it.
+        A body that we do not understand is landed empty, because nobody can say what is in it.
         """
         altered = self._altered(body)
         return (body, None) if altered == body else (altered, self.hashed("body", body))
 
     def pseudonym(self, identity: str) -> str:
-        """What stands in the warehouse for an identity."""
+        """The name of an identity in the warehouse: itself, or its hash."""
         return (
             self.hashed("identity", identity.encode(errors="surrogatepass"))
             if self.identity == "hash"
@@ -72,7 +72,7 @@ class Privacy:
         )
 
     def hashed(self, what: str, value: bytes) -> str:
-        """32 hex digits, the same for the same value, under this key alone."""
+        """The keyed hash of a value, 32 hex digits. Equal values have equal hashes under the same key."""
         return hmac.digest(self.key, what.encode(errors="surrogatepass") + b"\0" + value, "sha256").hex()[:32]
 
     def _altered(self, body: bytes) -> bytes:
@@ -86,7 +86,7 @@ class Privacy:
             return b""
 
     def _evaluation(self, value: object) -> dict:
-        """What is kept of an evaluation. Keys that are not known are not. Raises TypeError or KeyError for anything else."""
+        """The parts of an evaluation to keep; unknown keys are dropped. Raises TypeError or KeyError for other bodies."""
         kept = (
             {key: value[key] for key in value.keys() & persons.EVALUATION} if isinstance(value, dict) else {}
         )
@@ -98,7 +98,7 @@ class Privacy:
         return kept
 
     def _change(self, value: dict) -> dict:
-        """What is kept of a change: what Flagsmith is known to send, and of that no name of an identity."""
+        """The parts of a change to keep: keys that Flagsmith is known to send, without names of identities."""
         data = {key: value["data"][key] for key in value["data"].keys() & CHANGE}
         for state in ("new_state", "previous_state"):
             if data.get(state) is not None:
@@ -107,11 +107,11 @@ class Privacy:
         return {**value, "data": self._nameless(data)}
 
     def _nameless(self, value: object, key: str = "") -> object:
-        """A part of a change, in which every name of an identity is replaced by its pseudonym."""
+        """A part of a change, with every name of an identity replaced by its pseudonym."""
         _require(key not in OF_PERSONS)
         if key == "identity_identifier" and value is not None:
             return self.pseudonym(_text(value))
-        if key == "identity":  # a number of Flagsmith's
+        if key == "identity":  # one of Flagsmith's numeric ids
             _require(value is None or isinstance(value, int))
         if isinstance(value, dict):
             return {each: self._nameless(part, each) for each, part in value.items()}
@@ -120,7 +120,7 @@ class Privacy:
         return self._sentence(value, key == "log") if isinstance(value, str) else value
 
     def _sentence(self, text: str, is_log: bool) -> str | None:
-        """A text with the pseudonym of the identity it names. None if it names one in words that are not known."""
+        """A text with the pseudonym instead of the identity. None if it mentions an identity in an unknown form."""
         if self.identity != "hash" or not (MENTION if is_log else QUOTED_MENTION).search(text):
             return text
         before, naming, rest = text.partition(NAMING)
@@ -167,8 +167,8 @@ def read(
 ) -> Privacy | None:
     """The rules in the file; None without a file. Raises SettingsError.
 
-    Rules that only drop need no key from the settings: they use the one in `key_file`. If there is none yet, it is
-    made, and `before_first_key` called before.
+    Rules that only drop need no key from the settings: they use the key in `key_file`. If that file does not exist, it is
+    created, after a call of `before_first_key`.
     """
     if path is None:
         return None
@@ -180,12 +180,10 @@ def read(
         ) from None
     if unknown := rules.keys() - {"identity", "transient_traits", "other_traits", "traits"}:
         raise SettingsError(
-            f"{path}: {', '.join(sorted(unknown))} is not known; there are identity, transient_traits, other_traits and [traits]."
+            f"{path}: {', '.join(sorted(unknown))} is not known; the keys are identity, transient_traits, other_traits and [traits]."
         )
     if not isinstance(rules.setdefault("traits", {}), dict):
-        raise SettingsError(
-            f'{path}: traits is not a table of the form [traits], one `name = "drop"` a line.'
-        )
+        raise SettingsError(f'{path}: traits must be a table [traits] with one `name = "drop"` per line.')
     named = {name: rule for name, rule in rules.items() if name != "traits"}
     for name, rule in {**named, **rules["traits"]}.items():
         allowed = (
@@ -203,7 +201,7 @@ def read(
 
 
 def _kept_key(key_file: Path | None, before_first_key: Callable[[], None]) -> str:
-    """The key in the file; without a file, a new one, which is there for good before it is used."""
+    """The key in the file. Without a file, a new key, which is safely on disk before it is used."""
     if key_file is None:
         return secrets.token_hex(32)
     try:
@@ -224,7 +222,7 @@ def _kept_key(key_file: Path | None, before_first_key: Callable[[], None]) -> st
 
 
 def _make_key(key_file: Path) -> None:
-    """Nobody but the owner ever reads it, and nobody ever sees half of it."""
+    """Write the key so that only the owner can ever read it, and nobody ever sees half of it."""
     key_file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = key_file.with_name(f".{key_file.name}-{os.getpid()}")
     unfinished.unlink(missing_ok=True)
@@ -234,7 +232,7 @@ def _make_key(key_file: Path) -> None:
         file.flush()
         os.fsync(descriptor)
     try:
-        with contextlib.suppress(FileExistsError):  # somebody else was faster: theirs counts
+        with contextlib.suppress(FileExistsError):  # another process was faster, so its key counts
             key_file.hardlink_to(unfinished)
     finally:
         unfinished.unlink()
@@ -242,7 +240,7 @@ def _make_key(key_file: Path) -> None:
 
 
 def unaltered(body: bytes) -> tuple[bytes, None]:
-    """Without rules the landing is raw."""
+    """The bodies unchanged, because there are no rules."""
     return body, None
 
 

@@ -1,4 +1,4 @@
-"""The warehouse as the loader opens it: its tables, its settings, and the upgrade from an earlier release."""
+"""Opens the warehouse for the loader: its tables, its settings, and the upgrade from an earlier release."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.filesystem import make_folder, mend, refuse_network
 from flagsmith_warehouse.loader.settings import Settings
 
-# landing.webhooks is the same as in macros/engine/create_landing.sql; a test holds the two together.
+# landing.webhooks must be the same as in macros/engine/create_landing.sql; a test compares the two.
 TABLES = """
 create schema if not exists landing;
 create table if not exists landing.webhooks (
@@ -29,16 +29,16 @@ create table if not exists landing.schema_version (version integer not null);
 """
 # 1: the first release. 2: original_payload_hash.
 SCHEMA_VERSION = 2
-# DuckDB takes multiples of the first; the second is what it does if not asked.
+# Row groups must be multiples of the first number of rows; the second is DuckDB's default.
 ROW_GROUP_STEP, LARGEST_ROW_GROUP = 2_048, 122_880
-# A process that lands takes about 150 MB more than DuckDB is allowed. Row groups are written one by one.
+# `land` takes about 150 MB more than it allows DuckDB. Row groups are written one by one.
 DUCKDB = {"threads": 2, "write_buffer_row_group_count": 1}
-# DuckDB holds the bodies of up to 2,048 rows at once: where the first is too little for that, it gets the next.
+# DuckDB holds the bodies of up to 2,048 rows at once. If the first limit is too small for that, it gets the next.
 MEMORY = ("256MB", "1GB", "4GB")
 
 
 class LandingError(LoaderError):
-    """The landing is not complete. What has not been landed is still in the inbox."""
+    """Landing stopped. Deliveries that have not been landed are still in the inbox."""
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def open_warehouse(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """The warehouse, with the landing in it, once no other process has it open. Raises lock.StillHeld.
 
-    `row_group`: the rows of row groups that are written now. `memory`: what DuckDB may use.
+    `row_group`: the number of rows in new row groups. `memory`: the memory that DuckDB may use.
     """
     refuse_network(settings.warehouse_dir)
     make_folder(settings.warehouse_dir)
@@ -62,7 +62,7 @@ def open_warehouse(
     )
     with contextlib.closing(opened) as warehouse:
         mend(settings.warehouse_dir)
-        warehouse.execute("set enable_progress_bar = false")  # ours says more
+        warehouse.execute("set enable_progress_bar = false")  # our own says more
         upgrade(warehouse)
         yield warehouse
 
@@ -80,9 +80,9 @@ def _connect(file: Path, row_group: int, memory: str) -> duckdb.DuckDBPyConnecti
 
 
 def upgrade(warehouse: duckdb.DuckDBPyConnection) -> None:
-    """Bring the landing of an earlier release to this one's form; create it where there is none.
+    """Create the landing, or upgrade the landing of an earlier release.
 
-    Raises LandingError for one of a later release, which this one might spoil.
+    Raises LandingError for the landing of a later release, because this release might damage it.
     """
     warehouse.execute(TABLES)
     (version,) = warehouse.execute("select coalesce(max(version), 1) from landing.schema_version").fetchone()
@@ -92,7 +92,7 @@ def upgrade(warehouse: duckdb.DuckDBPyConnection) -> None:
             "written it. Install that release again; nothing was changed."
         )
     if version < SCHEMA_VERSION:
-        # Form 2: a body that rules of privacy have altered is marked.
+        # Form 2 marks bodies that privacy rules have altered.
         warehouse.execute(
             "alter table landing.webhooks add column if not exists original_payload_hash varchar"
         )
@@ -101,7 +101,7 @@ def upgrade(warehouse: duckdb.DuckDBPyConnection) -> None:
 
 @contextlib.contextmanager
 def transaction(warehouse: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """All that happens in the block, or nothing of it."""
+    """A transaction: everything in the block happens, or nothing."""
     warehouse.begin()
     try:
         yield

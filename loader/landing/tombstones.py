@@ -1,7 +1,7 @@
-"""Who was erased stays erased: what was received before is not landed again, from wherever it comes.
+"""Tombstones keep erased people erased: deliveries received before the erasure are never landed again.
 
 A tombstone holds no identity, only its keyed hash; the key is drawn once for each warehouse. To find a name in the
-middle of a text it also holds the name's length and 16 bits of a checksum of its beginning.
+middle of a text, it also holds the name's length and 16 bits of a checksum of its beginning.
 """
 
 import hmac
@@ -31,7 +31,7 @@ create table if not exists landing.tombstone_names (
 
 
 class Tombstones:
-    """The tombstones of a warehouse, read once; `erased` asks them."""
+    """The tombstones of a warehouse, read once. `erased` tests a body against them."""
 
     def __init__(self, warehouse: duckdb.DuckDBPyConnection):
         self._warehouse = warehouse
@@ -49,7 +49,7 @@ class Tombstones:
             self._lengths.setdefault(opening, set()).add(length)
 
     def add(self, identity: str, environment: str | None, at: datetime) -> str:
-        """Put one up; the later one counts. The hash by which the identity is known from here on."""
+        """Add a tombstone; if there are two for a person, the later one counts. Returns the hash of the identity."""
         hashed = self._hash(identity)
         self._keep(environment, hashed, at)
         if len(identity) >= SHORTEST_LONG_NAME:
@@ -66,7 +66,7 @@ class Tombstones:
     def erased(self, environment: str, received_at: datetime, body: bytes) -> bool:
         """True if the body is about somebody who was erased after it was received."""
         latest = (self._latest.get(where) for where in (environment, None))
-        if not any(at and received_at <= at for at in latest):  # as of most bodies
+        if not any(at and received_at <= at for at in latest):  # as in most bodies
             return False
         return is_about(body, _Erased(self, environment, received_at))
 
@@ -75,13 +75,13 @@ class Tombstones:
         self._latest[environment] = max(at, self._latest.get(environment, at))
 
     def is_erased(self, name: str, environment: str, received_at: datetime) -> bool:
-        """True if that is the name of somebody who was erased there after that."""
+        """True if somebody of that name was erased in that environment after that time."""
         hashed = self._hash(name)
         found = (self._erased_at.get((where, hashed)) for where in (environment, None))
         return any(at and received_at <= at for at in found)
 
     def lengths(self, opening: int) -> set[int]:
-        """How long the names are whose beginning has that checksum."""
+        """The lengths of the erased names whose beginning has that checksum."""
         return self._lengths.get(opening, set())
 
     def has_long_names(self) -> bool:
@@ -92,7 +92,7 @@ class Tombstones:
 
 
 class _Erased:
-    """Everybody who was erased in an environment after a time; a persons.Person."""
+    """Everybody who was erased in an environment after a time, as a persons.Person."""
 
     def __init__(self, tombstones: Tombstones, environment: str, received_at: datetime):
         self._tombstones = tombstones
@@ -102,7 +102,7 @@ class _Erased:
         return self._tombstones.is_erased(name, *self._when)
 
     def stands_in(self, text: str, as_word: bool) -> bool:
-        """Whatever stands there in the length of a name, and begins like it, may be it."""
+        """True if the text contains an erased name: only parts with a name's length and beginning are hashed."""
         if not self._tombstones.has_long_names():
             return False
         return any(
@@ -114,7 +114,7 @@ class _Erased:
 
 
 def _openings(text: str) -> Iterator[int]:
-    """The checksum of the characters of a short name's length, from each character on."""
+    """For each position in the text: the checksum of the next characters, as many as the shortest long name has."""
     data = text.encode("utf-32-le", "surrogatepass")
     for start in range(0, len(data) - 4 * SHORTEST_LONG_NAME + 4, 4):
         yield zlib.crc32(data[start : start + 4 * SHORTEST_LONG_NAME]) & 0xFFFF

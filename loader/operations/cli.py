@@ -35,13 +35,14 @@ class Commands(click.Group):
     elsewhere = {  # noqa: RUF012 -- never changed
         "compact": "flagsmith_warehouse.loader.operations.operate:compact",
         "doctor": "flagsmith_warehouse.loader.operations.operate:doctor",
+        "experiment": "flagsmith_warehouse.loader.operations.ask:experiment",
         "erase": "flagsmith_warehouse.loader.operations.operate:erase",
         "publish": "flagsmith_warehouse.loader.operations.operate:publish",
         "status": "flagsmith_warehouse.loader.operations.operate:status",
         "init": "flagsmith_warehouse.loader.operations.init:init",
         "docs": "flagsmith_warehouse.loader.operations.explore:docs",
         "notebook": "flagsmith_warehouse.loader.operations.explore:notebook",
-        "report": "flagsmith_warehouse.loader.operations.explore:report",
+        "report": "flagsmith_warehouse.notebooks.report:main",
         "demo": "flagsmith_warehouse.simulator.demo:demo",
         "simulate": "flagsmith_warehouse.simulator.cli:simulate",
     }
@@ -51,7 +52,7 @@ class Commands(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         command = self._find_command(context, name)
-        if command is not None and name != "init":
+        if command is not None:
             _add_project_dir(command)
         return command
 
@@ -100,6 +101,7 @@ def _choose_project(context: click.Context, _: click.Parameter, folder: str | No
         return
     name, before = settings_module.PROJECT_DIR.name, os.environ.get(settings_module.PROJECT_DIR.name)
     os.environ[name] = folder
+    context.meta[name] = folder
 
     def put_back() -> None:
         if before is None:

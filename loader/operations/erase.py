@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import duckdb
 
-from flagsmith_warehouse.loader import LoaderError, lock
+from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.filesystem import close_to_others
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
@@ -27,7 +27,7 @@ from flagsmith_warehouse.loader.landing import lake, persons, privacy
 from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
-from flagsmith_warehouse.loader.operations import publish, relations
+from flagsmith_warehouse.loader.operations import places, publish, relations
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
 
 # Bodies that may be about the person; whether they are, Python says. What does not begin as an evaluation does is read
@@ -100,11 +100,12 @@ def erase(
     What is received of it from now on is landed again: delete it in Flagsmith as well. Raises EraseError,
     LandingError, PublishError, StillHeld.
     """
-    with _alone(settings, on_wait):
+    with publish.locked(settings, on_wait):
         with _explained():
             receipt = _erase(settings, _names(settings, identity), environment, on_wait)
         _keep_receipt(settings, receipt)
         _publish(settings, on_wait)
+        _publish_elsewhere(settings, on_wait)
     return receipt
 
 
@@ -116,7 +117,7 @@ def preview(
 ) -> dict:
     """What `erase` would delete: rows by table. Changes nothing. Raises EraseError, StillHeld."""
     names = _names(settings, identity)
-    with _alone(settings, on_wait), _explained():
+    with publish.locked(settings, on_wait), _explained():
         rows, known = _inbox_rows(settings, names, environment, {}), set(settings.environments)
         still_in = []
         if settings.warehouse_file.exists():
@@ -134,15 +135,6 @@ def preview(
     if urls := [name for name in Landings(settings.inbox_dir).names() if name != WAREHOUSE]:
         told["not_looked_through"] = urls  # every file there would have to be read
     return {"dry_run": True, "environment": environment, "rows_to_delete": rows, "still_in": still_in, **told}
-
-
-@contextlib.contextmanager
-def _alone(settings: Settings, on_wait: Callable[[str], None]) -> Iterator[None]:
-    with (
-        lock.hold(settings.refresh_lock, settings.lock_timeout_seconds, on_wait),
-        lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, on_wait),
-    ):
-        yield
 
 
 @contextlib.contextmanager
@@ -252,6 +244,20 @@ def _publish(settings: Settings, on_wait: Callable[[str], None]) -> None:
             raise EraseError(
                 f"Everything is erased, but {error}\nThe last published copy had the person in it and is removed."
             ) from error
+
+
+def _publish_elsewhere(settings: Settings, on_wait: Callable[[str], None]) -> None:
+    """Publish what is left wherever `publish --to` has published. Raises EraseError with the places that have the person still."""
+    for place in places.forget_missing(settings):
+        on_wait(f"{place} is not there any more. What `publish --to` put into it may name the person.")
+    left = []
+    for place in places.known(settings):
+        try:
+            places.put(settings, place)
+        except publish.PublishError as error:
+            left.append(f"{place} still has the person in it: {error}")
+    if left:
+        raise EraseError("Everything else is erased, but\n" + "\n".join(left))
 
 
 def _delete(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str | None) -> dict[str, int]:

@@ -1,6 +1,5 @@
-"""The commands of whoever reads: notebooks in the browser, notebooks as pages, the documentation of every table."""
+"""The commands of whoever reads: notebooks in the browser, and the documentation of every table."""
 
-import importlib.util
 import os
 import socket
 import sys
@@ -13,27 +12,20 @@ from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
 
 
-def _need_notebook_packages() -> None:
-    if missing := [name for name in ("marimo", "pandas") if importlib.util.find_spec(name) is None]:
-        raise LoaderError(
-            f"Notebooks need {', '.join(missing)}. Install them: pip install 'flagsmith-warehouse[notebook]'"
-        )
-
-
 @click.command()
 @click.option("--port", default=2718, show_default=True, type=click.IntRange(1, 65535), help="The port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 def notebook(host: str, port: int) -> None:
     """Explore the marts in the browser, until told to stop. Another port is taken where this one is in use."""
-    _need_notebook_packages()
-    from flagsmith_warehouse.notebooks.report import NOTEBOOKS
+    from flagsmith_warehouse.notebooks.pages import PAGES, need_packages
 
+    need_packages()
     settings = settings_module.read()
     os.environ[settings_module.WAREHOUSE_DIR.name] = str(settings.warehouse_dir)
     port = _free_port(host, port)
     click.echo(f"The notebooks are at http://{host}:{port} (Ctrl-C ends them).")
     sys.stdout.flush()
-    files = [str(PROJECT_FOLDER / "notebooks" / f"{name}.py") for name in NOTEBOOKS]
+    files = [str(PROJECT_FOLDER / "notebooks" / f"{name}.py") for name in PAGES]
     marimo = [sys.executable, "-m", "marimo", "--quiet", "run", "--no-token", "--include-code"]
     os.execv(sys.executable, [*marimo, "--headless", "--host", host, "--port", str(port), *files])  # noqa: S606 -- ours
 
@@ -46,16 +38,6 @@ def _free_port(host: str, port: int) -> int:
         except OSError:
             continue
     raise LoaderError(f"No port can be opened at {host}. Name another address with --host.")
-
-
-@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def report(arguments: tuple[str, ...]) -> None:
-    """Write each notebook as one HTML page to mail. `report --help` has the options."""
-    _need_notebook_packages()
-    from flagsmith_warehouse.notebooks.report import main
-
-    main(list(arguments), standalone_mode=False, prog_name="flagsmith-warehouse report")
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """`flagsmith-warehouse init`: a dbt project that belongs to whoever runs it, and that no upgrade ever changes."""
 
 import getpass
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import click
 
 from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.filesystem import SECRET_MODE, make_folder
-from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
+from flagsmith_warehouse.loader.settings import PROJECT_DIR, PROJECT_FOLDER
 
 STARTER = PROJECT_FOLDER / "starter"
 DEPLOY = PROJECT_FOLDER / "deploy"
@@ -22,12 +23,21 @@ class InitError(LoaderError):
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def init(folder: Path) -> None:
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), required=False)
+@click.pass_context
+def init(context: click.Context, folder: Path | None) -> None:
     """Make a project in FOLDER: settings, experiments, cohorts, outcomes, models of your own, and what cron or systemd need.
 
-    In a project that is there, only what is missing is written, and dbt is pointed at this release.
+    In a project that is there, only what is missing is written, and dbt is pointed at this release. Without FOLDER it is the
+    one of --project-dir or FLAGSMITH_PROJECT_DIR.
     """
+    named = context.meta.get(PROJECT_DIR.name)
+    if folder is not None and named is not None and folder.absolute() != Path(named).absolute():
+        raise click.UsageError(f"FOLDER is {folder} and --project-dir is {named}. Name one folder.")
+    if folder is None:
+        if not os.environ.get(PROJECT_DIR.name):
+            raise click.UsageError("Name the folder to make the project in: flagsmith-warehouse init FOLDER")
+        folder = Path(os.environ[PROJECT_DIR.name])
     written = write_project(folder)
     project = folder.absolute()
     if not written:

@@ -11,13 +11,28 @@ from flagsmith_warehouse.loader.text import printable
 
 
 @click.command()
-def publish() -> None:
+@click.option(
+    "--to",
+    "place",
+    metavar="FOLDER",
+    help="Publish Parquet files into this folder too, one for each table, or with ducklake:FILE into a DuckLake.",
+)
+def publish(place: str | None) -> None:
     """Copy the marts to published.duckdb, which notebooks read. `refresh` does so by itself."""
-    from flagsmith_warehouse.loader.operations.publish import publish_alone
+    from flagsmith_warehouse.loader.operations import places
+    from flagsmith_warehouse.loader.operations.publish import locked
+    from flagsmith_warehouse.loader.operations.publish import publish as publish_here
 
     settings = settings_module.read()
-    published = publish_alone(settings, _say)
-    click.echo(f"Published {settings.published_file}: {published}.")
+    with locked(settings, _say):
+        published = publish_here(settings, _say)
+        click.echo(f"Published {settings.published_file}: {published}.")
+        if place is None:
+            return
+        put = places.put(settings, place)
+    click.echo(f"Published {place}: {put}.")
+    for table in put.left_out:
+        _say(f"{table} Parquet cannot hold it, so it is left out there.")
 
 
 @click.command()

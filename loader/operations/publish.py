@@ -7,7 +7,7 @@ name, and block nobody. Killed at any moment: the last copy stays as it was.
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,13 +83,14 @@ def publish(settings: Settings, on_wait: Callable[[str], None] = lambda text: No
             remove(fresh)
 
 
-def publish_alone(settings: Settings, on_wait=lambda text: None) -> Published:
-    """`publish`, with the locks that a refresh would hold. Raises PublishError and lock.StillHeld."""
+@contextlib.contextmanager
+def locked(settings: Settings, on_wait=lambda text: None) -> Iterator[None]:
+    """Hold the locks that a refresh would hold. Raises lock.StillHeld."""
     with (
         lock.hold(settings.refresh_lock, settings.lock_timeout_seconds, on_wait),
         lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, on_wait),
     ):
-        return publish(settings, on_wait)
+        yield
 
 
 def _copy(
@@ -136,10 +137,7 @@ def compact(settings: Settings, on_wait=lambda text: None) -> tuple[int, int]:
     """Make the warehouse's file as small as what is in it; its size before and after. Raises PublishError and lock.StillHeld."""
     if not settings.warehouse_file.exists():
         raise PublishError(f"There is no {settings.warehouse_file} to compact.")
-    with (
-        lock.hold(settings.refresh_lock, settings.lock_timeout_seconds, on_wait),
-        lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, on_wait),
-    ):
+    with locked(settings, on_wait):
         before = settings.warehouse_file.stat().st_size
         try:
             return before, rewrite_warehouse(settings)

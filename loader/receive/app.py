@@ -12,7 +12,7 @@ from flagsmith_warehouse.loader.settings import Settings, read
 
 
 def create_app(settings: Settings | None = None, inbox: Inbox | None = None) -> Flask:
-    """The application. Raises SettingsError where nobody could send anything."""
+    """The application. Raises SettingsError if no environment could send anything."""
     settings = settings or read()
     inbox = inbox or open_inbox(settings)
     app = Flask("loader", static_folder=None)

@@ -1,7 +1,7 @@
-"""The RSGI door, for Granian, with which `serve` serves: no thread waits for a webhook.
+"""The RSGI door, which `serve` uses with Granian: no thread waits for a webhook.
 
-One thread answers all requests of a worker, a second one commits. With a thread for each request, waking them one
-after the other took as long as the commit itself: 7 ms of 20.
+One thread answers all requests of a worker, and a second one commits. With one thread per request, waking the threads
+one after the other took as long as the commit itself: 7 ms of 20.
 """
 
 import asyncio
@@ -28,18 +28,18 @@ from flagsmith_warehouse.loader.receive.webhook import (
 )
 from flagsmith_warehouse.loader.settings import Settings
 
-# A commit waits this long for more webhooks: when many come, it makes a tenth more of them a second.
+# A commit waits this long for more webhooks. Under load this raises the number of webhooks per second by a tenth.
 PAUSE_SECONDS = 0.001
-# Larger bodies, and those without a Content-Length, are held in memory this many at a time, from the first byte to the
-# commit. Each has this many seconds to arrive.
+# A body is large if it has more than LARGE bytes or no Content-Length. At most LARGE_AT_ONCE large bodies are in memory at
+# a time, from the first byte to the commit. Each has LARGE_SECONDS to arrive.
 LARGE, LARGE_AT_ONCE, LARGE_SECONDS = 2**20, 32, 30
-# A body that is too large, but announced as no larger than this, is read and thrown away until nothing has come for so
-# many seconds: a sender that is cut off while it sends may never read why.
+# If a body is too large but announces at most LARGEST_DISCARDED bytes, we read it and throw it away until nothing has come
+# for DISCARD_SECONDS. A sender that is cut off while it sends might never read our answer.
 LARGEST_DISCARDED, DISCARD_SECONDS = 2**26, 1
 
 
 def create_front(settings: Settings) -> "Front":
-    """The application of one worker. Raises SettingsError where nobody could send anything."""
+    """The application of one worker. Raises SettingsError if no environment could send anything."""
     return Front(settings, open_inbox(settings))
 
 
@@ -55,14 +55,14 @@ class Front:
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Granian calls this before it begins to serve. SIGUSR1: another worker takes the place of this one."""
+        """Granian calls this before it begins to serve. SIGUSR1 says that another worker replaces this one."""
         loop.add_signal_handler(signal.SIGUSR1, self.drain)
         loop.call_soon(self.on_ready)
 
     def drain(self) -> None:
-        """Accept no more connections, and close each that is open with its next answer.
+        """Accept no more connections, and close each open one with its next answer.
 
-        So none has a request on its way when this worker ends.
+        So no request is on its way when this worker ends.
         """
         self._is_draining = True
         stop_accepting()
@@ -80,7 +80,7 @@ class Front:
         protocol.response_bytes(status, headers, content)
 
     async def _body(self, protocol, announced: int | None, limit: int) -> bytes:
-        """As much of the body as the decision needs."""
+        """The part of the body that the decision needs."""
         if not limit:
             if announced and self._settings.max_body_bytes < announced <= LARGEST_DISCARDED:
                 await discard(protocol)
@@ -89,11 +89,11 @@ class Front:
             return await some_of(protocol, limit)
         try:
             return await protocol()
-        except ProtocolClosed:  # gone before the end: too short, whatever came
+        except ProtocolClosed:  # the sender left before the end, so the body is too short
             return b""
 
     async def _carry_out(self, decision: Keep | Probe | Answer) -> Answer:
-        """The answer to a webhook once it is on disk; probes look at the disk in a thread."""
+        """The answer to the request. A webhook is answered once it is on disk. Probes check the disk in a thread."""
         if isinstance(decision, Keep):
             batch = self._join(*decision.delivery())
             await batch.committed
@@ -107,7 +107,7 @@ class Front:
         return decision
 
     def _join(self, *delivery) -> SharedCommit:
-        """The commit that the delivery shares. Its first delivery starts it, and it waits for the one before."""
+        """The commit that this delivery shares with others. The first delivery starts it, after the commit before."""
         batch, is_first = self._inbox.join(*delivery)
         if is_first:
             loop = asyncio.get_running_loop()
@@ -134,17 +134,17 @@ def stop_accepting() -> None:
 
 
 def as_socket(descriptor: int) -> socket.socket:
-    """A copy of the descriptor, to ask it what it is. Asking raises OSError where it is no socket."""
+    """A socket object for a copy of the descriptor. Using it raises OSError if the descriptor is not a socket."""
     return socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)
 
 
 def is_large(method: str, announced: int | None) -> bool:
-    """Whether the body that comes is large, or may be."""
+    """Whether the body is large, or may be."""
     return method.upper() == "POST" and (announced is None or announced > LARGE)
 
 
 async def some_of(protocol, enough: int) -> bytes:
-    """About the first `enough` bytes of the body, or what arrived of it in time."""
+    """About the first `enough` bytes of the body, or the part that arrived in time."""
     body = bytearray()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LARGE_SECONDS):
@@ -156,7 +156,7 @@ async def some_of(protocol, enough: int) -> bytes:
 
 
 async def discard(protocol) -> None:
-    """Read the body as far as it comes, and keep nothing of it."""
+    """Read as much of the body as comes, and throw it away."""
     chunks = aiter(protocol)
     with contextlib.suppress(TimeoutError, StopAsyncIteration, ProtocolClosed):
         async with asyncio.timeout(LARGE_SECONDS):

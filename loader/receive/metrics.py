@@ -1,6 +1,6 @@
-"""What the web workers count, summed over all of them (Prometheus, several processes).
+"""The metrics of the web workers, summed over all of them (Prometheus with several processes).
 
-`serve` must name the folder that the workers share before this module is imported. Without a folder, as under
+`serve` must name the workers' shared folder before this module is imported. Without a folder, as under
 `flask run`, the figures are those of one process.
 """
 
@@ -38,7 +38,7 @@ COMMIT_SECONDS = Histogram(
 
 
 class InboxCollector(Collector):
-    """Depth and age of the inbox over the files of living and dead workers, read at each request."""
+    """Size and age of the backlog in all inbox files, including those of dead workers, read at each request."""
 
     def __init__(self, folder: Path):
         self.folder = folder

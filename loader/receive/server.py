@@ -24,12 +24,12 @@ from flagsmith_warehouse.loader.log import LOG
 from flagsmith_warehouse.loader.receive.supervisor import STOP_SECONDS, Supervisor, listen
 from flagsmith_warehouse.loader.settings import Settings, read, require_environments
 
-# Connections of a worker, idle ones included: a proxy keeps some open.
+# The most connections of a worker, including idle ones: a proxy keeps some open.
 CONNECTIONS = 1024
 # The threads of a worker (connections, application, commits) each work for about 0.2 ms at a time. Python's default of 5 ms
 # between switches would make them wait for each other.
 SWITCH_SECONDS = 0.0003
-# Where workers may share their counts. Memory comes first: it is not full when a disk is.
+# Folders in which workers may share their counts. Memory comes first, because it is not full when a disk is.
 SHARED_FOLDERS = ("/dev/shm", None)  # noqa: S108  # in a folder of our own in there; None: that of temporary files
 SHARED_PREFIX = "flagsmith-warehouse-metrics-"
 # Prometheus keeps one file of each kind per worker; this size holds about 700 figures.
@@ -43,10 +43,10 @@ def serve(
     application: str = "flagsmith_warehouse.loader.receive.front:create_front",
     check: Callable[[Settings], None] = lambda settings: None,
 ) -> None:
-    """Serve until told to stop (SIGTERM, SIGINT): then answer what was received, and return.
+    """Serve until told to stop (SIGTERM, SIGINT); then answer the requests already received, and return.
 
-    SIGHUP replaces the workers by new ones with the secrets read anew, if these can be used. `check` sees the settings
-    each time, and may log what is wrong with them. A worker that dies is replaced, however often. Raises SettingsError
+    SIGHUP reads the secrets again and, if they can be used, replaces all workers. `check` gets the settings each time,
+    and may log what is wrong with them. A worker that dies is replaced, however often. Raises SettingsError
     and AddressError.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there are no workers to replace yet
@@ -83,9 +83,9 @@ def configuration(check: Callable[[Settings], None]) -> Settings:
 
 @contextlib.contextmanager
 def shared_folder(slots: list[str]) -> Iterator[Path | None]:
-    """A folder for the counts of the workers, with the files of each slot; None where there is no room.
+    """A folder for the counts of the workers, with the files of each slot; None if there is no room.
 
-    Blocks are allocated here: Prometheus maps the files into memory, and on a full disk the first figure would kill its worker.
+    Disk blocks are allocated here. Prometheus maps the files into memory, and on a full disk the first count would kill its worker.
     """
     with contextlib.ExitStack() as made:
         for parent in SHARED_FOLDERS:
@@ -101,14 +101,12 @@ def shared_folder(slots: list[str]) -> Iterator[Path | None]:
                 continue
             yield Path(name)
             return
-        LOG.warning(
-            "No room for figures that workers share: /metrics answers for the one worker that was asked"
-        )
+        LOG.warning("No room for shared figures: /metrics shows only the worker that answers")
         yield None
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders of our servers that were killed: no process holds the lock in those."""
+    """Remove the folders of servers of ours that were killed: no process holds the lock in them."""
     for held in parent.glob(f"{SHARED_PREFIX}*/lock"):
         with contextlib.suppress(OSError):
             if held.parent.lstat().st_uid == os.geteuid():
@@ -129,7 +127,7 @@ def _worker(
 
 
 def share_metrics(folder: Path, slot: str) -> None:
-    """Have Prometheus count in the files of that slot, continuing from the slot's last worker."""
+    """Make Prometheus count in the files of that slot, so that the counts of the slot's last worker continue."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # before anything imports `receive.metrics`
     from prometheus_client import values
 
@@ -137,10 +135,10 @@ def share_metrics(folder: Path, slot: str) -> None:
 
 
 def create_worker(application: str, *arguments) -> Callable:
-    """The application of one worker process, which ends when the server does, however that ended."""
+    """The application of one worker process. The process ends when the server ends, even if the server is killed."""
     # Until Granian handles SIGTERM, this process would run the handler that it inherited from the server.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # `os.getppid()` would name the init process where the server ended before this line.
+    # If the server has already ended, `os.getppid()` would return the init process.
     server = multiprocessing.parent_process().pid
     threading.Thread(target=_end_with, args=(server,), daemon=True).start()
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -1,4 +1,4 @@
-"""Keeps the worker processes going: replaces those that die, and all of them at once when the configuration changes."""
+"""Keeps the worker processes running: replaces those that die, and replaces all when the configuration changes."""
 
 import contextlib
 import errno
@@ -19,17 +19,19 @@ from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.log import LOG
 from flagsmith_warehouse.loader.settings import Settings
 
-# Connections that wait for a worker to take them, while all workers are being replaced, say.
+# The most connections that may wait for a worker, for example while all workers are being replaced.
 BACKLOG = 2048
-# A port that is taken is asked for again for so long: workers of a server that was killed are about to let go of it.
+# How long we retry if the port is taken. Workers of a killed server may be about to release it.
 PORT_SECONDS = 3
-# The longest that a worker may take to answer what it has received when it is told to stop.
+# How long a worker that is told to stop may take to answer the requests it has received.
 STOP_SECONDS = 2
-# A worker that is replaced takes no new connections, and for so long closes each that it has with the next answer.
+# How long a worker that is being replaced goes on answering. It takes no new connections, and closes each open one with its
+# next answer.
 DRAIN_SECONDS = 2
-# A worker that has not become ready after so many seconds never will.
+# A worker that has not become ready after this time counts as failed.
 READY_SECONDS = 30
-# A worker that died is replaced at once, one that dies again soon after a pause: this long, then twice as long.
+# A dead worker is replaced at once. If the next one dies too, within STEADY_SECONDS, its replacement waits for a pause, which
+# doubles each time.
 FIRST_PAUSE, LONGEST_PAUSE, STEADY_SECONDS = 0.2, 5.0, 60
 
 
@@ -40,7 +42,7 @@ class AddressError(LoaderError):
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens at the address, for all workers to share. Raises AddressError.
 
-    Without SO_REUSEPORT, with which a second server would take half of the webhooks, in silence.
+    It does not use SO_REUSEPORT: a second server could then silently take half of the webhooks.
     """
     deadline = time.monotonic() + PORT_SECONDS
     while True:
@@ -65,9 +67,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Wake:
-    """What `threading.Event` does for one waiting thread, and safe to set from a handler of signals.
+    """Works like `threading.Event` for one waiting thread, but can be set from a signal handler.
 
-    A handler that interrupts `Event.set` or `Event.wait` in the same thread would wait for their lock for ever.
+    If a handler interrupted `Event.set` or `Event.wait` in the same thread, it would wait for their lock for ever.
     """
 
     def __init__(self):
@@ -90,8 +92,8 @@ class Wake:
 class Supervisor(Server):
     """Granian's server, with other rules for its workers.
 
-    `configuration` reads and checks the settings; every worker gets those of the last time that this went well, from
-    `create_worker(settings, slot, is_ready)`. A slot is a short name that no other living worker has; there are two for each.
+    `configuration` reads and checks the settings. `create_worker(settings, slot, is_ready)` gives every worker the last
+    settings that were valid. A slot is a short name that no other living worker has; each place has two.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class Supervisor(Server):
         self._configuration = configuration
         self._settings = configuration()
         self._create_worker = create_worker
-        self._deaths = [0] * self.workers  # of each place, one soon after the other
+        self._deaths = [0] * self.workers  # consecutive early deaths, by place
 
     def _init_shared_socket(self) -> None:
         self._listener.setblocking(False)
@@ -125,10 +127,10 @@ class Supervisor(Server):
             if self.reload_signal and not self.interrupt_signal:
                 self.reload_signal = False
                 self._reload(spawn_target, target_loader)
-        self.interrupt_children.clear()  # of which Granian would make an error
+        self.interrupt_children.clear()  # otherwise Granian would report an error
 
     def _start(self, place: int, spawn_target):
-        """A new worker for the place. Its `is_ready` reads something when it is, and the end when it is dead."""
+        """A new worker for the place. Its pipe `is_ready` gets a message when it is ready, and closes when it dies."""
         slot = 1 - self.wrks[place].slot if place < len(self.wrks) else 0
         is_ready, tell = multiprocessing.Pipe(duplex=False)
         create = functools.partial(self._create_worker, self._settings, f"{place}{'ab'[slot]}", tell)
@@ -139,7 +141,7 @@ class Supervisor(Server):
         return worker
 
     def _replace_dead(self, spawn_target) -> float | None:
-        """Replace each dead worker whose pause is over. The seconds until the next one's is, if there is one."""
+        """Replace each dead worker whose pause is over. Returns the seconds until the next pause ends, if any."""
         now, pauses = time.monotonic(), []
         for place, worker in enumerate(self.wrks):
             if worker.is_alive():
@@ -157,7 +159,7 @@ class Supervisor(Server):
         return min(pauses, default=None)
 
     def _reload(self, spawn_target, target_loader) -> None:
-        """Replace all workers if the new configuration is right and new workers become ready; else none of them."""
+        """Replace all workers if the new configuration is valid and new workers become ready; otherwise none."""
         before = self._settings
         try:
             self._settings = self._configuration()
@@ -211,12 +213,12 @@ class Supervisor(Server):
 
 
 def pause_after(deaths: int) -> float:
-    """How many seconds to wait before a worker that has died so often in a row is replaced."""
+    """The seconds to wait before replacing a worker, after this many deaths in a row."""
     return 0 if deaths <= 1 else min(FIRST_PAUSE * 2 ** min(deaths - 2, 30), LONGEST_PAUSE)
 
 
 def _refused(why: str) -> None:
     LOG.error(
-        "Reload refused: all workers go on with the configuration that they have",
+        "Reload refused: all workers keep their current configuration",
         extra={"fields": {"why": why}},
     )

@@ -1,7 +1,7 @@
-"""What to answer to a request, decided without a web framework and without I/O: strings and bytes in, a decision out.
+"""Decides how to answer a request, without a web framework and without I/O: strings and bytes go in, a decision comes out.
 
-Routes, refusals, metrics and log lines are here and nowhere else. The doors (`app`, `front`) only carry requests in and
-answers out, and do what a decision asks for: keep a webhook, or look whether the inbox can be written.
+All routes, refusals, metrics and log lines are here. The doors (`app`, `front`) only carry requests in and answers out,
+and carry out the decision: keep a webhook, or check whether the inbox can be written.
 """
 
 import json
@@ -15,16 +15,16 @@ from flagsmith_warehouse.loader.settings import SECRETS, Settings
 from flagsmith_warehouse.loader.signature import SignatureError, verify
 
 PROBES = {"healthz", "readyz", "metrics"}
-# OPTIONS too: some load balancers check servers with it.
+# Some load balancers check servers with OPTIONS.
 PROBE_METHODS = ("GET", "HEAD", "OPTIONS")
-# What stands for a Content-Length that is no number, and for any with more digits than a body can have.
+# Values for a Content-Length that is not a number, and for one that is larger than any body.
 UNREADABLE, LARGEST_LENGTH = -1, 10**18
-# The part of an environment's name that goes to the log.
+# The log contains at most this many letters of an environment's name.
 LOGGED_LETTERS = 100
 
 
 class Headers(Protocol):
-    """The headers of a request, found by their names in small letters."""
+    """The headers of a request, by lower-case name."""
 
     def get(self, name: str) -> str | None: ...
 
@@ -38,14 +38,14 @@ class Answer(NamedTuple):
 
 
 class Keep(NamedTuple):
-    """A webhook to put into the inbox: signed with the secret at that position, or None where it need not be signed."""
+    """A webhook to put into the inbox. `secret`: the position of the secret that signed it; None if it needs no signature."""
 
     environment: str
     secret: int | None
     body: bytes
 
     def delivery(self) -> tuple[str, bool, bytes]:
-        """What `Inbox.put` takes."""
+        """The arguments of `Inbox.put`."""
         return self.environment, self.secret is not None, self.body
 
     def kept(self) -> Answer:
@@ -60,12 +60,12 @@ class Keep(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A question about this server whose answer takes a look at the disk."""
+    """A question about this server that only a look at the disk can answer."""
 
     name: str
 
     def answer(self, inbox: Inbox, settings: Settings) -> Answer:
-        """May wait for the disk."""
+        """The answer. This may wait for the disk."""
         if self.name == "metrics":
             return Answer(200, [("Content-Type", metrics.CONTENT_TYPE)], metrics.render(settings.inbox_dir))
         try:
@@ -78,7 +78,7 @@ class Probe(NamedTuple):
 def answer(
     method: str, path: str, headers: Headers, body: bytes, settings: Settings
 ) -> Keep | Probe | Answer:
-    """The decision on a request. `path` is decoded; `body` is as much of the body as `body_limit` lets in."""
+    """The decision on a request. `path` is decoded; `body` has at most `body_limit` bytes."""
     method = method.upper()
     match segments(path):
         case ["webhooks", str(environment)] if environment:
@@ -104,7 +104,7 @@ def segments(path: str) -> list[str]:
 
 
 def webhook(environment: str, headers: Headers, body: bytes, settings: Settings) -> Keep | Answer:
-    """Whether a webhook is ours, whole and signed. Checked in this order, and counted either way."""
+    """Check whether a webhook is for a known environment, whole and signed, in this order. Counts it in any case."""
     metrics.RECEIVED.inc()
     if environment not in settings.environments:
         message = f"This environment has no secret here. Set one with {SECRETS.name}."
@@ -125,7 +125,7 @@ def webhook(environment: str, headers: Headers, body: bytes, settings: Settings)
 def incomplete(
     announced: int | None, body: bytes, largest: int, may_be_unsigned: bool
 ) -> tuple[int, str, str] | None:
-    """Status, reason and message for a body that is too large or not whole; None for one that is all there."""
+    """Status, reason and message for a body that is too large or incomplete; None for a complete one."""
     if announced is None and may_be_unsigned:
         message = (
             "Send a Content-Length: without it or a signature, a body that was cut off would look whole."
@@ -141,7 +141,7 @@ def incomplete(
 
 
 def announced_length(headers: Headers) -> int | None:
-    """The length of the body according to the request; None if it does not say, UNREADABLE if nobody can read it."""
+    """The length of the body according to the request; None without Content-Length, UNREADABLE if it is not a number."""
     length = headers.get("content-length")
     if length is None or headers.get("transfer-encoding") is not None:
         return None
@@ -151,12 +151,12 @@ def announced_length(headers: Headers) -> int | None:
 
 
 def body_limit(method: str, announced: int | None, settings: Settings) -> int:
-    """How many bytes of the body `answer` needs: none of a body that it will refuse for its length."""
+    """How many bytes of the body `answer` needs; 0 if it will refuse the body for its length."""
     if method.upper() != "POST" or announced == UNREADABLE:
         return 0
     largest = settings.max_body_bytes
     if announced is None:
-        return largest + 1  # one more than is allowed shows that it is too large
+        return largest + 1  # one byte more than allowed shows that it is too large
     return announced if announced <= largest else 0
 
 

@@ -1,8 +1,8 @@
-{#- What people may declare, column by column: the one place that says what a cell may hold. A new column is a new line
-    here and in the seed's YAML; files and relations from before it need not have it.
-      type       text, identity (taken exactly as it is), number, whole (number), time, choice or weights
-      needed     what to write where the cell is empty; without it the cell may be empty
-      must_be    what a cell that is not understood should have been, after "<column> must be"
+{#- What people may declare, column by column. No other place says what a cell may hold. To add a column, add a line
+    here and in the seed's YAML; older files and relations may lack it.
+      type       text, identity (taken exactly as it is), number, whole (number), time, choice, weights or breakdowns
+      needed     the remedy for an empty cell; without this key the cell may be empty
+      must_be    the end of the message "<column> must be …" about a cell that is not understood
       holds      a condition on `number`, the cell as a double
       remedy     what to write instead
     `key` names the columns that tell one row from another. -#}
@@ -34,6 +34,9 @@
                 'remedy': 'leave it empty for assigned'},
             'name': {'type': 'text'},
             'description': {'type': 'text'},
+            'breakdowns': {'type': 'breakdowns',
+                'must_be': 'traits, segments and cohorts with `;` between them',
+                'remedy': 'write each with what it is, like `trait:plan;segment:vip;cohort:adults`'},
         }},
         'metrics': {'key': ['metric_key'], 'columns': {
             'metric_key': {'type': 'text', 'needed': 'give the metric a name of its own'},

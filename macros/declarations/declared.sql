@@ -1,6 +1,6 @@
-{#- The relation that holds people's declarations: the seed of that name in the project that `var('declared_by')` names, or
-    the relation that the var of that name gives. Only the models in intermediate/declarations read it. They pass on typed
-    and valid rows. -#}
+{#- The relation that holds people's declarations. If a var of that name is set, it names the relation. Otherwise it is the
+    seed of that name, in the project that `var('declared_by')` names. Only the models in intermediate/declarations read it;
+    they pass on typed and valid rows. -#}
 {% macro declared(name) %}
     {%- set missing = flagsmith_warehouse.is_missing_file(name) -%}
     {%- set seed = ref(var('declared_by', 'flagsmith_warehouse'), name) if not var(name, none) and not missing else none -%}
@@ -14,8 +14,8 @@
     {{ return(name in (var('missing_files', none) or {})) }}
 {% endmacro %}
 
-{#- While `flagsmith-warehouse check` runs, its copy of a declarations file, which holds what is declared now and not what
-    the last build read. None otherwise. -#}
+{#- While `flagsmith-warehouse check` runs: its copy of a declarations file, as the file is now and not as the last build
+    read it. None otherwise. -#}
 {% macro clean_file(name) %}
     {%- set folder = var('declarations_folder', none) -%}
     {{ return(csv_of_texts(folder ~ '/' ~ name ~ '.csv') if folder else none) }}
@@ -26,7 +26,7 @@
     {{ return(execute and var('declarations_folder', none) is not none) }}
 {% endmacro %}
 
-{#- The materialisation of the models of declarations: tables, or parts of a query where `check` only reads them. -#}
+{#- The materialisation of the models of declarations: tables, or ephemeral while `check` runs, which writes nothing. -#}
 {% macro kept_unless_checked() %}
     {{ return('ephemeral' if var('declarations_folder', none) else 'table_in_place') }}
 {% endmacro %}
@@ -39,8 +39,8 @@
 {% endmacro %}
 
 {#- The columns of that relation, {our name: its name there}. Case, blanks around a name and a byte order mark do not count.
-    None if the relation does not exist. All the columns that we know while nothing is built (`dbt compile` on a fresh
-    clone), and for a seed that this run creates. -#}
+    Returns none if the relation does not exist. Returns all the columns that we know while nothing is built (`dbt compile`
+    on a fresh clone), and for a seed that this run creates. -#}
 {% macro declared_columns(name) %}
     {%- set known = {} -%}
     {%- for column in flagsmith_warehouse.declarations()[name].columns -%}{%- do known.update({column: column}) -%}{%- endfor -%}
@@ -65,7 +65,7 @@
 {% endmacro %}
 
 {#- Select: row_number and every column that we know, as texts. Empty cells and missing columns are null. Rows of a file are
-    counted as in a spreadsheet, where the first row is the header; rows of a relation in the order in which the engine
+    counted as in a spreadsheet, where the header is row 1. Rows of a relation are counted in the order in which the engine
     reads them. -#}
 {% macro declared_rows(name) %}
     {%- set found = flagsmith_warehouse.declared_columns(name) -%}

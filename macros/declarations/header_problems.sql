@@ -1,11 +1,10 @@
-{#- Select: faults of a declaration as a whole: a relation that does not exist, a missing column, a column that nothing
-    reads. -#}
+{#- Select: faults of a declaration as a whole: a relation that does not exist, a missing column, an unknown column. -#}
 {% macro header_problems() %}
     {%- set found = [] -%}
     {%- for name, declaration in flagsmith_warehouse.declarations().items() -%}
         {%- set columns = flagsmith_warehouse.declared_columns(name) -%}
         {%- if columns is none -%}
-            {%- do found.append(['problem', name, none, declared(name), 'the relation is not there, or cannot be read',
+            {%- do found.append(['problem', name, none, declared(name), 'the relation does not exist or cannot be read',
                 'correct `vars: ' ~ name ~ ':`, create it, put back what it reads, or correct what fails in it']) -%}
         {#- Faults of a file that cannot be read are in file_problems. -#}
         {%- elif 'unreadable_file' not in columns -%}
@@ -14,7 +13,7 @@
                     'the columns are ' ~ declaration.columns | join(', ')]) -%}
             {%- endfor -%}
             {%- for column in columns if column not in declaration.columns -%}
-                {%- do found.append(['warning', name, column, columns[column], 'nobody reads the column `' ~ column ~ '`',
+                {%- do found.append(['warning', name, column, columns[column], 'unknown column `' ~ column ~ '`',
                     'the columns are ' ~ declaration.columns | join(', ')]) -%}
             {%- endfor -%}
         {%- endif -%}

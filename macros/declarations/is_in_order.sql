@@ -1,4 +1,4 @@
-{#- Condition: nothing is wrong with a row of the relation, which has the column row_number, nor with the header. -#}
+{#- Condition: neither the row nor the header has a problem. The relation must have the column row_number. -#}
 {% macro is_in_order(name, relation) -%}
     not exists (
         select 1

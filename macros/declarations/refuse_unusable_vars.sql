@@ -1,5 +1,6 @@
-{#- Stops a run, before anything is built, over a var with a value that no model can use: by its name, with what to write.
-    `flagsmith-warehouse refresh` and `check` also refuse vars that no model knows; dbt tells no macro which were set. -#}
+{#- Stops a run before anything is built if a var has a value that no model can use. The message names the var and says what
+    to write. `flagsmith-warehouse refresh` and `check` also refuse vars that no model knows. A macro cannot do that, because
+    dbt does not tell it which vars were set. -#}
 {% macro refuse_unusable_vars() %}
     {%- if not is_built_now() -%}{{ return('') }}{%- endif -%}
     {%- for name, rule in var_rules().items() -%}
@@ -21,8 +22,8 @@
     {%- endfor -%}
 {% endmacro %}
 
-{#- What the vars may be that are not a list or a relation: {name: {kind, …, write: what to write}}. Without a value the
-    default holds, or nothing. -#}
+{#- The values allowed for each var that is neither a list nor a relation: {name: {kind, …, write: what to write}}. A var may
+    also have no value. -#}
 {% macro var_rules() %}
     {%- set days = {'kind': 'number', 'above': 0, 'below': 1000000, 'is_whole': true, 'write': 'a number of days, 1 or more, like 90'} -%}
     {%- set above_0 = {'kind': 'number', 'above': 0, 'below': 1e300, 'is_whole': false, 'write': 'a number above 0'} -%}

@@ -8,3 +8,8 @@
 {% macro duckdb__hours_between(earlier, later) -%}
     (epoch_us({{ later }}) - epoch_us({{ earlier }})) / 3.6e9
 {%- endmacro %}
+
+{#- Whole days from one date to a later one. -#}
+{% macro days_between(earlier, later) -%}
+    cast(round({{ hours_between('cast(' ~ earlier ~ ' as timestamp)', 'cast(' ~ later ~ ' as timestamp)') }} / 24) as integer)
+{%- endmacro %}

@@ -19,3 +19,10 @@
     {%- endfor -%}
     {{ return(names) }}
 {% endmacro %}
+
+{#- A condition: the rows of both relations are of the same day, dimension and value. Each may be null. -#}
+{% macro same_slice(one, other) -%}
+    {%- for column in ['day', 'dimension', 'dimension_value'] -%}
+    {{ one }}.{{ column }} is not distinct from {{ other }}.{{ column }}{{ ' and ' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}

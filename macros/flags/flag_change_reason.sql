@@ -1,4 +1,4 @@
-{#- Why a flag's state changed, from what Flagsmith said of it just before and just after: the first reason that applies.
+{#- Why a flag's state changed: the first reason that applies, from its states just before and just after.
     earlier, element: aliases of int_flag_set_elements. -#}
 {% macro flag_change_reason(earlier, element) -%}
     case

@@ -1,8 +1,8 @@
-{#- Which variation a flag's state is, from the columns enabled, is_multivariate, value, value_type,
+{#- The variation of a flag's state, from the columns enabled, is_multivariate, value, value_type,
     percentage_allocation and has_percentage_allocation.
-    Of a multivariate feature only the value tells the option; percentage_allocation is the weight of the first option
-    with that value, null where there is none (the control, also for an identity override), and absent where the value is
-    null, "", 0 or false.
+    For a multivariate feature, only the value shows which option was given. percentage_allocation is the weight of the first
+    option with that value. It is null if no option has that value (the control, also for an identity override), and absent
+    if the value is null, "", 0 or false.
     Source: features/serializers and multivariate models of Flagsmith 2.265, and 1,370 of 1,370 flags that its API answered
     (tests/marts/test_answers.py). -#}
 {% macro variation() -%}

@@ -1,21 +1,22 @@
-{#- What a model reads. In a full build all of these are as if everything had just come in: see
-    macros/materializations/increment.sql. Each is a relation, to be given an alias. -#}
+{#- The relations that an incremental model reads (see macros/materializations/increment.sql). In a full build they behave as
+    if everything had just arrived. The model must give each an alias. -#}
 
-{#- The relations whose rows have the number of the build that first saw the delivery. -#}
+{#- True for relations whose rows have the number of the build that first saw the delivery. -#}
 {% macro is_numbered(name) %}
     {{ return(name in ['stg_flagsmith__deliveries', 'int_deliveries']) }}
 {% endmacro %}
 
-{#- The deliveries of `name` that are new to the model: not taken in before, and not newer than what all its sources have
-    taken in, since a model that adds to what it has must not meet a delivery twice. -#}
+{#- The deliveries of `name` that are new to the model: it has not read them before, and all its sources have read them.
+    (A model that adds up must not read a delivery twice.) -#}
 {% macro new(name) -%}
     (select * from {{ ref(name) }} as deliveries where {{ flagsmith_warehouse.is_new('deliveries') }})
 {%- endmacro %}
 
-{#- The rows of the source `name` that may count otherwise now.
-      Of a model that adds, those whose key it does not know yet; of a source of deliveries, only among the new ones.
-      Of a model that replaces, those of what has changed; `clock` is the source's column that says when. Where it is
-      replaced in part they have the column rebuilt_from; without a clock they are there from the beginning. -#}
+{#- The rows of the source `name` that the model must read now.
+      For a model that adds: rows whose key it does not have yet. If the source holds deliveries, only new ones are searched.
+      For a model that replaces: all rows of the identities, hours or days that have changed. If the model replaces only the
+      part after a moment, the rows have the column rebuilt_from with that moment, and earlier rows are left out. `clock` is
+      the source's column to compare with that moment; without a clock, no row is left out. -#}
 {% macro changed(name, clock='received_at') -%}
     {%- set source = ref(name) -%}
     {%- set key = flagsmith_warehouse.says('adds') -%}
@@ -40,7 +41,7 @@
                 {%- for key in unit.columns %}
                 {% if key in ['hour', 'day'] -%}
                 date_trunc('{{ key }}', source.{{ clock }}) = changed.{{ key }}
-                -- Says nothing new, but that earlier rows need not be read (1,000,000: 0.06 s).
+                -- Implied by the line above, but lets the engine skip earlier rows (saves 0.06 s on 1,000,000 rows).
                 and source.{{ clock }} >= changed.{{ key }}
                 {%- else -%}
                 source.{{ key }} = changed.{{ key }}
@@ -54,9 +55,9 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- The model's own rows of what has changed, as they are before they are replaced; of a model that adds, all. With the
-    column rebuilt_from where they are replaced in part. Without a row in a full build; the types are then those that the
-    model's columns declare. -#}
+{#- The model's own rows of the identities, hours or days that have changed, before they are replaced. For a model that adds:
+    all its rows. If only the part after a moment is replaced, the rows have the column rebuilt_from. In a full build this is
+    an empty relation with the types that the model's columns declare. -#}
 {% macro known() -%}
     {%- set unit = flagsmith_warehouse.replaced_unit() -%}
     {%- if not is_increment() -%}
@@ -86,9 +87,9 @@
     {%- if is_increment() %} and {{ alias }}._build_number > {{ progress().built_up_to }}{% endif %}
 {%- endmacro %}
 
-{#- Condition on `source`: the model has no row of its key yet. Ids of deliveries begin with the time of receipt: of those, what
-    is known from before the earliest new one is not read (1,000,000: 0.05 s). `distinct` keeps the table small in which
-    each key is looked up (1,000,000 elements: 0.02 s). -#}
+{#- Condition on `source`: the model has no row with its key yet. Ids of deliveries begin with the time of receipt, so rows of
+    the model from before the earliest new delivery need not be read (saves 0.05 s on 1,000,000 rows). `distinct` keeps the
+    hash table small in which each key is looked up (saves 0.02 s on 1,000,000 elements). -#}
 {% macro is_unknown(key, name) -%}
     {%- if key == 'delivery_id' -%}
     {%- set new_ids = ' from ' ~ ref(name) ~ ' as deliveries where ' ~ is_new('deliveries') -%}
@@ -103,7 +104,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Before everything that was ever received. -#}
+{#- A moment before anything was received. -#}
 {% macro beginning_of_time() -%}
     timestamp '0001-01-01'
 {%- endmacro %}

@@ -1,23 +1,25 @@
 {#- Spells of the elements of a set (flags, members of segments, traits) from the spells of the whole set.
 
-    Computed on pairs of sets: for each distinct pair of a set and the one before it, what began and what ended is
-    found once (the two joined on the element's key, compared by its state); only that, not every element of every
-    set, is then put in order per identity.
+    Works on pairs of sets. For each distinct pair of a set and the one before it, it finds once which elements began and
+    which ended (it joins the two sets on the element's key and compares states). Only these changes are then sorted per
+    identity, not every element of every set.
 
     Yields the CTEs `present` (the elements of all sets that the spells name) and `element_spells`, which has one row per
     environment, identity, element and valid_from:
-      last_hash       the set in force just before the spell's end, now for an open one: its last sighting
-      end_hash        the set that ended it (null for an open one)
-    and, where `absences` is given:
+      last_hash       the last set that contains the spell; for an open spell, the set in force now
+      end_hash        the set that ended the spell; null for an open one
+    and, if `absences` is given:
       change_reason   why the spell began
       earlier_count, end_count   flag evaluations of the identity before valid_from and before valid_to
 
-    For a model that replaces `spell`: int_state_spells has the sets in the column `of`.
-    elements: relation of the sets' elements. key: the element's key.
-    only: condition on an element for it to count as there. state: columns that a spell holds constant.
-    absences: int_flag_absences, where being left out of a set ends nothing. A spell then goes on when the element comes
-    back as it was: last_hash and the counts do not know of that. Without it, an element that is left out ends its spell. -#}
-{% macro element_spells(said, elements, key, only='true', state=['state_hash'], absences=none) %}
+    For a model that replaces `spell`.
+    hash_column: the column of int_state_spells with the hash of the set.
+    elements: relation with the elements of the sets. key: the element's key.
+    only: condition that an element must satisfy to count as present. state: columns that stay the same during a spell.
+    absences: int_flag_absences, for flags. Being left out of a set then does not end a spell: the spell goes on when the
+    flag comes back unchanged. last_hash and the counts ignore absences. Without `absences`, a spell ends when its element
+    is left out. -#}
+{% macro element_spells(hash_column, elements, key, only='true', state=['state_hash'], absences=none) %}
 {%- set begins = spell_columns().begins -%}
 {%- set ends = spell_columns().ends -%}
 window_of_spells as (
@@ -27,11 +29,11 @@ window_of_spells as (
         spells.identity,
         spells.valid_from,
         spells.rebuilt_from,
-        spells.{{ said }} as set_hash,
+        spells.{{ hash_column }} as set_hash,
         spells.earlier_flag_evaluation_count as earlier_count,
         spells.earlier_flag_evaluation_count + spells.flag_evaluation_count as end_count
     from {{ changed('int_state_spells', 'valid_from') }} as spells
-    where spells.{{ said }} is not null
+    where spells.{{ hash_column }} is not null
 
 ),
 
@@ -78,8 +80,8 @@ present as (
     select * from {{ elements }}
     where
         {{ only }}
-        -- Sets of identities that did not change are left out (1,000,000 trait elements: half the processor time).
-        and {{ said }} in (
+        -- Leave out the sets of identities that did not change (halves the processor time on 1,000,000 trait elements).
+        and {{ hash_column }} in (
             select set_hash from window_of_spells
             {%- if absences %}
             union all
@@ -100,9 +102,9 @@ differences as (
         {%- endif %}
         true as is_start
     from pairs
-    inner join present as element on pairs.set_hash = element.{{ said }}
+    inner join present as element on pairs.set_hash = element.{{ hash_column }}
     left join present as earlier
-        on pairs.before_hash = earlier.{{ said }} and element.{{ key }} = earlier.{{ key }}
+        on pairs.before_hash = earlier.{{ hash_column }} and element.{{ key }} = earlier.{{ key }}
     where
         {%- for column in state %}
         {{ 'or ' if not loop.first }}element.{{ column }} is distinct from earlier.{{ column }}
@@ -117,9 +119,9 @@ differences as (
         earlier.{{ key }},
         false as is_start
     from pairs
-    inner join present as earlier on pairs.before_hash = earlier.{{ said }}
+    inner join present as earlier on pairs.before_hash = earlier.{{ hash_column }}
     left join present as element
-        on pairs.set_hash = element.{{ said }} and element.{{ key }} = earlier.{{ key }}
+        on pairs.set_hash = element.{{ hash_column }} and element.{{ key }} = earlier.{{ key }}
     where element.{{ key }} is null
     {%- endif %}
 
@@ -153,10 +155,10 @@ starts_and_ends as (
             and sequence.valid_from = absences.absent_to
     {%- endif %}
     where
-        -- What is in force where the rebuilding begins is known already, with its beginning.
+        -- Spells that were open when rebuilding begins are known already, with their beginnings (below).
         (sequence.before_hash is not null or sequence.valid_from > sequence.rebuilt_from)
         {%- if absences %}
-        -- What comes back as it was goes on.
+        -- A flag that comes back unchanged continues its spell.
         and (absences.identity is null or absences.change_reason is not null)
         {%- endif %}
 

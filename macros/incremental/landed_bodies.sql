@@ -1,12 +1,13 @@
 {#- Select: the body of each (payload_hash, delivery_id) in `wanted`, once, with the columns payload_hash,
     _delivery_id, body_encoding and body. Bodies stream through this query, so memory does not grow with their number.
-    Copies are sorted out only where a delivery was landed twice, that is, where the landing has more rows than there are
+    Copies are removed only if a delivery was landed twice, that is, if the landing has more rows than there are
     deliveries.
 
     earliest: a query for the lowest id of the wanted deliveries, null if none is wanted; used in increments. Ids begin with
-    the time of receipt and deliveries are landed roughly in that order, so earlier bodies are not even decompressed: the
-    bodies of 10,000 new deliveries beside 1,000,000 older ones took 0.02 s of processor time instead of 1.2. A late
-    delivery only makes this search longer. (As a subquery in the condition, it kept DuckDB from joining `wanted` first.) -#}
+    the time of receipt and deliveries are landed roughly in that order, so earlier bodies are not even decompressed. With
+    10,000 new deliveries beside 1,000,000 older ones, this took 0.02 s of processor time instead of 1.2. A late
+    delivery only makes this search longer. (With `earliest` as a subquery in the condition, DuckDB did not join `wanted`
+    first.) -#}
 {% macro landed_bodies(wanted, earliest) %}
     {%- set landing = source('landing', 'webhooks') %}
     {%- set surplus -%}

@@ -5,8 +5,8 @@
     if no number is known, or if counted deliveries have left the landing because an older landing was restored. The
     numbering is part of every model's fingerprint, so a model rebuilds itself in full after a new one. -#}
 
-{#- The relations in which deliveries have numbers. int_deliveries comes first, because later models have read its
-    numbers. (In 0.1.0 the two could differ.) -#}
+{#- The relations in which deliveries have numbers. int_deliveries comes first, because later models have read the numbers
+    from there. (In 0.1.0 the two relations could differ.) -#}
 {% macro numbered_relations() %}
     {%- set relations = [] -%}
     {%- for name in ['int_deliveries', 'stg_flagsmith__deliveries'] if flagsmith_warehouse.built_model(name) -%}
@@ -15,7 +15,7 @@
     {{ return(relations) }}
 {% endmacro %}
 
-{#- The numbering that stg_flagsmith__deliveries is to have now, named by the number of its first build. `known`: the
+{#- The numbering that stg_flagsmith__deliveries must have now: the number of the first build in it. `known`: the
     numbering that it has, or none. -#}
 {% macro numbering(known) %}
     {%- set relations = flagsmith_warehouse.numbered_relations() -%}

@@ -1,17 +1,17 @@
 {#- How an incremental model knows which deliveries are new to it, in whatever order they arrive.
 
     Every build that finds new deliveries gives them its number (`_build_number`, handed down from
-    stg_flagsmith__deliveries). `intermediate.build_progress` remembers for each model the number up to which it has
-    taken them in. It is written in the model's own transaction, so a build killed half-way leaves each model
-    either before or after, never in between; and a model rebuilt alone, or left out of a run, catches up by itself.
+    stg_flagsmith__deliveries). `intermediate.build_progress` has, for each model, the number up to which the model has
+    read them. It is written in the model's own transaction, so a build killed half-way leaves each model
+    either before or after, never in between. A model that was rebuilt alone, or left out of a run, catches up by itself.
     No clock is involved: a delivery that is weeks late is new in the build that first sees it. -#}
 
-{#- The relation that holds the progress: one row per model and recording. Recordings are counted, not timed, so that a
-    clock set back cannot bring an older row forward.
-      numbering    the build with which the numbering of deliveries began that the model was built with
-      kept_before  what the model holds of the time before is as an earlier logic made it; null for nothing such
-      logic_version  that of the models that recorded it
-      descriptions   those that its table has, as one hash -#}
+{#- The relation that holds the progress: one row per model and recording. Recordings are counted, not timed, so a
+    clock that was set back cannot make an older row the latest one.
+      numbering      the numbering of deliveries that the model was built with: the number of the first build in it
+      kept_before    rows of the model from before this time were made by an earlier logic; null if there are none
+      logic_version  version of the logic with which the row was recorded
+      descriptions   hash of the descriptions that the model's table has -#}
 {% macro build_progress() %}
     {{ return(api.Relation.create(
         database=target.database,
@@ -38,7 +38,7 @@
 {#- The version of the models' logic. Raise it with every change after which rows must be rebuilt. -#}
 {% macro logic_version() %}{{ return(3) }}{% endmacro %}
 
-{#- Stops a run over a warehouse that a later version of the models has built, because this version would misread its rows. -#}
+{#- Stops the run if a later version of the models has built the warehouse, because this version would misread its rows. -#}
 {% macro refuse_later_logic() %}
     {%- if is_built_now() -%}
     {%- set built_with = scalar('select coalesce(max(logic_version), 0) from ' ~ build_progress(), 0) | int -%}
@@ -52,39 +52,39 @@
     {%- endif -%}
 {% endmacro %}
 
-{#- False while parsing, and where nothing is built. -#}
+{#- False while parsing, and in commands that build nothing. -#}
 {% macro is_built_now() %}
     {{ return(execute and flags.WHICH not in ['compile', 'generate', 'list', 'show']) }}
 {% endmacro %}
 
-{#- True with `dbt run --empty`, which runs models on no rows to see that they work. No delivery is counted as read. -#}
+{#- True with `dbt run --empty`, which runs models on no rows to see that they work. Deliveries then do not count as read. -#}
 {% macro is_empty_run() %}
     {{ return(true if flags.EMPTY else false) }}
 {% endmacro %}
 
-{#- The one value of a query; `otherwise` while parsing, and where nothing is built (`dbt compile` and `dbt docs
-    generate` work before the first run, and show the models as they are built from nothing). -#}
+{#- The one value of a query; `otherwise` while parsing, and in commands that build nothing. (So `dbt compile` and `dbt docs
+    generate` work before the first run, and show the models as in a full build.) -#}
 {% macro scalar(query, otherwise) %}
     {{ return(flagsmith_warehouse.value_of(query) if is_built_now() else otherwise) }}
 {% endmacro %}
 
-{#- The one value of a query, also while nothing is built. -#}
+{#- The one value of a query, also in commands that build nothing. -#}
 {% macro value_of(query) %}
     {{ return(run_query(query).columns[0].values()[0]) }}
 {% endmacro %}
 
-{#- What the progress table says of the model in hand, and of the models it is built from:
-      built_up_to          the number of the last build whose deliveries it has taken in; 0 for none
-      sources_built_up_to  the number up to which all that it is built from have come
-      fingerprint          what its rows depend on besides the deliveries, as one hash: the version of the models' logic,
-                           the vars that it names, what people declare in the seeds that it reads, the numbering of
+{#- What the progress table says about the current model and the models it is built from:
+      built_up_to          the number of the last build whose deliveries the model has read; 0 for none
+      sources_built_up_to  the number up to which all its sources have read deliveries
+      fingerprint          one hash of everything besides deliveries that its rows depend on: the version of the models'
+                           logic, the vars that it names, the declarations in the seeds that it reads, the numbering of
                            deliveries, and the fingerprints of its sources
       is_same              whether it was built with that fingerprint
       numbering            the numbering of deliveries that it is built with
       is_same_numbering    whether it was built with that numbering
       kept_before          what the progress table says
-      is_described         whether its table has the descriptions of today
-    Asked once per model, and kept with it (`model` lives as long as the model is worked on). -#}
+      is_described         whether its table has the current descriptions
+    Queried once per model, and kept in `model`, which lives as long as dbt works on the model. -#}
 {% macro progress() %}
     {%- if not is_built_now() -%}
         {{ return({
@@ -112,7 +112,7 @@
     {%- set numbering = (numberings | max if numberings else 0) if sources else flagsmith_warehouse.numbering(own.numbering) -%}
     {%- set parts = [flagsmith_warehouse.logic_version() | string, numbering | string] -%}
     {%- for name in flagsmith_warehouse.says('vars') or [] -%}
-        {#- YAML knows dates, JSON does not. -#}
+        {#- YAML has dates; JSON has none. -#}
         {%- set value = flagsmith_warehouse.given_cohorts() if name == 'cohorts' else var(name, none) -%}
         {%- do parts.append(value | string if 'datetime.' in value | string else tojson(value)) -%}
     {%- endfor -%}
@@ -138,7 +138,7 @@
     {{ return(model['progress']) }}
 {% endmacro %}
 
-{#- The descriptions of the model in hand and its columns, as one hash. -#}
+{#- The descriptions of the current model and its columns, as one hash. -#}
 {% macro descriptions() %}
     {{ return(local_md5(tojson([model.description, model.columns.values() | map(attribute='description') | list]))) }}
 {% endmacro %}
@@ -156,8 +156,8 @@
     {{ return(false) }}
 {% endmacro %}
 
-{#- The statement with which the materialisation records the progress of the model. A table that `--empty` has made has read
-    nothing, whatever was recorded before. -#}
+{#- The statement with which the materialisation records the progress of the model. If `--empty` made the table anew, the
+    earlier progress is deleted, because the table has read nothing. -#}
 {% macro record_progress() %}
     {%- if is_empty_run() -%}
     delete from {{ build_progress() }} where {{ 'false' if is_increment() else "model = '" ~ this.identifier ~ "'" }}

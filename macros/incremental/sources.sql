@@ -1,5 +1,5 @@
-{#- Names of the increments that the model in hand reads, in alphabetical order: those that it refers to, and those that the
-    views and tables read that it refers to. Its progress is no further than theirs. -#}
+{#- Names of the incremental models that the current model reads, in alphabetical order: directly, or through views and
+    tables. The current model's progress is never further than theirs. -#}
 {% macro increments_read() %}
     {%- set names = [] -%}
     {%- set seen = [] -%}
@@ -23,8 +23,8 @@
     {{ return(node.config.materialized == 'increment') }}
 {% endmacro %}
 
-{#- Relations of the declarations that the model in hand refers to. Where one changes, the model is built in full. (Models of
-    experiments read declarations by way of others, and find out for themselves what has changed.) -#}
+{#- Relations of the declarations that the current model refers to. If one changes, the model is built in full. (Models of
+    experiments read declarations through other models, and find out for themselves what has changed.) -#}
 {% macro declarations_read() %}
     {%- set relations = [] -%}
     {%- for id in model.depends_on.nodes | sort -%}

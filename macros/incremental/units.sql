@@ -1,10 +1,10 @@
-{#- What is replaced together when something has changed, by the name that a model gives in `meta.replaces`: the columns
-    by which it is known (`columns`), and whether only what comes after a moment of it is replaced (`rebuilt_from`).
-      identity   all of an identity
-      spell      of an identity, the spells that had not ended before the state in which the change lies
-      state      of an identity, the states from that one on
-      hour, day  all of an environment's hour, or day
-      days       of an environment, the days from a day on -#}
+{#- The unit that a model replaces as a whole when something in it has changed; `meta.replaces` names it. `columns` is its
+    key. `is_in_part`: only its rows from a moment on (`rebuilt_from`) are replaced.
+      identity   all rows of an identity
+      spell      the spells of an identity, except those that ended before the state in which the change lies
+      state      the states of an identity, from the one in which the change lies
+      hour, day  all rows of an environment and hour, or day
+      days       the rows of an environment from a day on -#}
 {% macro replaced_unit() %}
     {%- set units = {
         'identity': {'columns': ['environment', 'identity'], 'is_in_part': false},
@@ -17,31 +17,31 @@
     {{ return(units.get(flagsmith_warehouse.says('replaces'))) }}
 {% endmacro %}
 
-{#- What the model in hand says in its `meta`. Nothing is known of it while parsing, and in a unit test. -#}
+{#- A value from the `meta` of the current model; none while parsing, and in a unit test. -#}
 {% macro says(name) %}
     {{ return((config.get('meta') or {}).get(name)) }}
 {% endmacro %}
 
-{#- The columns of the model in hand with the beginning and the end of its spells, and that of int_state_spells that they follow. -#}
+{#- The current model's columns for the beginning and end of a spell, and the column of int_state_spells that its spells follow. -#}
 {% macro spell_columns() %}
     {%- set columns = {'begins': 'valid_from', 'ends': 'valid_to', 'of': none} -%}
     {%- do columns.update(flagsmith_warehouse.says('spell') or {}) -%}
     {{ return(columns) }}
 {% endmacro %}
 
-{#- The relation of one of our models. Unlike `ref` it makes no dependency: whoever asks depends on it by another model. -#}
+{#- The relation of one of our models. Unlike `ref`, this creates no dependency: the caller depends on it through other models. -#}
 {% macro model_relation(name) %}
     {%- set node = graph.nodes['model.flagsmith_warehouse.' ~ name] -%}
     {{ return(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)) }}
 {% endmacro %}
 
-{#- The table of the keys of what has changed, made by the materialisation. -#}
+{#- The table with the keys of the units that have changed. The materialisation creates it. -#}
 {% macro changed_keys_table() %}
     {{ return('changed_for_' ~ this.identifier) }}
 {% endmacro %}
 
-{#- A query: the keys of what has changed, with `rebuilt_from` where it is replaced in part. None where rows are only
-    added. -#}
+{#- A query: the keys of the units that have changed, with `rebuilt_from` if they are replaced in part. None for a model that
+    only adds rows. -#}
 {% macro changed_keys() %}
     {%- set replaces = flagsmith_warehouse.says('replaces') -%}
     {%- if replaces == 'identity' -%}
@@ -57,7 +57,7 @@
     {%- endif -%}
 {% endmacro %}
 
-{#- Statements with which an increment begins that are the model's own, by the name in `meta.prepares`. -#}
+{#- The model's own statements that run before an increment; `meta.prepares` names them. -#}
 {% macro preparations() %}
     {%- set prepares = flagsmith_warehouse.says('prepares') -%}
     {%- if prepares == 'kept_flags' -%}
@@ -65,8 +65,8 @@
     {%- endif -%}
 {% endmacro %}
 
-{#- Condition between `target`, the model's rows, and `changed`, the table of what has changed: the row is replaced. None
-    where rows are only added. -#}
+{#- Join condition between `target`, the model's rows, and `changed`, the table of changed keys: true for rows to replace.
+    None for a model that only adds rows. -#}
 {% macro is_replaced() %}
     {%- set unit = flagsmith_warehouse.replaced_unit() -%}
     {%- if not unit -%}{{ return(none) }}{%- endif -%}
@@ -84,8 +84,8 @@
     {{ return(conditions | join(' and ')) }}
 {% endmacro %}
 
-{#- A query: each identity with evaluations that are new to the model, and the time of receipt of the earliest. Nothing
-    the model knows from before that moment can change. -#}
+{#- A query: each identity with evaluations that are new to the model, and the time of receipt of the earliest. Rows of the
+    model from before that moment cannot change. -#}
 {% macro changed_identities() %}
     select environment, identity, min(received_at) as changed_from
     from {{ flagsmith_warehouse.model_relation('int_deliveries') }} as deliveries
@@ -93,9 +93,9 @@
     group by environment, identity
 {% endmacro %}
 
-{#- A query: the same with rebuilt_from, the beginning of the last state before the change (the beginning of time where
-    there was none). A model of spells need be rebuilt no further back. A state from before retention's cutoff is not
-    rebuilt: the deliveries it was made of are gone. -#}
+{#- A query: the same identities with rebuilt_from, the beginning of the last state before the change (the beginning of time
+    if there was none). A model of spells need not be rebuilt further back. A state from before retention's cutoff is not
+    rebuilt, because its deliveries are gone. -#}
 {% macro changed_spells(replaces) %}
     select
         fresh.environment,
@@ -127,8 +127,8 @@
     where {{ flagsmith_warehouse.is_new('deliveries') }}
 {% endmacro %}
 
-{#- A query: the environments and days in which evaluations lie that may count otherwise now: from the earliest new one of
-    an identity on, every day on which that identity was evaluated (a late one moves its first exposure). -#}
+{#- A query: the environments and days to count again. These are, for each identity with a new evaluation, all days with its
+    evaluations from the earliest new one on. (A late evaluation can move the identity's first exposure.) -#}
 {% macro changed_days() %}
     select distinct deliveries.environment, cast(deliveries.received_at as date) as day
     from {{ flagsmith_warehouse.model_relation('int_deliveries') }} as deliveries
@@ -139,8 +139,8 @@
             and deliveries.received_at >= fresh.changed_from
 {% endmacro %}
 
-{#- A query: for a model of daily counts that is computed from spells, every day anew: one row per environment, with the
-    day before which counts stay as they are, since spells that ended before it may have been pruned. -#}
+{#- A query for a model that counts every day anew, from spells: one row per environment, with the first day to count. Counts
+    of earlier days stay as they are, because spells that ended before it may have been pruned. -#}
 {% macro days_to_count() %}
     select
         counted.environment,

@@ -1,5 +1,5 @@
-{#- The materialisations of models that every build makes anew. They do what dbt's own `table` and `view` do, in one statement:
-    these build beside the old relation, rename both and drop the old one. Killed anywhere, the old relation stands. -#}
+{#- The materialisations of models that every build makes anew. dbt's own `table` and `view` build a second relation, rename
+    both and drop the old one. These do the same in one statement. If the build is killed, the old relation is still there. -#}
 {% materialization table_in_place, default -%}
     {{ return(flagsmith_warehouse.replace_in_place('table')) }}
 {%- endmaterialization %}
@@ -8,7 +8,7 @@
     {{ return(flagsmith_warehouse.replace_in_place('view')) }}
 {%- endmaterialization %}
 
-{#- Makes the relation of the model in hand anew, as a `table` or a `view`, with its descriptions. -#}
+{#- Makes the relation of the current model anew, as a `table` or a `view`, with its descriptions. -#}
 {% macro replace_in_place(type) %}
     {%- set existing_relation = load_cached_relation(this) -%}
     {%- set target_relation = this.incorporate(type=type) -%}
@@ -23,9 +23,9 @@
     {{ return({'relations': [target_relation]}) }}
 {% endmacro %}
 
-{#- Replaces what has the name of the target, also where it is of another type: both happen, or neither. -#}
+{#- Creates the target and drops the relation that had its name, even one of another type. Both happen, or neither. -#}
 {% macro build_in_place(existing_relation, target_relation) %}
-    {#- Left behind by a build of 0.1.0 that was killed. It may hold people, and nobody else removes it. -#}
+    {#- A killed build of 0.1.0 may have left these behind. They may contain people, and nothing else removes them. -#}
     {%- for left_behind in [make_intermediate_relation(target_relation), make_backup_relation(target_relation, target_relation.type)] -%}
         {%- do drop_relation_if_exists(load_cached_relation(left_behind)) -%}
     {%- endfor -%}

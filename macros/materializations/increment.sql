@@ -1,20 +1,20 @@
-{#- The materialisation of every model that a build adds to. A model is a plain select over what is to be built:
-      {{ changed('int_deliveries') }}  the source's rows that may count otherwise now
+{#- The materialisation of every incremental model. A model is a plain select over these relations:
+      {{ changed('int_deliveries') }}  the source's rows that the model must read now
       {{ new('int_deliveries') }}      the deliveries that are new to the model
-      {{ known() }}                    the model's own rows of what has changed, to be built upon
-    In a full build these are the whole source, all deliveries, and no rows: the select is the same.
+      {{ known() }}                    the model's own rows that will be replaced, to build upon
+    In a full build these are the whole source, all deliveries, and no rows. The select stays the same.
 
-    A model says in its `meta`:
-      adds       the key by which it knows what it has. Rows of other keys are added, and none is ever replaced.
-      replaces   what is replaced together (macros/incremental/units.sql): `identity`, `spell`, `state`, `hour`, `day`, ….
-      spell      of spells: the columns `begins` and `ends`, and `of`, the column of int_state_spells that they follow.
-      prepares   statements of its own that an increment begins with.
-      vars       vars that its rows depend on: it is built in full when one changes.
-      retention  macros/retention/prune.sql
-    Its sources need not be said: they are what it refers to.
+    A model declares in its `meta`:
+      adds       its key. Rows with a new key are added, and no row is ever replaced.
+      replaces   the unit that is replaced as a whole (macros/incremental/units.sql): `identity`, `spell`, `state`, `hour`, ….
+      spell      for spells: the columns `begins` and `ends`, and `of`, the column of int_state_spells that they follow.
+      prepares   the model's own statements that run before an increment.
+      vars       vars that its rows depend on. When one changes, the model is built in full.
+      retention  macros/retention/prune_statements.sql
+    It need not declare its sources: they are the models that it refers to.
 
-    Everything happens in one transaction, the progress of the model included (macros/incremental/progress.sql). Killed
-    anywhere, the next build does it all again. What engines say differently (a temporary table, a delete by
+    Everything happens in one transaction, including the progress of the model (macros/incremental/progress.sql). If a build
+    is killed, the next one does it all again. Syntax that differs by engine (a temporary table, a delete by
     the rows of another relation) is in macros/engine. -#}
 {% materialization increment, default -%}
     {%- set existing_relation = load_cached_relation(this) -%}
@@ -32,7 +32,7 @@
     {%- call statement('progress') -%}{{ flagsmith_warehouse.record_progress() }}{%- endcall -%}
 
     {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing_relation, not is_increment)) -%}
-    {#- Describing costs more than a small increment, so that it is done where a description is new. -#}
+    {#- Writing descriptions costs more than a small increment, so it is done only if a description has changed. -#}
     {%- if not is_increment -%}
         {%- do flagsmith_warehouse.describe(target_relation) -%}
     {%- elif not flagsmith_warehouse.progress().is_described -%}
@@ -45,7 +45,7 @@
     {{ return({'relations': [target_relation]}) }}
 {%- endmaterialization %}
 
-{#- Replaces the rows of what has changed by those that the select yields now. -#}
+{#- Replaces the rows of the units that have changed by those that the select yields now. -#}
 {% macro replace_changed(target_relation) %}
     {%- set new_rows = make_temp_relation(target_relation) -%}
     {%- set preparations = flagsmith_warehouse.preparations() -%}
@@ -58,7 +58,7 @@
         {%- endcall -%}
     {%- endif -%}
     {%- call statement('new_rows') -%}{{ get_create_table_as_sql(True, new_rows, sql) }}{%- endcall -%}
-    {#- Columns change with the logic. Where history is kept, the table is not made anew with them. -#}
+    {#- The columns may change with the logic. A table that keeps pruned history is not made anew, so its columns change here. -#}
     {%- if not flagsmith_warehouse.progress().is_same -%}
         {%- do process_schema_changes(config.get('on_schema_change'), new_rows, target_relation) -%}
     {%- endif -%}

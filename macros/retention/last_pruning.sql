@@ -1,5 +1,5 @@
-{#- What the end of the last run did about retention: `last_pruning` in the schema of the landing, one row per environment, or one
-    of no environment that says `why` nothing was looked at.
+{#- What retention did at the end of the last run: `last_pruning` in the schema of the landing. It has one row per environment, or
+    a single row without an environment that says `why` nothing was pruned.
       deliveries   how many were deleted, or would be in a dry run
       kept         how many are older than `retention_days`, and stay because of the experiment `held_by`
     `flagsmith-warehouse refresh` says it in words. -#}
@@ -20,7 +20,7 @@
         cast(null as timestamp) as wanted_before, 0 as kept, cast(null as string) as held_by, cast(null as timestamp) as held_from
 {% endmacro %}
 
-{#- Statement: what goes by this plan, before it goes. -#}
+{#- Statement: records what this plan will delete, before it is deleted. -#}
 {% macro account_for_pruning(landing, plan, days) %}
     create or replace table {{ last_pruning() }} as
     select

@@ -1,10 +1,11 @@
-{#- Retention, with `vars: retention_days`: at the end of a run in which everything succeeded, what was received before
-    the cutoff, and history that was closed before it, is deleted; in one transaction. docs/privacy.md says what stays.
+{#- Retention, with `vars: retention_days`. At the end of a run in which everything succeeded, one transaction deletes the
+    deliveries received before the cutoff, and the spells that ended before it. docs/privacy.md says what stays.
 
-    Each environment has its own cutoff: the day of its newest delivery, less so many days. So nobody who sends to one
-    environment prunes another. The machine's clock can only make the cutoff earlier, so that one delivery from the future
-    deletes nothing. Deliveries of a declared experiment are kept from its start on: its results are made anew from them
-    every time. What it did, and why it left something, is in `last_pruning`; with `vars: retention_dry_run`, what it would do. -#}
+    Each environment has its own cutoff: the day of its newest delivery, minus retention_days. So traffic in one
+    environment never prunes another. The machine's clock can only make the cutoff earlier, so that a single delivery from the
+    future deletes nothing. Deliveries are kept from the start of a declared experiment on, because every build computes its
+    results from them. `last_pruning` says what was deleted, and why something was kept; with `vars: retention_dry_run`, it
+    says what would be deleted. -#}
 {% macro prune(results) %}
     {%- set days = var('retention_days', none) -%}
     {%- set landing = source('landing', 'webhooks') -%}
@@ -20,7 +21,7 @@
     {%- for result in results if result.status | string in ['error', 'fail', 'runtime error', 'skipped', 'partial success'] -%}
         {{ return('') }}
     {%- endfor -%}
-    {#- Experiments hold back the cutoff, so nothing goes in a run that has not read their declarations. -#}
+    {#- Experiments can make the cutoff earlier, so a run that has not read their declarations deletes nothing. -#}
     {%- set built = results | map(attribute='node') | map(attribute='unique_id') | list -%}
     {%- set unread = ['int_declaration_cells', 'int_declaration_cell_problems', 'int_declaration_weight_problems',
         'int_declaration_row_problems', 'int_declaration_key_problems', 'int_declaration_problems', 'int_declared_experiments']
@@ -28,7 +29,7 @@
     {%- if unread or not flagsmith_warehouse.is_all_taken_in() -%}
         {{ return(flagsmith_warehouse.nothing_pruned(days, 'only a part of the project was built')) }}
     {%- endif -%}
-    {#- A wrong experiment might hold back the cutoff once it is put right: until then, nothing goes. -#}
+    {#- A wrongly declared experiment may make the cutoff earlier once it is corrected. Until then, nothing is deleted. -#}
     {%- set count = "select count(*) from " ~ problems ~ " where declaration = 'experiments' and severity = 'problem'" -%}
     {%- if not flagsmith_warehouse.built_model('int_declaration_problems') or flagsmith_warehouse.scalar(count, 0) | int -%}
         {%- set why = 'a declaration of an experiment is wrong (experiment_declaration_problems), and might hold back the cutoff' -%}
@@ -44,13 +45,13 @@
     {{ return(account ~ flagsmith_warehouse.prune_statements(landing, cutoffs)) }}
 {% endmacro %}
 
-{#- The relation of one of our models; none where it has not been built. -#}
+{#- The relation of one of our models; none if it has not been built. -#}
 {% macro built_model(name) %}
     {%- set node = graph.nodes.get('model.flagsmith_warehouse.' ~ name) -%}
     {{ return(adapter.get_relation(database=node.database, schema=node.schema, identifier=node.alias) if node) }}
 {% endmacro %}
 
-{#- True where every model that was ever built has taken in every delivery: a run of a few models leaves others behind. -#}
+{#- True if every model that was ever built has read every delivery. (A run of a few models leaves others behind.) -#}
 {% macro is_all_taken_in() %}
     {%- set deliveries = flagsmith_warehouse.built_model('stg_flagsmith__deliveries') -%}
     {%- if not deliveries -%}{{ return(false) }}{%- endif -%}
@@ -60,8 +61,8 @@
     ) | int == 0) }}
 {% endmacro %}
 
-{#- Select: one row per environment: environment, oldest_received_at (of what is in the landing), wanted_before (the cutoff by
-    the days alone), pruned_before (the cutoff), held_by and held_from (the first experiment, where it makes the cutoff earlier). -#}
+{#- Select: one row per environment: environment, oldest_received_at (in the landing), wanted_before (the cutoff by retention_days
+    alone), pruned_before (the actual cutoff), held_by and held_from (the first experiment, if it makes the cutoff earlier). -#}
 {% macro pruning_plan(landing, experiments, days) %}
     with environments as (
 

@@ -1,15 +1,15 @@
-{#- What retention deletes of each model, as the model says in `meta.retention`:
-      ended        the column with the end of a spell: what ended before the cutoff goes
-      received     the column with the time of receipt: what was received before the cutoff goes
-      payloads     the hash of a body: what no delivery refers to goes
-      sets         the hash of a set: what neither a body nor a state refers to goes
-      states       true: states are cut in two at the cutoff, and what builds do not go on from goes
-      absences     true: those that ended before the cutoff become one
-      states_from  the column with the beginning of the state that a row goes on from: that state stays
-      is_remade    true: the model is made of what is left, and holds nothing of the time before
-    A model that says nothing keeps all its rows. -#}
+{#- What retention deletes from each model, as the model declares in `meta.retention`:
+      ended        the column with the end of a spell: spells that ended before the cutoff are deleted
+      received     the column with the time of receipt: rows received before the cutoff are deleted
+      payloads     the column with the hash of a body: bodies that no delivery refers to are deleted
+      sets         the column with the hash of a set: sets that neither a body nor a state refers to are deleted
+      states       true: states are split at the cutoff, and earlier ones that no later build needs are deleted
+      absences     true: absences that ended before the cutoff are merged into one
+      states_from  the column with the beginning of the state that a row depends on: that state stays
+      is_remade    true: the model is computed from the remaining data, and holds nothing from before the cutoff
+    A model without `meta.retention` keeps all its rows. -#}
 
-{#- Our models that are built and say `name` in their `meta.retention`, each with its `relation` and `retention`. -#}
+{#- Our built models whose `meta.retention` has the key `name`, each with its `relation` and `retention`. -#}
 {% macro models_of_retention(name) %}
     {%- set models = [] -%}
     {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'flagsmith_warehouse'
@@ -19,7 +19,7 @@
     {{ return(models) }}
 {% endmacro %}
 
-{#- The models that hold something of the time before a cutoff that cannot be made again, as a list of SQL texts. -#}
+{#- The models with rows from before a cutoff that cannot be computed again, as a list of SQL texts. -#}
 {% macro models_that_hold_history() %}
     {%- set names = [] -%}
     {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'flagsmith_warehouse'
@@ -70,7 +70,7 @@
     {%- endcall %};
 {% endmacro %}
 
-{#- Deletes bodies without a delivery; the others name a delivery that is left. -#}
+{#- Deletes bodies without a delivery. Makes the others name a delivery that is left. -#}
 {% macro prune_payloads(model) %}
     {%- set hash = model.retention.payloads -%}
     {%- set deliveries = flagsmith_warehouse.built_model('stg_flagsmith__deliveries') %}
@@ -217,12 +217,12 @@
         target.environment = pruned.environment
         and target.valid_from < pruned.pruned_before
         and (target.environment, target.identity, target.valid_from) not in (
-            {%- for said in ['flags_hash', 'segments_hash', 'traits_hash', 'identity'] %}
+            {%- for column in ['flags_hash', 'segments_hash', 'traits_hash', 'identity'] %}
             select states.environment, states.identity, max(states.valid_from)
             from {{ model.relation }} as states
             inner join {{ pruned() }} as pruned
                 on states.environment = pruned.environment and states.valid_from < pruned.pruned_before
-            where states.{{ said }} is not null
+            where states.{{ column }} is not null
             group by states.environment, states.identity
             {{ 'union all' if not loop.last or holding_states }}
             {%- endfor %}

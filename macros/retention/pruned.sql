@@ -1,7 +1,7 @@
-{#- What retention has pruned: `pruned` in the schema of the landing, one row per environment of which anything was.
-      pruned_before  midnight, UTC. No delivery received before it is in the landing any more, or is taken in again;
-                     what models kept of that time cannot be made a second time.
-      held_in        the models that hold something of that time. They refuse to be made anew. -#}
+{#- What retention has pruned: `pruned` in the schema of the landing, one row per environment that was ever pruned.
+      pruned_before  midnight, UTC. The landing has no delivery received before it, and models read none. Rows of models
+                     from that time cannot be computed again.
+      held_in        the models with rows from that time. They refuse to be built anew. -#}
 {% macro pruned() %}
     {{ return(api.Relation.create(
         database=target.database,
@@ -17,9 +17,10 @@
     )
 {% endmacro %}
 
-{#- What the table `pruned` says, asked once per model and kept with it, as in `progress`:
+{#- What the table `pruned` says. Queried once per model, and kept in `model` as in `progress`:
       is_pruned    whether anything was ever pruned
-      held_before  up to when the model in hand holds what is no longer in the landing, as a text; none for nothing such -#}
+      held_before  the current model has rows from before this time that are no longer in the landing (a text); none if it
+                   has no such rows -#}
 {% macro retention() %}
     {%- if not is_built_now() -%}
         {{ return({'is_pruned': false, 'held_before': none}) }}
@@ -33,7 +34,7 @@
     {{ return(model['retention']) }}
 {% endmacro %}
 
-{#- True if anything was ever pruned. Otherwise models are the same SQL as without retention. -#}
+{#- True if anything was ever pruned. If not, the SQL of models is the same as without retention. -#}
 {% macro is_pruned() %}
     {{ return(flagsmith_warehouse.retention().is_pruned) }}
 {% endmacro %}
@@ -59,8 +60,8 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- True where the model in hand goes on as it is, although what it depends on has changed: it holds what is no longer in the
-    landing, which would be lost. Its deliveries must have the numbers that it knows them by. -#}
+{#- True if the current model must not be built in full although something it depends on has changed: it has rows that can no
+    longer be computed from the landing. Its deliveries must still have the numbers by which it knows them. -#}
 {% macro keeps_pruned_history() %}
     {{ return(
         var('pruned_history', 'keep') == 'keep'
@@ -69,8 +70,8 @@
     ) }}
 {% endmacro %}
 
-{#- SQL literal for the progress table: up to when the model in hand holds what an earlier logic has made; null for nothing
-    such, and where it is made anew. -#}
+{#- SQL literal for the progress table: rows of the current model from before this time were made by an earlier logic. Null if
+    there are none, and if the model is built in full. -#}
 {% macro kept_before() -%}
     {%- set before = none -%}
     {%- if is_increment() -%}

@@ -1,9 +1,9 @@
 {#- Select: one row per environment, cohort_key, identity and entered_at, a spell of membership, with left_at (null while
-    it lasts). fct_cohort_memberships is made of it, and it evaluates rules on any data.
+    it lasts). fct_cohort_memberships uses it, and it can evaluate rules on any data.
     cohorts: as cohorts() returns them. traits: relation with environment, identity, trait_key, valid_from, valid_to,
     value_type, value_text, value_number, is_transient. identities: relation with environment, identity, first_seen_at.
-    It reads the traits once, whatever the number of cohorts. The steps: parse/ reads the rules, plan/ lists what is to be
-    asked, sql/ asks it. -#}
+    It reads the traits once, whatever the number of cohorts. The steps: parse/ reads the rules, plan/ lists the conditions to
+    test, sql/ writes the tests. -#}
 {% macro cohort_memberships(cohorts, traits, identities) %}
 {%- set plan = flagsmith_warehouse.plan_cohorts(cohorts) -%}
 {%- if not plan.matches -%}

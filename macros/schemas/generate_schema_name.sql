@@ -1,6 +1,6 @@
-{#- Schemas are named exactly landing, seeds, staging, intermediate and marts: a plain name is what an analyst
-    types. Where another project has installed this one as a package, that project's rule holds: its own macro of this
-    name, which dbt does not ask for the models of a package that has one, or dbt's default. -#}
+{#- Schemas are named exactly landing, seeds, staging, intermediate and marts, because analysts type these names. If another
+    project has installed this one as a package, the rule of that project applies: its own macro of this name, or dbt's
+    default. (dbt would not call that macro for the models of a package that has its own.) -#}
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {%- if project_name == 'flagsmith_warehouse' and custom_schema_name is not none -%}
         {{ custom_schema_name | trim }}

@@ -1,6 +1,6 @@
-{#- Point in time. Joins to each row of `moments` (a relation with environment, identity and `at`, a timestamp in UTC) the
-    spells of `spells` (fct_identity_traits, fct_segment_memberships, fct_flag_assignments, …) that held at that moment:
-    spells are half-open, so that there is at most one per key.
+{#- Point in time. Joins each row of `moments` (a relation with environment, identity and `at`, a timestamp in UTC) with the
+    spells of `spells` (fct_identity_traits, fct_segment_memberships, fct_flag_assignments, …) that held at that moment.
+    Spells are half-open, so at most one per key held.
     Yields a select of all columns of `moments` (as m) and of `spells` but environment and identity.
     begins, ends: the spell's columns for its beginning and end. -#}
 {% macro as_of(moments, spells, at='at', begins='valid_from', ends='valid_to') %}

@@ -1,11 +1,11 @@
-{#- A query: the members of segments or cohorts at the end of each day, and how many entered and left on that day. There is
+{#- A query: the members of segments or cohorts at the end of each day, and how many entered and left on that day. It has
     a row for every day from the first entry to the environment's last delivery, so that a chart has no
     gaps. For a model that replaces `days`, with the columns environment, `key`, day, members, entered and left.
     memberships: relation of spells with entered_at and left_at. key: the column that names the segment or cohort. -#}
 {% macro daily_sizes(memberships, key) %}
 with counted as (
 
-    -- The day from which an environment is counted again.
+    -- The first day to count again in each environment.
     select
         environment,
         max(rebuilt_from) as rebuilt_from

@@ -1,4 +1,4 @@
-{#- Aggregate: a JSON object of keys and typed values as text, keys in order. -#}
+{#- Aggregate: a JSON object of keys and typed values, as text, with sorted keys. -#}
 {% macro json_object_of(key, value_text, value_type) -%}
     {%- set member -%}
     {{ json_quoted(key) }} || ': '

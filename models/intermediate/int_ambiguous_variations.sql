@@ -8,7 +8,7 @@ with states as (
 
 initial_values as (
 
-    -- Options with the feature's initial value, which is the control's.
+    -- Options that have the feature's initial value, which is also the control's value.
     select distinct
         environment,
         feature_id,
@@ -18,8 +18,8 @@ initial_values as (
 
 )
 
--- Where the value cannot tell which option it was: it is falsy, so that Flagsmith sends no percentage with it; or it has an
--- option's percentage and is the control's value too. (That two options share a value does not show.)
+-- The value does not show which option was given in two cases. It is "", 0 or false, so Flagsmith sends no percentage with it. Or
+-- it has an option's percentage and is also the control's value. (If two options share a value, nothing shows it.)
 select distinct
     states.environment,
     states.feature_id,
@@ -35,8 +35,11 @@ where
     and states.enabled
     and (
         (
-            states.value_type in ('string', 'integer', 'boolean')
-            and states.value in ('', '0', 'false')
+            (
+                (states.value_type = 'string' and states.value = '')
+                or (states.value_type = 'integer' and states.value = '0')
+                or (states.value_type = 'boolean' and states.value = 'false')
+            )
             and states.percentage_allocation is null
             and states.variation <> 'control'
         )

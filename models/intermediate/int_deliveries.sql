@@ -2,8 +2,8 @@
 
 with {% for kind in ['flag', 'segment', 'trait'] %}unreadable_{{ kind }}_sets as (
 
-    -- Of the {{ kind }}s alone: sets of two kinds may have the same text. A set can be unreadable in several ways; it gets one
-    -- reason, so that a delivery stays one row.
+    -- Only sets of {{ kind }}s, because sets of two kinds may have the same text. A set can be unreadable in several ways, but gets
+    -- one reason, so that a delivery stays one row.
     select
         {{ kind }}s_hash,
         min(quarantine_reason) as reason

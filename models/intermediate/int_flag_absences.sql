@@ -137,7 +137,7 @@ moments as (
 
 moments_with_next as (
 
-    -- After an absence the feature can only come back. One that comes without having been absent is new.
+    -- After an absence the feature can only come back. A feature that appears without an absence before is new.
     select
         *,
         lead(happened_at) over moments_in_order as absent_to,

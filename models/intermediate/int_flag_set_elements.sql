@@ -45,9 +45,9 @@ elements as (
 
 flags as (
 
-    -- Sets differ in a flag or two: of 100,000 elements about 100 are distinct, and only these are read. from_json reads
-    -- an absent key and a null one alike, but only a null percentage says `control`: it is made a text first. Inside
-    -- a JSON string the quotes would be escaped, so nothing else can match.
+    -- Sets differ in a flag or two: of 100,000 elements about 100 are distinct, and only these are read. from_json does not
+    -- distinguish an absent key from a null one, but only a null percentage means `control`. So a null percentage is first
+    -- replaced by a text. Inside a JSON string the quotes would be escaped, so nothing else can match.
     select
         element,
         {{ json_object(
@@ -113,7 +113,7 @@ with_variation as (
 
 described as {{ evaluated_once() }} (
 
-    -- Computed once per distinct element; DuckDB would otherwise do it for each element of each set.
+    -- Computed once per distinct element. Otherwise DuckDB would do it for each element of each set.
     select
         *,
         {{ flag_state_hash() }} as state_hash,

@@ -8,7 +8,7 @@ with sets_by_environment as (
 
     union
 
-    -- Retention may have pruned the deliveries.
+    -- Retention may have pruned the deliveries of these states.
     select environment, flags_hash
     from {{ ref('int_state_spells') }}
 

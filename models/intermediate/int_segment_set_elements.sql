@@ -2,7 +2,7 @@
 
 with arrays as (
 
-    -- Each distinct segments array is unnested once. Equal hashes mean equal texts, so any of them will do.
+    -- Each distinct array of segments is unnested once. Equal hashes mean equal texts, so any body with the hash will do.
     select
         segments_hash,
         {{ json_array('any_value(segments)', {'id': 'JSON', 'name': 'JSON', 'member': 'JSON'}) }} as segments

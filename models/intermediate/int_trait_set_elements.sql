@@ -2,7 +2,7 @@
 
 with arrays as (
 
-    -- Each distinct traits array is unnested once; equal hashes are equal texts, so any one will do.
+    -- Each distinct array of traits is unnested once. Equal hashes mean equal texts, so any body with the hash will do.
     select
         traits_hash,
         {{ json_array('any_value(traits)', {'trait_key': 'JSON', 'trait_value': 'JSON', 'transient': 'JSON'}) }} as traits
@@ -41,7 +41,7 @@ typed as (
 
 superseded as (
 
-    -- A key is in the array once. Should one ever be there twice, the last counts.
+    -- Flagsmith sends a key once. If it ever occurs twice, the last one counts.
     select
         traits_hash,
         trait_key,

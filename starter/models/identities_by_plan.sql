@@ -21,7 +21,7 @@ select
     plans.plan,
 
     count(*) as identities,
-    coalesce(sum(outcomes.outcomes), 0) as outcomes
+    cast(coalesce(sum(outcomes.outcomes), 0) as bigint) as outcomes
 from plans
 left join outcomes on plans.identity = outcomes.identity
 group by plans.environment, plans.plan

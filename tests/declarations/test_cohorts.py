@@ -195,7 +195,7 @@ def test_file_of_cohorts__with_slips__is_searched_and_named(project):
 
 UNREADABLE = {
     "is not UTF-8": "- {key: caf\u00e9, rules: []}".encode("latin-1"),
-    "is no YAML": b"- {key: [}",
+    "is not valid YAML": b"- {key: [}",
     "is not a list": b"adults",
 }
 

@@ -270,7 +270,7 @@ def test_warning__is_told_and_costs_nothing(untidy):
         "select declared_in, column_name, experiment_key, problem from marts.experiment_declaration_problems"
         " where severity = 'warning'",
     )
-    assert ("seeds/metrics.csv", "note", None, "nobody reads the column `note`") in found
+    assert ("seeds/metrics.csv", "note", None, "unknown column `note`") in found
     assert {key for _, column, key, says in found if "capital letters" in says} == {"Fine", "fine"}
     assert any(place.endswith("test_identities.csv") and "blanks" in says for place, _, _, says in found)
     assert any(

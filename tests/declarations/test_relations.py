@@ -42,8 +42,8 @@ def test_build__over_older_tables_and_relations__takes_what_is_there(tmp_path):
     assert warehouse.mart("int_declared_experiment_metrics", "intermediate") == []
     found = warehouse.mart("int_declaration_problems", "intermediate")
     assert {(row["severity"], row["declared_in"], row["problem"]) for row in found} == {
-        ("problem", "given.nothing", "the relation is not there, or cannot be read"),
-        ("problem", "given.identities", "the relation is not there, or cannot be read"),
-        ("problem", "given.variants", "the relation is not there, or cannot be read"),
-        ("warning", "given.metrics", "nobody reads the column `declared_on`"),
+        ("problem", "given.nothing", "the relation does not exist or cannot be read"),
+        ("problem", "given.identities", "the relation does not exist or cannot be read"),
+        ("problem", "given.variants", "the relation does not exist or cannot be read"),
+        ("warning", "given.metrics", "unknown column `declared_on`"),
     }

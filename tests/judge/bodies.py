@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -160,7 +161,7 @@ def read(row: Landed) -> Delivery:
         body = _parsed(row.body)
         if not isinstance(body, dict):
             raise Unreadable("unknown_shape")
-        if "identity" in body or "flags" in body:
+        if body.keys() & ARRAYS.keys():
             _read_evaluation(body, delivery)
         elif "event_type" in body:
             _read_event(body, delivery)
@@ -173,11 +174,14 @@ def read(row: Landed) -> Delivery:
 
 
 def _parsed(text: str) -> Any:
-    def refuse(token: str):
-        raise Unreadable  # NaN and Infinity are no JSON
-
     try:
-        body = json.loads(text, parse_float=Number, parse_constant=refuse)
+        # Of a key that occurs twice the first counts. NaN and Infinity are floats, which Python writes so.
+        body = json.loads(
+            text,
+            parse_float=Number,
+            parse_constant=Number,
+            object_pairs_hook=lambda pairs: dict(reversed(pairs)),
+        )
     except ValueError:
         raise Unreadable("not_json") from None
     except RecursionError:
@@ -190,48 +194,79 @@ def _parsed(text: str) -> Any:
 
 
 def _read_evaluation(body: dict, delivery: Delivery) -> None:
-    if "identity" not in body or body["identity"] is None:
-        raise Unreadable("identity_not_a_string", "unknown_shape")
-    if not isinstance(body["identity"], str):
+    if not isinstance(body.get("identity"), str):
         raise Unreadable("identity_not_a_string")
-    arrays = {}
-    for name in ("flags", "segments", "traits"):
-        arrays[name] = body.get(name)
-        if arrays[name] is not None and not isinstance(arrays[name], list):
+    for name in ARRAYS:
+        if body.get(name) is not None and not isinstance(body[name], list):
             raise Unreadable(f"{name}_not_an_array")
+    for name, faults in ARRAYS.items():
+        found = {fault for element in body.get(name) or [] for fault in faults(element)}
+        # What an element lacks comes first; of the rest the first in the alphabet.
+        for fault in sorted(found, key=lambda fault: ("_without_" not in fault, fault)):
+            raise Unreadable(fault)
     delivery.kind, delivery.identity = "evaluation", body["identity"]
-    if arrays["flags"] is not None:
-        flags = [_flag(element) for element in arrays["flags"]]
-        delivery.flags = {flag.feature_id: flag for flag in flags}
-    if arrays["segments"] is not None:
-        delivery.segments = dict(_segment(element) for element in arrays["segments"])
-    if arrays["traits"] is not None:
-        delivery.traits = dict(_trait(element) for element in arrays["traits"])
+    # Of an element that occurs twice the last counts.
+    if body.get("flags") is not None:
+        delivery.flags = {element["feature"]["id"]: _flag(element) for element in body["flags"]}
+    if body.get("segments") is not None:
+        delivery.segments = {
+            element["id"]: Segment(element.get("name"), element["member"]) for element in body["segments"]
+        }
+    if body.get("traits") is not None:
+        delivery.traits = {element["trait_key"]: _trait(element) for element in body["traits"]}
 
 
-def _whole(holder: Any, key: str, reason: str) -> int:
-    """An id: a JSON integer that a bigint can hold."""
-    if not isinstance(holder, dict) or holder.get(key) is None:
-        raise Unreadable(reason)
-    value = holder[key]
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
-        raise Unreadable
-    return value
-
-
-def _boolean(holder: dict, key: str, reason: str) -> bool:
-    if holder.get(key) is None:
-        raise Unreadable(reason)
-    if not isinstance(holder[key], bool):
-        raise Unreadable
-    return holder[key]
-
-
-def _flag(element: Any) -> Flag:
-    missing = "flag_without_id_or_state"
+def _flag_faults(element: Any) -> list[str]:
     feature = element.get("feature") if isinstance(element, dict) else None
-    feature_id = _whole(feature, "id", missing)
-    enabled = _boolean(element, "enabled", missing)
+    if not isinstance(feature, dict) or feature.get("id") is None or element.get("enabled") is None:
+        return ["flag_without_id_or_state"]
+    return _wrong(
+        flag_feature_id_not_an_integer=_is_id(feature["id"]),
+        flag_enabled_not_a_boolean=isinstance(element["enabled"], bool),
+        flag_feature_name_not_a_string=isinstance(feature.get("name"), str | None),
+        flag_feature_type_not_a_string=isinstance(feature.get("type"), str | None),
+        flag_percentage_allocation_not_a_number=_is_number(element.get("percentage_allocation")),
+    )
+
+
+def _segment_faults(element: Any) -> list[str]:
+    if not isinstance(element, dict) or element.get("id") is None or element.get("member") is None:
+        return ["segment_without_id_or_membership"]
+    return _wrong(
+        segment_id_not_an_integer=_is_id(element["id"]),
+        segment_member_not_a_boolean=isinstance(element["member"], bool),
+        segment_name_not_a_string=isinstance(element.get("name"), str | None),
+    )
+
+
+def _trait_faults(element: Any) -> list[str]:
+    if not isinstance(element, dict) or element.get("trait_key") is None:
+        return ["trait_without_key"]
+    return _wrong(
+        trait_key_not_a_string=isinstance(element["trait_key"], str),
+        trait_transient_not_a_boolean=isinstance(element.get("transient"), bool | None),
+    )
+
+
+ARRAYS = {"flags": _flag_faults, "segments": _segment_faults, "traits": _trait_faults}
+
+
+def _wrong(**is_right: bool) -> list[str]:
+    """What is of another type, in an element that lacks nothing."""
+    return [reason for reason, right in is_right.items() if not right]
+
+
+def _is_id(value: Any) -> bool:
+    """A JSON integer that a bigint can hold."""
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (type(value) in (int, Number) and math.isfinite(value))
+
+
+def _flag(element: dict) -> Flag:
+    feature, enabled = element["feature"], element["enabled"]
     value = element.get("feature_state_value")
     text, value_type = text_of(value)
     is_multivariate = feature.get("type") == "MULTIVARIATE"
@@ -255,26 +290,16 @@ def _flag(element: Any) -> Flag:
     else:
         reason = "environment_default"
     return Flag(
-        *(feature_id, feature.get("name"), is_multivariate, enabled, variation, text, value_type, reason),
+        *(feature["id"], feature.get("name"), is_multivariate, enabled, variation, text, value_type, reason),
         None if percentage is None else float(percentage),
         feature.get("initial_value"),
         enabled and is_multivariate and not has_percentage and is_falsy,
     )
 
 
-def _segment(element: Any) -> tuple[int, Segment]:
-    missing = "segment_without_id_or_membership"
-    segment_id = _whole(element, "id", missing)
-    return segment_id, Segment(element.get("name"), _boolean(element, "member", missing))
-
-
-def _trait(element: Any) -> tuple[str, Trait]:
-    if not isinstance(element, dict) or element.get("trait_key") is None:
-        raise Unreadable("trait_without_key")
-    if not isinstance(element["trait_key"], str):
-        raise Unreadable
+def _trait(element: dict) -> Trait:
     value = element.get("trait_value")
-    return element["trait_key"], Trait(value, *text_of(value), element.get("transient") is True)
+    return Trait(value, *text_of(value), element.get("transient") is True)
 
 
 def text_of(value: Any) -> tuple[str | None, str]:

@@ -59,7 +59,9 @@ def same(expected: Any, got: Any) -> bool:
             same(expected[k], got[k]) and isinstance(expected[k], bool) == isinstance(got[k], bool) for k in got
         )  # fmt: skip
     if isinstance(expected, float) and isinstance(got, int | float) and not isinstance(got, bool):
-        return math.isclose(expected, got, rel_tol=1e-9, abs_tol=1e-9)
+        return (math.isnan(expected) and math.isnan(got)) or math.isclose(
+            expected, got, rel_tol=1e-9, abs_tol=1e-9
+        )
     return expected == got
 
 

@@ -1,10 +1,13 @@
-"""fct_experiment_assignments, and the counts and sums of fct_experiment_results."""
+"""dim_experiments, fct_experiment_assignments, and the counts, sums and means of fct_experiment_results."""
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from .bodies import History
+from .bodies import Flag, History
+
+MINUTE = timedelta(seconds=60)
 
 
 class Experiment(NamedTuple):
@@ -51,31 +54,150 @@ METRICS = [
 ]
 
 
+class Sighting(NamedTuple):
+    """What an evaluation says to an experiment of its feature."""
+
+    at: datetime
+    identity: str
+    flag: Flag
+
+
+class Course(NamedTuple):
+    """What an experiment went through: its end, its pauses, the beginnings of its epochs."""
+
+    sightings: list[Sighting]
+    ended_at: datetime | None
+    end_reason: str | None
+    pauses: list[tuple[datetime, datetime]]
+    epochs: list[datetime]
+
+    def is_open_at(self, at: datetime) -> bool:
+        """Whether an evaluation can assign or contradict."""
+        return self.is_before_end(at) and not any(first <= at <= last for first, last in self.pauses)
+
+    def is_before_end(self, at: datetime) -> bool:
+        return self.ended_at is None or at < self.ended_at
+
+    def epoch_at(self, at: datetime) -> int:
+        return sum(began <= at for began in self.epochs)
+
+    def epoch_end(self, epoch: int) -> datetime | None:
+        return self.epochs[epoch] if epoch < len(self.epochs) else None
+
+
+def course(history: History, experiment: Experiment) -> Course:
+    seen = _sightings(history, experiment)
+    split = [sighting for sighting in seen if sighting.flag.reason == experiment.reason]
+    stretches = _stops(split)
+    ended_at, end_reason, pauses = experiment.ended_at, None, [(first, last) for first, last, _ in stretches]
+    if ended_at and history.clock.get(experiment.environment, experiment.started_at) >= ended_at:
+        end_reason = "declared"
+    if stretches and all(_stopped(s.flag) or s.at < stretches[-1][1] for s in split):
+        ended_at, _, end_reason = stretches[-1]
+        pauses.pop()
+    unfinished = Course(seen, ended_at, end_reason, pauses, [])
+    drawn = [s for s in split if s.flag.enabled and unfinished.is_open_at(s.at)]
+    return unfinished._replace(epochs=_epochs(drawn, experiment.started_at))
+
+
+def _sightings(history: History, experiment: Experiment) -> list[Sighting]:
+    """Of the feature that first had the declared name while the experiment ran; a feature keeps its id."""
+    running = [
+        (d, flag)
+        for d in history.evaluations
+        if d.environment == experiment.environment
+        and experiment.started_at <= d.received_at
+        and (experiment.ended_at is None or d.received_at < experiment.ended_at)
+        for flag in (d.flags or {}).values()
+    ]
+    named = [(d.order, flag.feature_id) for d, flag in running if flag.name == experiment.feature_name]
+    feature_id = min(named)[1] if named else None
+    return [
+        Sighting(d.received_at, d.identity, flag)
+        for d, flag in running
+        if flag.feature_id == feature_id and d.is_state
+    ]
+
+
+def _stopped(flag: Flag) -> str | None:
+    """Why this is no split, if it is none."""
+    if not flag.enabled:
+        return "switched_off"
+    return "one_variation" if flag.percentage == 100 else None
+
+
+def _stops(split: list[Sighting]) -> list[tuple[datetime, datetime, str]]:
+    """Stretches without a split: when each was first and last seen, and why it began.
+
+    One that is interrupted for less than a minute is one: not every worker of Flagsmith had learnt of the change.
+    Before the first split nothing has begun that could stop."""
+    splits = [sighting.at for sighting in split if not _stopped(sighting.flag)]
+    found: list[tuple] = []
+    for at, flag in ((sighting.at, sighting.flag) for sighting in split):
+        if not (why := _stopped(flag)) or not splits or at <= splits[0]:
+            continue
+        if found and not any(found[-1][1] + MINUTE <= other < at for other in splits):
+            found[-1] = (found[-1][0], at, found[-1][2])
+        else:
+            found.append((at, at, why))
+    return found
+
+
+def _epochs(drawn: list[Sighting], started_at: datetime) -> list[datetime]:
+    """When each period of constant weights begins."""
+    before: dict[str, Sighting] = {}
+    changes = set()
+    for sighting in drawn:
+        if sighting.flag.percentage is None:
+            continue
+        last = before.get(sighting.flag.variation, sighting)
+        if last.flag.percentage != sighting.flag.percentage:
+            changes.add((last.at, sighting.at))
+        before[sighting.flag.variation] = sighting
+    # The weight changed somewhere between the two. Where another variation says so more narrowly, that one tells.
+    narrow = sorted(
+        (after, until)
+        for after, until in changes
+        if not any((after, until) != other and after <= other[0] and other[1] <= until for other in changes)
+    )
+    begun, reached = [started_at], None
+    for after, until in narrow:
+        if reached is None or after >= reached + MINUTE:
+            begun.append(until)
+        begun[-1] = min(begun[-1], until)
+        reached = max(reached or until, until)
+    return begun
+
+
+def dimension(history: History, experiments: list[Experiment]) -> list[dict]:
+    rows = []
+    for experiment in experiments:
+        run, clock = course(history, experiment), history.clock.get(experiment.environment)
+        has_begun = clock is not None and clock >= experiment.started_at
+        rows.append({
+            "experiment_key": experiment.key, "environment": experiment.environment,
+            "feature_name": experiment.feature_name, "assignment_reason": experiment.reason,
+            "activation_event": experiment.activation_event, "primary_population": "assigned",
+            "status": "not_started" if not has_begun else "running" if run.is_before_end(clock) else "ended",
+            "end_reason": run.end_reason, "started_at": experiment.started_at, "ended_at": run.ended_at,
+            "last_received_at": clock,
+        })  # fmt: skip
+    return rows
+
+
 def assignments(history: History, experiments: list[Experiment], spells: list[dict], events: list[Event]):
     spells_of = defaultdict(list)
     for spell in spells:
         spells_of[spell["environment"], spell["identity"], spell["feature_id"]].append(spell)
     rows = []
     for experiment in experiments:
-        # A feature keeps its id: the one that first had the declared name while the experiment ran.
-        named = sorted(
-            (d.received_at, d.id, flag.feature_id)
-            for d in history.evaluations
-            if d.environment == experiment.environment and _within(experiment, d.received_at)
-            for flag in (d.flags or {}).values()
-            if flag.name == experiment.feature_name
-        )
-        features = {feature_id for _, _, feature_id in named[:1]}
-        for (environment, identity), deliveries in history.by_identity().items():
-            if environment != experiment.environment:
-                continue
-            seen = [
-                (d.received_at, flag)
-                for d in deliveries
-                for flag in (d.flags or {}).values()
-                # A feature that is switched off says nothing to an experiment.
-                if flag.feature_id in features and flag.enabled and _within(experiment, d.received_at)
-            ]
+        run = course(history, experiment)
+        evaluations = defaultdict(list)
+        for sighting in run.sightings:
+            # A feature that is switched off says nothing to an experiment.
+            if sighting.flag.enabled and run.is_open_at(sighting.at):
+                evaluations[sighting.identity].append((sighting.at, sighting.flag))
+        for identity, seen in evaluations.items():
             assigned = next((n for n, (_, flag) in enumerate(seen) if flag.reason == experiment.reason), None)
             if assigned is None:
                 continue
@@ -87,21 +209,21 @@ def assignments(history: History, experiments: list[Experiment], spells: list[di
             if other:
                 reason = next(
                     s["change_reason"]
-                    for s in spells_of[environment, identity, other.feature_id]
+                    for s in spells_of[experiment.environment, identity, other.feature_id]
                     if s["valid_from"] <= contradicted_at
                     and (s["valid_to"] is None or contradicted_at < s["valid_to"])
                 )
             activated = [
                 e.occurred_at
                 for e in events
-                if (e.environment, e.identity) == (environment, identity)
+                if (e.environment, e.identity) == (experiment.environment, identity)
                 and e.event_name == experiment.activation_event
-                and at <= e.occurred_at <= history.clock[environment]
-                and _within(experiment, e.occurred_at)
+                and at <= e.occurred_at <= history.clock[experiment.environment]
+                and run.is_before_end(e.occurred_at)
             ]
             rows.append({
                 "experiment_key": experiment.key, "identity": identity, "variation": first.variation,
-                "is_quarantined": other is not None, "quarantine_reason": reason,
+                "epoch": run.epoch_at(at), "is_quarantined": other is not None, "quarantine_reason": reason,
                 "other_variation": other.variation if other else None,
                 "first_exposed_at": at, "contradicted_at": contradicted_at,
                 "activated_at": min(activated, default=None),
@@ -109,8 +231,12 @@ def assignments(history: History, experiments: list[Experiment], spells: list[di
     return rows
 
 
-def _within(experiment: Experiment, at: datetime) -> bool:
-    return experiment.started_at <= at and (experiment.ended_at is None or at < experiment.ended_at)
+class Outcome(NamedTuple):
+    """What an identity of an epoch adds to a metric; `divisor` only to a ratio."""
+
+    epoch: int
+    value: float
+    divisor: float
 
 
 def results(
@@ -121,38 +247,71 @@ def results(
         by_person[e.environment, e.identity].append(e)
     rows = []
     for experiment in experiments:
-        clock = history.clock.get(experiment.environment)
-        counted = [r for r in assigned if r["experiment_key"] == experiment.key]
+        run, clock = course(history, experiment), history.clock.get(experiment.environment)
         for metric in METRICS:
-            groups = defaultdict(list)
-            for row in counted:
-                start = row["first_exposed_at"]
+            groups: dict[str, dict[str, list[Outcome]]] = defaultdict(lambda: defaultdict(list))
+            everybody = Counter()  # whether their window has passed or not
+            for row in (r for r in assigned if r["experiment_key"] == experiment.key):
+                start, change = row["first_exposed_at"], run.epoch_end(row["epoch"])
                 mine = [
                     e
                     for e in by_person[experiment.environment, row["identity"]]
                     if start <= e.occurred_at <= clock
-                    and _within(experiment, e.occurred_at)
+                    and run.is_before_end(e.occurred_at)
                     and (
                         metric.window_hours is None
                         or e.occurred_at < start + timedelta(hours=metric.window_hours)
                     )
                 ]
-                is_matured = start + timedelta(hours=metric.window_hours or 0) <= clock
-                pair = outcome(metric, mine) if is_matured else None
-                groups[row["variation"], "assigned"].append(pair)
+                until_change = [e for e in mine if change is None or e.occurred_at < change]
+                whole = Outcome(row["epoch"], *outcome(metric, mine))
+                of = {
+                    "assigned": whole,
+                    "until_change": Outcome(row["epoch"], *outcome(metric, until_change)),
+                }
+                if not row["is_quarantined"]:
+                    of["undisturbed"] = whole
                 if row["activated_at"]:
-                    groups[row["variation"], "activated"].append(pair)
-            for (variation, population), everybody in groups.items():
-                pairs = [pair for pair in everybody if pair]
-                total, divisor = sum(o for o, _ in pairs), sum(d for _, d in pairs)
-                count = divisor if metric.aggregation == "ratio" else len(pairs)
-                rows.append({
-                    "experiment_key": experiment.key, "metric_key": metric.key, "variation": variation,
-                    "population": population, "identities": len(everybody), "identities_matured": len(pairs),
-                    "outcome_sum": float(total), "outcome_sum_squares": float(sum(o * o for o, _ in pairs)),
-                    "denominator_sum": float(divisor), "mean": total / count if count else None,
-                })  # fmt: skip
+                    of["activated"] = whole
+                is_matured = start + timedelta(hours=metric.window_hours or 0) <= clock
+                for population, counted_outcome in of.items():
+                    everybody[population, row["variation"]] += 1
+                    groups[population][row["variation"]] += [counted_outcome] * is_matured
+            for population, arms in groups.items():
+                for variation, arm in arms.items():
+                    rows.append({
+                        "experiment_key": experiment.key, "metric_key": metric.key, "variation": variation,
+                        "population": population, "identities": everybody[population, variation],
+                        "identities_matured": len(arm),
+                        "outcome_sum": sum(o.value for o in arm),
+                        "outcome_sum_squares": sum(o.value * o.value for o in arm),
+                        "denominator_sum": sum(o.divisor for o in arm),
+                        "mean": _mean(metric, arms, variation),
+                    })  # fmt: skip
     return rows
+
+
+def _mean(metric: Metric, arms: dict[str, list[Outcome]], variation: str) -> float | None:
+    """The means of epochs, weighted by the epochs' shares of all identities in whatever variation."""
+    if not arms[variation]:
+        return None
+    size = Counter((name, o.epoch) for name, arm in arms.items() for o in arm)
+    compared = [
+        epoch
+        for epoch in {o.epoch for o in arms[variation]}
+        if size["control", epoch] >= 2
+        and any(
+            size[name, epoch] >= 2 for name in arms if name != "control" and variation in (name, "control")
+        )
+    ]
+    # Where nothing can be compared, the mean is that of all.
+    strata = [[o for o in arms[variation] if o.epoch == epoch] for epoch in compared] or [arms[variation]]
+    value = divisor = 0.0
+    for arm in strata:
+        weight = sum(size[name, arm[0].epoch] for name in arms) / len(arm)
+        value += weight * sum(o.value for o in arm)
+        divisor += weight * (sum(o.divisor for o in arm) if metric.aggregation == "ratio" else len(arm))
+    return value / divisor if divisor else None
 
 
 def outcome(metric: Metric, events: list[Event]) -> tuple[float, float]:
@@ -164,11 +323,11 @@ def outcome(metric: Metric, events: list[Event]) -> tuple[float, float]:
     return _aggregate(metric.aggregation, values), 0.0
 
 
-def _aggregate(aggregation: str, values: list[float]) -> float:
-    if not values:
-        return 0.0
+def _aggregate(aggregation: str, values: list[float | None]) -> float:
+    """An event without a value, or with one that is no finite number, is an event all the same."""
     if aggregation == "occurrence":
-        return 1.0
+        return float(bool(values))
     if aggregation == "count":
         return float(len(values))
-    return sum(values) if aggregation == "sum" else sum(values) / len(values)
+    usable = [value for value in values if value is not None and math.isfinite(value)]
+    return sum(usable) / (len(usable) or 1 if aggregation == "mean" else 1)

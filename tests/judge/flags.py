@@ -3,8 +3,9 @@
 from collections import defaultdict
 from datetime import timedelta
 
-from .bodies import History, text_of
-from .expected import one_of
+from .bodies import Delivery, History, text_of
+
+MINUTE = timedelta(minutes=1)
 
 
 def sightings(history: History) -> list[tuple]:
@@ -101,7 +102,12 @@ def flags(history: History, stale_days: int = 30) -> list[dict]:
     groups = defaultdict(list)
     for d, flag in sightings(history):
         groups[d.environment, flag.feature_id].append((d, flag))
-    rows = []
+    absences, rows = _absences(history), []
+    # Features that some calls leave out: one did, and more than a minute later another did not.
+    hidden = {
+        key for key, absent in absences.items()
+        if any(d.received_at + MINUTE < groups[key][-1][0].received_at for d in absent)
+    }  # fmt: skip
     for (environment, feature_id), seen in groups.items():
         window = history.clock[environment] - timedelta(days=stale_days)
         recent = {flag.variation for d, flag in seen if d.received_at >= window}
@@ -113,35 +119,49 @@ def flags(history: History, stale_days: int = 30) -> list[dict]:
             "variations": {flag.variation for _, flag in seen},
             "ambiguous_variations": ambiguous(seen),
             "identities": len({d.identity for d, _ in seen}),
+            "is_gone": any(
+                d.received_at > seen[-1][0].received_at
+                and (
+                    (environment, feature_id) not in hidden
+                    or any((environment, other) in hidden for other in d.flags)
+                )
+                for d in absences[environment, feature_id]
+            ),
             "is_stale": len(recent) == 1 and seen[0][0].received_at < window,
             "first_seen_at": seen[0][0].received_at, "last_seen_at": seen[-1][0].received_at,
         })  # fmt: skip
     return rows
 
 
-def current_default(seen: list[tuple]):
-    """`off`, or the value's text; of a multivariate feature, its control's; null where that has not been seen."""
+def _absences(history: History) -> dict[tuple, list[Delivery]]:
+    """Evaluations without a flag that the identity had been given before."""
+    found = defaultdict(list)
+    for (environment, _), deliveries in history.by_identity().items():
+        with_flags = [d for d in deliveries if d.flags is not None]
+        for feature_id in {feature_id for d in with_flags for feature_id in d.flags}:
+            first = next(n for n, d in enumerate(with_flags) if feature_id in d.flags)
+            found[environment, feature_id] += [d for d in with_flags[first:] if feature_id not in d.flags]
+    return found
+
+
+def current_default(seen: list[tuple]) -> str | None:
+    """`off`, or the text of the value that is no option's: null where it has not been seen."""
     defaults = [flag for _, flag in seen if flag.reason == "environment_default"]
-    if not defaults:
-        return None
-    if not defaults[-1].enabled:
+    if defaults and not defaults[-1].enabled:
         return "off"
-    if not defaults[-1].is_multivariate:
-        return one_of(defaults[-1].variation, defaults[-1].value)
-    controls = [flag.value for flag in defaults if flag.variation == "control" and flag.is_multivariate]
-    # The contract does not say whether the feature's initial value may stand in for a control not seen.
-    texts = {*controls[-1:], *_initial_values(seen)[-1:], *([] if controls else [None])}
-    return one_of(*texts, *(["on"] if None in texts else []))
+    values = [
+        "on" if flag.value is None else flag.value
+        for flag in defaults
+        if flag.enabled and (flag.variation == "control" or not flag.is_multivariate)
+    ]
+    return values[-1] if values else None
 
 
-def ambiguous(seen: list[tuple]):
-    """Variations of which the value cannot tell the option, by what was seen in this environment."""
-    options = {flag.variation for _, flag in seen if flag.enabled and flag.is_multivariate} - {"control"}
+def ambiguous(seen: list[tuple]) -> set:
+    """Variations of which the value cannot tell the option: falsy, or the feature's initial value."""
     falsy = {flag.variation for _, flag in seen if flag.is_ambiguous}
-    controls = {flag.value for _, flag in seen if flag.variation == "control"}
-    initial = set(_initial_values(seen))
-    # The contract does not say by what the control's value is known: as it was seen, or the feature's initial value.
-    return one_of(*(falsy | (options & known) for known in (set(), controls, initial, controls | initial)))
+    options = {flag.variation for _, flag in seen if flag.enabled and flag.percentage is not None}
+    return falsy | (options & set(_initial_values(seen)))
 
 
 def _initial_values(seen: list[tuple]) -> list:

@@ -1,6 +1,7 @@
 """Random histories of several environments, from a seed, with every oddity that a landing can hold."""
 
 import base64
+import copy
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -36,8 +37,12 @@ ODDITIES = {
     "offsets": "times of change with an offset",
     "overrides": "identity overrides of multivariate flags with a null percentage",
     "future": "outcomes dated beyond the last delivery",
+    "values": "outcomes without a finite number",
     "off": "flags that are not enabled",
     "renames": "features with another name",
+    "doubles": "keys and elements that occur twice",
+    "workers": "evaluations of the old and the new state in turn, while Flagsmith's workers learn of a change",
+    "winners": "options with all the weight",
 }
 VALUES = [None, "", "0", "blue", "ü", 0, 1, 42, True, False, "true", "null", '{"a": 1}', "x" * 50]
 
@@ -123,8 +128,10 @@ def world(
         elif dice < 0.15:
             body = _event(rng, environment, person, at)
         else:
-            body = json.dumps(_evaluation(rng, environment, person), sort_keys=True)
+            body = _told(rng, environment, person)
         told.append((at, environment.name, body))
+        if rng.random() < 0.04 and "workers" not in without:
+            told += _burst(rng, environment, at)
         if (
             rng.random() < 0.06 and "ties" not in without
         ):  # the same body in the same microsecond, or a moment later
@@ -190,7 +197,10 @@ def _change(rng: Random, environment: Environment, person: Person | None = None)
     elif dice < 6:
         feature.enabled = not feature.enabled or "off" in environment.without
     elif dice == 6:
-        weights = rng.choice([[30.0, 20.0, 10.0], [10.0, 50.0, 40.0], [0.0, 50.0, 50.0], [33.3, 33.3, 0.0]])
+        weights = [[30.0, 20.0, 10.0], [10.0, 50.0, 40.0], [0.0, 50.0, 50.0], [33.3, 33.3, 0.0]]
+        if "winners" not in environment.without:
+            weights += [[100.0, 0.0, 0.0], [0.0, 0.0, 100.0]]
+        weights = rng.choice(weights)
         feature.options = [(value, w) for (value, _), w in zip(feature.options, weights, strict=False)]
     elif dice == 7 and feature.id != 1:
         feature.value = rng.choice(VALUES)
@@ -227,6 +237,21 @@ def _change(rng: Random, environment: Environment, person: Person | None = None)
         feature.is_multivariate = not feature.is_multivariate
 
 
+def _burst(rng: Random, environment: Environment, at: datetime) -> list[tuple[datetime, str, str]]:
+    """Evaluations during the minute or two in which one worker after another learns of changes."""
+    told, before = [], copy.deepcopy(environment.features)
+    for _ in range(rng.choice([1, 1, 4])):
+        _change(rng, environment)
+    after = environment.features
+    for _ in range(rng.randint(2, 6)):
+        at += timedelta(seconds=rng.choice([0, 1, 20, 59, 60, 61, rng.uniform(0, 90)]))
+        environment.features = rng.choice([before, after])
+        body = json.dumps(_evaluation(rng, environment, rng.choice(environment.people)), sort_keys=True)
+        told.append((at, environment.name, body))
+    environment.features = after
+    return told
+
+
 def _change_person(rng: Random, person: Person, segments: dict) -> None:
     key = rng.choice(["plan", "age", "beta", "email", "odd", "ключ", "other"])
     if rng.random() < 0.2:
@@ -247,6 +272,8 @@ def _change_person(rng: Random, person: Person, segments: dict) -> None:
                 12.0,
                 12,
                 10**29,
+                float("nan"),
+                float("-inf"),
                 "a\x00b",
                 "x" * 2000,
                 2**53 + 1,
@@ -325,12 +352,33 @@ def _evaluation(rng: Random, environment: Environment, person: Person) -> dict:
     if rng.random() < 0.05:
         rng.shuffle(flags)
     body = {"flags": flags, "identity": person.name, "segments": segments, "traits": traits}
-    if rng.random() < 0.06:  # one of the arrays missing or null
-        name = rng.choice(["flags", "segments", "traits"])
-        body[name] = None
-        if rng.random() < 0.5:
-            del body[name]
+    if rng.random() < 0.06:  # one of the arrays missing or null, or all of them
+        names = ["flags", "segments", "traits"]
+        for name in names if rng.random() < 0.15 else [rng.choice(names)]:
+            body[name] = None
+            if rng.random() < 0.5:
+                del body[name]
     return body
+
+
+def _told(rng: Random, environment: Environment, person: Person) -> str:
+    """An evaluation as Flagsmith writes it; seldom with something twice."""
+    body = _evaluation(rng, environment, person)
+    if "doubles" in environment.without or rng.random() > 0.02:
+        return json.dumps(body, sort_keys=True)
+    if rng.random() < 0.5:  # an element
+        for name in ("flags", "segments", "traits"):
+            body[name] = [*reversed(body.get(name) or []), *(body.get(name) or [])][: rng.choice([3, 99])]
+        return json.dumps(body, sort_keys=True)
+    key, again = rng.choice([
+        ('"enabled": true', '"enabled": false'), ('"member": true', '"member": false'), ('"type": ', '"type": "X"'),
+        ('"trait_value": ', '"trait_value": 7'), ('"traits": ', '"traits": []'), ('"identity": ', '"identity": "nobody"'),
+    ])  # fmt: skip
+    text = json.dumps(body, sort_keys=True)
+    # Behind the first one: `"identity": "ann"` ends the body but for segments and traits.
+    head, found, tail = text.rpartition(key)
+    end = tail.find(', "') if found else -1
+    return text if end < 0 else f"{head}{found}{tail[:end]}, {again}{tail[end:]}"
 
 
 def _unreadable(rng: Random, environment: Environment, person: Person) -> str | bytes:
@@ -366,31 +414,32 @@ def _unreadable(rng: Random, environment: Environment, person: Person) -> str | 
     elif kind == 1:
         good[rng.choice(["flags", "segments", "traits"])] = rng.choice([{}, "x", 5, True, {"id": 1}])
     elif kind == 2:
-        element = rng.choice([1, "x", None, [], {}, {"enabled": True}])
-        if rng.random() < 0.7:
+        element = rng.choice([1, "x", None, [], {}, {"enabled": True}, {"enabled": 1, "feature": 5}])
+        if rng.random() < 0.8:
             element = flag
-            if rng.random() < 0.5:
-                flag["feature"]["id"] = rng.choice(["1", 1.0, True, 1.5, None, 10**30, [1], "x"])
-            else:
-                flag["enabled"] = rng.choice(["true", 1, None, "x", []])
+            for _ in range(rng.choice([1, 1, 2])):
+                holder, key, values = rng.choice([
+                    (flag["feature"], "id", ["1", 1.0, True, 1.5, None, 10**30, -(2**63), [1], "x", float("nan")]),
+                    (flag["feature"], "name", [5, True, ["x"], {}]), (flag["feature"], "type", [5, False]),
+                    (flag, "enabled", ["true", 1, None, "x", []]),
+                    (flag, "percentage_allocation", ["30", True, [], float("nan")]),
+                ])  # fmt: skip
+                holder[key] = rng.choice(values)
         good["flags"] = [element, *(f for f in good["flags"] if f["feature"]["id"] != 1)]
     elif kind == 3:
-        segment_id, member = rng.choice(
-            [
-                (1, 1),
-                (1, "true"),
-                (1, None),
-                ("1", True),
-                (None, True),
-                (1.5, True),
-                (True, True),
-                (1.0, False),
-            ]
-        )
-        good["segments"] = [{"id": segment_id, "name": "segment 1", "member": member}]
+        segment_id, member = rng.choice([
+            (1, 1), (1, "true"), (1, None), ("1", True), (None, True), (1.5, True), (True, True), (1.0, False), (2.0, 0),
+            (10**19, True), (1, True),
+        ])  # fmt: skip
+        name = rng.choice(["segment 1", "segment 1", None, 5, ["x"]])
+        good["segments"] = [{"id": segment_id, "name": name, "member": member}]
+        if rng.random() < 0.1:
+            good["segments"].append(rng.choice([None, 1, {}, []]))
     elif kind == 4:
-        key = rng.choice([5, None, True, ["x"]])
-        good["traits"] = [{"id": 1, "trait_key": key, "trait_value": 1}, *good["traits"]]
+        key = rng.choice([5, None, True, ["x"], "plan"])
+        traits = [t for t in good["traits"] if t["trait_key"] != key]
+        is_transient = rng.choice([True, None, "true", 1, 0.0])
+        good["traits"] = [{"trait_key": key, "trait_value": 1, "transient": is_transient}, *traits]
     else:  # an array that is right elsewhere
         taken, put = rng.sample(["segments", "traits", "flags"], 2)
         good[put] = good[taken] or [1]
@@ -486,7 +535,8 @@ def _outcomes(
                 if rng.random() < 0.05 and "future" not in without:
                     at = datetime(2099, 1, 1)
                 kind = rng.choice(["buy", "buy", "open"])
-                events.append(
-                    Event(person.name, kind, at, rng.choice([1.0, 2.5, 10.0, -3.0, 0.0]), environment.name)
-                )
+                value = rng.choice([1.0, 2.5, 10.0, -3.0, 0.0])
+                if rng.random() < 0.04 and "values" not in without:
+                    value = rng.choice([None, float("nan"), float("inf")])
+                events.append(Event(person.name, kind, at, value, environment.name))
     return events

@@ -23,6 +23,7 @@ KEYS = {
     "fct_cohort_retention": (
         "environment", "cohort_key", "counted_from", "period", "start_period", "period_number"),
     "fct_cohort_flag_exposures": ("environment", "cohort_key", "feature_id", "variation"),
+    "dim_experiments": ("experiment_key",),
     "fct_experiment_assignments": ("experiment_key", "identity"),
     "fct_experiment_results": ("experiment_key", "metric_key", "variation", "population"),
 }  # fmt: skip
@@ -52,6 +53,7 @@ def expected(history: History, declared: list, events: list, stale_days: int = 3
         "fct_cohort_sizes_daily": cohorts.sizes_daily(history, cohort_members),
         "fct_cohort_retention": cohorts.retention(history, cohort_members),
         "fct_cohort_flag_exposures": cohorts.exposures(history, cohort_members),
+        "dim_experiments": experiments.dimension(history, declared),
         "fct_experiment_assignments": assigned,
         "fct_experiment_results": experiments.results(history, declared, assigned, events),
     }

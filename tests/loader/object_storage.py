@@ -44,9 +44,8 @@ def tag(content: bytes) -> str:
     return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
 
 
-@contextmanager
-def serving(storage: ObjectStorage, port: int = 0) -> Iterator[dict[str, str]]:
-    """Serve it on this machine; the environment variables with which `s3://bucket` is there."""
+def handler_of(storage: ObjectStorage) -> type[BaseHTTPRequestHandler]:
+    """What answers one request to it."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -90,13 +89,20 @@ def serving(storage: ObjectStorage, port: int = 0) -> Iterator[dict[str, str]]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
+    return Handler
 
-        def handle_error(self, *_: object) -> None:
-            """A sender that was killed, or a connection that was broken on purpose."""
 
-    server = Server(("127.0.0.1", port), Handler)
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A sender that was killed, or a connection that was broken on purpose."""
+
+
+@contextmanager
+def serving(storage: ObjectStorage, port: int = 0) -> Iterator[dict[str, str]]:
+    """Serve it on this machine; the environment variables with which `s3://bucket` is there."""
+    server = Server(("127.0.0.1", port), handler_of(storage))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

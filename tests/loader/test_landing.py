@@ -317,7 +317,7 @@ def test_land__somebody_else_has_locked_a_living_file__is_said_and_nothing_is_lo
     other.execute("begin immediate")
     monkeypatch.setattr(sqlite3, "connect", lambda *of, **options: connect(*of, **options | {"timeout": 0}))
     [said] = landing.land(settings).unreadable
-    assert "locked" in said and "Nothing of it is lost" in said and "damaged" not in said
+    assert "locked" in said and "Nothing in it is lost" in said and "damaged" not in said
     other.close()
     assert landing.land(settings).unreadable == []
     assert landed(environ, "body") == bodies(3) and reader.backlog(settings.inbox_dir)[0] == 0

@@ -1,6 +1,7 @@
 """What is answered to which request, and what of it is kept."""
 
 import base64
+import dataclasses
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from flagsmith_warehouse.loader.inbox import reader, writer
 from flagsmith_warehouse.loader.inbox.writer import InboxError
 from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.receive.app import create_app
+from flagsmith_warehouse.loader.receive.webhook import UNREADABLE, body_limit
 from flagsmith_warehouse.loader.settings import SettingsError, read
 from tests.loader.conftest import SECRETS
 from tests.loader.server import landed, sign
@@ -30,6 +32,22 @@ def test_webhook__signed__204_without_a_body_and_kept(client, settings, path):
 @pytest.mark.parametrize("secret", SECRETS["production"])
 def test_webhook__signed_with_any_secret_of_a_rotation__204(client, secret):
     assert client.post("/webhooks/production", data=BODY, headers=sign(BODY, secret)).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("method", "announced", "limit"),
+    [
+        ("POST", None, 101),
+        ("POST", 0, 0),
+        ("POST", 100, 100),
+        ("POST", 101, 0),
+        ("POST", UNREADABLE, 0),
+        ("GET", 5, 0),
+        ("PUT", None, 0),
+    ],
+)
+def test_body_limit__no_byte_is_read_of_a_body_that_will_be_refused(settings, method, announced, limit):
+    assert body_limit(method, announced, dataclasses.replace(settings, max_body_bytes=100)) == limit
 
 
 def test_webhook__secret_of_another_environment__401(client):

@@ -36,8 +36,12 @@ def change(value: str, identity: str | None = None, segment: int | None = None) 
 
 HOURLY = {
     "off and on again": [evaluation([control()]), evaluation([control(False)]), evaluation([option()])],
+    "options added": [evaluation([flag(1, "c")]), evaluation([flag(1, "a", identity=7, percentage_allocation=50.0, **MV)])],
+    "options deleted": [evaluation([control()]), evaluation([option()]), evaluation([flag(1, "x", identity=7)])],
     "option is the initial value": [evaluation([option("x", "x")])],
     "same option, other initial value": [evaluation([option("x", "y")])],
+    "falsy values": [evaluation([flag(1, value, **MV)]) for value in ("", 0, False)],
+    "texts of falsy values": [evaluation([flag(1, value, **MV)]) for value in ("0", "false")],
     "deleted": [evaluation([flag(1), flag(2)]), evaluation([flag(2)])],
     "hidden from some calls": [
         evaluation(flags)
@@ -47,6 +51,19 @@ HOURLY = {
         evaluation(flags)
         for flags in ([flag(1), flag(2), flag(3)], [flag(3)], [flag(1), flag(2), flag(3)], [flag(2), flag(3)])
     ],
+    "server-side for some": [
+        evaluation([flag(1), flag(2)]),
+        evaluation([flag(2)]),
+        evaluation([flag(1), flag(2)], identity="bob"),
+        evaluation([flag(2)], identity="eve"),
+    ],
+    "server-side for some, and they come back": [
+        evaluation([flag(1), flag(2)]),
+        evaluation([flag(2)]),
+        evaluation([flag(1), flag(2)], identity="bob"),
+        evaluation([flag(2)]),
+    ],
+    "the only flag, deleted": [evaluation([flag(1)]), evaluation([])],
     "somebody else's": [evaluation([flag(1)]), evaluation([flag(1)], identity="bob"), evaluation([flag(2)], identity="eve")],
     "explained by nobody": [
         evaluation([flag(1, "a")], [{**SEGMENT, "member": False}]),
@@ -93,6 +110,10 @@ def built(tmp_path_factory) -> Warehouse:
             land(name, NOON + day * DAY, evaluation([flag(1, value)]))
     land("not evaluated in the window", NOON, evaluation([flag(1, "a")]))
     land("not evaluated in the window", NOON + 40 * DAY, {"event_type": "AUDIT_LOG_CREATED", "data": {}})
+    # One of Flagsmith's workers learns of it after the other.
+    for seconds, flags in ((-600, [1, 2]), (0, [2]), (20, [1, 2]), (40, [2])):
+        body = evaluation([flag(feature_id) for feature_id in flags])
+        land("deleted, and learnt of late", NOON + timedelta(seconds=seconds), body)
     warehouse = Warehouse(tmp_path_factory.mktemp("flags"))
     warehouse.land(rows)
     warehouse.run("--select", "+dim_flags", "+fct_explained_assignments")
@@ -104,13 +125,21 @@ def dim_flag(built: Warehouse, environment: str) -> dict:
     return built.query(query, environment)[0]
 
 
-def test_current_default__off_and_on_again__is_the_default(built):
-    assert dim_flag(built, "off and on again")["current_default"] == "c"
+@pytest.mark.parametrize("name", ["off and on again", "options added", "options deleted"])
+def test_current_default__another_state_or_type__is_the_last_default(built, name):
+    """Without options the value is what control has with them."""
+    assert dim_flag(built, name)["current_default"] == "c"
 
 
 def test_ambiguous__an_initial_value_of_another_environment__says_nothing(built):
     assert dim_flag(built, "option is the initial value")["ambiguous_variations"] == ["x"]
     assert dim_flag(built, "same option, other initial value")["ambiguous_variations"] == []
+
+
+def test_ambiguous__a_text_that_reads_like_a_falsy_value__is_not(built):
+    """Old servers send no percentage at all; Python takes the text "0" for true."""
+    assert sorted(dim_flag(built, "falsy values")["ambiguous_variations"]) == ["", "0", "false"]
+    assert dim_flag(built, "texts of falsy values")["ambiguous_variations"] == []
 
 
 @pytest.mark.parametrize("name", STALE)
@@ -128,6 +157,10 @@ def test_is_stale__nobody_evaluated_in_the_window__is_not(built):
         ("deleted", True),
         ("hidden from some calls", False),
         ("deleted where calls hide flags", True),
+        ("deleted, and learnt of late", True),
+        ("the only flag, deleted", True),
+        ("server-side for some", False),
+        ("server-side for some, and they come back", False),
         ("somebody else's", False),
     ],
 )

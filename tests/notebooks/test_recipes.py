@@ -32,7 +32,7 @@ JUPYTER = re.search(r"\*\*Jupyter\*\*: `(.*?)`", RECIPES.read_text(encoding="utf
 @pytest.fixture(scope="module")
 def published(month) -> Path:
     """The published copy of the example month: what the page tells people to open."""
-    publish.publish_alone(settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(month)}))
+    publish.publish(settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(month)}))
     yield month / "published.duckdb"
     (month / "published.duckdb").unlink()
 

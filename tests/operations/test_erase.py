@@ -12,6 +12,7 @@ from flagsmith_warehouse.loader.inbox import reader, writer
 from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.persons import names_in, readings
 from flagsmith_warehouse.loader.operations import erase as erase_module
+from flagsmith_warehouse.loader.operations import places
 from tests.operations.conftest import bodies, environ_of, everything, invoke, receive
 
 PERSON, OTHER = "erase-me-Zoë@example.com", "keep-me@example.com"
@@ -438,3 +439,21 @@ def test_erase__the_record_of_a_refresh_is_damaged_and_names_the_person__is_empt
     settings.refresh_record.write_text(record.format(PERSON))
     erase_module._clean_records(settings, erase_module.Names(frozenset({PERSON})))
     assert settings.refresh_record.read_bytes() == b""
+
+
+def test_erase__where_we_have_published_to__the_person_is_in_no_file(with_person, environ, tmp_path):
+    """Given three folders; then one is published anew, one that is gone is named, and one that cannot be written is an error."""
+    there, gone, closed = folders = [tmp_path / name for name in ("there", "gone", "closed")]
+    for folder in folders:
+        assert invoke(environ, "publish", "--to", str(folder)).exit_code == 0
+    identities = there / "marts" / "dim_identities.parquet"
+    assert {PERSON, OTHER} <= {row[1] for row in rows(with_person.published_file, f"'{identities}'")}
+    gone.rename(tmp_path / "moved")
+    (closed / "published.json").write_text("no longer JSON")
+    ran = invoke(environ, "erase", "--yes", "--identity", PERSON)
+    assert f"{gone} is not there any more" in ran.stderr, ran.output
+    assert ran.exit_code == 1 and f"{closed} still has the person in it" in ran.stderr
+    for file in there.rglob("*.parquet"):
+        assert PERSON not in str(rows(with_person.published_file, f"'{file}'")), file
+    assert OTHER in {row[1] for row in rows(with_person.published_file, f"'{identities}'")}
+    assert places.known(with_person) == [str(there), str(closed)]

@@ -269,7 +269,7 @@ def test_rules__another_key__gives_other_hashes(rules):
         ("[traits]\nx = 'erase'", KEY, "none of keep, hash, drop"),
         ("[traits]\nx = 1", KEY, "none of keep, hash, drop"),
         ("identities = 'hash'", KEY, "identities is not known"),
-        ("traits = 'drop'", KEY, "not a table"),
+        ("traits = 'drop'", KEY, "must be a table"),
         ("identity = ", KEY, "cannot be read"),
     ],
 )

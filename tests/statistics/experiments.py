@@ -44,6 +44,7 @@ EXPERIMENT = {
     "primary_population": "varchar",
     "name": "varchar",
     "description": "varchar",
+    "breakdowns": "varchar",
 }
 METRIC = {
     "event_name": "varchar",
@@ -88,7 +89,15 @@ TABLES = {
 # Only the marts of experiments and what they are made of: the others have their own tests.
 NEEDED = "+marts.experiment_results"
 # Columns that came later: where no row of a test has one, nor has its table.
-OPTIONAL = {"primary_population", "name", "description", "epoch", "window_start_hours", "margin"}
+OPTIONAL = {
+    "primary_population",
+    "name",
+    "description",
+    "breakdowns",
+    "epoch",
+    "window_start_hours",
+    "margin",
+}
 DECLARED = {"experiments", "metrics", "experiment_metrics", "conversion_events"}
 
 
@@ -159,9 +168,12 @@ def state(variation: str, weight: float | None = None, **flag) -> dict:
     return said
 
 
-def delivery_of(identity: str, hours: float, flags: list[dict], environment="production", delivery=None):
-    """A landed evaluation of these features."""
-    body = json.dumps({"flags": flags, "identity": identity, "segments": [], "traits": []}, sort_keys=True)
+def delivery_of(
+    identity: str, hours: float, flags: list[dict], environment="production", delivery=None, **said
+):
+    """A landed evaluation of these features, and of the `segments` and `traits` given; a key given as None is left out."""
+    body = {"flags": flags, "identity": identity, "segments": [], "traits": []} | said
+    body = json.dumps({key: value for key, value in body.items() if value is not None}, sort_keys=True)
     digest = hashlib.sha256(body.encode()).hexdigest()
     digits = hashlib.sha256(f"{environment} {hours} {body}".encode()).hexdigest()[:32]
     delivery = delivery or digits

@@ -13,6 +13,7 @@ MARTS = (
     "fct_experiment_assignments",
     "fct_experiment_results_daily",
     "fct_experiment_results",
+    "fct_experiment_curves",
     "fct_experiment_health",
 )
 

@@ -279,18 +279,19 @@ AHEAD = [
 
 
 def build(warehouse: ExperimentWarehouse, events: list) -> dict:
-    """The marts after a build; they are those of a full refresh."""
+    """What the marts say after a build with these outcomes."""
     warehouse.give("conversion_events", events)
     warehouse.run()
-    grown = marts(warehouse)
-    counted = bought(warehouse)
-    found = checks(warehouse)
     activated = [
         row["experiment_key"] for row in warehouse.mart("fct_experiment_assignments") if row["activated_at"]
     ]
+    return {"counted": bought(warehouse), "checks": checks(warehouse), "activated": activated}
+
+
+def assert_as_a_full_refresh(warehouse: ExperimentWarehouse) -> None:
+    grown = marts(warehouse)
     warehouse.run("run", "--select", NEEDED, "--full-refresh")
     assert grown == marts(warehouse)
-    return {"counted": counted, "checks": found, "activated": activated}
 
 
 def test_clock__outcomes_after_it__not_counted_and_told_until_it_has_passed_them(ahead):
@@ -317,6 +318,7 @@ def test_clock__outcomes_after_it__not_counted_and_told_until_it_has_passed_them
     assert found["counted"]["slow", "purchases", "blue"] == 4
     assert found["activated"] == ["fast"]
     assert ("fast", "outcomes_after_last_webhook") not in found["checks"]
+    assert_as_a_full_refresh(ahead)
 
 
 def test_clock__late_corrected_and_deleted_outcomes__as_a_full_refresh(ahead):
@@ -324,6 +326,7 @@ def test_clock__late_corrected_and_deleted_outcomes__as_a_full_refresh(ahead):
     assert build(ahead, EARLY + AHEAD + within)["counted"]["fast", "purchases", "blue"] == 10
     corrected = [event("control-2", "buy", 24 * 11.6), event("control-1", "buy", 24 * 12 - 2)]
     assert build(ahead, EARLY + AHEAD + corrected)["counted"]["fast", "purchases", "control"] == 2
+    assert_as_a_full_refresh(ahead)
     assert build(ahead, EARLY)["counted"]["fast", "purchases", "control"] == 0
 
 
@@ -338,3 +341,4 @@ def test_clock__goes_back_as_deliveries_are_erased__as_a_full_refresh(ahead):
                 f"delete from {table} where environment = 'fast' and received_at > '2026-01-06'"
             )
     assert build(ahead, EARLY + AHEAD)["counted"]["fast", "purchases", "blue"] == 0
+    assert_as_a_full_refresh(ahead)

@@ -187,10 +187,17 @@ def results(tmp_path_factory):
     warehouse.land([clock(10)])
     warehouse.give(
         "experiments",
-        [experiment("epochs", alpha=ALPHA, sequential_tuning=TUNING), experiment("alone", alpha=ALPHA)],
+        [
+            experiment("epochs", alpha=ALPHA, sequential_tuning=TUNING),
+            *(experiment(key, alpha=ALPHA) for key in ("alone", "one after another")),
+        ],
     )
     warehouse.give("metrics", list(METRICS.values()))
-    warehouse.give("experiment_metrics", [link("epochs", name) for name in METRICS] + [link("alone", "sum")])
+    warehouse.give(
+        "experiment_metrics",
+        [link("epochs", name) for name in METRICS]
+        + [link(key, "sum") for key in ("alone", "one after another")],
+    )
     statistics = [
         arm("epochs", name, variation, len(parts[0]), **sums_of(*parts)) | {"epoch": epoch}
         for (name, variation, epoch), parts in VALUES.items()
@@ -203,6 +210,19 @@ def results(tmp_path_factory):
     ] + [
         arm("alone", "sum", variation, 0) | {"epoch": epoch}
         for epoch, variation in enumerate(("blue", "control"), 1)
+    ]
+    # Control meets blue in the first epoch, green in the second, and nobody in the third.
+    statistics += [
+        arm(
+            "one after another",
+            "sum",
+            variation,
+            n,
+            **sums_of(*(part[:n] for part in VALUES["sum", variation, epoch])),
+        )
+        | {"epoch": epoch}
+        for variation, sizes in {"control": (60, 25, 90), "blue": (50, 0, 0), "green": (1, 40, 0)}.items()
+        for epoch, n in enumerate(sizes, 1)
     ]
     warehouse.give("statistics", statistics)
     warehouse.run()
@@ -236,3 +256,13 @@ def test_stratified__arms_that_share_no_epoch__no_comparison_and_the_means_as_th
     )
     assert math.isclose(row["mean"], VALUES["sum", "blue", 1][0][:30].mean(), rel_tol=1e-9)
     assert row["mean"] == row["control_mean"]
+
+
+def test_stratified__variations_compared_in_different_epochs__control_has_the_mean_of_these_epochs(results):
+    """Each epoch counts by its identities: 60 + 50 + 1 in the first, 25 + 40 in the second; the third is compared with nothing."""
+    first, second = (VALUES["sum", "control", epoch][0].mean() for epoch in (1, 2))
+    rows = {variation: results["one after another", "sum", variation] for variation in SIZES}
+    assert math.isclose(rows["blue"]["control_mean"], first, rel_tol=1e-9)
+    assert math.isclose(rows["green"]["control_mean"], second, rel_tol=1e-9)
+    for column in ("mean", "control_mean"):
+        assert math.isclose(rows["control"][column], (111 * first + 65 * second) / 176, rel_tol=1e-9)

@@ -1,5 +1,5 @@
-{#- What people declared as cohorts: `vars: cohorts:` itself, or the list in the YAML file that it names (`cohorts.yml`, which starts
-    at the project). Of a file that cannot be read, a text that says why: it is judged like any other slip. -#}
+{#- The cohorts that people declared: `vars: cohorts:` itself, or the list in the YAML file that it names (`cohorts.yml`, relative to
+    the project). For a file that cannot be read, a text that says why; judge_cohorts reports it like any other mistake. -#}
 {% macro given_cohorts() %}
     {%- set declared = var('cohorts', none) or [] -%}
     {%- if declared is not string -%}{{ return(declared) }}{%- endif -%}
@@ -10,7 +10,7 @@
     {%- elif text is not string -%}
         {{ return('is not UTF-8: save it as UTF-8') }}
     {%- endif -%}
-    {%- set no_yaml = 'is no YAML: look for a missing indentation, bracket or quotation mark' -%}
+    {%- set no_yaml = 'is not valid YAML: look for a missing indentation, bracket or quotation mark' -%}
     {%- set read = fromyaml(text, no_yaml) -%}
     {{ return([] if read is none else {} if read is string and read != no_yaml else read) }}
 {% endmacro %}
@@ -23,18 +23,17 @@
 {% endmacro %}
 
 
-{#- The cohorts declared in `vars: cohorts:` that are in order, with their defaults: a list of
-    {key, number, name, description, environment, rules, mirrors_segment}. A wrong one is left out, and is in
-    cohort_declaration_problems. -#}
+{#- The correctly declared cohorts, with their defaults: a list of {key, number, name, description, environment, rules,
+    mirrors_segment}. A wrong one is left out; cohort_declaration_problems has it. -#}
 {% macro cohorts() %}
     {%- set misread = flagsmith_warehouse.misread_cohorts().values() | list -%}
     {{ return(flagsmith_warehouse.judge_cohorts(flagsmith_warehouse.given_cohorts()).cohorts | rejectattr('number', 'in', misread) | list) }}
 {% endmacro %}
 
 
-{#- The cohorts with a number that YAML reads otherwise than it is written, {fingerprint: place in the list, from 1}. dbt sees
-    only what YAML has read: `flagsmith-warehouse refresh` and `check` read the file itself and leave word in
-    file_problems, with a fingerprint of what YAML makes of the cohort. A cohort that has been written anew is another one. -#}
+{#- The cohorts with a number whose value in YAML differs from what is written (like 12:30), {fingerprint: place in the list, from
+    1}. dbt sees only the value. `flagsmith-warehouse refresh` and `check` read the file itself, and write to file_problems a
+    fingerprint of the cohort as YAML reads it. An edited cohort has a new fingerprint, so it is no longer in this list. -#}
 {% macro misread_cohorts() %}
     {%- set declared, misread = flagsmith_warehouse.given_cohorts(), {} -%}
     {%- set relation = flagsmith_warehouse.clean_file('file_problems') or flagsmith_warehouse.file_problems() -%}
@@ -51,7 +50,7 @@
 {% endmacro %}
 
 
-{#- The same of any list of cohorts; a wrong one stops the run. -#}
+{#- The same for any list of cohorts. A wrong cohort stops the run. -#}
 {% macro check_cohorts(declared) %}
     {%- set judged = flagsmith_warehouse.judge_cohorts(declared) -%}
     {%- for fault in judged.faults if fault.severity == 'problem' -%}
@@ -61,9 +60,9 @@
 {% endmacro %}
 
 
-{#- Judges each cohort by itself, its rules too. Returns {cohorts: those in order, with their defaults; faults: a list of
-    {severity, number (its place in the list, from 1), called (its key), where (inside it), what, remedy};
-    traits: a list of [number, key, a trait that its rules ask for]}. -#}
+{#- Judges each cohort and its rules. Returns {cohorts: the correct ones, with their defaults; faults: a list of
+    {severity, number (the cohort's place in the list, from 1), called (its key), where (inside it), what, remedy};
+    traits: a list of [number, key, a trait that the rules use]}. -#}
 {% macro judge_cohorts(declared) %}
     {%- set judged = {'cohorts': [], 'faults': [], 'traits': []} -%}
     {%- if not flagsmith_warehouse.is_list(declared) -%}
@@ -103,8 +102,8 @@
 {% endmacro %}
 
 
-{#- Judges everything of a cohort but its rules (plan_cohorts reads these), and gives the candidate what it declares.
-    keys: those of the cohorts before it. -#}
+{#- Judges everything in a cohort except its rules (plan_cohorts reads these), and copies its values to the candidate.
+    keys: the keys of the cohorts before it. -#}
 {% macro judge_cohort(cohort, candidate, keys) %}
     {%- if not flagsmith_warehouse.require_keys(cohort, candidate, 'the cohort', ['key', 'rules'],
         ['name', 'description', 'environment', 'mirrors_segment']) -%}
@@ -129,8 +128,8 @@
 {% endmacro %}
 
 
-{#- The id with which a PERCENTAGE_SPLIT of the cohort hashes: that of the segment it mirrors, null where only a name is
-    known. -#}
+{#- The id that a PERCENTAGE_SPLIT of the cohort hashes with: the id of the segment that it mirrors. None if only the segment's
+    name is declared. -#}
 {% macro mirrored_segment_id(cohort) %}
     {{ return(cohort.mirrors_segment if cohort.mirrors_segment is integer else none) }}
 {% endmacro %}

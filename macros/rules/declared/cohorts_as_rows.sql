@@ -1,5 +1,5 @@
 {#- Select: one row per declared cohort: cohort_key, name, description, environment, mirrors_segment_id or
-    mirrors_segment_name, rule_text. No row, but the columns, where none is declared. -#}
+    mirrors_segment_name, rule_text. If none is declared, the columns without rows. -#}
 {% macro declared_cohorts(cohorts) %}
     {%- for cohort in cohorts or [{}] %}
     select

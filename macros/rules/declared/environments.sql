@@ -1,6 +1,6 @@
-{#- What Flagsmith calls the environments of our routes: `vars: flagsmith_environments:`, {route: {key:, name:}}, the
-    client-side environment key and the name shown in Flagsmith. `of`: key or name. An SQL expression on `environment`;
-    the name is the route's where none is declared. -#}
+{#- An SQL expression on `environment`: the client-side key or the name of that environment in Flagsmith. `of`: key or name.
+    `vars: flagsmith_environments:` declares them, {route: {key:, name:}}. If no name is declared, it is the one in the
+    route. -#}
 {% macro flagsmith_environment(of, cohort=none, where=none) %}
     {%- set declared = var('flagsmith_environments', {}) or {} -%}
     {%- set whens = [] -%}

@@ -1,5 +1,5 @@
 {#- One condition. Environment documents write `property_`, everything else `property`. A number or boolean becomes
-    text as Flagsmith's own API makes it (Python's str), a list stays one for IN. -#}
+    text as in Flagsmith's own API (Python's str). For IN, a list stays a list. -#}
 {% macro parse_condition(condition, cohort, where, segment_id) %}
     {%- set operators = [
         'EQUAL', 'NOT_EQUAL', 'GREATER_THAN', 'GREATER_THAN_INCLUSIVE', 'LESS_THAN', 'LESS_THAN_INCLUSIVE', 'CONTAINS',

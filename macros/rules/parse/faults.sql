@@ -1,5 +1,6 @@
-{#- Which cohort, where inside it, what is the matter, what to do. Where `cohort` is one that is being judged, the fault is
-    added to its faults, and whoever called goes on to an answer that nobody will use; where it is a name, the run stops. -#}
+{#- Reports a fault: which cohort, where inside it, what is wrong, what to do. If `cohort` is a cohort that is being judged, the
+    fault is added to its faults, and the caller continues with a result that nobody will use. If it is a name, the run
+    stops. -#}
 {% macro refuse_rule(cohort, where, what, remedy) %}
     {%- if cohort is mapping -%}
         {%- do cohort.faults.append({'where': where, 'what': what, 'remedy': remedy}) -%}
@@ -10,7 +11,7 @@
 {% endmacro %}
 
 
-{#- Says that a condition never holds, as Flagsmith's engine reads it; the run goes on. -#}
+{#- Warns that Flagsmith's engine never matches a condition. The run goes on. -#}
 {% macro warn_rule(condition, what) %}
     {%- set remedy = "Flagsmith's engine accepts it and never matches, and so does the cohort." -%}
     {%- if condition.cohort is mapping -%}
@@ -21,7 +22,7 @@
 {% endmacro %}
 
 
-{#- A thing as it is quoted in a message: a text in quotation marks, anything else (YAML knows dates) as Python writes it. -#}
+{#- A value as it is quoted in a message: a text in quotation marks, anything else (such as a date) as Python writes it. -#}
 {% macro quoted(thing) %}
     {{ return(tojson(thing) if thing is string or thing is boolean or thing is none else thing | string) }}
 {% endmacro %}

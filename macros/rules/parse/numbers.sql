@@ -1,23 +1,23 @@
-{#- What Python's int() reads of a text, which is more than digits (' 1_000 ', other scripts' digits); null for an error. -#}
+{#- The value of Python's int() for a text. It accepts more than digits (' 1_000 ', digits of other scripts). None for an error. -#}
 {% macro python_int(text) %}
     {{ return(text | int if text is string and modules.re.fullmatch('\\s*[-+]?\\d(?:_?\\d)*\\s*', text) else none) }}
 {% endmacro %}
 
 
-{#- What Python's float() reads of a text (`inf`, `nan` and ' 1e3 ' too); null for an error. -#}
+{#- The value of Python's float() for a text (including `inf`, `nan` and ' 1e3 '). None for an error. -#}
 {% macro python_float(text) %}
     {{ return(text | float(none) if text is string else none) }}
 {% endmacro %}
 
 
-{#- A double, exactly: Python's shortest spelling reads back as the same number everywhere. -#}
+{#- An exact literal of a double: every engine reads Python's shortest spelling as the same number. -#}
 {% macro double_literal(number) %}
     {{ return("cast('" ~ number ~ "' as double)") }}
 {% endmacro %}
 
 
-{#- The greatest number out of 0 to 9998 that is still inside a PERCENTAGE_SPLIT, -1 for none. Flagsmith compares
-    percentages of 9998; the whole numbers these come from are compared here, so that no engine's arithmetic matters. -#}
+{#- The greatest number from 0 to 9998 that is still inside a PERCENTAGE_SPLIT, -1 for none. Flagsmith compares
+    percentages of 9998. We compare the whole numbers behind them, so the arithmetic of the engine does not matter. -#}
 {% macro last_inside(condition) %}
     {%- set percentage = flagsmith_warehouse.python_float(condition.value) -%}
     {%- if percentage is none or not percentage >= 0 -%}

@@ -1,6 +1,6 @@
-{#- Where a property leads in Flagsmith's evaluation context, if it is a path to something there: {source, trait_key} with
+{#- The value in Flagsmith's evaluation context that a property names, if it is a path to one: {source, trait_key} with
     the source `identifier`, `key`, `environment_name` or `environment_key`, or `trait` for $.identity.traits.<key>. None for
-    a plain name, for what is no path at all, and for a path that leads nowhere. -#}
+    a plain name, for an invalid path, and for a path that leads nowhere. -#}
 {% macro property_source(condition) %}
     {%- set property = condition.property -%}
     {%- if not property.startswith('$.') -%}

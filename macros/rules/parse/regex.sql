@@ -1,8 +1,8 @@
-{#- A regular expression of Python, as Flagsmith's REGEX uses it (re.match: it must match from the start), in the
-    dialect of RE2, which DuckDB has. The two agree on which texts match, or the run stops here with the reason:
-    what RE2 lacks (backreferences, lookarounds, word boundaries beyond ASCII, possessive quantifiers) and what Python
-    refuses. Differences that are translated: \d, \w and \s mean Unicode's; $ also matches before a last line break;
-    {,3} is {0,3}; [[:alpha:]] is a set of characters; (?i)i matches the Turkish letters.
+{#- Translates a Python regular expression, as Flagsmith's REGEX uses it (re.match: it must match from the start), to the
+    dialect of RE2, which DuckDB has. The two agree on which texts match. Otherwise the expression is refused with the reason:
+    RE2 lacks backreferences, lookarounds, word boundaries beyond ASCII and possessive quantifiers, and Python refuses some
+    expressions. These differences are translated: \d, \w and \s cover all of Unicode; $ also matches before a last line
+    break; {,3} is {0,3}; [[:alpha:]] is a set of characters; (?i)i matches the Turkish letters.
     Returns the expression, anchored at the start, to be searched for. -#}
 {% macro compile_regex(pattern, cohort, where) %}
     {%- set tokens = modules.re.findall(
@@ -11,7 +11,8 @@
     {%- set flags = tokens[0] if tokens and tokens[0] in ['(?i)', '(?s)', '(?is)', '(?si)'] else '' -%}
     {%- set refused = {'cohort': cohort, 'where': where ~ '.value', 'pattern': pattern, 'flags': flags} -%}
     {%- set compiled = [] -%}
-    {#- One entry per open group: the size it unfolds to. `atom`: size of what a quantifier would repeat; 0 for nothing. -#}
+    {#- One entry per open group: its size once repetitions are expanded. `atom`: the size of the part that a quantifier here
+        would repeat; 0 if there is none. -#}
     {%- set sizes = [0] -%}
     {%- set state = {'atom': 0} -%}
     {%- for token in tokens[1 if flags else 0:] -%}
@@ -59,13 +60,13 @@
         {{ flagsmith_warehouse.refuse_regex(refused, 'is too large for the engine once its repetitions are unfolded',
             'Repeat less, or replace a {n,m} by * or +.') }}
     {%- endif -%}
-    {#- Where nothing but groups of nothing is left, everything matches; DuckDB 2.0 takes `^(?:)` for the empty text alone. -#}
+    {#- If only empty groups are left, every text matches. In DuckDB 2.0, `^(?:)` would only match the empty text. -#}
     {%- set expression = compiled | join if modules.re.search('[^()?:|^]', compiled | join) else '' -%}
     {{ return('^(?:' ~ expression ~ ')' if expression else '^') }}
 {% endmacro %}
 
 
-{#- A quantifier, and how many times it unfolds what it repeats. -#}
+{#- A quantifier, and how many copies it expands to. -#}
 {% macro compile_quantifier(token, atom, refused) %}
     {%- if not atom -%}
         {{ flagsmith_warehouse.refuse_regex(refused, 'has `' ~ token ~ '` with nothing to repeat', 'Write \\' ~ token[0] ~ ' for the character itself.') }}
@@ -85,7 +86,7 @@
 {% endmacro %}
 
 
-{#- True where nothing can follow but the ends of groups and other alternatives. -#}
+{#- True if only ends of groups and other alternatives follow. -#}
 {% macro is_last_in_regex(tokens) %}
     {%- set state = {'last': true, 'skips': false, 'depth': 0} -%}
     {%- for token in tokens -%}
@@ -105,7 +106,7 @@
 {% endmacro %}
 
 
-{#- Stops the run over a regular expression that cannot be compiled, or that Python would not read either. -#}
+{#- Refuses a regular expression that we cannot translate, or that Python refuses. -#}
 {% macro refuse_regex(refused, what, remedy) %}
     {{ flagsmith_warehouse.refuse_rule(refused.cohort, refused.where, '(' ~ tojson(refused.pattern) ~ ') ' ~ what, remedy) }}
 {% endmacro %}

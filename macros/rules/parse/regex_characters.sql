@@ -1,4 +1,4 @@
-{#- What one token matches that stands for one character: a letter, an escape, a class in brackets. -#}
+{#- The RE2 expression for a token that matches one character: a letter, an escape, a class in brackets. -#}
 {% macro compile_character(token, refused) %}
     {%- set classes = flagsmith_warehouse.regex_classes() -%}
     {%- if token == '.' -%}
@@ -27,7 +27,7 @@
 {% endmacro %}
 
 
-{#- A class in brackets, every character of it by its number, so that RE2 cannot read more into it than Python does. -#}
+{#- A class in brackets, with every character as a number, so that RE2 cannot interpret it differently from Python. -#}
 {% macro compile_class(token, refused) %}
     {%- if token in ['[\\s\\S]', '[\\S\\s]', '[\\w\\W]', '[\\W\\w]', '[\\d\\D]', '[\\D\\d]'] -%}
         {{ return('(?s:.)') }}
@@ -38,7 +38,7 @@
         '(?s)\\\\x[0-9a-fA-F]{2}|\\\\u[0-9a-fA-F]{4}|\\\\U[0-9a-fA-F]{8}|\\\\.|.', token[2 if negated else 1:-1]) -%}
     {%- set compiled = [] -%}
     {%- set folded = [] -%}
-    {#- `from`: code point that a `-` would make a range of; `open`: a range waits for its end. -#}
+    {#- `from`: the code point at which a `-` would begin a range. `open`: a range has begun and needs its end. -#}
     {%- set state = {'from': none, 'open': false} -%}
     {%- for item in items -%}
         {%- if item == '-' and not state.open and compiled and not loop.last and state.from != 'ended' -%}
@@ -64,7 +64,7 @@
 {% endmacro %}
 
 
-{#- Number, in hexadecimal, of the one character that a token stands for. -#}
+{#- The code point, in hexadecimal, of the character that a token stands for. -#}
 {% macro regex_code_point(token, refused) %}
     {%- set named = {'\\n': 'a', '\\r': 'd', '\\t': '9', '\\f': 'c', '\\v': 'b', '\\a': '7'} -%}
     {%- if token in named -%}
@@ -87,8 +87,8 @@
 {% endmacro %}
 
 
-{#- What `(?i)` adds to the characters from one code point to another: the letters of ASCII in both cases, and the few
-    letters beyond it that Python takes for the same. RE2 has an (?i) of its own, with other ideas of i and \w. -#}
+{#- The characters that `(?i)` adds to a range of code points: ASCII letters in the other case, and the few letters beyond
+    ASCII that Python treats as the same. RE2 has its own (?i), but it treats i and \w differently. -#}
 {% macro regex_other_cases(first, last, flags) %}
     {%- set added = [] -%}
     {%- for letter in 'abcdefghijklmnopqrstuvwxyz' if 'i' in flags -%}
@@ -101,7 +101,7 @@
 {% endmacro %}
 
 
-{#- What \d, \w and \s hold: Unicode's, as in Python. -#}
+{#- The characters of \d, \w and \s: those of Unicode, as in Python. -#}
 {% macro regex_classes() %}
     {{ return({'d': '\\p{Nd}', 'w': '\\p{L}\\p{N}_', 's': '\\t\\n\\x{b}\\f\\r \\x{1c}-\\x{1f}\\x{85}\\p{Z}'}) }}
 {% endmacro %}

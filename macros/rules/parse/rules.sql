@@ -1,7 +1,8 @@
 {#- Reads a Flagsmith rule tree strictly: the rules of one segment, as Flagsmith's API or an environment document
-    writes them. What Flagsmith's engine would fail on is refused here, with the place and the remedy.
+    writes them. Refuses everything that Flagsmith's engine would fail on, with the place and the remedy.
     rules: list of {type: ALL|ANY|NONE, rules: [...], conditions: [{property, operator, value}]}.
-    cohort: what messages call the whole, or a cohort that is being judged (judged_cohorts); segment_id: what PERCENTAGE_SPLIT hashes with.
+    cohort: the cohort's name for messages, or a cohort that is being judged (judge_cohorts). segment_id: the id that a
+    PERCENTAGE_SPLIT hashes with.
     Returns the same tree with conditions normalised: {operator, property, value, segment_id, where}. -#}
 {% macro parse_rules(rules, cohort, segment_id=none) %}
     {%- if not flagsmith_warehouse.is_list(rules) -%}
@@ -18,7 +19,7 @@
 {% endmacro %}
 
 
-{#- One rule of the tree, and all below it. where: its path inside the cohort, `rules[0].rules[1]`. -#}
+{#- One rule of the tree with all rules below it. where: its path inside the cohort, like `rules[0].rules[1]`. -#}
 {% macro parse_rule(rule, cohort, where, segment_id) %}
     {%- if not flagsmith_warehouse.require_keys(rule, cohort, where, ['type'], ['rules', 'conditions', 'id', 'uuid', 'delete']) -%}
         {{ return(none) }}
@@ -46,8 +47,8 @@
 {% endmacro %}
 
 
-{#- Whether a thing is a mapping with the keys it needs, and with none that nobody reads: a misspelt key would be a rule
-    that silently says something else. -#}
+{#- Whether a value is a mapping with all required keys and no unknown ones. (With a misspelt key, a rule would silently mean
+    something else.) -#}
 {% macro require_keys(thing, cohort, where, required, optional) %}
     {%- if thing is not mapping -%}
         {{ flagsmith_warehouse.refuse_rule(cohort, where, 'is not a mapping',
@@ -67,7 +68,7 @@
 {% endmacro %}
 
 
-{#- True for a list, false for a text or a mapping (which Jinja calls sequences too). -#}
+{#- True for a list, false for a text or a mapping (which Jinja also calls sequences). -#}
 {% macro is_list(thing) %}
     {{ return(thing is sequence and thing is not string and thing is not mapping) }}
 {% endmacro %}

@@ -1,11 +1,11 @@
-{#- What the SQL of some cohorts has to ask, as plain data. Returns
+{#- The plan for the SQL of some cohorts, as plain data. Returns
     traits: {trait_key: conditions}, the conditions on values of traits;
-    trait_presence: the same for traits of which only the presence counts (IS_SET);
-    identity_values: {source: conditions}, the conditions on what an identity has beside its traits (property_source);
+    trait_presence: the same for traits that the rules only test for presence (IS_SET);
+    identity_values: {source: conditions}, the conditions on other values of an identity (property_source);
     matches: the ways to be a member (plan_matches);
-    condition_columns, match_columns: the numbers of columns that hold them, 62 bits in each.
-    A condition is listed once, however many cohorts ask it: {source, trait_key, words, test, column, bit, cohort, where}.
-    Its answer is the bit `bit` of the column `conditions_<column>`; `test` is as condition_test returns it. -#}
+    condition_columns, match_columns: the numbers of columns for their bits, 62 bits in each.
+    A condition is listed once, however many cohorts use it: {source, trait_key, words, test, column, bit, cohort, where}.
+    Its result is the bit `bit` of the column `conditions_<column>`; `test` is the result of condition_test. -#}
 {% macro plan_cohorts(cohorts) %}
     {%- set plan = {'traits': {}, 'trait_presence': {}, 'identity_values': {}, 'matches': [], 'condition_columns': 1, 'match_columns': 1} -%}
     {%- set parsed = [] -%}
@@ -14,7 +14,7 @@
         {%- set rules = flagsmith_warehouse.parse_rules(cohort.rules, reports_to, flagsmith_warehouse.mirrored_segment_id(cohort)) -%}
         {%- do parsed.append([cohort, reports_to, rules]) -%}
     {%- endfor -%}
-    {#- Rules with a fault are only reported. -#}
+    {#- If a rule has a fault, the faults are reported and nothing is planned. -#}
     {%- if cohorts | map(attribute='faults', default=[]) | sum(start=[]) -%}{{ return(plan) }}{%- endif -%}
     {%- set conditions = {} -%}
     {%- for cohort, reports_to, rules in parsed -%}
@@ -43,7 +43,7 @@
 {% endmacro %}
 
 
-{#- Refuses conditions on an environment's key, and splits, which hash it, where no key is declared. -#}
+{#- Refuses conditions on an environment's key if no key is declared; also splits, because they hash the key. -#}
 {% macro require_environment_key(plan) %}
     {%- for source in ['key', 'environment_key'] -%}
         {%- for condition in plan.identity_values.get(source, []) -%}
@@ -56,9 +56,9 @@
 {% endmacro %}
 
 
-{#- The ways to be a member of one cohort: one, or with percentage splits of identities one for each range of the hash in
-    which all splits have the same answer. The hash of an identity without a key is 9999, which is outside every split.
-    splits: {last, segment_id, cohort, where} of each split in the tree. Returns a list of
+{#- The ways to be a member of one cohort. Without percentage splits of identities there is one way. With splits there is one way
+    for each range of the hash in which all splits have the same result. An identity without a key gets the hash 9999, which is
+    outside every split. splits: {last, segment_id, cohort, where} of each split in the tree. Returns a list of
     {cohort_key, words, tree, split_by: a segment's id or none, above and up_to: the range, cohort and where: for messages}. -#}
 {% macro plan_matches(cohort, tree, splits) %}
     {%- set matches = [] -%}

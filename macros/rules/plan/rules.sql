@@ -1,9 +1,9 @@
-{#- A cohort's rules as a tree of nodes, each of them one of
-    {join: all, any or none; of: nodes}, where `all` of nothing holds;
+{#- A cohort's rules as a tree. Each node is one of
+    {join: all, any or none; of: nodes}, where `all` of an empty list holds;
     {condition: a condition of the plan}; {split: a percentage split of identities};
     {environment: a name}; {constant: true or false}.
-    A segment matches where all its rules do, and never without a rule.
-    conditions: every condition of the plan by what it asks, which is extended; splits: a list, likewise. -#}
+    A segment matches if all its rules match. A segment without rules never matches.
+    conditions: all conditions of the plan, by their content; splits: a list of splits. This macro extends both. -#}
 {% macro plan_cohort(rules, cohort, reports_to, conditions, splits) %}
     {%- if not rules -%}
         {%- do flagsmith_warehouse.warn_rule({'cohort': reports_to, 'where': 'rules'}, 'is empty') -%}
@@ -20,8 +20,8 @@
 {% endmacro %}
 
 
-{#- One rule: its conditions and its child rules are two groups. Both must answer as its type wants; an empty one does not
-    count. -#}
+{#- One rule. Its conditions and its child rules are two groups. Each group must satisfy the rule's type; an empty group does
+    not count. -#}
 {% macro plan_rule(rule, conditions, splits) %}
     {%- set of_conditions = [] -%}
     {%- for condition in rule.conditions -%}
@@ -39,8 +39,8 @@
 {% endmacro %}
 
 
-{#- One condition. A trait that is named like a path into the context goes before that path; a path that leads nowhere is
-    never set. -#}
+{#- One condition. If a trait has the same name as a path into the context, the trait counts. A path that leads nowhere counts
+    as not set. -#}
 {% macro plan_condition(condition, conditions, splits) %}
     {%- if condition.property == '' and condition.operator == 'PERCENTAGE_SPLIT' -%}
         {%- set split = dict(condition, last=flagsmith_warehouse.last_inside(condition)) -%}
@@ -65,7 +65,7 @@
 {% endmacro %}
 
 
-{#- The plan's entry for a condition on one value; equal conditions share it, and IS_NOT_SET asks whether IS_SET holds. -#}
+{#- The plan's entry for a condition on one value. Equal conditions share an entry. IS_NOT_SET shares that of IS_SET. -#}
 {% macro listed_condition(conditions, condition, test, source, trait_key) %}
     {%- set is_presence = condition.operator in ['IS_SET', 'IS_NOT_SET'] -%}
     {%- set operator = 'IS_SET' if is_presence else condition.operator -%}

@@ -10,15 +10,15 @@
     {%- set is_exact = whole is not none and -9007199254740992 < whole < 9007199254740992 -%}
     {%- set branches = [] -%}
     {%- set reads = {'version': false} -%}
-    {#- A trait that is the float `nan` is more than every number to the engine of the warehouse, and to Python is not. -#}
+    {#- In the warehouse's engine a trait with the float `nan` is greater than every number; in Python it is not. -#}
     {%- set beyond = " and value_number <> cast('nan' as double)" if sign in ['>', '>='] else '' -%}
     {%- if is_exact -%}
-        {#- Integers and floats alike: beyond 2^53 an integer rounds to a double, but never across the number. -#}
+        {#- This works for integers and floats. An integer trait beyond 2^53 is rounded, but never across `whole`. -#}
         {%- do branches.append('value_number ' ~ sign ~ ' ' ~ whole ~ beyond) -%}
     {%- elif number is not none and number == number -%}
         {%- do branches.append('value_float ' ~ sign ~ ' ' ~ flagsmith_warehouse.double_literal(number) ~ beyond) -%}
     {%- elif number is not none and sign == '<>' -%}
-        {#- Nothing equals the float `nan`, nor is it less or more. -#}
+        {#- No value is equal to the float `nan`, less than it or greater than it. -#}
         {%- do branches.append('value_float is not null') -%}
     {%- endif -%}
     {%- if whole is not none and not is_exact -%}
@@ -30,7 +30,7 @@
             {%- do branches.append('value_string is not null and ' ~ flagsmith_warehouse.version_comparison(sign, text[:-7])) -%}
         {%- endif -%}
     {%- elif sign != '=' or not modules.re.fullmatch('-?[0-9]+([.][0-9]+)?', text) -%}
-        {#- No value that is left a string looks like a number. -#}
+        {#- A string that looks like a number has become a number, so such a text equals no value_string. -#}
         {%- do branches.append('value_string ' ~ sign ~ ' ' ~ text_literal(text)) -%}
     {%- endif -%}
     {%- do branches.append('value_boolean ' ~ sign ~ ' ' ~ (0 if condition.value in ['False', 'false'] else 1)) -%}
@@ -38,7 +38,8 @@
 {% endmacro %}
 
 
-{#- An integer value against a whole number that no double holds: by sign, digits and their count, exact at any size. -#}
+{#- Compares an integer value with a whole number that does not fit a double: by sign, number of digits and digits. This is exact
+    at any size. -#}
 {% macro integer_comparison(sign, whole) %}
     {%- set text = text_literal(whole | string) -%}
     {%- if sign in ['=', '<>'] -%}

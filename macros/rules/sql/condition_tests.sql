@@ -1,8 +1,8 @@
-{#- What a condition asks of one value that is set: {holds, sql, reads_version, split_by}.
+{#- The test of a condition on one value that is set: {holds, sql, reads_version, split_by}.
     holds: `always`, `never`, or `where` the predicate `sql` is true. Null counts as false.
     reads_version: whether the predicate reads the parts of a version; split_by: the segment id whose hash it reads, or none.
-    The condition's value takes the type of the trait's, as in Flagsmith's engine: the same '1' is true for a boolean, 1 for an
-    integer and '1' for a text. Where it cannot take that type the condition does not hold, and NOT_EQUAL does not either.
+    As in Flagsmith's engine, the condition's value is converted to the type of the trait's value: '1' is true for a boolean,
+    1 for an integer and '1' for a text. If it cannot be converted, the condition does not hold, not even NOT_EQUAL.
     The predicate reads the columns of steps_to_value_conditions. -#}
 {% macro condition_test(condition) %}
     {%- set operator = condition.operator -%}
@@ -26,14 +26,14 @@
 {% endmacro %}
 
 
-{#- The test that holds where a predicate is true. -#}
+{#- The test that holds if a predicate is true. -#}
 {% macro where_test(sql, reads_version=false, split_by=none) %}
     {{ return({'holds': 'where', 'sql': sql, 'reads_version': reads_version, 'split_by': split_by}) }}
 {% endmacro %}
 
 
-{#- CONTAINS holds for texts alone. With `:semver` Flagsmith's engine looks the text up among the parts of the version:
-    only prerelease and build are texts. -#}
+{#- CONTAINS holds only for texts. With `:semver`, Flagsmith's engine looks for the text among the parts of the version; only
+    prerelease and build are texts. -#}
 {% macro contains_test(condition) %}
     {%- set text = condition.value | string -%}
     {%- if not text.endswith(':semver') -%}
@@ -48,8 +48,8 @@
 {% endmacro %}
 
 
-{#- IN: a list, a JSON array in a text, or a text cut at its commas (blanks belong to the values). Texts and integers
-    alone can be in it: Flagsmith's engine compares neither floats nor booleans with the texts of the list. -#}
+{#- IN: a list, a JSON array in a text, or a text split at its commas (blanks belong to the values). Only texts and integers
+    can be in it, because Flagsmith's engine compares neither floats nor booleans with the texts of the list. -#}
 {% macro in_test(condition) %}
     {%- set texts = condition.value -%}
     {%- if texts is string -%}
@@ -68,7 +68,7 @@
 {% endmacro %}
 
 
-{#- MODULO `divisor|remainder`, with Python's remainder: it has the divisor's sign. Booleans count as 1 and 0. -#}
+{#- MODULO `divisor|remainder`, with Python's remainder, which has the sign of the divisor. Booleans count as 1 and 0. -#}
 {% macro modulo_test(condition) %}
     {%- set parts = (condition.value or '').split('|') -%}
     {%- set divisor = flagsmith_warehouse.python_float(parts[0]) -%}

@@ -1,11 +1,11 @@
-{#- CTEs up to `held_conditions`: which conditions hold for an identity because of one value, as bits, from when to when.
-    Values of traits are many identities', so conditions are asked once of each distinct value. -#}
+{#- CTEs up to `held_conditions`: the conditions that hold for an identity because of one value, as bits, with the period in
+    which they hold. Many identities share a trait's value, so each condition is tested once per distinct value. -#}
 {% macro steps_to_held_conditions(plan, traits, identities) -%}
 {%- set columns = range(plan.condition_columns) -%}
 {%- if plan.traits %}
 trait_values as (
 
-    -- Conditions are asked once of each distinct value: most values are shared by many identities.
+    -- Each condition is tested once per distinct value, because many identities share most values.
     select
         trait_key,
         value_type,
@@ -24,7 +24,7 @@ trait_values as (
 
 identity_values as (
 
-    -- Conditions can also ask for the identifier, for its key in Flagsmith and for the environment.
+    -- Conditions can also test the identifier, its key in Flagsmith and the environment.
     {%- for source in plan.identity_values %}
     select
         environment,
@@ -47,7 +47,7 @@ identity_values as (
 
 held_conditions as (
 
-    -- Every identity has a state from its first sighting, also without any trait.
+    -- Every identity has a state from its first sighting on, even without traits.
     select
         environment,
         identity,
@@ -94,7 +94,7 @@ held_conditions as (
 
     union all
 
-    -- Only the presence of these traits is asked: their values are not looked at.
+    -- Rules only test whether these traits are present, so their values are not read.
     select
         environment,
         identity,
@@ -111,7 +111,7 @@ held_conditions as (
 {%- endmacro %}
 
 
-{#- Flagsmith's engine knows no transient traits, and takes null for a trait that is not set. -#}
+{#- Flagsmith's engine does not see transient traits, and treats a null trait as not set. -#}
 {% macro is_asked_trait(conditions) -%}
     not is_transient and value_type <> 'null' and trait_key in (
         {%- for trait_key in conditions %}{{ text_literal(trait_key) }}{{ ', ' if not loop.last }}{% endfor -%}
@@ -119,8 +119,8 @@ held_conditions as (
 {%- endmacro %}
 
 
-{#- What an identity has beside its traits, by the source that a condition names; null in an environment without a declared
-    key. Its key in Flagsmith is `<environment key>_<identifier>`. -#}
+{#- A value of an identity that is not a trait, by the source that a condition names. The identity's key in Flagsmith is
+    `<environment key>_<identifier>`. Keys are null in an environment without a declared key. -#}
 {% macro value_of_identity(source) -%}
     {%- if source == 'identifier' -%} identity
     {%- elif source == 'key' -%} {{ flagsmith_warehouse.flagsmith_environment('key') }} || '_' || identity

@@ -1,10 +1,10 @@
-{#- CTEs up to `successive_matches`: which ways to be a member (plan_matches) each state fulfils, as bits, and which the
-    state before it did. -#}
+{#- CTEs up to `successive_matches`: the ways to be a member (plan_matches) that each state fulfils, as bits, and those that the
+    state before it fulfilled. -#}
 {% macro steps_to_matches(plan) -%}
 {%- set has_splits = plan.matches | rejectattr('split_by', 'none') | list -%}
 matches as (
 
-    -- Each state is asked once for all cohorts.
+    -- Each state is tested once for all cohorts.
     select
         environment,
         identity,
@@ -26,7 +26,7 @@ matches as (
 
 successive_matches as (
 
-    -- The first state of an identity follows one without any match.
+    -- The state before an identity's first one counts as a state without matches.
     select
         *
         {%- for column in range(plan.match_columns) %},
@@ -49,7 +49,7 @@ successive_matches as (
 {%- endmacro %}
 
 
-{#- A node of a cohort's tree (plan_cohort) as a predicate on the conditions' bits, for identities whose hash is in the range
+{#- A node of a cohort's tree (plan_cohort) as a predicate on the bits of conditions, for identities whose hash is in the range
     that ends with up_to. -#}
 {% macro match_sql(node, up_to) %}
     {%- if node.condition is defined -%}
@@ -72,8 +72,7 @@ successive_matches as (
 {% endmacro %}
 
 
-{#- The conditions that a node joins, one predicate per column of bits: they are asked together, which saves a quarter of
-    the time. -#}
+{#- The conditions that a node joins, as one predicate per column of bits. Testing them together saves a quarter of the time. -#}
 {% macro joined_bits(node) %}
     {%- set bits = {} -%}
     {%- for child in node.of if child.condition is defined -%}

@@ -3,7 +3,7 @@
 {%- set has_splits = plan.matches | rejectattr('split_by', 'none') | list -%}
 ways_to_match as (
 
-    -- A cohort with a percentage split has one way for each range of the hash, above one end and up to the next.
+    -- A cohort with a percentage split has one way to match for each range of the hash (more than `above`, at most `up_to`).
     {%- for match in plan.matches %}
     select
         {{ text_literal(match.cohort_key) }} as cohort_key,
@@ -21,7 +21,7 @@ ways_to_match as (
 
 {{ 'changed_matches' if has_splits else 'membership_changes' }} as (
 
-    -- A join with the list of cohorts: a select for each of them took twice as long.
+    -- This joins with the list of cohorts. One select per cohort took twice as long.
     {%- for column in range(plan.match_columns) %}
     {%- set holds = bit_is_set('states.matches_' ~ column, 'ways_to_match.bit') %}
     {%- set held = bit_is_set('states.earlier_matches_' ~ column, 'ways_to_match.bit') %}
@@ -48,7 +48,7 @@ ways_to_match as (
 
 hashed_matches as (
 
-    -- Only those are hashed for whom the split decides.
+    -- Only identities whose membership depends on the split are hashed.
     select
         *,
         {{ md5_modulo('hashed_text', 9999) }} as split_hash
@@ -58,7 +58,7 @@ hashed_matches as (
 
 membership_changes as (
 
-    -- An identity takes part in the one range that holds its hash; without a key it is above all splits.
+    -- Only the range that contains an identity's hash applies to it. Without a key, the identity is above all splits.
     select
         environment,
         cohort_key,

@@ -1,4 +1,4 @@
-{#- PERCENTAGE_SPLIT of a value: the number that Flagsmith draws for it is at most last_inside. -#}
+{#- PERCENTAGE_SPLIT of a value: it holds if the number that Flagsmith draws for the value is at most last_inside. -#}
 {% macro split_test(condition) %}
     {%- set last = flagsmith_warehouse.last_inside(condition) -%}
     {%- if last < 0 -%}{{ return({'holds': 'never'}) }}{%- endif -%}
@@ -10,8 +10,8 @@
 {% endmacro %}
 
 
-{#- The number that Flagsmith draws for a text, `<segment id>,<key>`: `hash`, the 128 bits of its md5 modulo 9999. Where that
-    is 9998, the repeated text is hashed instead. -#}
+{#- The number that Flagsmith draws for a text, `<segment id>,<key>`: `hash`, which is the text's md5 (128 bits) modulo 9999. If
+    that is 9998, Flagsmith hashes the text written twice, and then three times. -#}
 {% macro split_number(hash, text) -%}
     {%- set twice = text ~ " || ',' || " ~ text -%}
     case

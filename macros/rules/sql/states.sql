@@ -1,5 +1,5 @@
-{#- CTEs up to `states`: which conditions hold for an identity from each moment at which that changed (changed_at). No two
-    values share a bit, so sums of bits are sets of conditions. -#}
+{#- CTEs up to `states`: the conditions that hold for an identity from each moment at which they changed (changed_at). No two
+    conditions share a bit, so a sum of bits is a set of conditions. -#}
 {% macro steps_to_states(plan) -%}
 {%- set columns = range(plan.condition_columns) -%}
 periods as (
@@ -21,7 +21,7 @@ periods as (
 
 changes as (
 
-    -- The bits of a period are added where it begins and taken away where it ends.
+    -- The bits of a period are added at its beginning and subtracted at its end.
     select
         environment,
         identity,
@@ -48,7 +48,7 @@ changes as (
 
 moments as (
 
-    -- One row per moment: what ends and what begins at the same time is one change.
+    -- One row per moment: periods that end and begin at the same time are one change.
     select
         environment,
         identity,

@@ -1,8 +1,8 @@
-{#- CTEs that ask conditions of values, the last of them `<name>_conditions`: the columns `keys` and the bits of the
+{#- CTEs that test conditions on values. The last one, `<name>_conditions`, has the columns `keys` and the bits of the
     conditions that hold.
-    name: a CTE with the columns `keys`, value_type, given_text and given_number. picked_by: its column that tells which
-    conditions are asked of a value. conditions: {a text of that column: conditions of the plan}.
-    Columns that the tests read: value_kind (boolean, integer, float or string, after Flagsmith's reading of text);
+    name: a CTE with the columns `keys`, value_type, given_text and given_number. picked_by: the column of it that decides
+    which conditions are tested. conditions: {a text of that column: conditions of the plan}.
+    The tests read these columns: value_kind (boolean, integer, float or string, after Flagsmith's reading of text);
     value_text, as Python's str writes the value; value_string, value_number (integers and floats), value_float and
     value_boolean (1 or 0), each null for other kinds; value_major to value_build; value_split_<segment id>. -#}
 {% macro steps_to_value_conditions(name, keys, picked_by, conditions, column_count) -%}
@@ -14,7 +14,7 @@
 {%- set split_segments = asked | map(attribute='test.split_by') | reject('none') | unique | list -%}
 {{ name }}_kinds as (
 
-    -- Text that looks like a whole or decimal number is one, as Flagsmith's engine reads it.
+    -- As in Flagsmith's engine, a text that looks like a whole or decimal number is a number.
     select
         *,
         {{ flagsmith_warehouse.engine_kind('value_type', 'given_text') }} as value_kind
@@ -38,8 +38,8 @@
 
 {{ name }}_splits as (
 
-    -- Flagsmith's hash of a value decides a percentage split. As a column of its own, it is computed once: inside the
-    -- conditions, 17 splits of 200,000 identities took 8 s instead of 1 s.
+    -- Flagsmith's hash of a value decides a percentage split. A separate column makes the engine compute it once. Inside
+    -- the conditions, 17 splits of 200,000 identities took 8 s instead of 1 s.
     select
         *
         {%- for segment_id in split_segments %},
@@ -87,14 +87,14 @@
 {%- endmacro %}
 
 
-{#- A text that is safe after `--`: on one line, without control characters, and not too long to read. -#}
+{#- A text that is safe after `--`: one line, no control characters, and short enough to read. -#}
 {% macro comment_text(text) %}
     {{ return(modules.re.sub('[\\x00-\\x1f\\x7f-\\xa0\\u2028\\u2029]', ' ', text)[:120]) }}
 {% endmacro %}
 
 
-{#- The type of a value as Flagsmith's engine reads it. The first comparison is a quick one that most texts need no more
-    than: what looks like a number begins with a digit or a minus. -#}
+{#- The type of a value as Flagsmith's engine reads it. A quick first comparison is enough for most texts: a number begins with
+    a digit or a minus. -#}
 {% macro engine_kind(type, text) -%}
     case
             when {{ type }} not in ('string', 'json') then {{ type }}

@@ -1,5 +1,5 @@
 {#- The five parts of a semantic version as regular expression groups: major, minor, patch, prerelease, build.
-    As Flagsmith's semver library reads it: all three numbers, no leading zeros, ASCII. -#}
+    Like Flagsmith's semver library, it requires all three numbers, no leading zeros, and ASCII. -#}
 {% macro version_pattern() %}
     {%- set identifier = '(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)' -%}
     {%- set number = '(0|[1-9][0-9]*)' -%}
@@ -8,15 +8,15 @@
 {% endmacro %}
 
 
-{#- The parts of a version that is a constant, absent ones empty; null for what is none. -#}
+{#- The parts of a constant version; absent parts are empty. None if the text is not a version. -#}
 {% macro parse_version(text) %}
     {%- set match = modules.re.fullmatch(flagsmith_warehouse.version_pattern(), text) -%}
     {{ return(match.groups('') if match else none) }}
 {% endmacro %}
 
 
-{#- The columns value_major to value_build of a text, computed once for all conditions on versions; empty where the part is
-    absent or the text is no version. -#}
+{#- The columns value_major to value_build of a text, computed once for all conditions on versions. Empty if the part is
+    absent or the text is not a version. -#}
 {% macro version_columns(text) -%}
     {%- for part in ['major', 'minor', 'patch', 'prerelease', 'build'] %}
         {{ regex_group(text, flagsmith_warehouse.version_pattern(), loop.index) }} as value_{{ part }}{{ ',' if not loop.last }}
@@ -24,8 +24,8 @@
 {%- endmacro %}
 
 
-{#- A text value against a version by semantic precedence: the numbers, then the prerelease (none is above any);
-    the build does not count. A text that is no version does not compare, whatever the sign. -#}
+{#- Compares a text value with a version by semantic precedence: first the numbers, then the prerelease (a version without one
+    is higher). The build does not count. For a text that is not a version, no comparison holds. -#}
 {% macro version_comparison(sign, version) %}
     {%- set parts = flagsmith_warehouse.parse_version(version) -%}
     {%- set whens = [] -%}
@@ -49,7 +49,7 @@
 {% endmacro %}
 
 
-{#- -1 or 1: digits without leading zeros against others, exact at any length. -#}
+{#- -1 or 1: compares two numbers given as digits without leading zeros. This is exact at any length. -#}
 {% macro digits_sign(text, digits) %}
     {%- set length = length_of(text) -%}
     {{ return('case when ' ~ length ~ ' < ' ~ digits | length ~ ' or ' ~ length ~ ' = ' ~ digits | length ~ ' and ' ~ text ~ " < '"
@@ -57,7 +57,7 @@
 {% endmacro %}
 
 
-{#- -1 or 1: a prerelease identifier against another one. Fewer come first, then numbers, then texts. -#}
+{#- -1 or 1: compares two prerelease identifiers. A missing identifier comes first, then numbers, then texts. -#}
 {% macro identifier_sign(text, identifier) %}
     {%- set is_number = regex_matches(text, '^[0-9]+$') -%}
     {%- if modules.re.fullmatch('[0-9]+', identifier) -%}

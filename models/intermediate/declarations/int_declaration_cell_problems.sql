@@ -114,6 +114,20 @@ unknown_choices as (
 
 ),
 
+unreadable_breakdowns as (
+
+    select
+        declaration,
+        row_number,
+        column_name,
+        cell,
+        column_name || ' must be ' || must_be as problem,
+        remedy
+    from cells
+    where type = 'breakdowns' and not {{ regex_matches('cell', breakdowns_pattern()) }}
+
+),
+
 formulas as (
 
     select
@@ -130,7 +144,7 @@ formulas as (
 
 )
 
-{{ problems_of(['empty_cells', 'unreadable_numbers', 'unreadable_times', 'unknown_choices', 'formulas']) }}
+{{ problems_of(['empty_cells', 'unreadable_numbers', 'unreadable_times', 'unknown_choices', 'unreadable_breakdowns', 'formulas']) }}
 
 union all
 

@@ -16,7 +16,7 @@ numbered as (
 
 first_rows as (
 
-    -- Several rows with one key are a fault, but one experiment all the same.
+    -- Several rows with the same key are a fault, but still count as one experiment.
     select * from numbered
     where occurrence = 1
 
@@ -47,6 +47,7 @@ select
     coalesce(first_rows.sequential_tuning, 5000e0) as sequential_tuning,
     coalesce(first_rows.power, 0.8e0) as power,
     coalesce(first_rows.primary_population, 'assigned') as primary_population,
+    first_rows.breakdowns,
     coalesce(problems.problem, of_all.problem) as problem,
 
     first_rows.started_at,
@@ -54,7 +55,7 @@ select
 from first_rows
 left join problems on first_rows.experiment_key = problems.experiment_key
 left join (
-    -- What is wrong with the header is wrong with every row.
+    -- A fault of the header is a fault of every row.
     select min(problem || ': ' || remedy) as problem
     from {{ ref('int_declaration_problems') }}
     where declaration = 'experiments' and severity = 'problem' and {{ is_of_header('experiments') }}

@@ -6,7 +6,7 @@ with declared as (
 
 select
     feature_name,
-    -- A CSV file cannot tell an empty text from nothing, and an option's value may be an empty text.
+    -- In a CSV file an empty text looks like an empty cell, and an option's value may be an empty text.
     coalesce(variation, '') as variation,
 
     variant_key

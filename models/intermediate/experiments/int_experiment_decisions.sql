@@ -6,6 +6,7 @@ with ranked as (
         *,
         row_number() over (partition by experiment_key, metric_key, variation, population order by day desc) as recency
     from {{ ref('int_experiment_series') }}
+    where dimension is null
 
 ),
 

@@ -124,6 +124,46 @@ unseen_places as (
 
 ),
 
+dimensions as (
+
+    {{ breakdown_dimensions('experiments') }}
+
+),
+
+known_dimensions as (
+
+    select distinct 'trait' as kind, trait_key as name from {{ ref('int_trait_set_elements') }}
+    union
+    select distinct 'segment' as kind, segment_name as name from {{ ref('int_segment_set_elements') }}
+    {%- for cohort in cohorts() %}
+    union
+    select 'cohort' as kind, {{ text_literal(cohort.key) }} as name
+    {%- endfor %}
+
+),
+
+unseen_dimensions as (
+
+    select
+        'warning' as severity,
+        dimensions.experiment_key,
+        'breakdowns' as column_name,
+        experiments.breakdowns as cell,
+        case
+            when dimensions.kind = 'cohort' then 'no cohort `' || dimensions.name || '` is declared'
+            else 'no delivery carried the ' || dimensions.kind || ' `' || dimensions.name || '`'
+        end as problem,
+        coalesce('write `' || min(alike.name) || '`', 'write its name as in fct_identity_traits, fct_segment_memberships or dim_cohorts')
+            as remedy
+    from dimensions
+    inner join experiments on dimensions.experiment_key = experiments.experiment_key
+    left join known_dimensions as known on dimensions.kind = known.kind and dimensions.name = known.name
+    left join known_dimensions as alike on dimensions.kind = alike.kind and lower(dimensions.name) = lower(alike.name)
+    where known.name is null
+    group by dimensions.experiment_key, experiments.breakdowns, dimensions.kind, dimensions.name
+
+),
+
 unseen as (
 
     select severity, experiment_key, column_name, cell, problem, remedy from unseen_variations
@@ -131,6 +171,10 @@ unseen as (
     union all
 
     select severity, experiment_key, column_name, cell, problem, remedy from unseen_places
+
+    union all
+
+    select severity, experiment_key, column_name, cell, problem, remedy from unseen_dimensions
 
 )
 

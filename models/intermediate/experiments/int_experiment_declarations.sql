@@ -20,6 +20,7 @@ select
     declarations.sequential_tuning,
     declarations.power,
     declarations.primary_population,
+    declarations.breakdowns,
 
     declarations.problem,
 

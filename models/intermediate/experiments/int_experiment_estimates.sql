@@ -6,6 +6,8 @@ select
     lifts.variation,
     lifts.population,
     lifts.day,
+    lifts.dimension,
+    lifts.dimension_value,
     lifts.adjustment,
     lifts.difference,
 
@@ -37,7 +39,7 @@ left join {{ ref('int_experiment_intervals') }} as intervals
         and lifts.metric_key = intervals.metric_key
         and lifts.variation = intervals.variation
         and lifts.population = intervals.population
-        and lifts.day is not distinct from intervals.day
+        and {{ same_slice('lifts', 'intervals') }}
         and lifts.adjustment = intervals.adjustment
         and lifts.difference = intervals.difference
 left join {{ ref('int_experiment_posteriors') }} as posteriors
@@ -46,6 +48,6 @@ left join {{ ref('int_experiment_posteriors') }} as posteriors
         and lifts.metric_key = posteriors.metric_key
         and lifts.variation = posteriors.variation
         and lifts.population = posteriors.population
-        and lifts.day is not distinct from posteriors.day
+        and {{ same_slice('lifts', 'posteriors') }}
         and lifts.adjustment = posteriors.adjustment
         and lifts.difference = posteriors.difference

@@ -8,6 +8,8 @@ with arms as (
         statistics.variation,
         statistics.population,
         statistics.day,
+        statistics.dimension,
+        statistics.dimension_value,
         statistics.identities,
         statistics.outcome_sum,
         experiments.control_variation,
@@ -56,7 +58,7 @@ compared as (
             arms.experiment_key = control.experiment_key
             and arms.metric_key = control.metric_key
             and arms.population = control.population
-            and arms.day is not distinct from control.day
+            and {{ same_slice('arms', 'control') }}
             and control.variation = control.control_variation
 
 ),
@@ -81,6 +83,8 @@ select
     variation,
     population,
     day,
+    dimension,
+    dimension_value,
 
     flagsmith_status,
     case when flagsmith_status = 'ok' then flagsmith_lift end as flagsmith_lift,

@@ -28,7 +28,7 @@ metrics as (
         metrics.metric_number,
         metrics.aggregation,
         metrics.hours_to_maturity,
-        experiments.last_received_at,
+        {{ plus_hours('experiments.last_received_at', '-metrics.hours_to_maturity') }} as last_matured_at,
         caps.cap
     from {{ ref('int_experiment_metrics') }} as metrics
     inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
@@ -146,11 +146,12 @@ counted as (
         identities.variation,
         identities.epoch,
         identities.is_quarantined,
+        cast(identities.first_exposed_at as date) as first_exposed_on,
         cast(identities.activated_at as date) as activated_on,
         -- An identity without its whole window behind it does not count yet.
         case
             when metrics.hours_to_maturity = 0 then changes.day
-            when {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= metrics.last_received_at
+            when identities.first_exposed_at <= metrics.last_matured_at
                 then greatest(
                     changes.day,
                     cast({{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} as date)
@@ -169,6 +170,7 @@ select
     epoch,
     is_quarantined,
     is_until_change,
+    first_exposed_on,
     day,
     counted_day,
     case when activated_on is not null then greatest(day, activated_on) end as activated_day,
@@ -185,4 +187,5 @@ select
     sum(outcome_before_products) as outcome_before_products
 from counted
 group by
-    metric_number, variation, epoch, is_quarantined, is_until_change, day, counted_day, activated_day, counted_activated_day
+    metric_number, variation, epoch, is_quarantined, is_until_change, first_exposed_on, day, counted_day, activated_day,
+    counted_activated_day

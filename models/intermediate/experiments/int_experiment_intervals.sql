@@ -31,6 +31,8 @@ select
     variation,
     population,
     day,
+    dimension,
+    dimension_value,
     adjustment,
     difference,
 

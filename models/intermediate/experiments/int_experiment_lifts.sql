@@ -123,6 +123,8 @@ select
     variation,
     population,
     day,
+    dimension,
+    dimension_value,
     adjustment,
     difference,
 

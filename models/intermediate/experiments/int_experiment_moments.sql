@@ -9,6 +9,8 @@ with arms as (
         statistics.population,
         statistics.epoch,
         statistics.day,
+        statistics.dimension,
+        statistics.dimension_value,
         experiments.control_variation,
         metrics.aggregation = 'occurrence' as is_proportion,
         metrics.aggregation = 'ratio' as is_ratio,

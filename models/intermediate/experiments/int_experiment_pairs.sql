@@ -5,7 +5,7 @@ with weighted as (
     -- An epoch's weight is its share of all identities, in whatever variation.
     select
         *,
-        sum(n) over (partition by experiment_key, metric_key, population, day, epoch) as epoch_n
+        sum(n) over (partition by experiment_key, metric_key, population, day, dimension, dimension_value, epoch) as epoch_n
     from {{ ref('int_experiment_moments') }}
 
 ),
@@ -42,7 +42,7 @@ strata as (
             and treatment.metric_key = control.metric_key
             and treatment.population = control.population
             and treatment.epoch = control.epoch
-            and treatment.day is not distinct from control.day
+            and {{ same_slice('treatment', 'control') }}
             and control.variation = control.control_variation
     where treatment.variation <> treatment.control_variation
 
@@ -59,12 +59,12 @@ comparable as (
         select
             *,
             bool_or(has_both_arms) over (
-                partition by experiment_key, metric_key, variation, population, day
+                partition by experiment_key, metric_key, variation, population, day, dimension, dimension_value
             ) as has_common_epoch
         from strata
     ) as judged
     where has_both_arms or not has_common_epoch
-    window pair as (partition by experiment_key, metric_key, variation, population, day)
+    window pair as (partition by experiment_key, metric_key, variation, population, day, dimension, dimension_value)
 
 ),
 
@@ -78,6 +78,8 @@ stratified as (
         variation,
         population,
         day,
+        dimension,
+        dimension_value,
         {%- for name in ['alpha', 'sequential_tuning', 'is_lower_better', 'prior_mean', 'prior_standard_deviation', 'prior_type',
             'has_before', 'is_ratio'] %}
         any_value({{ name }}) as {{ name }},
@@ -105,7 +107,7 @@ stratified as (
         {{ stratified('joint_before_variance', 'joint_n') }} as joint_before_variance,
         {{ stratified('joint_before_covariance', 'joint_n') }} as joint_before_covariance
     from comparable
-    group by experiment_key, metric_key, variation, population, day
+    group by experiment_key, metric_key, variation, population, day, dimension, dimension_value
 
 )
 

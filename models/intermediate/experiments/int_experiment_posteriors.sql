@@ -84,6 +84,8 @@ select
     variation,
     population,
     day,
+    dimension,
+    dimension_value,
     adjustment,
     difference,
 

@@ -4,6 +4,7 @@ with last_days as (
 
     select experiment_key, max(day) as day
     from {{ ref('int_experiment_series') }}
+    where dimension is null
     group by experiment_key
 
 ),
@@ -38,7 +39,8 @@ compared as (
     ) as exposures on results.experiment_key = exposures.experiment_key
     inner join last_days on results.experiment_key = last_days.experiment_key
     where
-        results.variation <> experiments.control_variation
+        results.dimension is null
+        and results.variation <> experiments.control_variation
         and (results.day = last_days.day or last_days.day is null)
 
 ),

@@ -8,6 +8,8 @@ with comparisons as (
         variation,
         population,
         day,
+        dimension,
+        dimension_value,
         max(frequentist_status) filter (where adjustment = 'none' and difference = 'relative') as status,
         max(frequentist_status) filter (where adjustment = 'cuped' and difference = 'relative') as cuped_status,
         max(theta) filter (where adjustment = 'cuped' and difference = 'relative') as cuped_theta
@@ -20,7 +22,33 @@ with comparisons as (
         {%- endfor %}
         {%- endfor %}
     from {{ ref('int_experiment_estimates') }}
-    group by experiment_key, metric_key, variation, population, day
+    group by experiment_key, metric_key, variation, population, day, dimension, dimension_value
+
+),
+
+epochs as (
+
+    select
+        experiment_key, metric_key, population, day, dimension, dimension_value, epoch,
+        sum(n) as epoch_n,
+        max(outcome_mean) filter (where variation = control_variation) as outcome_mean,
+        max(case when is_ratio then denominator_mean else 1 end) filter (where variation = control_variation) as divisor_mean
+    from {{ ref('int_experiment_moments') }}
+    group by experiment_key, metric_key, population, day, dimension, dimension_value, epoch
+    having
+        max(n) filter (where variation = control_variation) >= 2
+        and max(n) filter (where variation <> control_variation) >= 2
+
+),
+
+control_means as (
+
+    -- Control's own row: over the epochs in which it is compared with any variation.
+    select
+        experiment_key, metric_key, population, day, dimension, dimension_value,
+        coalesce(sum(epoch_n * outcome_mean) / nullif(sum(epoch_n * divisor_mean), 0), 0) as mean
+    from epochs
+    group by experiment_key, metric_key, population, day, dimension, dimension_value
 
 ),
 
@@ -50,6 +78,8 @@ select
     arms.variation,
     arms.population,
     arms.day,
+    arms.dimension,
+    arms.dimension_value,
 
     arms.role,
     arms.margin,
@@ -98,38 +128,33 @@ left join arms as control
         and arms.metric_key = control.metric_key
         and arms.control_variation = control.variation
         and arms.population = control.population
-        and arms.day is not distinct from control.day
+        and {{ same_slice('arms', 'control') }}
 left join comparisons
     on
         arms.experiment_key = comparisons.experiment_key
         and arms.metric_key = comparisons.metric_key
         and arms.variation = comparisons.variation
         and arms.population = comparisons.population
-        and arms.day is not distinct from comparisons.day
+        and {{ same_slice('arms', 'comparisons') }}
 inner join {{ ref('int_experiment_flagsmith_estimates') }} as flagsmith
     on
         arms.experiment_key = flagsmith.experiment_key
         and arms.metric_key = flagsmith.metric_key
         and arms.variation = flagsmith.variation
         and arms.population = flagsmith.population
-        and arms.day is not distinct from flagsmith.day
+        and {{ same_slice('arms', 'flagsmith') }}
 left join {{ ref('int_experiment_pairs') }} as pairs
     on
         arms.experiment_key = pairs.experiment_key
         and arms.metric_key = pairs.metric_key
         and arms.variation = pairs.variation
         and arms.population = pairs.population
-        and arms.day is not distinct from pairs.day
+        and {{ same_slice('arms', 'pairs') }}
         and pairs.has_common_epoch
-left join (
-    select experiment_key, metric_key, population, day, max(control_mean) as mean
-    from {{ ref('int_experiment_pairs') }}
-    where has_common_epoch
-    group by experiment_key, metric_key, population, day
-) as of_control
+left join control_means as of_control
     on
         arms.experiment_key = of_control.experiment_key
         and arms.metric_key = of_control.metric_key
         and arms.population = of_control.population
-        and arms.day is not distinct from of_control.day
+        and {{ same_slice('arms', 'of_control') }}
         and arms.variation = arms.control_variation

@@ -1,16 +1,7 @@
 {{ config(materialized='table_in_place') }}
 
-{%- set sums = [
-    'outcome_sum', 'outcome_sum_squares', 'denominator_sum', 'denominator_sum_squares',
-    'outcome_denominator_products', 'before_sum', 'before_sum_squares', 'outcome_before_products',
-] -%}
-{#- Who belongs to each population, since when, and from which day on they count, and which of their outcomes. -#}
-{%- set populations = {
-    'assigned': {'who': 'true', 'from': 'first_exposed_on', 'counted_from': 'counted_on', 'outcomes': 'true', 'day': 'counted_day'},
-    'until_change': {'who': 'true', 'from': 'first_exposed_on', 'counted_from': 'counted_on', 'outcomes': 'is_until_change', 'day': 'counted_day'},
-    'undisturbed': {'who': 'not is_quarantined', 'from': 'first_exposed_on', 'counted_from': 'counted_on', 'outcomes': 'not is_quarantined', 'day': 'counted_day'},
-    'activated': {'who': 'activated_on is not null', 'from': 'activated_on', 'counted_from': 'greatest(counted_on, activated_on)', 'outcomes': 'true', 'day': 'counted_activated_day'},
-} -%}
+{%- set sums = experiment_sums() -%}
+{%- set populations = experiment_populations() -%}
 
 with arms as (
 
@@ -40,41 +31,6 @@ metrics as (
 
 ),
 
-maturities as (
-
-    select distinct
-        metrics.experiment_key,
-        metrics.hours_to_maturity,
-        experiments.last_received_at
-    from metrics
-    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
-
-),
-
-identities as (
-
-    -- How many were first exposed on a day, activated on one, and counted from one on.
-    select
-        identities.experiment_key,
-        maturities.hours_to_maturity,
-        identities.variation,
-        identities.epoch,
-        identities.is_quarantined,
-        cast(identities.first_exposed_at as date) as first_exposed_on,
-        cast(identities.activated_at as date) as activated_on,
-        case
-            when {{ plus_hours('identities.first_exposed_at', 'maturities.hours_to_maturity') }} <= maturities.last_received_at
-                then cast({{ plus_hours('identities.first_exposed_at', 'maturities.hours_to_maturity') }} as date)
-        end as counted_on,
-        count(*) as identities
-    from {{ ref('int_experiment_identities') }} as identities
-    inner join maturities on identities.experiment_key = maturities.experiment_key
-    group by
-        identities.experiment_key, maturities.hours_to_maturity, identities.variation, identities.epoch,
-        identities.is_quarantined, first_exposed_on, activated_on, counted_on
-
-),
-
 gained_by_population as (
     {% for population, counted in populations.items() %}
     select
@@ -83,60 +39,21 @@ gained_by_population as (
         gains.variation,
         gains.epoch,
         '{{ population }}' as population,
-        gains.{{ counted.day }} as day
+        gains.{{ counted.counted_day }} as day
         {%- for sum in sums %},
         sum(gains.{{ sum }}) as {{ sum }}
         {%- endfor %}
     from {{ ref('int_experiment_gains') }} as gains
     inner join metrics on gains.metric_number = metrics.metric_number
-    where {{ counted.outcomes }} and gains.{{ counted.day }} is not null
-    group by metrics.experiment_key, metrics.metric_key, gains.variation, gains.epoch, gains.{{ counted.day }}
+    where {{ counted.outcomes }} and gains.{{ counted.counted_day }} is not null
+    group by metrics.experiment_key, metrics.metric_key, gains.variation, gains.epoch, gains.{{ counted.counted_day }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 
 joined_by_population as (
 
-    select
-        experiment_key,
-        hours_to_maturity,
-        variation,
-        epoch,
-        population,
-        day,
-        sum(identities_assigned) as identities_assigned,
-        sum(identities) as identities
-    from (
-        {%- for population, counted in populations.items() %}
-        select
-            experiment_key,
-            hours_to_maturity,
-            variation,
-            epoch,
-            '{{ population }}' as population,
-            {{ counted.from }} as day,
-            identities as identities_assigned,
-            0 as identities
-        from identities
-        where {{ counted.who }}
-
-        union all
-
-        select
-            experiment_key,
-            hours_to_maturity,
-            variation,
-            epoch,
-            '{{ population }}' as population,
-            {{ counted.counted_from }} as day,
-            0 as identities_assigned,
-            identities
-        from identities
-        where {{ counted.who }} and counted_on is not null
-        {{ 'union all' if not loop.last }}
-        {%- endfor %}
-    ) as parts
-    group by experiment_key, hours_to_maturity, variation, epoch, population, day
+    select * from {{ ref('int_experiment_population_sizes') }}
 
 ),
 

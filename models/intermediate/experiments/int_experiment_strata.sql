@@ -11,6 +11,8 @@ select
     population,
     {{ 'epoch' if 'epoch' in columns else '1 as epoch' }},
     day,
+    cast(null as string) as dimension,
+    cast(null as string) as dimension_value,
 
     {{ 'identities_assigned' if 'identities_assigned' in columns else 'identities as identities_assigned' }},
     identities,
@@ -23,3 +25,51 @@ select
     before_sum_squares,
     outcome_before_products
 from {{ experiment_statistics() }}
+
+union all
+
+select
+    experiment_key,
+    metric_key,
+    variation,
+    population,
+    epoch,
+    cast(null as date) as day,
+    'days_since_exposure' as dimension,
+    cast(days_since_exposure as string) as dimension_value,
+
+    identities as identities_assigned,
+    identities,
+    outcome_sum,
+    outcome_sum_squares,
+    denominator_sum,
+    denominator_sum_squares,
+    outcome_denominator_products,
+    before_sum,
+    before_sum_squares,
+    outcome_before_products
+from {{ ref('int_experiment_curve_sums') }}
+
+union all
+
+select
+    experiment_key,
+    metric_key,
+    variation,
+    population,
+    epoch,
+    cast(null as date) as day,
+    dimension,
+    dimension_value,
+
+    identities_assigned,
+    identities,
+    outcome_sum,
+    outcome_sum_squares,
+    denominator_sum,
+    denominator_sum_squares,
+    outcome_denominator_products,
+    before_sum,
+    before_sum_squares,
+    outcome_before_products
+from {{ ref('int_experiment_breakdown_sums') }}

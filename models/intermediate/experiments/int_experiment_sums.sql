@@ -6,6 +6,8 @@ select
     variation,
     population,
     day,
+    dimension,
+    dimension_value,
 
     cast(sum(identities_assigned) as bigint) as identities_assigned,
     cast(sum(identities) as bigint) as identities,
@@ -18,4 +20,4 @@ select
     sum(before_sum_squares) as before_sum_squares,
     sum(outcome_before_products) as outcome_before_products
 from {{ ref('int_experiment_strata') }}
-group by experiment_key, metric_key, variation, population, day
+group by experiment_key, metric_key, variation, population, day, dimension, dimension_value

@@ -30,6 +30,7 @@ select
     sequential_tuning,
     power,
     primary_population,
+    breakdowns,
 
     case
         when problem is not null then 'invalid'

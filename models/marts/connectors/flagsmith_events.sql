@@ -17,7 +17,7 @@ with declared_reasons as (
 
 splits as (
 
-    -- Where nobody declared an experiment: where chance gave different people different variations. In a rollout this is
+    -- Without a declared experiment, the reasons that gave different people different variations. In a rollout this is
     -- the segment override, not the default around it, which gives everybody control.
     select environment, feature_id, assignment_reason
     from {{ ref('fct_flag_assignments') }}
@@ -79,8 +79,8 @@ changes as (
 
 ),
 
--- The traits as they were when the exposure began: once for all flags that an identity was given at that moment. Flag by
--- flag, 1.5 million assignments took four minutes, and more memory than publishing may take.
+-- The traits at the beginning of the exposure, computed once for all flags that an identity was given at that moment. Flag by
+-- flag, 1.5 million assignments took four minutes, and more memory than publishing may use.
 moments as (
 
     select distinct environment, identity, valid_from

@@ -1,7 +1,7 @@
 {{ config(materialized='view_in_place') }}
 
--- A cron job evaluates the canary through Flagsmith and sends the second it does so as a trait (deploy/canary.sh). What
--- arrives late, or not at all, was late or lost on the whole way from Flagsmith to the landing.
+-- A cron job evaluates the canary through Flagsmith and sends the current second as a trait (deploy/canary.sh). A call that
+-- arrives late or not at all was delayed or lost somewhere between Flagsmith and the landing.
 with calls as (
 
     select

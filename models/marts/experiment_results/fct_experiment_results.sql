@@ -60,4 +60,5 @@ inner join {{ ref('int_experiment_verdicts') }} as verdicts
         and series.population = verdicts.population
         and series.day is not distinct from verdicts.day
 inner join {{ ref('int_experiments') }} as experiments on series.experiment_key = experiments.experiment_key
+where series.dimension is null
 window arm as (partition by series.experiment_key, series.metric_key, series.variation)

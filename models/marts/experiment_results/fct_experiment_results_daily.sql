@@ -36,3 +36,4 @@ select
     flagsmith_high,
     flagsmith_chance_to_win
 from {{ ref('int_experiment_series') }}
+where dimension is null

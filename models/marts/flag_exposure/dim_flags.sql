@@ -30,46 +30,46 @@ environments as (
 
 ),
 
-hidden_features as (
+last_sightings as (
 
-    -- Features that some calls leave out: absent from an evaluation of an identity, and back in a later one.
-    select distinct environment, feature_id
-    from {{ ref('int_flag_absences') }}
-    where absent_to is not null
+    select environment, feature_id, max(last_exposure.received_at) as last_seen_at
+    from exposures
+    group by all
 
 ),
 
-last_sightings as (
+hidden_features as (
 
-    select
-        exposures.environment,
-        exposures.feature_id,
-        hidden_features.feature_id is not null as is_hidden_at_times,
-        max(exposures.last_exposure.received_at) as last_seen_at
-    from exposures
-    left join hidden_features
-        on exposures.environment = hidden_features.environment and exposures.feature_id = hidden_features.feature_id
-    group by all
+    -- Some calls leave these out: one did, and more than a minute later, when all of Flagsmith's workers knew, another did not.
+    select distinct last_sightings.environment, last_sightings.feature_id
+    from last_sightings
+    inner join {{ ref('int_flag_absences') }} as absences
+        on last_sightings.environment = absences.environment and last_sightings.feature_id = absences.feature_id
+    where {{ plus_hours('absences.absent_from', spread_hours()) }} < last_sightings.last_seen_at
 
 ),
 
 gone as (
 
-    -- Later evaluations carried other flags but not this one. If some calls leave the feature out, only calls that
-    -- showed another such feature count; the others would not have shown it anyway.
-    select distinct missing.environment, missing.feature_id
-    from last_sightings as missing
-    inner join last_sightings as present
+    -- After its last sighting somebody who had been given the flag was evaluated without it. If some calls leave it out, only
+    -- those that showed another such flag count; the others would not have shown it anyway.
+    select distinct absences.environment, absences.feature_id
+    from {{ ref('int_flag_absences') }} as absences
+    inner join last_sightings
+        on absences.environment = last_sightings.environment and absences.feature_id = last_sightings.feature_id
+    left join hidden_features
+        on absences.environment = hidden_features.environment and absences.feature_id = hidden_features.feature_id
+    left join {{ ref('fct_flag_exposures') }} as later
         on
-            missing.environment = present.environment
-            and missing.last_seen_at < present.last_seen_at
-            and (present.is_hidden_at_times or not missing.is_hidden_at_times)
-    inner join (
-        select distinct environment, feature_id
-        from {{ ref('int_flag_absences') }}
-        where absent_to is null
-    ) as absences
-        on missing.environment = absences.environment and missing.feature_id = absences.feature_id
+            absences.environment = later.environment
+            and absences.identity = later.identity
+            and last_sightings.last_seen_at < later.last_exposed_at
+    left join hidden_features as shown
+        on later.environment = shown.environment and later.feature_id = shown.feature_id
+    where
+        absences.absent_to is null
+        and (shown.feature_id is not null or hidden_features.feature_id is null)
+        and (later.feature_id is not null or last_sightings.last_seen_at < absences.absent_from)
 
 ),
 
@@ -87,19 +87,16 @@ select
 
     max_by(exposures.feature_name, exposures.last_exposure) as name,
     case when max_by(exposures.is_multivariate, exposures.last_exposure) then 'MULTIVARIATE' else 'STANDARD' end as type,
-    -- A flag that was off and is on again is on: the last default says whether it is off, and the last control says
-    -- which value it gives.
+    -- A flag that was off and is on again is on: the last default says whether it is off. Which value it gives says the last
+    -- that is no option's: of control, or from before there were options, or after them.
     case
         when not max_by(exposures.enabled, exposures.last_exposure) filter (where exposures.assignment_reason = 'environment_default')
             then 'off'
-        when max_by(exposures.is_multivariate, exposures.last_exposure)
-            then max_by(coalesce(exposures.value, 'on'), exposures.last_exposure) filter (
-                where exposures.assignment_reason = 'environment_default'
-                and exposures.is_multivariate
-                and exposures.enabled
-                and exposures.variation = 'control'
-            )
-        else max_by(exposures.variation, exposures.last_exposure) filter (where exposures.assignment_reason = 'environment_default')
+        else max_by(coalesce(exposures.value, 'on'), exposures.last_exposure) filter (
+            where exposures.assignment_reason = 'environment_default'
+            and exposures.enabled
+            and (exposures.variation = 'control' or not exposures.is_multivariate)
+        )
     end as current_default,
     {{ distinct_list('exposures.variation') }} as variations,
     coalesce(any_value(ambiguous_variations.ambiguous_variations), {{ list_of([]) }}) as ambiguous_variations,

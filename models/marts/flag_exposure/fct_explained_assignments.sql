@@ -1,8 +1,8 @@
 {{ config(materialized='view_in_place') }}
 
--- The last change of the flag that Flagsmith announced between the spell before and this one: most likely its cause. Changes
--- of somebody else's override, or of a segment that the identity was not in, explain nothing. The change_reason itself
--- comes from the payloads alone, whether or not such webhooks arrive.
+-- The last change of the flag that Flagsmith announced between the previous spell and this one is most likely the cause. Changes
+-- of another identity's override, or of a segment that the identity was not in, explain nothing. The change_reason comes from
+-- the payloads alone, whether or not such webhooks arrive.
 with changed as (
 
     select

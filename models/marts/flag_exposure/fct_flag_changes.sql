@@ -38,7 +38,7 @@ select
 
     environment,
     event_type,
-    -- A null or a value of a wrong type is ignored, and the next place counts.
+    -- A null or a value of the wrong type is ignored; the next place in the body counts instead.
     coalesce({{ json_integer(list_element('new', 1)) }}, {{ json_integer(list_element('old', 1)) }}, {{ json_integer(list_element('feature', 1)) }}) as feature_id,
     coalesce({{ json_string(list_element('new', 2)) }}, {{ json_string(list_element('old', 2)) }}, {{ json_string(list_element('feature', 2)) }}) as feature_name,
     coalesce({{ json_string(list_element('part', 3)) }}, {{ json_string(list_element('part', 5)) }}, {{ json_string(list_element('part', 9)) }}) as changed_by,

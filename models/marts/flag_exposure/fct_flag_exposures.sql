@@ -18,15 +18,15 @@ with set_sightings as (
 
 ranked as (
 
-    -- The order of last sightings as one number: comparing pairs in the aggregation below took three times as long.
+    -- One number gives the order of last sightings. Comparing pairs in the aggregation below took three times as long.
     select *, row_number() over (order by last_exposure) as recency
     from set_sightings
 
 ),
 
-given as (
+set_elements as (
 
-    -- A step of its own, limited to the sets of this build: otherwise DuckDB groups all sets ever seen.
+    -- A separate step limits the elements to the sets of this build. Otherwise DuckDB groups all sets ever seen.
     select * from {{ ref('int_flag_set_elements') }}
     where flags_hash in (select flags_hash from set_sightings)
 
@@ -44,7 +44,7 @@ flag_sightings as (
         min(sets.first_exposed_at) as first_exposed_at,
         max(sets.recency) as recency
     from ranked as sets
-    inner join given as elements on sets.flags_hash = elements.flags_hash
+    inner join set_elements as elements on sets.flags_hash = elements.flags_hash
     group by sets.environment, sets.identity, elements.exposure_hash
 
 ),
@@ -55,11 +55,11 @@ exposures as (
         sightings.environment,
         sightings.identity,
         sightings.feature_id,
-        {%- for given in [
+        {%- for column in [
             'variation', 'enabled', 'assignment_reason', 'feature_name', 'is_multivariate', 'value', 'value_type',
             'percentage_allocation'
         ] %}
-        elements.{{ given }},
+        elements.{{ column }},
         {%- endfor %}
         sightings.exposure_count,
         last.last_exposure.delivery_id as last_delivery_id,
@@ -67,7 +67,7 @@ exposures as (
         last.last_exposure.received_at as last_exposed_at
     from flag_sightings as sightings
     inner join ranked as last on sightings.recency = last.recency
-    inner join given as elements
+    inner join set_elements as elements
         on last.flags_hash = elements.flags_hash and sightings.feature_id = elements.feature_id
 
 ),
@@ -80,12 +80,13 @@ known as (
 
 merged as (
 
-    -- What is new beside what is known of it; `said` is what the later of the two says. (Grouped, it took twice as long.)
+    -- New exposures joined with the known ones. The later sighting of the two gives the columns of the second list. (Grouping
+    -- instead of joining took twice as long.)
     select
         {%- for key in ['environment', 'identity', 'feature_id', 'variation', 'enabled', 'assignment_reason'] %}
         coalesce(exposures.{{ key }}, known.{{ key }}) as {{ key }},
         {%- endfor %}
-        {%- for said in [
+        {%- for column in [
             'feature_name', 'is_multivariate', 'value', 'value_type', 'percentage_allocation', 'last_delivery_id', 'last_exposed_at'
         ] %}
         case
@@ -93,9 +94,9 @@ merged as (
                 known.identity is null
                 or exposures.last_exposed_at > known.last_exposed_at
                 or (exposures.last_exposed_at = known.last_exposed_at and exposures.last_delivery_id > known.last_delivery_id)
-                then exposures.{{ said }}
-            else known.{{ said }}
-        end as {{ said }},
+                then exposures.{{ column }}
+            else known.{{ column }}
+        end as {{ column }},
         {%- endfor %}
         coalesce(exposures.exposure_count, 0) + coalesce(known.exposure_count, 0) as exposure_count,
         least(exposures.first_exposed_at, known.first_exposed_at) as first_exposed_at

@@ -16,7 +16,7 @@ select
 
     last.segment_name,
 
-    -- Leaving is stated by `member: false`; a segment that is gone from the payload has its own reason.
+    -- Flagsmith states that an identity left with `member: false`. A segment that is gone from the payload has its own reason.
     case
         when spells.ended_at is null then null
         when stated.segment_id is not null then 'stated'

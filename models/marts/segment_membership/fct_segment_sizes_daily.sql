@@ -19,7 +19,7 @@ names as (
 
 known_names as (
 
-    -- Of segments whose members have all been pruned.
+    -- Names of segments whose members have all been pruned.
     select
         known.environment,
         known.segment_id,

@@ -16,8 +16,8 @@ with memberships as (
 
 left_over as (
 
-    -- Traits from before retention's cutoff may be gone: a membership that lasts beyond it began when it was known to,
-    -- or, for a cohort that is new, at the cutoff at the latest.
+    -- Traits from before retention's cutoff may be gone. A membership that lasts beyond the cutoff keeps its recorded beginning.
+    -- In a new cohort it begins at the cutoff.
     select
         memberships.environment,
         memberships.cohort_key,

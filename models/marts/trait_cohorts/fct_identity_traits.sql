@@ -8,7 +8,7 @@ with {{ element_spells('traits_hash', ref('int_trait_set_elements'), 'trait_key'
 
 typed as (
 
-    -- Values are typed once a spell, not once in each set that has them.
+    -- Values are typed once per spell, not once in each set that contains them.
     select
         spells.*,
         elements.is_transient,

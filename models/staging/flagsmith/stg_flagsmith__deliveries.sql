@@ -10,8 +10,8 @@ with landed as (
         received_at,
         landed_at
     from {{ not_pruned(source('landing', 'webhooks')) }}
-    -- Batches of the landing that have rows which are not here yet. Counting by landed_at reads one column and trusts
-    -- no clock: it also finds a batch with an older landed_at, and a row added to a known batch.
+    -- Batches of the landing with rows that are not here yet. Counting rows by landed_at reads only one column and does not
+    -- depend on a clock: it also finds a batch with an older landed_at, and a row added to a known batch.
     where landed_at in (
         select batches.landed_at
         from (select landed_at, count(*) as deliveries from {{ source('landing', 'webhooks') }} group by landed_at) as batches
@@ -71,7 +71,8 @@ select
 from deliveries
 left join ({{ known_numbers() }}) as numbers on deliveries.delivery_id = numbers.delivery_id
 where deliveries.delivery_id not in (
-    -- Ids begin with the time of receipt: what is known from before the earliest of these need not be read (1,000,000: 0.05 s).
+    -- Ids begin with the time of receipt, so known rows from before the earliest new id need not be read (saves 0.05 s on
+    -- 1,000,000 rows).
     select delivery_id from {{ known() }} as known
     where
         delivery_id in (select delivery_id from landed)

@@ -4,7 +4,7 @@ with ranked as (
 
     select *, row_number() over (partition by experiment_key, metric_key, variation order by day desc) as recency
     from {{ ref('int_experiment_sums') }}
-    where population = 'assigned'
+    where population = 'assigned' and dimension is null
 
 ),
 

@@ -24,6 +24,7 @@ arms as (
     from {{ ref('int_experiment_moments') }} as moments
     inner join experiments
         on moments.experiment_key = experiments.experiment_key and moments.population = experiments.primary_population
+    where moments.dimension is null
     group by moments.experiment_key, moments.variation, moments.control_variation, moments.epoch
 
 ),
@@ -84,7 +85,7 @@ ranked as (
     inner join {{ ref('int_experiments') }} as experiments on series.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_metrics') }} as metrics
         on series.experiment_key = metrics.experiment_key and series.metric_key = metrics.metric_key
-    where series.population = experiments.primary_population
+    where series.population = experiments.primary_population and series.dimension is null
 
 ),
 

@@ -1,0 +1,167 @@
+"""The commands that ask: `experiment new`. loader/operations/cli.py lists them. Each imports what it needs when called."""
+
+import math
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.text import printable
+
+if TYPE_CHECKING:
+    from flagsmith_warehouse.loader.operations.experiment import Split
+    from flagsmith_warehouse.loader.settings import Settings
+
+REASONS = ("environment_default", "segment_override", "identity_override")
+AGGREGATIONS = ("occurrence", "count", "sum", "mean")
+DIRECTIONS = ("higher_is_better", "lower_is_better")
+METHODS = ("flagsmith", "bayesian", "frequentist", "sequential")
+
+
+class Answers:
+    """What was given as an option, else what somebody answers at the terminal, else what we propose."""
+
+    def __init__(self, given: dict, is_asking: bool):
+        self.given = given
+        self.is_asking = is_asking
+
+    def get(self, name: str, question: str, proposed: str | None = None, choices: tuple = ()) -> str:
+        if self.given.get(name) is not None:
+            return self.given[name]
+        if self.is_asking:
+            return click.prompt(question, default=proposed, type=click.Choice(choices) if choices else str)
+        if proposed is None:
+            flags = {each.name: each.opts[0] for each in click.get_current_context().command.params}
+            raise click.UsageError(f"Give {flags[name]}: {question}.")
+        return proposed
+
+
+@click.group()
+def experiment() -> None:
+    """Declare experiments."""
+
+
+@experiment.command()
+@click.argument("experiment_key", required=False)
+@click.option("--environment", help="Name of the environment, as in the webhook's URL.")
+@click.option("--feature", "feature_name", help="Name of the feature in Flagsmith.")
+@click.option("--reason", "assignment_reason", type=click.Choice(REASONS), help="Where the split was set up.")
+@click.option("--control", "control_variation", help="The variation to compare with.")
+@click.option("--weights", "expected_weights", help="`auto`, or like `control=50;blue=50`.")
+@click.option("--started-at", help="UTC; now, if nothing is said.")
+@click.option("--ended-at", help="UTC; empty while it runs.")
+@click.option("--metric", "metric_key", help="The primary metric: one that is declared, or a new one.")
+@click.option("--event", "event_name", help="Of a new metric: its event in the outcomes.")
+@click.option("--aggregation", type=click.Choice(AGGREGATIONS), help="Of a new metric.")
+@click.option("--direction", type=click.Choice(DIRECTIONS), help="Of a new metric.")
+@click.option(
+    "--method",
+    "decision_method",
+    type=click.Choice(METHODS),
+    help="What decides; sequential, if nothing is said.",
+)
+@click.option("--breakdowns", help="Like `trait:plan;segment:vip`.")
+@click.option(
+    "--target-lift", type=float, default=0.05, show_default=True, help="The relative lift to be found."
+)
+@click.option(
+    "--baseline",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of control that converts, for the power.",
+)
+@click.option(
+    "--ask/--no-ask", "is_asking", default=None, help="Ask for what no option says.  [default: at a terminal]"
+)
+def new(is_asking: bool | None, target_lift: float, baseline: float | None, **given: str | None) -> None:
+    """Add the rows of a new experiment, with what the warehouse has seen as proposals. Nothing is ever overwritten."""
+    from flagsmith_warehouse.loader.operations import experiment as declared
+
+    settings = settings_module.read()
+    found = declared.sheets(settings)
+    answers = Answers(given, sys.stdin.isatty() if is_asking is None else is_asking)
+    split = _split(answers, declared.splits(settings))
+    row = {
+        "experiment_key": answers.get("experiment_key", "Key of the experiment", split.feature_name),
+        "environment": split.environment,
+        "feature_name": split.feature_name,
+        "control_variation": answers.get(
+            "control_variation", "Control", split.control if split.variations else "control"
+        ),
+        "started_at": answers.get("started_at", "Beginning, UTC", declared.now()),
+        "ended_at": given["ended_at"],
+        "assignment_reason": split.assignment_reason,
+        "expected_weights": answers.get("expected_weights", "Weights", "auto"),
+        "decision_method": given["decision_method"],
+        "breakdowns": given["breakdowns"],
+    }
+    metric = _metric(answers, declared.keys_of(found["metrics"][1], "metric_key"))
+    link = {
+        "experiment_key": row["experiment_key"],
+        "metric_key": metric["metric_key"],
+        "role": "primary",
+        "target_lift": target_lift,
+    }
+    for file in declared.declare(settings, row, metric, link):
+        click.echo(f"Added a row to {file}.")
+    click.echo(_power(settings, split, row["control_variation"], metric, target_lift, baseline))
+    click.echo("Next: `flagsmith-warehouse check`, then `flagsmith-warehouse refresh`.")
+
+
+def _split(answers: Answers, seen: list["Split"]) -> "Split":
+    """The split that is meant: among those that were seen, if it was."""
+    from flagsmith_warehouse.loader.operations.experiment import Split, describe
+
+    for each in seen[:20] if answers.is_asking else []:
+        click.echo(printable(describe(each)))
+    first = seen[0] if seen else None
+    environment = answers.get("environment", "Environment", first and first.environment)
+    inside = [each for each in seen if each.environment == environment]
+    feature = answers.get("feature_name", "Feature", inside[0].feature_name if inside else None)
+    of_feature = [each for each in inside if each.feature_name == feature]
+    proposed = of_feature[0].assignment_reason if of_feature else REASONS[0]
+    reason = answers.get("assignment_reason", "Where the split was set up", proposed, REASONS)
+    return next(
+        (each for each in of_feature if each.assignment_reason == reason),
+        Split(environment, feature, reason, ()),
+    )
+
+
+def _metric(answers: Answers, declared: set[tuple[str, ...]]) -> dict:
+    known = sorted(key for (key,) in declared if key)
+    key = answers.get(
+        "metric_key", "Primary metric" + (f" ({', '.join(known)}, or a new one)" if known else "")
+    )
+    if (key,) in declared:
+        return {"metric_key": key}
+    return {
+        "metric_key": key,
+        "event_name": answers.get("event_name", "Its event in the outcomes", key),
+        "aggregation": answers.get("aggregation", "Aggregation", AGGREGATIONS[0], AGGREGATIONS),
+        "direction": answers.get("direction", "Direction", DIRECTIONS[0], DIRECTIONS),
+    }
+
+
+def _power(
+    settings: "Settings", split: "Split", control: str, metric: dict, lift: float, baseline: float | None
+) -> str:
+    """How long it will take, in words."""
+    from flagsmith_warehouse.loader.operations import experiment
+
+    moments = (
+        (baseline, baseline * (1 - baseline))
+        if baseline
+        else experiment.baseline_of(settings, metric["metric_key"])
+    )
+    if not split.variations:
+        return "The webhooks have not shown this split yet, so we cannot say how long it takes."
+    if not moments:
+        return "How long it takes depends on how many convert. Give --baseline, or declare an experiment that has the metric."
+    needed = experiment.identities_needed(*moments, lift, split, control, 0.05, 0.8)
+    days = experiment.days_needed(settings, split, needed) if math.isfinite(needed) else math.inf
+    if not math.isfinite(days):
+        return "A variation has no weight, or control's mean is 0: no number of days is enough."
+    return (
+        f"To find a lift of {100 * lift:g} % (power 80 %, alpha 0.05) takes {math.ceil(needed):,} identities: about {days:,} days, "
+        "if they come as they did."
+    )

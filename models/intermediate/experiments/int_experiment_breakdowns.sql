@@ -1,0 +1,86 @@
+{{ config(materialized='table_in_place') }}
+
+with compared as (
+
+    -- The adjusted comparison where it was asked for and could be made.
+    select
+        *,
+        case when cuped_status = 'ok' then cuped_relative_p_value else relative_p_value end as p_value,
+        case when cuped_status = 'ok' then cuped_absolute_lift else absolute_lift end as lift,
+        case when cuped_status = 'ok' then cuped_absolute_standard_error else absolute_standard_error end as standard_error
+    from {{ ref('int_experiment_series') }}
+    where dimension is not null and dimension <> 'days_since_exposure'
+
+),
+
+ranked as (
+
+    -- The family of comparisons: all variations and values of a breakdown.
+    select
+        *,
+        count(p_value) over breakdown as comparisons,
+        row_number() over (
+            partition by experiment_key, metric_key, population, dimension, p_value is not null
+            order by p_value, variation, dimension_value
+        ) as comparison_rank
+    from compared
+    window breakdown as (partition by experiment_key, metric_key, population, dimension)
+
+),
+
+corrected as (
+
+    select
+        *,
+        case
+            when p_value is not null then least(1e0, min(comparisons * p_value / comparison_rank) over (
+                partition by experiment_key, metric_key, population, dimension, p_value is not null
+                order by comparison_rank
+                rows between current row and unbounded following
+            ))
+        end as p_value_benjamini_hochberg
+    from ranked
+
+),
+
+weighted as (
+
+    select
+        *,
+        1 / pow(standard_error, 2) as weight,
+        sum(lift / pow(standard_error, 2)) over effects / sum(1 / pow(standard_error, 2)) over effects as common_lift
+    from compared
+    where status = 'ok'
+    window effects as (partition by experiment_key, metric_key, variation, population, dimension)
+
+),
+
+heterogeneity as (
+
+    -- Cochran's Q: are the lifts of the values farther from their common one than their errors allow?
+    select
+        experiment_key,
+        metric_key,
+        variation,
+        population,
+        dimension,
+        sum(weight * pow(lift - common_lift, 2)) as statistic,
+        count(*) - 1 as degrees_of_freedom
+    from weighted
+    group by experiment_key, metric_key, variation, population, dimension
+
+),
+
+{{ chi_square_survival('heterogeneity', 'statistic', 'degrees_of_freedom', 'p_value_interaction', 'interactions') }}
+
+select
+    corrected.*,
+    interactions.p_value_interaction
+from corrected
+left join interactions
+    on
+        corrected.experiment_key = interactions.experiment_key
+        and corrected.metric_key = interactions.metric_key
+        and corrected.variation = interactions.variation
+        and corrected.population = interactions.population
+        and corrected.dimension = interactions.dimension

@@ -1,0 +1,114 @@
+"""Experiments that run side by side: who is in both, and whether one changes what the other does."""
+
+import json
+import math
+
+import pytest
+
+from .experiments import ExperimentWarehouse, clock, delivery_of, event, experiment, link, metric, state
+from .test_oracle import ORACLES
+
+ORACLE = json.loads((ORACLES / "statsmodels_0_15_0_overlap.json").read_text())
+PEOPLE = [dict(zip(ORACLE["columns"], row, strict=True)) for row in ORACLE["identities"]]
+FEATURES = {"checkout": 1, "banner": 2, "search": 3}
+# The metric that each experiment reads, and the option's weight early and late.
+METRICS = {"checkout": "spent", "banner": "clicks", "search": "spent"}
+WEIGHTS = {"checkout": (50.0, 50.0), "banner": (33.0, 33.0), "search": (50.0, 20.0)}
+
+
+def flags_of(person: dict) -> list[dict]:
+    return [
+        state(
+            person[feature],
+            None if person[feature] == "control" else WEIGHTS[feature][person["is_late"]],
+            feature=feature,
+            feature_id=number,
+        )
+        for feature, number in FEATURES.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("overlap"))
+    warehouse.land(
+        [
+            delivery_of(person["identity"], 48 if person["is_late"] else 1, flags_of(person))
+            for person in PEOPLE
+        ]
+        + [
+            delivery_of(person["identity"], 1, flags_of(person), environment="staging")
+            for person in PEOPLE[:4]
+        ]
+        + [clock(96), clock(96, "staging")]
+    )
+    warehouse.give(
+        "experiments",
+        [experiment(name, feature_name=name, alpha=0.1) for name in FEATURES]
+        + [
+            experiment("ended", feature_name="banner", ended_at="2026-01-03"),
+            experiment("nobody's", feature_name="search", assignment_reason="segment_override"),
+            experiment("a ratio's", environment="staging"),
+            experiment("everybody's", environment="staging", feature_name="banner"),
+        ],
+    )
+    warehouse.give(
+        "metrics",
+        [
+            metric("spent", aggregation="sum"),
+            metric("clicks", aggregation="count"),
+            metric("never", aggregation="count"),
+            metric("ratio", aggregation="ratio", event_name="spent", denominator_event_name="clicks"),
+        ],
+    )
+    warehouse.give(
+        "experiment_metrics",
+        [link(name, METRICS[name]) for name in FEATURES]
+        + [link("checkout", "clicks", "secondary"), link("a ratio's", "ratio"), link("everybody's", "never")],
+    )
+    warehouse.give(
+        "conversion_events",
+        [event(person["identity"], "spent", 50, person["spent"]) for person in PEOPLE if person["spent"]]
+        + [event(person["identity"], "clicks", 51) for person in PEOPLE for _ in range(person["clicks"])],
+    )
+    warehouse.run("run", "--select", "+fct_experiment_overlap")
+    return {
+        (row["experiment_key"], row["other_experiment_key"]): row
+        for row in warehouse.mart("fct_experiment_overlap")
+    }
+
+
+@pytest.mark.parametrize("pair", ORACLE["expected"])
+def test_overlap__pairs_of_experiments__every_figure_is_that_of_statsmodels(pairs, pair):
+    """Given variations whose assignments depend a little on each other, a feature with three variations and one whose
+    weights change when outcomes rise; then independence and interaction are those of each epoch, put together."""
+    row = pairs[tuple(pair.split(" "))]
+    assert (row["environment"], row["metric_key"], row["status"]) == (
+        "production",
+        METRICS[row["experiment_key"]],
+        "ok",
+    )
+    expected = ORACLE["expected"][pair]
+    wrong = {k: (row[k], v) for k, v in expected.items() if not math.isclose(row[k], v, rel_tol=1e-9)}
+    assert not wrong
+
+
+def test_overlap__two_experiments__a_row_for_each_if_both_run_in_one_environment(pairs):
+    running = [*FEATURES, "nobody's"]
+    expected = {(one, other) for one in running for other in running if one != other}
+    assert set(pairs) == expected | {("a ratio's", "everybody's"), ("everybody's", "a ratio's")}
+
+
+@pytest.mark.parametrize(
+    ("pair", "status", "identities"),
+    [
+        (("checkout", "nobody's"), "no_shared_identities", 0),
+        (("a ratio's", "everybody's"), "no_primary_metric", 4),
+        (("everybody's", "a ratio's"), "arm_missing", 4),
+    ],
+)
+def test_overlap__nothing_to_compare__no_interaction_and_the_reason(pairs, pair, status, identities):
+    row = pairs[pair]
+    assert (row["status"], row["identities"]) == (status, identities)
+    assert {row[k] for k in row if k.startswith("interaction")} == {None}
+    assert row["p_value_interaction"] is None
