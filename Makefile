@@ -1,6 +1,6 @@
 # Start with `make demo` and `make test`. Both first install what they need into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench notebook report docs lock clean
+.PHONY: help demo spark test lint bench notebook report docs lock clean
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,6 +31,10 @@ help:  ## List these targets
 demo: .venv/installed  ## Send signed webhooks to a fresh warehouse and print its marts
 	@$(BIN)/flagsmith-warehouse demo
 
+spark: .venv/developer requirements-spark.lock  ## Build on Spark and compare its marts with DuckDB's (needs Java 17; minutes)
+	@$(PIP) install --require-hashes -r requirements-spark.lock
+	@$(BIN)/python -m tests.spark
+
 test: .venv/developer lint  ## Run every test, `dbt build` included
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
@@ -57,6 +61,7 @@ docs: .venv/installed  ## Write the documentation of every table and column as o
 lock:  ## Resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build --group dev --extra notebook --extra object-storage -c requirements.lock -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build --extra spark -c requirements.lock -c requirements-dev.lock -o requirements-spark.lock
 
 clean:  ## Remove everything that make built, never the data
 	rm -rf .venv target logs *.egg-info build

@@ -50,7 +50,7 @@
         {%- if modules.re.fullmatch('\\w+(\\.\\w+){0,2}', relation) -%}
             {%- set parts = (['', ''] + relation.split('.'))[-3:] -%}
             {%- set found = adapter.get_relation(
-                database=parts[0] or target.database, schema=parts[1] or target.schema, identifier=parts[2]) -%}
+                database=parts[0] or target.get('database'), schema=parts[1] or target.schema, identifier=parts[2]) -%}
             {%- if not found -%}{{ return(none) }}{%- endif -%}
         {%- endif -%}
         {%- if flagsmith_warehouse.relation_fault(relation) -%}{{ return(none) }}{%- endif -%}

@@ -5,6 +5,8 @@
 
 {% macro duckdb__bit_is_set(column, bit) %}{{ return('((' ~ column ~ ' & ' ~ bit ~ ') <> 0)') }}{% endmacro %}
 
+{% macro spark__bit_is_set(column, bit) %}{{ return('((' ~ column ~ ' & ' ~ bit ~ ') <> 0)') }}{% endmacro %}
+
 
 {#- True where an integer column has all of the given bits (their sum). -#}
 {% macro bits_are_set(column, bits) %}{{ return(adapter.dispatch('bits_are_set', 'flagsmith_warehouse')(column, bits)) }}{% endmacro %}
@@ -12,3 +14,5 @@
 {% macro default__bits_are_set(column, bits) %}{{ refuse_engine('bits_are_set', 'bit_is_set') }}{% endmacro %}
 
 {% macro duckdb__bits_are_set(column, bits) %}{{ return('((' ~ column ~ ' & ' ~ bits ~ ') = ' ~ bits ~ ')') }}{% endmacro %}
+
+{% macro spark__bits_are_set(column, bits) %}{{ return('((' ~ column ~ ' & ' ~ bits ~ ') = ' ~ bits ~ ')') }}{% endmacro %}

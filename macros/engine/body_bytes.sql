@@ -6,3 +6,7 @@
 {% macro duckdb__body_bytes(body, encoding) -%}
     case when {{ encoding }} = 'base64' then octet_length(try(from_base64({{ body }}))) else strlen({{ body }}) end
 {%- endmacro %}
+
+{% macro spark__body_bytes(body, encoding) -%}
+    case when {{ encoding }} = 'base64' then octet_length(try_to_binary({{ body }}, 'base64')) else octet_length({{ body }}) end
+{%- endmacro %}

@@ -10,6 +10,12 @@
     {{ return('case when ' ~ trimmed ~ ' is not null then ' ~ text ~ ' end' if is_exact else trimmed) }}
 {% endmacro %}
 
+{% macro spark__cell_text(column, is_exact) %}
+    {%- set text = 'cast(' ~ column ~ ' as string)' -%}
+    {%- set trimmed = 'nullif(' ~ regex_replaced(text, '^[\\s\\x{a0}\\x{200b}\\x{feff}]+|[\\s\\x{a0}\\x{200b}\\x{feff}]+$', '') ~ ", '')" -%}
+    {{ return('case when ' ~ trimmed ~ ' is not null then ' ~ text ~ ' end' if is_exact else trimmed) }}
+{% endmacro %}
+
 
 {#- The number of a row, from 1, in the order in which the engine reads the relation. -#}
 {% macro row_in_order() %}{{ return(adapter.dispatch('row_in_order', 'flagsmith_warehouse')()) }}{% endmacro %}
@@ -17,3 +23,6 @@
 {% macro default__row_in_order() %}{{ refuse_engine('row_in_order', 'cell_text') }}{% endmacro %}
 
 {% macro duckdb__row_in_order() %}{{ return('row_number() over ()') }}{% endmacro %}
+
+{#- Rows of a seed are in one file, and have the order of that file. -#}
+{% macro spark__row_in_order() %}{{ return('row_number() over (order by monotonically_increasing_id())') }}{% endmacro %}

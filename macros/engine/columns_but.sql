@@ -4,3 +4,5 @@
 {% macro default__columns_but(alias, left_out) %}{{ refuse_engine('columns_but', 'columns_but') }}{% endmacro %}
 
 {% macro duckdb__columns_but(alias, left_out) %}{{ return(alias ~ '.* exclude (' ~ left_out | join(', ') ~ ')') }}{% endmacro %}
+
+{% macro spark__columns_but(alias, left_out) %}{{ return(alias ~ '.* except (' ~ left_out | join(', ') ~ ')') }}{% endmacro %}

@@ -8,6 +8,9 @@
 
 {% macro duckdb__content_hash(text) -%} md5_number(sha256({{ text }})) {%- endmacro %}
 
+{#- A text: Spark has no number of 128 bits without a fraction. -#}
+{% macro spark__content_hash(text) -%} sha2({{ text }}, 256) {%- endmacro %}
+
 
 {#- The same for an array of flags, which is many kilobytes long and holds no text that an end user can choose. SHA-1 takes
     40 % of the time of SHA-256 here, and no more than MD5. A second text with the SHA-1 of a given one cannot be made; two with
@@ -17,6 +20,8 @@
 {% macro default__long_content_hash(text) %}{{ refuse_engine('long_content_hash', 'content_hash') }}{% endmacro %}
 
 {% macro duckdb__long_content_hash(text) -%} md5_number(sha1({{ text }})) {%- endmacro %}
+
+{% macro spark__long_content_hash(text) -%} sha1({{ text }}) {%- endmacro %}
 
 
 {#- One text of several: different parts never make the same text, whatever is in them. Each is written with its length

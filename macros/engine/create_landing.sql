@@ -35,3 +35,36 @@
         original_payload_hash varchar
     )
 {% endmacro %}
+
+{#- Merges what `land --to` has put below `var('landing_files')` and the table lacks, by delivery_id: exactly once, wherever a run is
+    killed. Without that var the table is somebody else's to fill. -#}
+{% macro spark__create_landing() %}
+    {%- set landing = source('landing', 'webhooks') -%}
+    {%- set folder = var('landing_files', none) -%}
+    {%- if not is_built_now() -%}{{ return('') }}{%- endif -%}
+    {%- do run_query('create schema if not exists ' ~ landing.without_identifier().render()) -%}
+    {%- do run_query(
+        'create table if not exists ' ~ landing.render() ~ ' (delivery_id string, environment string, received_at timestamp, '
+        ~ 'landed_at timestamp, payload_hash string, is_verified boolean, body_encoding string, body string, '
+        ~ 'original_payload_hash string) partitioned by (days(landed_at))'
+    ) -%}
+    {%- if folder is none -%}{{ return('') }}{%- endif -%}
+    {%- set files = 'parquet.`' ~ folder.rstrip('/') ~ '/day=*/hour=*/*.parquet`' -%}
+    {%- call statement('landed_files') -%}
+        merge into {{ landing.render() }} as landing
+        using (
+            select * from (
+                select *, row_number() over (partition by delivery_id order by landed_at) as copy_number from {{ files }}
+            ) as copies
+            where copy_number = 1
+        ) as files
+        on landing.delivery_id = files.delivery_id
+        when not matched then insert (
+            delivery_id, environment, received_at, landed_at, payload_hash, is_verified, body_encoding, body, original_payload_hash
+        ) values (
+            files.delivery_id, files.environment, files.received_at, files.landed_at, files.payload_hash, files.is_verified,
+            files.body_encoding, files.body, files.original_payload_hash
+        )
+    {%- endcall -%}
+    {{ return('') }}
+{% endmacro %}

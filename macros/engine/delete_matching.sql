@@ -11,3 +11,9 @@
     delete from {{ relation }} as {{ alias }} using {{ other }}
     where {{ condition }}
 {%- endmacro %}
+
+{% macro spark__delete_rows_matching(relation, alias, other, condition) -%}
+    merge into {{ relation }} as {{ alias }} using {{ other }}
+    on {{ condition }}
+    when matched then delete
+{%- endmacro %}

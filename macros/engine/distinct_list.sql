@@ -4,3 +4,5 @@
 {% macro default__distinct_list(value) %}{{ refuse_engine('distinct_list', 'distinct_list') }}{% endmacro %}
 
 {% macro duckdb__distinct_list(value) %}{{ return('list(distinct ' ~ value ~ ' order by ' ~ value ~ ') filter (where ' ~ value ~ ' is not null)') }}{% endmacro %}
+
+{% macro spark__distinct_list(value) %}{{ return('nullif(array_sort(collect_set(' ~ value ~ ')), array())') }}{% endmacro %}

@@ -6,3 +6,10 @@
 {% macro duckdb__each_day(first_day, last_day) -%}
     cast(unnest(generate_series({{ first_day }}, {{ last_day }}, interval 1 day)) as date)
 {%- endmacro %}
+
+{% macro spark__each_day(first_day, last_day) -%}
+    explode(case
+        when cast({{ first_day }} as date) <= cast({{ last_day }} as date)
+            then sequence(cast({{ first_day }} as date), cast({{ last_day }} as date), interval 1 day)
+    end)
+{%- endmacro %}

@@ -6,3 +6,7 @@
 {% macro duckdb__each_hour(first_hour, last_hour) -%}
     unnest(generate_series({{ first_hour }}, {{ last_hour }}, interval 1 hour))
 {%- endmacro %}
+
+{% macro spark__each_hour(first_hour, last_hour) -%}
+    explode(case when {{ first_hour }} <= {{ last_hour }} then sequence({{ first_hour }}, {{ last_hour }}, interval 1 hour) end)
+{%- endmacro %}

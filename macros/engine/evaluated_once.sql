@@ -5,3 +5,5 @@
 {% macro default__evaluated_once() %}{{ refuse_engine('evaluated_once', 'evaluated_once') }}{% endmacro %}
 
 {% macro duckdb__evaluated_once() %}{{ return('materialized') }}{% endmacro %}
+
+{% macro spark__evaluated_once() %}{{ return('') }}{% endmacro %}

@@ -4,3 +4,5 @@
 {% macro default__fail_with(message) %}{{ refuse_engine('fail_with', 'fail_with') }}{% endmacro %}
 
 {% macro duckdb__fail_with(message) -%} error({{ message }}) {%- endmacro %}
+
+{% macro spark__fail_with(message) -%} raise_error({{ message }}) {%- endmacro %}

@@ -12,6 +12,14 @@
     end
 {%- endmacro %}
 
+{% macro spark__float_text(json) -%}
+    case
+        when {{ finite_number('cast(' ~ json ~ ' as string)') }} is not null
+            then {{ text_of_double(finite_number('cast(' ~ json ~ ' as string)')) }}
+        else cast({{ json }} as string)
+    end
+{%- endmacro %}
+
 
 {#- A number's text as a double; null where it is no number or beyond a double. -#}
 {% macro finite_number(text) %}{{ return(adapter.dispatch('finite_number', 'flagsmith_warehouse')(text)) }}{% endmacro %}
@@ -20,4 +28,8 @@
 
 {% macro duckdb__finite_number(text) -%}
     case when isfinite(try_cast({{ text }} as double)) then try_cast({{ text }} as double) end
+{%- endmacro %}
+
+{% macro spark__finite_number(text) -%}
+    case when abs({{ double_of(text) }}) < double('infinity') then {{ double_of(text) }} end
 {%- endmacro %}

@@ -9,6 +9,11 @@
     (epoch_us({{ later }}) - epoch_us({{ earlier }})) / 3.6e9
 {%- endmacro %}
 
+{% macro spark__hours_between(earlier, later) -%}
+    (unix_micros({{ later }}) - unix_micros({{ earlier }})) / 3.6e9
+{%- endmacro %}
+
+
 {#- Whole days from one date to a later one. -#}
 {% macro days_between(earlier, later) -%}
     cast(round({{ hours_between('cast(' ~ earlier ~ ' as timestamp)', 'cast(' ~ later ~ ' as timestamp)') }} / 24) as integer)

@@ -7,3 +7,7 @@
 {% macro duckdb__joined_texts(text, separator, order_by) %}
     {{ return('string_agg(' ~ text ~ ', ' ~ text_literal(separator) ~ ' order by ' ~ order_by ~ ')') }}
 {% endmacro %}
+
+{% macro spark__joined_texts(text, separator, order_by) %}
+    {{ return('listagg(' ~ text ~ ', ' ~ text_literal(separator) ~ ') within group (order by ' ~ order_by ~ ')') }}
+{% endmacro %}

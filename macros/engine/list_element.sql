@@ -4,3 +4,5 @@
 {% macro default__list_element(list, position) %}{{ refuse_engine('list_element', 'list_element') }}{% endmacro %}
 
 {% macro duckdb__list_element(list, position) %}{{ return(list ~ '[' ~ position ~ ']') }}{% endmacro %}
+
+{% macro spark__list_element(list, position) %}{{ return('get(' ~ list ~ ', ' ~ position ~ ' - 1)') }}{% endmacro %}

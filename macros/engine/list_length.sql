@@ -4,3 +4,5 @@
 {% macro default__list_length(list) %}{{ refuse_engine('list_length', 'list_length') }}{% endmacro %}
 
 {% macro duckdb__list_length(list) -%} len({{ list }}) {%- endmacro %}
+
+{% macro spark__list_length(list) -%} cast(size({{ list }}) as bigint) {%- endmacro %}

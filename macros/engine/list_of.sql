@@ -4,3 +4,5 @@
 {% macro default__list_of(items) %}{{ refuse_engine('list_of', 'list_of') }}{% endmacro %}
 
 {% macro duckdb__list_of(items) %}{{ return('[' ~ items | join(', ') ~ ']') }}{% endmacro %}
+
+{% macro spark__list_of(items) %}{{ return('array(' ~ items | join(', ') ~ ')') }}{% endmacro %}

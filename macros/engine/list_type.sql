@@ -4,3 +4,5 @@
 {% macro default__list_type(type) %}{{ refuse_engine('list_type', 'list_type') }}{% endmacro %}
 
 {% macro duckdb__list_type(type) %}{{ return(type ~ '[]') }}{% endmacro %}
+
+{% macro spark__list_type(type) %}{{ return('array<' ~ type ~ '>') }}{% endmacro %}

@@ -19,3 +19,11 @@
     {%- endfor -%}
     {{ return('cast((' ~ terms | join(' + ') ~ ') % ' ~ modulus ~ '::ubigint as bigint)') }}
 {% endmacro %}
+
+{% macro spark__md5_modulo(text, modulus) %}
+    {%- set terms = [] -%}
+    {%- for part in range(8) -%}
+        {%- do terms.append("cast(conv(substr(md5(" ~ text ~ "), " ~ (4 * part + 1) ~ ", 4), 16, 10) as bigint) * " ~ 2 ** (112 - 16 * part) % modulus) -%}
+    {%- endfor -%}
+    {{ return('((' ~ terms | join(' + ') ~ ') % ' ~ modulus ~ ')') }}
+{% endmacro %}

@@ -4,3 +4,5 @@
 {% macro default__minute_text(timestamp) %}{{ refuse_engine('minute_text', 'minute_text') }}{% endmacro %}
 
 {% macro duckdb__minute_text(timestamp) %}{{ return('strftime(' ~ timestamp ~ ", '%Y-%m-%d %H:%M')") }}{% endmacro %}
+
+{% macro spark__minute_text(timestamp) %}{{ return("date_format(" ~ timestamp ~ ", 'yyyy-MM-dd HH:mm')") }}{% endmacro %}

@@ -10,6 +10,20 @@
     case when not {{ is_json_to_duckdb_alone(text) }} then try(json_extract({{ text }}, ['{{ paths | join("', '") }}'])) end
 {%- endmacro %}
 
+{% macro spark__json_parts(text, paths) -%}
+    {%- set parts = [] -%}
+    {%- for path in paths -%}{%- do parts.append(spark_json_part(text, path)) -%}{%- endfor -%}
+    case when try_parse_json({{ text }}) is not null then array({{ parts | join(', ') }}) end
+{%- endmacro %}
+
+
+{#- The JSON text at a path; the text `null` where the value is null. As a variant a value keeps its type, but 1.0 becomes 1. As
+    a text it keeps its spelling, but strings lose their quotes, and null and absent are one. -#}
+{% macro spark_json_part(text, path) %}
+    {%- set typed = "to_json(try_variant_get(try_parse_json(" ~ text ~ "), '" ~ path ~ "', 'variant'))" -%}
+    {{ return('case when left(' ~ typed ~ ", 1) = '\"' then " ~ typed ~ ' else coalesce(get_json_object(' ~ text ~ ", '" ~ path ~ "'), " ~ typed ~ ') end') }}
+{% endmacro %}
+
 
 {#- True of a text that DuckDB reads and that is not JSON: a comma behind the last element of an array or object; NaN and
     Infinity in another spelling than Python's (`nan`, `-NaN`, `inf`). Strings may hold the same, so the few texts that look
@@ -36,6 +50,10 @@
 
 {% macro duckdb__json_array(text, fields) -%} from_json({{ text }}, '[{{ tojson(fields) }}]') {%- endmacro %}
 
+{% macro spark__json_array(text, fields) -%}
+    transform({{ json_elements(text, '$') }}, each_element -> {{ json_object('each_element', fields) }})
+{%- endmacro %}
+
 
 {#- One JSON object as a struct with the given fields, as in json_array; a null where it is no object. -#}
 {% macro json_object(text, fields) %}{{ return(adapter.dispatch('json_object', 'flagsmith_warehouse')(text, fields)) }}{% endmacro %}
@@ -43,6 +61,21 @@
 {% macro default__json_object(text, fields) %}{{ refuse_engine('json_object', 'parse_json') }}{% endmacro %}
 
 {% macro duckdb__json_object(text, fields) -%} from_json({{ text }}, '{{ tojson(fields) }}') {%- endmacro %}
+
+{% macro spark__json_object(text, fields) %}{{ return(spark_json_struct(text, fields, '$')) }}{% endmacro %}
+
+{% macro spark_json_struct(text, fields, path) %}
+    {%- set parts = [] -%}
+    {%- for name, type in fields.items() -%}
+        {%- set place = path ~ '.' ~ name -%}
+        {%- if type is mapping -%}{%- set value = spark_json_struct(text, type, place) -%}
+        {%- else -%}{%- set value = "nullif(" ~ spark_json_part(text, place) ~ ", 'null')" -%}
+            {%- if type | lower != 'json' -%}{{ exceptions.raise_compiler_error('On Spark, fields of JSON objects are read as JSON only.') }}{%- endif -%}
+        {%- endif -%}
+        {%- do parts.append("'" ~ name ~ "', " ~ value) -%}
+    {%- endfor -%}
+    {{ return('named_struct(' ~ parts | join(', ') ~ ')') }}
+{% endmacro %}
 
 
 {#- The elements of the array at a path of a JSON document, each as its JSON text; none where there is no array, and
@@ -53,6 +86,17 @@
 
 {% macro duckdb__json_elements(text, path) -%}
     case when not {{ is_json_to_duckdb_alone(text) }} then cast(try(json_extract({{ text }}, '{{ path }}[*]')) as varchar[]) end
+{%- endmacro %}
+
+{% macro spark__json_elements(text, path) -%}
+    {%- set typed = "try_variant_get(try_parse_json(" ~ text ~ "), '" ~ path ~ "', 'array<variant>')" -%}
+    case
+        when {{ typed }} is not null then zip_with(
+            from_json(get_json_object({{ text }}, '{{ path }}'), 'array<string>'), {{ typed }},
+            (spelt, value) -> case when left(to_json(value), 1) = '"' then to_json(value) else coalesce(spelt, to_json(value)) end
+        )
+        when try_parse_json({{ text }}) is not null then cast(array() as array<string>)
+    end
 {%- endmacro %}
 
 
@@ -66,6 +110,10 @@
     generate_subscripts({{ list }}, 1) as position
 {%- endmacro %}
 
+{% macro spark__unnest_list(list) -%}
+    inline(transform({{ list }}, (each_element, place) -> named_struct('element', each_element, 'position', cast(place + 1 as bigint))))
+{%- endmacro %}
+
 
 {#- The text of a JSON string; of anything else, its JSON text. -#}
 {% macro json_text(json) %}{{ return(adapter.dispatch('json_text', 'flagsmith_warehouse')(json)) }}{% endmacro %}
@@ -74,6 +122,10 @@
 
 {% macro duckdb__json_text(json) -%} ({{ json }} ->> '$') {%- endmacro %}
 
+{% macro spark__json_text(json) -%}
+    case when left({{ json }}, 1) = '"' then try_variant_get(try_parse_json({{ json }}), '$', 'string') else {{ json }} end
+{%- endmacro %}
+
 
 {#- A text as a JSON string. -#}
 {% macro json_quoted(text) %}{{ return(adapter.dispatch('json_quoted', 'flagsmith_warehouse')(text)) }}{% endmacro %}
@@ -81,6 +133,10 @@
 {% macro default__json_quoted(text) %}{{ refuse_engine('json_quoted', 'parse_json') }}{% endmacro %}
 
 {% macro duckdb__json_quoted(text) -%} cast(to_json({{ text }}) as varchar) {%- endmacro %}
+
+{% macro spark__json_quoted(text) -%}
+    substring(to_json(array(cast({{ text }} as string))), 2, length(to_json(array(cast({{ text }} as string)))) - 2)
+{%- endmacro %}
 
 
 {#- A JSON string's text; null for anything else. -#}
@@ -107,3 +163,5 @@
 {% macro default__json_of(text) %}{{ refuse_engine('json_of', 'parse_json') }}{% endmacro %}
 
 {% macro duckdb__json_of(text) %}{{ return('cast(' ~ text ~ ' as json)') }}{% endmacro %}
+
+{% macro spark__json_of(text) %}{{ return(text) }}{% endmacro %}

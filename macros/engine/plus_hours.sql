@@ -8,3 +8,7 @@
 {% macro duckdb__plus_hours(timestamp, hours) -%}
     ({{ timestamp }} + to_microseconds(cast(round({{ hours }} * 3.6e9) as bigint)))
 {%- endmacro %}
+
+{% macro spark__plus_hours(timestamp, hours) -%}
+    timestamp_micros(unix_micros({{ timestamp }}) + cast(round({{ hours }} * 3.6e9) as bigint))
+{%- endmacro %}

@@ -7,6 +7,10 @@
     {{ return('regexp_matches(' ~ text ~ ', ' ~ text_literal(pattern) ~ ')') }}
 {% endmacro %}
 
+{% macro spark__regex_matches(text, pattern) %}
+    {{ return('regexp_like(' ~ text ~ ', ' ~ text_literal(pattern) ~ ')') }}
+{% endmacro %}
+
 
 {#- What a group of the expression's match holds; empty where nothing matches or the group takes no part. -#}
 {% macro regex_group(text, pattern, group) %}{{ return(adapter.dispatch('regex_group', 'flagsmith_warehouse')(text, pattern, group)) }}{% endmacro %}
@@ -14,6 +18,10 @@
 {% macro default__regex_group(text, pattern, group) %}{{ refuse_engine('regex_group', 'regex') }}{% endmacro %}
 
 {% macro duckdb__regex_group(text, pattern, group) %}
+    {{ return('regexp_extract(' ~ text ~ ', ' ~ text_literal(pattern) ~ ', ' ~ group ~ ')') }}
+{% endmacro %}
+
+{% macro spark__regex_group(text, pattern, group) %}
     {{ return('regexp_extract(' ~ text ~ ', ' ~ text_literal(pattern) ~ ', ' ~ group ~ ')') }}
 {% endmacro %}
 
@@ -25,4 +33,9 @@
 
 {% macro duckdb__regex_replaced(text, pattern, replacement) %}
     {{ return('regexp_replace(' ~ text ~ ', ' ~ text_literal(pattern) ~ ', ' ~ text_literal(replacement) ~ ", 'g')") }}
+{% endmacro %}
+
+{% macro spark__regex_replaced(text, pattern, replacement) %}
+    {%- set replacement = modules.re.sub('\\\\([0-9])', '$\\1', replacement.replace('$', '\\$')) -%}
+    {{ return('regexp_replace(' ~ text ~ ', ' ~ text_literal(pattern) ~ ', ' ~ text_literal(replacement) ~ ')') }}
 {% endmacro %}

@@ -30,6 +30,18 @@
     {{ return(columns or none) }}
 {% endmacro %}
 
+{% macro spark__relation_columns(relation) %}
+    {%- if modules.re.fullmatch('[\\w`]+(\\.[\\w`]+)?', relation | trim) -%}
+        {%- set parts = (target.schema ~ '.' ~ relation | trim | replace('`', '')).split('.')[-2:] -%}
+        {%- if not adapter.get_relation(database=none, schema=parts[0], identifier=parts[1]) -%}{{ return(none) }}{%- endif -%}
+    {%- endif -%}
+    {%- set columns = {} -%}
+    {%- for row in run_query('describe query select * from ' ~ relation) -%}
+        {%- do columns.update({row[0] | lower: row[1] | upper}) -%}
+    {%- endfor -%}
+    {{ return(columns or none) }}
+{% endmacro %}
+
 
 {#- Why a relation that a var names cannot be read, in the engine's words; none where it can. A view may stand while what it
     reads is gone, or hold a cast that fails at one of its rows: to ask the view itself would end the run. -#}
@@ -83,6 +95,18 @@
     {{ return(none) }}
 {% endmacro %}
 
+{% macro spark__type_family(type) %}
+    {%- if modules.re.fullmatch('STRING.*|VARCHAR.*|CHAR.*|VOID', type) -%}{{ return('text') }}
+    {%- elif type in ['TINYINT', 'SMALLINT', 'INT', 'BIGINT'] -%}{{ return('integer') }}
+    {%- elif modules.re.fullmatch('DECIMAL\\(.*\\)', type) -%}{{ return('decimal') }}
+    {%- elif type in ['FLOAT', 'DOUBLE'] -%}{{ return('float') }}
+    {%- elif type == 'TIMESTAMP_NTZ' -%}{{ return('timestamp') }}
+    {%- elif type == 'TIMESTAMP' -%}{{ return('timestamp with time zone') }}
+    {%- elif type == 'DATE' -%}{{ return('date') }}
+    {%- endif -%}
+    {{ return(none) }}
+{% endmacro %}
+
 
 {#- A value of such a type as a timestamp in UTC, whatever the session's time zone; null where it is none. -#}
 {% macro utc_of(value, family) %}{{ return(adapter.dispatch('utc_of', 'flagsmith_warehouse')(value, family)) }}{% endmacro %}
@@ -95,6 +119,8 @@
     {%- endif -%}
 {%- endmacro %}
 
+{% macro spark__utc_of(value, family) -%} try_cast({{ value }} as timestamp) {%- endmacro %}
+
 
 {#- True where a timestamp is a moment, and not before or after all time. -#}
 {% macro is_finite_time(timestamp) %}{{ return(adapter.dispatch('is_finite_time', 'flagsmith_warehouse')(timestamp)) }}{% endmacro %}
@@ -102,3 +128,5 @@
 {% macro default__is_finite_time(timestamp) %}{{ refuse_engine('is_finite_time', 'relation_columns') }}{% endmacro %}
 
 {% macro duckdb__is_finite_time(timestamp) -%} isfinite({{ timestamp }}) {%- endmacro %}
+
+{% macro spark__is_finite_time(timestamp) -%} {{ timestamp }} is not null {%- endmacro %}

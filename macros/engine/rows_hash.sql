@@ -7,3 +7,8 @@
     {%- set row = 'cast(given as varchar)' -%}
     {{ return("select coalesce(md5(string_agg(" ~ row ~ ", '\n' order by " ~ row ~ ")), '') from " ~ relation ~ ' as given') }}
 {% endmacro %}
+
+{% macro spark__rows_hash(relation) %}
+    {{ return("select coalesce(md5(listagg(line, ';') within group (order by line)), '') from (select to_json(struct(given.*)) as line from "
+        ~ relation ~ ' as given) as lines') }}
+{% endmacro %}

@@ -4,3 +4,7 @@
 {% macro default__seconds_between(earlier, later) %}{{ refuse_engine('seconds_between', 'seconds_between') }}{% endmacro %}
 
 {% macro duckdb__seconds_between(earlier, later) %}{{ return('(epoch(' ~ later ~ ') - epoch(' ~ earlier ~ '))') }}{% endmacro %}
+
+{% macro spark__seconds_between(earlier, later) %}
+    {{ return('((unix_micros(' ~ later ~ ') - unix_micros(' ~ earlier ~ ')) / 1e6)') }}
+{% endmacro %}

@@ -9,3 +9,9 @@
     {%- for name, expression in fields.items() -%}{%- do parts.append(text_literal(name) ~ ': ' ~ expression) -%}{%- endfor -%}
     {{ return('{' ~ parts | join(', ') ~ '}') }}
 {% endmacro %}
+
+{% macro spark__struct_of(fields) %}
+    {%- set parts = [] -%}
+    {%- for name, expression in fields.items() -%}{%- do parts.append(text_literal(name) ~ ', ' ~ expression) -%}{%- endfor -%}
+    {{ return('named_struct(' ~ parts | join(', ') ~ ')') }}
+{% endmacro %}

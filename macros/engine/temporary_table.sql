@@ -10,3 +10,8 @@
 {% macro duckdb__create_temporary_table(name, query) -%}
     create or replace temporary table {{ name }} as {{ query }}
 {%- endmacro %}
+
+{#- A view: Spark has no temporary tables. One statement that writes reads it once, before it writes. -#}
+{% macro spark__create_temporary_table(name, query) -%}
+    create or replace temporary view {{ name }} as {{ query }}
+{%- endmacro %}

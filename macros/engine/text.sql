@@ -5,6 +5,8 @@
 
 {% macro duckdb__text_literal(text) %}{{ return("'" ~ text.replace("'", "''") ~ "'") }}{% endmacro %}
 
+{% macro spark__text_literal(text) %}{{ return("'" ~ text.replace('\\', '\\\\').replace("'", "\\'") ~ "'") }}{% endmacro %}
+
 
 {#- True where a text holds another, compared by code points; every text holds the empty one. -#}
 {% macro text_contains(text, part) %}{{ return(adapter.dispatch('text_contains', 'flagsmith_warehouse')(text, part)) }}{% endmacro %}
@@ -12,6 +14,8 @@
 {% macro default__text_contains(text, part) %}{{ refuse_engine('text_contains', 'text') }}{% endmacro %}
 
 {% macro duckdb__text_contains(text, part) %}{{ return('contains(' ~ text ~ ', ' ~ part ~ ')') }}{% endmacro %}
+
+{% macro spark__text_contains(text, part) %}{{ return('contains(' ~ text ~ ', ' ~ part ~ ')') }}{% endmacro %}
 
 
 {#- Number of characters. -#}
@@ -24,5 +28,9 @@
 {% macro default__text_part(text, separator, number) %}{{ refuse_engine('text_part', 'text') }}{% endmacro %}
 
 {% macro duckdb__text_part(text, separator, number) %}
+    {{ return('split_part(' ~ text ~ ', ' ~ text_literal(separator) ~ ', ' ~ number ~ ')') }}
+{% endmacro %}
+
+{% macro spark__text_part(text, separator, number) %}
     {{ return('split_part(' ~ text ~ ', ' ~ text_literal(separator) ~ ', ' ~ number ~ ')') }}
 {% endmacro %}

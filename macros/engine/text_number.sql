@@ -4,3 +4,5 @@
 {% macro default__text_number(text) %}{{ refuse_engine('text_number', 'text_number') }}{% endmacro %}
 
 {% macro duckdb__text_number(text) %}{{ return("cast('0x' || substr(md5(" ~ text ~ '), 1, 13) as bigint)') }}{% endmacro %}
+
+{% macro spark__text_number(text) %}{{ return('cast(conv(substr(md5(' ~ text ~ '), 1, 13), 16, 10) as bigint)') }}{% endmacro %}

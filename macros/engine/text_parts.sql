@@ -6,3 +6,5 @@
 {% macro default__text_parts(text, separator) %}{{ refuse_engine('text_parts', 'text_parts') }}{% endmacro %}
 
 {% macro duckdb__text_parts(text, separator) -%} unnest(string_split({{ text }}, '{{ separator }}')) {%- endmacro %}
+
+{% macro spark__text_parts(text, separator) -%} explode(split({{ text }}, {{ text_literal('\\Q' ~ separator ~ '\\E') }})) {%- endmacro %}

@@ -13,3 +13,9 @@
     from {{ other }}
     where {{ condition }}
 {%- endmacro %}
+
+{% macro spark__update_rows_matching(relation, alias, columns, other, condition) -%}
+    merge into {{ relation }} as {{ alias }} using {{ other }}
+    on {{ condition }}
+    when matched then update set {% for name, expression in columns.items() %}{{ alias }}.{{ name }} = {{ expression }}{{ ', ' if not loop.last }}{% endfor %}
+{%- endmacro %}

@@ -4,3 +4,5 @@
 {% macro default__utc_now() %}{{ refuse_engine('utc_now', 'utc_now') }}{% endmacro %}
 
 {% macro duckdb__utc_now() %}{{ return("cast(now() at time zone 'UTC' as timestamp)") }}{% endmacro %}
+
+{% macro spark__utc_now() %}{{ return('current_timestamp()') }}{% endmacro %}

@@ -16,3 +16,16 @@
             then timezone('UTC', try_cast(replace({{ regex_replaced(letters, ' ([ZU+-])', '\\1') }}, 'UTC', 'Z') as timestamptz))
     end
 {%- endmacro %}
+
+{#- Spark reads neither an hour without minutes in an offset, nor an offset behind a time without seconds. -#}
+{% macro spark__utc_timestamp(text) -%}
+    {%- set letters = 'upper(' ~ text ~ ')' -%}
+    {%- set moment = '^[12][0-9]{3}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?' -%}
+    {%- set no_blank = regex_replaced(letters, ' ?(Z|UTC)$| (?=[+-])', '') -%}
+    {%- set seconds = regex_replaced(no_blank, '^([^T ]+[T ][0-9]{2}:[0-9]{2})(?=[+-]|$)', '\\1:00') -%}
+    {%- set minutes = regex_replaced(regex_replaced(seconds, '(:[0-9.]+[+-][0-9]{2})$', '\\1:00'), '([+-][0-9]{2})([0-9]{2})$', '\\1:\\2') -%}
+    case
+        when {{ regex_matches(letters, moment ~ ')?$') }} then try_cast({{ letters }} as timestamp)
+        when {{ regex_matches(letters, moment ~ ') ?(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)$') }} then try_cast({{ minutes }} as timestamp)
+    end
+{%- endmacro %}

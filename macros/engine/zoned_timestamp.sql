@@ -4,3 +4,5 @@
 {% macro default__zoned_timestamp(moment) %}{{ refuse_engine('zoned_timestamp', 'zoned_timestamp') }}{% endmacro %}
 
 {% macro duckdb__zoned_timestamp(moment) %}{{ return(moment ~ " at time zone 'UTC'") }}{% endmacro %}
+
+{% macro spark__zoned_timestamp(moment) %}{{ return(moment) }}{% endmacro %}

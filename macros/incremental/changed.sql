@@ -64,7 +64,7 @@
     (
         select
             {%- for column in model.get('columns', {}).values() %}
-            cast(null as {{ column.data_type }}) as {{ adapter.quote(column.name) }},
+            cast(null as {{ type_named(column.data_type) }}) as {{ adapter.quote(column.name) }},
             {%- endfor %}
             {{ flagsmith_warehouse.beginning_of_time() }} as rebuilt_from
         where 1 = 0

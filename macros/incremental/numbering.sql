@@ -53,11 +53,10 @@
 
 {#- The number that this build gives to new deliveries: one above every number given so far. -#}
 {% macro next_build_number() %}
-    {%- set given = ['select max(build_number) as number from ' ~ build_progress()] -%}
-    {%- if is_built_now() -%}
-    {%- for relation in flagsmith_warehouse.numbered_relations() -%}
+    {%- set relations = flagsmith_warehouse.numbered_relations() if is_built_now() else [] -%}
+    {%- set given = [flagsmith_warehouse.recorded_build_number(relations | length > 0)] -%}
+    {%- for relation in relations -%}
         {%- do given.append('select max(_build_number) as number from ' ~ relation) -%}
     {%- endfor -%}
-    {%- endif -%}
     {{ return(scalar('select coalesce(max(number), 0) + 1 from (' ~ given | join(' union all ') ~ ') as given', 1) | int) }}
 {% endmacro %}

@@ -14,25 +14,10 @@
       descriptions   hash of the descriptions that the model's table has -#}
 {% macro build_progress() %}
     {{ return(api.Relation.create(
-        database=target.database,
+        database=target.get('database'),
         schema=generate_schema_name('intermediate', none) | trim,
         identifier='build_progress'
     )) }}
-{% endmacro %}
-
-{#- Creates the progress table if it is missing, and deletes all but the latest row of each model. -#}
-{% macro create_build_progress() %}
-    create schema if not exists {{ build_progress().without_identifier() }};
-    create table if not exists {{ build_progress() }} (
-        model string, build_number bigint, fingerprint string, recording bigint
-    );
-    {% for column, type in [
-        ('numbering', 'bigint'), ('kept_before', 'timestamp'), ('logic_version', 'bigint'), ('descriptions', 'string')
-    ] -%}
-    {{ add_column_if_missing(build_progress(), column, type) }};
-    {% endfor -%}
-    delete from {{ build_progress() }}
-    where (model, recording) not in (select model, max(recording) from {{ build_progress() }} group by model)
 {% endmacro %}
 
 {#- The version of the models' logic. Raise it with every change after which rows must be rebuilt. -#}
@@ -41,15 +26,19 @@
 {#- Stops the run if a later version of the models has built the warehouse, because this version would misread its rows. -#}
 {% macro refuse_later_logic() %}
     {%- if is_built_now() -%}
-    {%- set built_with = scalar('select coalesce(max(logic_version), 0) from ' ~ build_progress(), 0) | int -%}
+    {%- set built_with = flagsmith_warehouse.built_with_logic_version() -%}
     {%- if built_with > flagsmith_warehouse.logic_version() -%}
+        {%- do flagsmith_warehouse.refuse_logic_version(build_progress(), built_with) -%}
+    {%- endif -%}
+    {%- endif -%}
+{% endmacro %}
+
+{% macro refuse_logic_version(relation, built_with) %}
     {{ exceptions.raise_compiler_error(
-        build_progress() ~ ' says that this warehouse was built by a later release of flagsmith_warehouse (logic version ' ~ built_with
+        relation ~ ' says that this warehouse was built by a later release of flagsmith_warehouse (logic version ' ~ built_with
         ~ '; this one has ' ~ flagsmith_warehouse.logic_version() ~ '). Nothing was changed. Install that release again, or restore the '
         ~ 'backup from before the upgrade.'
     ) }}
-    {%- endif -%}
-    {%- endif -%}
 {% endmacro %}
 
 {#- False while parsing, and in commands that build nothing. -#}
@@ -94,17 +83,7 @@
     {%- endif -%}
     {%- if 'progress' in model -%}{{ return(model['progress']) }}{%- endif -%}
     {%- set sources = flagsmith_warehouse.increments_read() -%}
-    {%- set rows = run_query(
-        "select model, build_number, fingerprint, coalesce(numbering, 0), cast(kept_before as string), descriptions from " ~ build_progress()
-        ~ " where model in ('" ~ ([this.identifier] + sources) | join("', '") ~ "') order by recording"
-    ) -%}
-    {%- set latest = {} -%}
-    {%- for row in rows -%}
-        {%- do latest.update({row[0]: {
-            'build_number': row[1] | int, 'fingerprint': row[2], 'numbering': row[3] | int, 'kept_before': row[4],
-            'descriptions': row[5],
-        }}) -%}
-    {%- endfor -%}
+    {%- set latest = flagsmith_warehouse.latest_progress([this.identifier] + sources) -%}
     {%- set nothing = {'build_number': 0, 'fingerprint': '', 'numbering': none, 'kept_before': none, 'descriptions': none} -%}
     {%- set own = latest.get(this.identifier, nothing) -%}
     {%- set numberings = [] -%}
@@ -156,7 +135,7 @@
     {{ return(false) }}
 {% endmacro %}
 
-{#- The statement with which the materialisation records the progress of the model. If `--empty` made the table anew, the
+{#- The statement that records the progress of the model in `build_progress`. If `--empty` made the table anew, the
     earlier progress is deleted, because the table has read nothing. -#}
 {% macro record_progress() %}
     {%- if is_empty_run() -%}

@@ -14,7 +14,7 @@
     It need not declare its sources: they are the models that it refers to.
 
     Everything happens in one transaction, including the progress of the model (macros/incremental/progress.sql). If a build
-    is killed, the next one does it all again. Syntax that differs by engine (a temporary table, a delete by
+    is killed, the next one does it all again. What engines do differently (the transaction, a temporary table, a delete by
     the rows of another relation) is in macros/engine. -#}
 {% materialization increment, default -%}
     {%- set existing_relation = load_cached_relation(this) -%}
@@ -24,12 +24,7 @@
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
-    {%- if is_increment -%}
-        {%- do flagsmith_warehouse.replace_changed(target_relation) -%}
-    {%- else -%}
-        {%- do flagsmith_warehouse.build_in_place(existing_relation, target_relation) -%}
-    {%- endif -%}
-    {%- call statement('progress') -%}{{ flagsmith_warehouse.record_progress() }}{%- endcall -%}
+    {%- do flagsmith_warehouse.write_increment(existing_relation, target_relation) -%}
 
     {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing_relation, not is_increment)) -%}
     {#- Writing descriptions costs more than a small increment, so it is done only if a description has changed. -#}

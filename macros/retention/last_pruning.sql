@@ -5,7 +5,7 @@
     `flagsmith-warehouse refresh` says it in words. -#}
 {% macro last_pruning() %}
     {{ return(api.Relation.create(
-        database=target.database,
+        database=target.get('database'),
         schema=var('landing_schema', 'landing'),
         identifier='last_pruning'
     )) }}

@@ -13,7 +13,7 @@
     {%- set problems = ref('int_declaration_problems') -%}
     {%- if not execute or flags.WHICH not in ['run', 'build', 'retry'] or is_empty_run() -%}{{ return('') }}{%- endif -%}
     {%- if days is none -%}{{ return('drop table if exists ' ~ last_pruning()) }}{%- endif -%}
-    {%- if landing.database != target.database -%}
+    {%- if (landing.database or none) != target.get('database') -%}
         {{ exceptions.raise_compiler_error(
             'vars: retention_days prunes a landing in the warehouse itself; yours is in ' ~ landing.database ~ '.'
         ) }}

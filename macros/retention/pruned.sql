@@ -4,17 +4,24 @@
       held_in        the models with rows from that time. They refuse to be built anew. -#}
 {% macro pruned() %}
     {{ return(api.Relation.create(
-        database=target.database,
+        database=target.get('database'),
         schema=var('landing_schema', 'landing'),
         identifier='pruned'
     )) }}
 {% endmacro %}
 
 {% macro create_pruned() %}
-    create schema if not exists {{ pruned().without_identifier() }};
-    create table if not exists {{ pruned() }} (
-        environment string not null, pruned_before timestamp not null, held_in {{ list_type('string') }} not null
-    )
+    {%- if not prunes() and var('retention_days', none) -%}
+        {{ exceptions.raise_compiler_error(
+            'vars: retention_days is ' ~ var('retention_days') ~ ', and nothing is pruned on ' ~ target.type ~ ' yet. Nothing was built. '
+            ~ 'Remove it for this target, and limit the age of deliveries in the landing yourself.'
+        ) }}
+    {%- endif -%}
+    {{ return(run_each([
+        'create schema if not exists ' ~ pruned().without_identifier(),
+        'create table if not exists ' ~ pruned() ~ ' (environment string not null, pruned_before timestamp not null, held_in '
+            ~ list_type('string') ~ ' not null)',
+    ])) }}
 {% endmacro %}
 
 {#- What the table `pruned` says. Queried once per model, and kept in `model` as in `progress`:
@@ -22,7 +29,7 @@
       held_before  the current model has rows from before this time that are no longer in the landing (a text); none if it
                    has no such rows -#}
 {% macro retention() %}
-    {%- if not is_built_now() -%}
+    {%- if not is_built_now() or not prunes() -%}
         {{ return({'is_pruned': false, 'held_before': none}) }}
     {%- endif -%}
     {%- if 'retention' in model -%}{{ return(model['retention']) }}{%- endif -%}

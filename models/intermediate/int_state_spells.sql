@@ -63,13 +63,15 @@ compared as (
             when traits_hash is distinct from lag(traits_hash) over sightings_in_order then true
             else false
         end as is_beginning,
-        count(flags_hash) over sightings_in_order as flag_evaluations
+        count(flags_hash) over sightings_so_far as flag_evaluations
     from sightings
-    window sightings_in_order as (
-        partition by environment, identity
-        order by received_at
-        rows between unbounded preceding and current row
-    )
+    window
+        sightings_in_order as (partition by environment, identity order by received_at),
+        sightings_so_far as (
+            partition by environment, identity
+            order by received_at
+            rows between unbounded preceding and current row
+        )
 
 ),
 
@@ -124,7 +126,7 @@ select
     beginnings.traits_hash,
 
     cast(
-        lead(beginnings.earlier_flag_evaluations, 1, totals.flag_evaluations) over spells_in_order
+        coalesce(lead(beginnings.earlier_flag_evaluations) over spells_in_order, totals.flag_evaluations)
         - beginnings.earlier_flag_evaluations
         as bigint
     ) as flag_evaluation_count,

@@ -250,7 +250,7 @@ def results(
         run, clock = course(history, experiment), history.clock.get(experiment.environment)
         for metric in METRICS:
             groups: dict[str, dict[str, list[Outcome]]] = defaultdict(lambda: defaultdict(list))
-            everybody = Counter()  # whether their window has passed or not
+            people: Counter[tuple[str, str]] = Counter()  # whether they count yet or not
             for row in (r for r in assigned if r["experiment_key"] == experiment.key):
                 start, change = row["first_exposed_at"], run.epoch_end(row["epoch"])
                 mine = [
@@ -265,36 +265,34 @@ def results(
                 ]
                 until_change = [e for e in mine if change is None or e.occurred_at < change]
                 whole = Outcome(row["epoch"], *outcome(metric, mine))
-                of = {
-                    "assigned": whole,
-                    "until_change": Outcome(row["epoch"], *outcome(metric, until_change)),
-                }
-                if not row["is_quarantined"]:
-                    of["undisturbed"] = whole
-                if row["activated_at"]:
-                    of["activated"] = whole
+                cut = Outcome(row["epoch"], *outcome(metric, until_change))
                 is_matured = start + timedelta(hours=metric.window_hours or 0) <= clock
-                for population, counted_outcome in of.items():
-                    everybody[population, row["variation"]] += 1
-                    groups[population][row["variation"]] += [counted_outcome] * is_matured
-            for population, arms in groups.items():
-                for variation, arm in arms.items():
-                    rows.append({
-                        "experiment_key": experiment.key, "metric_key": metric.key, "variation": variation,
-                        "population": population, "identities": everybody[population, variation],
-                        "identities_matured": len(arm),
-                        "outcome_sum": sum(o.value for o in arm),
-                        "outcome_sum_squares": sum(o.value * o.value for o in arm),
-                        "denominator_sum": sum(o.divisor for o in arm),
-                        "mean": _mean(metric, arms, variation),
-                    })  # fmt: skip
+                for population, is_in, value in (
+                    ("assigned", True, whole),
+                    ("until_change", True, cut),
+                    ("undisturbed", not row["is_quarantined"], whole),
+                    ("activated", row["activated_at"], whole),
+                ):
+                    if is_in:
+                        people[population, row["variation"]] += 1
+                        groups[population][row["variation"]] += [value] * is_matured
+            for population, variation in people:
+                arms = groups[population]
+                arm = arms[variation]
+                rows.append({
+                    "experiment_key": experiment.key, "metric_key": metric.key, "variation": variation,
+                    "population": population, "identities": people[population, variation],
+                    "identities_matured": len(arm),
+                    "outcome_sum": sum(o.value for o in arm),
+                    "outcome_sum_squares": sum(o.value * o.value for o in arm),
+                    "denominator_sum": sum(o.divisor for o in arm),
+                    "mean": _mean(metric, arms, variation) if arm else None,
+                })  # fmt: skip
     return rows
 
 
 def _mean(metric: Metric, arms: dict[str, list[Outcome]], variation: str) -> float | None:
     """The means of epochs, weighted by the epochs' shares of all identities in whatever variation."""
-    if not arms[variation]:
-        return None
     size = Counter((name, o.epoch) for name, arm in arms.items() for o in arm)
     compared = [
         epoch

@@ -2,68 +2,66 @@
 
 {%- set populations = experiment_populations() -%}
 
-with identities as (
+with metrics as (
+
+    select
+        metrics.experiment_key,
+        metrics.metric_key,
+        metrics.metric_number,
+        metrics.aggregation,
+        metrics.hours_to_maturity,
+        experiments.last_received_at,
+        caps.cap
+    from {{ ref('int_experiment_metrics') }} as metrics
+    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
+    left join {{ ref('int_experiment_caps') }} as caps on metrics.metric_number = caps.metric_number
+
+),
+
+identities as (
 
     select
         identity_number,
-        first_exposed_at,
-        variation,
-        epoch,
         is_quarantined,
-        cast(first_exposed_at as date) as first_exposed_on,
-        cast(activated_at as date) as activated_on,
+        first_exposed_at,
         cast(activated_at as date) as activated_day
     from {{ ref('int_experiment_identities') }}
     where experiment_key in (select experiment_key from {{ ref('int_experiment_breakdown_values') }})
 
 ),
 
-metrics as (
-
-    select
-        metrics.*,
-        experiments.last_received_at
-    from {{ ref('int_experiment_metrics') }} as metrics
-    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
-
-),
-
-parts as (
-
-    select
-        identity_number,
-        metric_number,
-        is_until_change,
-        outcome_sum,
-        outcome_count,
-        denominator_sum,
-        0e0 as before_sum,
-        0 as before_count
-    from {{ ref('int_experiment_outcomes') }}
-
-    union all
-
-    select
-        identity_number,
-        metric_number,
-        true as is_until_change,
-        0e0 as outcome_sum,
-        0 as outcome_count,
-        0e0 as denominator_sum,
-        before_sum,
-        before_count
-    from {{ ref('int_experiment_outcomes_before') }}
-
-),
-
 outcomes as (
 
-    -- Of those who count.
-    select parts.*, identities.is_quarantined, identities.activated_day
-    from parts
+    select
+        parts.*,
+        identities.is_quarantined,
+        identities.activated_day
+    from (
+        select
+            identity_number,
+            metric_number,
+            is_until_change,
+            outcome_sum,
+            outcome_count,
+            denominator_sum,
+            0e0 as before_sum,
+            0 as before_count
+        from {{ ref('int_experiment_outcomes') }}
+
+        union all
+
+        select
+            identity_number,
+            metric_number,
+            true as is_until_change,
+            0e0 as outcome_sum,
+            0 as outcome_count,
+            0e0 as denominator_sum,
+            before_sum,
+            before_count
+        from {{ ref('int_experiment_outcomes_before') }}
+    ) as parts
     inner join identities on parts.identity_number = identities.identity_number
-    inner join metrics on parts.metric_number = metrics.metric_number
-    where {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= metrics.last_received_at
 
 ),
 
@@ -95,10 +93,12 @@ values_of_identities as (
         {{ identity_value('metrics.aggregation', 'totals.' ~ part ~ '_sum', 'totals.' ~ part ~ '_count') }} as {{ part }},
         {%- endfor %}
         totals.denominator_sum as denominator,
-        caps.cap
+        metrics.cap
     from totals
     inner join metrics on totals.metric_number = metrics.metric_number
-    left join {{ ref('int_experiment_caps') }} as caps on totals.metric_number = caps.metric_number
+    inner join identities on totals.identity_number = identities.identity_number
+    -- An identity without its whole window behind it does not count yet.
+    where {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= metrics.last_received_at
 
 )
 

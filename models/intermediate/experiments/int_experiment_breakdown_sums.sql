@@ -8,29 +8,29 @@ with dimension_values as (
 
 ),
 
+metrics as (
+
+    select
+        metrics.experiment_key,
+        metrics.metric_key,
+        metrics.hours_to_maturity,
+        experiments.last_received_at
+    from {{ ref('int_experiment_metrics') }} as metrics
+    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
+
+),
+
 identities as (
 
     select
         identity_number,
-        first_exposed_at,
         variation,
         epoch,
         is_quarantined,
-        cast(first_exposed_at as date) as first_exposed_on,
-        cast(activated_at as date) as activated_on,
-        cast(activated_at as date) as activated_day
+        first_exposed_at,
+        cast(activated_at as date) as activated_on
     from {{ ref('int_experiment_identities') }}
     where experiment_key in (select experiment_key from dimension_values)
-
-),
-
-metrics as (
-
-    select
-        metrics.*,
-        experiments.last_received_at
-    from {{ ref('int_experiment_metrics') }} as metrics
-    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
 
 ),
 
@@ -45,16 +45,16 @@ joined as (
         dimension_values.dimension,
         dimension_values.dimension_value,
         count(*) as identities_assigned,
-        count(case
-            when {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= metrics.last_received_at then 1
-        end) as identities
+        count(*) filter (
+            where {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= metrics.last_received_at
+        ) as identities
     from dimension_values
     inner join identities on dimension_values.identity_number = identities.identity_number
     inner join metrics on dimension_values.experiment_key = metrics.experiment_key
     where {{ counted.who }}
     group by
-        dimension_values.experiment_key, metrics.metric_key, identities.variation, identities.epoch, dimension_values.dimension,
-        dimension_values.dimension_value
+        dimension_values.experiment_key, metrics.metric_key, identities.variation, identities.epoch,
+        dimension_values.dimension, dimension_values.dimension_value
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
@@ -63,24 +63,24 @@ gained as (
 
     select
         dimension_values.experiment_key,
-        capped_values.metric_key,
-        capped_values.population,
+        outcomes.metric_key,
+        outcomes.population,
         identities.variation,
         identities.epoch,
         dimension_values.dimension,
         dimension_values.dimension_value
         {%- for part in ['outcome', 'denominator', 'before'] %},
-        sum(capped_values.{{ part }}) as {{ part }}_sum,
-        sum(capped_values.{{ part }} * capped_values.{{ part }}) as {{ part }}_sum_squares
+        sum(outcomes.{{ part }}) as {{ part }}_sum,
+        sum(outcomes.{{ part }} * outcomes.{{ part }}) as {{ part }}_sum_squares
         {%- endfor %}
         {%- for other in ['denominator', 'before'] %},
-        sum(capped_values.outcome * capped_values.{{ other }}) as outcome_{{ other }}_products
+        sum(outcomes.outcome * outcomes.{{ other }}) as outcome_{{ other }}_products
         {%- endfor %}
-    from {{ ref('int_experiment_breakdown_outcomes') }} as capped_values
-    inner join identities on capped_values.identity_number = identities.identity_number
-    inner join dimension_values on capped_values.identity_number = dimension_values.identity_number
+    from {{ ref('int_experiment_breakdown_outcomes') }} as outcomes
+    inner join identities on outcomes.identity_number = identities.identity_number
+    inner join dimension_values on outcomes.identity_number = dimension_values.identity_number
     group by
-        dimension_values.experiment_key, capped_values.metric_key, capped_values.population, identities.variation,
+        dimension_values.experiment_key, outcomes.metric_key, outcomes.population, identities.variation,
         identities.epoch, dimension_values.dimension, dimension_values.dimension_value
 
 ),

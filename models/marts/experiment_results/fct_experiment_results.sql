@@ -32,9 +32,8 @@ select
     series.control_mean,
     series.cuped_theta,
     -- How much the assigned are diluted by those who never met the feature.
-    cast(
-        max(series.identities_assigned) filter (where series.population = 'activated') over arm as double
-    ) / nullif(max(series.identities_assigned) filter (where series.population = 'assigned') over arm, 0) as activated_share,
+    cast(max(case when series.population = 'activated' then series.identities_assigned end) over arm as double)
+    / nullif(max(case when series.population = 'assigned' then series.identities_assigned end) over arm, 0) as activated_share,
 
     verdicts.p_value_holm,
     verdicts.p_value_benjamini_hochberg,

@@ -108,7 +108,7 @@ select
     coalesce(active.active_identities, 0) as active_identities,
     coalesce(active.active_identities, 0) / cast(cells.identities as double) as retention,
     environments.last_received_at
-    >= cells.active_period + case when cells.period = 'week' then interval 7 day else interval 1 month end as is_complete
+    >= case when cells.period = 'week' then cells.active_period + interval 7 day else cells.active_period + interval 1 month end as is_complete
 from cells
 inner join {{ ref('int_environments') }} as environments on cells.environment = environments.environment
 left join active

@@ -1,0 +1,51 @@
+"""The target `spark`: the same models, the same rows. Skipped where Java or requirements-spark.lock is not installed."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from .compare import unequal_rows
+
+NEEDS_SPARK = pytest.mark.skipif(
+    not (shutil.which("java") and all(map(importlib.util.find_spec, ("pyspark", "dbt.adapters.spark")))),
+    reason="the target `spark` needs Java 17 and requirements-spark.lock (docs/scale.md)",
+)
+
+
+@NEEDS_SPARK
+def test_spark__two_parts_landed__marts_of_flags_equal_those_of_duckdb(tmp_path):
+    """A full build, then an increment, in one process of its own: the JVM ends with it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.spark", "--folder", str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "DO_NOT_TRACK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=1_800,
+    )
+    assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-4_000:]
+    assert "Every mart of Spark equals" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "expected, built",
+    [
+        ([("a", 1)], []),
+        ([("a", 1), ("a", 1)], [("a", 1)]),
+        ([("a", 1.0)], [("a", 1.00000001)]),
+        ([("a", None)], [("a", "")]),
+        ([("a", datetime(2026, 5, 1))], [("a", datetime(2026, 5, 1, 0, 0, 0, 1))]),
+    ],
+)
+def test_compare__rows_that_differ__are_named(expected, built):
+    assert unequal_rows("dim_flags", expected, built, examples=3)[0].startswith("dim_flags: ")
+
+
+def test_compare__floats_that_differ_in_the_last_digits__are_equal():
+    assert unequal_rows("dim_flags", [("a", 0.1 + 0.2)], [("a", 0.3)], examples=3) == []
