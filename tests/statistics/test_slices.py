@@ -340,17 +340,22 @@ def test_breakdown__of_a_trait_segment_or_cohort__as_counted_identity_by_identit
     assert found == {broken_down(dimension, person) for person in PEOPLE}
     for name in METRICS:
         of_dimension = []
+        window = timedelta(hours=METRICS[name].get("conversion_window_hours") or 0)
         for value in found:
+            everybody = Counter()
             strata = defaultdict(lambda: {"control": [], "blue": []})
             for person in PEOPLE:
                 if broken_down(dimension, person) == value and is_counted(key, population, person, CLOCK):
                     until = counted_until(key, population, person) if population == "until_change" else CLOCK
                     if population == "until_change" and key == "changed" and not person.is_late:
                         until = min(p.exposed_at for p in PEOPLE if p.is_late and p.variation == "blue")
-                    strata[epoch_of(key, person)][person.variation].append(values(name, person, until))
+                    everybody[person.variation] += 1
+                    if person.exposed_at + window <= CLOCK:
+                        strata[epoch_of(key, person)][person.variation].append(values(name, person, until))
             row = broken[key, population, name, dimension, value]
-            assert row["identities"] == sum(len(s["blue"]) for s in strata.values())
-            assert row["control_identities"] == sum(len(s["control"]) for s in strata.values())
+            assert row["identities"] == everybody["blue"]
+            assert row["control_identities"] == everybody["control"]
+            assert row["identities_matured"] == sum(len(s["blue"]) for s in strata.values())
             result = compared(name, strata)
             assert (row["status"] == "ok") == bool(result), (name, value)
             if result:

@@ -28,7 +28,7 @@ metrics as (
         metrics.metric_number,
         metrics.aggregation,
         metrics.hours_to_maturity,
-        experiments.last_received_at,
+        {{ plus_hours('experiments.last_received_at', '-metrics.hours_to_maturity') }} as last_matured_at,
         caps.cap
     from {{ ref('int_experiment_metrics') }} as metrics
     inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
@@ -151,7 +151,7 @@ counted as (
         -- An identity without its whole window behind it does not count yet.
         case
             when metrics.hours_to_maturity = 0 then changes.day
-            when {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= metrics.last_received_at
+            when identities.first_exposed_at <= metrics.last_matured_at
                 then greatest(
                     changes.day,
                     cast({{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} as date)

@@ -12,8 +12,9 @@ select
     status,
     cuped_status,
 
-    identities,
-    control_identities,
+    identities_assigned as identities,
+    identities as identities_matured,
+    control_identities_assigned as control_identities,
     mean,
     control_mean,
     cuped_theta,
