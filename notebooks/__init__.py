@@ -1,4 +1,4 @@
-"""Notebooks on the marts: the `.py` files here are marimo notebooks, but for these shared modules.
+"""Notebooks on the marts. The `.py` files here are marimo notebooks, except for these shared modules:
 
-`warehouse` asks the questions, `show` draws the answers, `report` makes mailable pages of both.
+`warehouse` runs the queries, `show` displays the answers, `report` writes both as HTML pages to mail.
 """

@@ -1,8 +1,8 @@
 """Charts of the notebooks and the report pages, as HTML and SVG.
 
-Shapes stretch with the page; texts are HTML, so that they keep their size, wrap, and are never cut off, whatever the
-font. Colours follow light and dark. Every chart names what it shows, its period and its environment, says its ends
-to a screen reader, and lists its numbers below, to be downloaded.
+Shapes stretch with the page. Texts are HTML, so they keep their size, wrap, and are never cut off, whatever the
+font. Colours follow the light or dark setting. Every chart names its subject, period and environment, tells a screen
+reader its lowest and highest values, and lists its numbers below, for download.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,16 +26,18 @@ from flagsmith_warehouse.notebooks.show import (
     table,
 )
 
-# Two hues, each from dark to light on white paper and from light to dark on black: neighbours differ in hue as well
-# as in lightness. All keep a contrast of 3 to 1 with the paper.
+# Two hues, each from dark to light on a white page and from light to dark on a black one. Neighbours differ in hue and in
+# lightness. All have a contrast of at least 3 to 1 with the page.
 BLUES = ("#002957", "#003671", "#004489", "#0253a3", "#1763b6", "#2b73c8", "#3c83da", "#4d94ec")
 BROWNS = ("#422202", "#572d00", "#6b3900", "#804500", "#955202", "#ab5f05", "#c16d09", "#d67b19")
 DARK_BLUES = ("#e0ecfd", "#bedafe", "#9dc8fe", "#7bb5fe", "#5aa1fb", "#488fe7", "#357dd3", "#226bbf")
 DARK_BROWNS = ("#fee7d6", "#fecea8", "#feb579", "#fa9c45", "#e5892e", "#d1770e", "#b96705", "#a15800")
 MOST = len(BLUES)
 DASHES = ("", "7 4", "2 3", "10 3 2 3", "5 2", "12 5", "1 4", "14 3 3 3")
-TITLED = 3_000  # shapes of a chart that say their number when pointed at; more would make the page slow
-SPELL_ROWS = 40  # rows of a picture of spells
+TITLED = (
+    3_000  # the most shapes of a chart that show their number when pointed at; more would make the page slow
+)
+SPELL_ROWS = 40  # the most rows in a chart of spells
 UNITS = {"day": timedelta(days=1), "hour": timedelta(hours=1)}
 
 
@@ -49,7 +51,7 @@ class Chart(Html):
 
 
 def colours(names: int, is_dark: bool = False) -> list[str]:
-    """Return colours for `names` things (at most 8): blue and brown in turn, as far apart in lightness as they can be."""
+    """Return colours for `names` things (at most 8): blue and brown in turn, as different in lightness as possible."""
     hues = (DARK_BLUES, DARK_BROWNS) if is_dark else (BLUES, BROWNS)
     if names == 1:
         return [hues[0][MOST // 2]]
@@ -78,10 +80,10 @@ def by_time(
     as_shares: bool = False,
     events: pandas.DataFrame | None = None,
 ) -> Html:
-    """Stacked bars along time: the column `values`, split by `colour`, a bar for each `time` (day or hour).
+    """Stacked bars along time: the column `values`, split by `colour`, with one bar per `time` (day or hour).
 
-    `heading`: the unit; `order`: all values of `colour`, so that one keeps its colour from chart to chart;
-    `as_shares`: each bar is 100 %; `events`: what happened (columns `at` and `text`), drawn as marks.
+    `heading`: the unit; `order`: all values of `colour`, so that each keeps its colour from chart to chart;
+    `as_shares`: each bar is 100 %; `events`: events to draw as marks (columns `at` and `text`).
     """
     if frame.empty:
         return nothing(title, scope)
@@ -135,11 +137,11 @@ def lines(
     limits: tuple[float, float] | None = None,
     events: pandas.DataFrame | None = None,
 ) -> Html:
-    """Lines along time, apart by colour, dash and point; where a day or an hour is missing, so is the line.
+    """Lines along time. They differ in colour, dash and point. A line breaks where a day or an hour is missing.
 
-    `band`: the columns with the ends of an interval; each line then has a panel of its own.
-    `limits`: draw no further down and up than this. Of more than 8 lines those with most points are drawn, and
-    the title says of how many.
+    `band`: the columns with the ends of an interval; each line then has its own panel.
+    `limits`: the lowest and highest value to draw. If there are more than 8 lines, the 8 with the most points are
+    drawn, and the title gives the total.
     """
     frame = frame.dropna(subset=[values])
     if frame.empty:
@@ -174,7 +176,7 @@ def lines(
 
 
 class Axis:
-    """The numbers of an axis: round, few, and with room for all that is drawn."""
+    """The numbers on an axis: few, round, and enclosing everything that is drawn."""
 
     def __init__(self, low: float, high: float, write: object, is_whole: bool = False) -> None:
         span = (high - low) or abs(high) or 1.0
@@ -189,13 +191,13 @@ class Axis:
         self.write = write
 
     def at(self, value: float) -> float:
-        """How far down a value is drawn, in thousandths."""
+        """The vertical position of a value, in thousandths from the top."""
         value = min(max(value, self.low), self.high)
         return round(1000 - 1000 * (value - self.low) / (self.high - self.low), 1)
 
 
 class Clock:
-    """The days or hours along the foot of a chart."""
+    """The days or hours below a chart."""
 
     def __init__(self, scope: Scope, unit: str) -> None:
         self.start, self.unit = pandas.Timestamp(scope.start), unit
@@ -203,7 +205,7 @@ class Clock:
         self.step = 1000 * (UNITS[unit] / timedelta(days=self.days))
 
     def at(self, value: object) -> float:
-        """How far to the right a time is drawn, in thousandths."""
+        """The horizontal position of a time, in thousandths from the left."""
         return round(1000 * ((pandas.Timestamp(value) - self.start) / timedelta(days=self.days)), 2)
 
     def write(self, value: object) -> str:
@@ -211,7 +213,7 @@ class Clock:
         return f"{value.day} {value:%B %Y}" + (f", {value:%H:%M}" if self.unit == "hour" else "")
 
     def ticks(self) -> list[tuple[float, str]]:
-        """At most 14 ticks with their texts: of a single day every two hours, else every so many days."""
+        """At most 14 ticks with their texts: every two hours for a single day, otherwise at a fixed number of days."""
         if self.unit == "hour" and self.days == 1:
             return [(1000 * hour / 24, f"{hour:02}:00") for hour in range(0, 24, 2)]
         every = ceil(self.days / 14)
@@ -233,7 +235,7 @@ def _bar(clock: Clock, axis: Axis, row: tuple, said: str) -> str:
 
 def _line(clock: Clock, axis: Axis, rows: pandas.DataFrame, name: str, place: int, band: tuple | None) -> str:
     rows = rows.sort_values("at")
-    # A stretch is broken where a day or an hour is missing.
+    # A line breaks where a day or an hour is missing.
     stretch = (rows["at"].diff() > UNITS[clock.unit]).cumsum()
     shapes = []
     for _, part in rows.groupby(stretch):
@@ -339,7 +341,7 @@ def _framed(title: str, scope: Scope, body: str) -> str:
 
 
 def _ends(frame: pandas.DataFrame, values: str, colour: str, write: object = number) -> str:
-    """What a screen reader says of a chart: of each line or colour the smallest and the largest number."""
+    """The text of a chart for screen readers: the smallest and the largest number of each line or colour."""
     ends = frame.groupby(colour)[values].agg(["min", "max"])
     return "; ".join(
         f"{name}: {write(row['min'])} to {write(row['max'])}" for name, row in ends[:MOST].iterrows()
@@ -354,7 +356,7 @@ def _pivoted(
 
 
 def spells(frame: pandas.DataFrame, name: str, state: str, *, title: str, scope: Scope) -> Html:
-    """A row for each value of `name`, along time; in it a bar for each spell from `since` to `until`, with its state."""
+    """One row per value of `name`, along time, with one bar per spell from `since` to `until`, labelled with its state."""
     if frame.empty:
         return nothing(title, scope)
     clock = Clock(scope, "day")
@@ -393,7 +395,7 @@ def _spell(clock: Clock, start: object, end: object, state: str, is_odd: int) ->
     )
 
 
-# Without time: these are tables whose cells are drawn.
+# Charts without a time axis: tables whose cells are drawn.
 
 
 def bars(
@@ -407,7 +409,7 @@ def bars(
     scope: Scope,
     order: Iterable[str] = (),
 ) -> Html:
-    """Horizontal bars, one for each value of the column `name` in the frame's order, with numbers beside."""
+    """Horizontal bars with numbers beside them, one for each value of the column `name`, in the frame's order."""
     if frame.empty:
         return nothing(title, scope)
     frame = frame.assign(**{name: frame[name].map(labels(frame[name], 60))})
@@ -451,10 +453,10 @@ def heat(
     incomplete: str | None = None,
     otherwise: str = "",
 ) -> Html:
-    """A table whose cells are the darker the larger their number. `headings`: of the rows and of the columns.
+    """A table in which larger numbers have darker cells. `headings`: the headings of the rows and of the columns.
 
-    `incomplete`: the column that says that a cell's number may still grow; such a cell is framed and marked.
-    `otherwise`: what an empty cell says.
+    `incomplete`: the column that says whether a cell's number may still grow; such a cell is framed and marked.
+    `otherwise`: the text of an empty cell.
     """
     if frame.empty:
         return nothing(title, scope)
@@ -494,7 +496,7 @@ def interval(
     said: str,
     outer: tuple[float, float] | None = None,
 ) -> Html:
-    """An interval with its middle as a cell of a table; `outer` is a wider one; the dashed line is zero."""
+    """A table cell that draws an interval and its middle. `outer` is a wider interval; the dashed line is zero."""
     if pandas.isna(low) or pandas.isna(high):
         return Html("–")
     left, right = limits
@@ -528,7 +530,7 @@ def nothing(title: str, scope: Scope) -> Html:
 def _grouped(
     frame: pandas.DataFrame, column: str, weights: str | None, order: Iterable[str]
 ) -> tuple[pandas.DataFrame, list[str]]:
-    """Give a column labels, in their order; what is rarest above 8 becomes `others`."""
+    """Give the values of a column labels, in order. If there are more than 8, the rarest become `others`."""
     names = list(order) or in_order(frame[column])
     if len(names) > MOST:
         names = _most(frame, column, weights, MOST - 1)

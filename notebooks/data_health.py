@@ -20,7 +20,7 @@ def _():
     read = source("fct_deliveries_hourly", "quarantined_deliveries", "dim_identities", "fct_canary_calls")
     show.masthead(
         "data_health",
-        "What arrived, how fresh it is, how much of it was new, and what could not be read. Read from "
+        "What arrived, how fresh it is, how much of it was new, and what could not be read. Source: "
         + read.path.name,
     )
     return (read,)
@@ -98,7 +98,7 @@ def _(freshness):
         "Published copy": files.published_file,
     }
     cost = {
-        "Last refresh": show.joined(show.badge(refresh["result"])) if refresh else "none is recorded",
+        "Last refresh": show.joined(show.badge(refresh["result"])) if refresh else "not recorded",
         "It took": show.seconds(refresh.get("seconds")),
         "and landed": f"{show.number(refresh.get('landed'))} deliveries",
         **{name: show.megabytes(file.stat().st_size) for name, file in sizes.items() if file.exists()},
@@ -244,7 +244,7 @@ def _(scope, states, unit):
         states,
         "webhooks",
         "what",
-        title="Evaluations, and how many of them said something else",
+        title="Evaluations, and how many were new",
         heading=f"webhooks per {unit}",
         scope=scope,
         time=unit,
@@ -260,7 +260,7 @@ def _(scope, traffic, unit):
         traffic.groupby([unit, "environment"], as_index=False)["max_landing_delay_seconds"].max(),
         "max_landing_delay_seconds",
         "environment",
-        title="Longest delay from receipt to landing; the marts follow in the same refresh",
+        title="Longest delay from receipt to landing (the same refresh then builds the marts)",
         heading="from receipt to landing",
         scope=scope,
         time=unit,
@@ -313,7 +313,7 @@ def _(asked, scope):
     )
     show.table(
         canaries,
-        f"Loss and delay on the way from Flagsmith, by the canary's calls, {scope}",
+        f"Loss and delay between Flagsmith and here, measured by the canary, {scope}",
         {
             "environment": "Environment",
             "arrived": "Calls that arrived",
@@ -323,7 +323,7 @@ def _(asked, scope):
             "last_at": "Last (UTC)",
         },
         {"usual_seconds": show.seconds, "longest_seconds": show.seconds},
-        otherwise="No canary calls: loss on the way to us cannot be seen. docs/operations.md says how to set one up.",
+        otherwise="No canary calls arrived, so losses on the way from Flagsmith cannot be seen. docs/operations.md explains the canary.",
     )
     return (canaries,)
 

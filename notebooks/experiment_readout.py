@@ -12,7 +12,7 @@ with app.setup:
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
     ROLES = {"primary": "Primary metrics", "secondary": "Secondary metrics", "guardrail": "Guardrails"}
-    # What is downloaded below the metrics.
+    # The columns of the CSV file below the metrics.
     SAVED = (
         *(
             "metric_key",
@@ -35,7 +35,9 @@ def _():
         *("dim_experiments", "fct_experiment_health", "fct_experiment_results"),
         *("fct_experiment_results_daily", "fct_experiment_power"),
     )
-    show.masthead("experiment_readout", f"Did it win, and can it be believed? Read from {read.path.name}.")
+    show.masthead(
+        "experiment_readout", f"Did it win, and can you trust the result? Source: {read.path.name}."
+    )
     return (read,)
 
 
@@ -142,7 +144,7 @@ def _(experiment, experiments, population):
 
 @app.cell
 def _(computed, declared, health, scope, title):
-    # Every cell below reads `results`, which there are only where the experiment can be trusted.
+    # Every cell below reads `results`, which exist only if the experiment can be trusted.
     alarms = health[(health.status == "alarm") & health.spoils_results]
     is_trusted = alarms.empty and not (computed.verdict == "do_not_trust").any() and not computed.empty
     reasons = computed[computed.verdict == "do_not_trust"].verdict_reason.unique()
@@ -297,9 +299,9 @@ def _(declared, estimates, population, scope):
         {
             "label": "Metric",
             "variation": "Variation",
-            "fixed_p_value": "p, read once at the end",
-            "p_value_holm": "the same, Holm's correction",
-            "sequential_p_value": "p, read every day",
+            "fixed_p_value": "p, if read once at the end",
+            "p_value_holm": "the same, with Holm's correction",
+            "sequential_p_value": "p, if read every day",
         },
         dict.fromkeys(("fixed_p_value", "p_value_holm", "sequential_p_value"), show.p_value),
     )
@@ -308,7 +310,7 @@ def _(declared, estimates, population, scope):
         show.paragraph(
             f"The bar is the {show.round_percent(1 - declared.alpha)} interval by which the "
             f"{show.shortened(declared.decision_method)} method decides; the thin line is the interval that stays valid "
-            "if you look every day; the dashed line is no difference. docs/experiments.md has the formulas.",
+            "if you look every day; the dashed line means no difference. docs/experiments.md has the formulas.",
             "faint",
         ),
         *tables,
@@ -347,7 +349,7 @@ def _(metric, scope, trend):
         trend,
         "lift",
         "variation",
-        title=f"Lift of {words.label(metric)} by day, with the interval that is valid every day",
+        title=f"Lift of {words.label(metric)} by day, with the interval that stays valid if you look every day",
         heading="relative lift so far",
         scope=scope,
         write=lambda value: show.percent(value, signed=True),
@@ -370,8 +372,8 @@ def _(declared, power, scope):
             "label": "Metric",
             "variation": "Variation",
             "identities": "Identities",
-            "target_lift": "Lift looked for",
-            "minimum_detectable_lift": "Can find from",
+            "target_lift": "Target lift",
+            "minimum_detectable_lift": "Smallest detectable lift",
             "days_left": "Days left at this rate",
             "stop_on": "You can stop on",
         },

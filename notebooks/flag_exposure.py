@@ -20,7 +20,7 @@ def _():
     show.masthead(
         "flag_exposure",
         "Who was given which variation of a flag, since when, and why it changed. An exposure is an evaluation by "
-        f"Flagsmith: the webhooks do not say whether a person saw it. Read from {read.path.name}.",
+        f"Flagsmith: the webhooks do not say whether a person saw it. Source: {read.path.name}.",
     )
     return (read,)
 
@@ -217,7 +217,7 @@ def _(changes, scope):
         changes,
         f"Changes in Flagsmith, {scope}",
         {"at": "When (UTC)", "text": "What"},
-        otherwise="None was announced. Flagsmith's environment webhook announces them, where it is set up (README.md).",
+        otherwise="None was announced. Flagsmith announces changes with its environment webhook, if you set it up (README.md).",
     )
     return
 
@@ -246,7 +246,7 @@ def _(daily, flag_name, scope, variations):
         "new_identities",
         "variation",
         title=f"First exposures to {flag_name} per day, by variation",
-        heading="identities given it for the first time",
+        heading="identities exposed for the first time",
         scope=scope,
         order=variations,
     )
@@ -351,7 +351,7 @@ def _(flows, scope):
 
 @app.cell
 def _(asked):
-    # The three identities of each variation that were given it last: a way from a number to the people behind it.
+    # The last three identities that were given each variation. They lead from a number to the people behind it.
     people = ask(
         """
         select identity, variation, assignment_reason, change_reason, valid_from
@@ -395,7 +395,7 @@ def _(environment):
     stale = stale_flags(environment).sort_values(["since", "name"], ignore_index=True)
     show.table(
         stale,
-        f"Flags to clean up in {show.shortened(environment)}: lately everybody got the same",
+        f"Flags to clean up in {show.shortened(environment)}: recently everybody got the same value",
         {
             "name": "Flag",
             "type": "Type",
@@ -403,7 +403,7 @@ def _(environment):
             "since": "Since (UTC)",
             "identities": "Identities ever",
         },
-        otherwise="Every flag gives somebody something else.",
+        otherwise="Every flag still gives different people different values.",
     )
     return (stale,)
 

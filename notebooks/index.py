@@ -31,8 +31,8 @@ def _():
     )
     show.masthead(
         "index",
-        "What Flagsmith gave to whom, and what came of it, from its webhooks. "
-        f"All times are UTC. Read from {read.path.name}.",
+        "Who was given what by Flagsmith, and with what effect, according to its webhooks. "
+        f"All times are UTC. Source: {read.path.name}.",
     )
     return (read,)
 
@@ -118,7 +118,7 @@ def _(read):
 
 @app.cell
 def _(environments):
-    # What the last refresh found by the clock and by its tests; declarations and experiments are read from the marts.
+    # Alerts of the last refresh that depend on the clock or on tests. Declarations and experiments are read from the marts.
     refresh = status.last_refresh(settings.read()) or {}
     failed = refresh.get("result") in ("failure", "killed", "unknown") and len(environments) > 0
     alerts = [
@@ -131,7 +131,7 @@ def _(environments):
 
 @app.cell
 def _(alarms, declared_problems, failed, refresh):
-    # What needs somebody, the worst first. Each says where to look.
+    # Everything that needs attention, the worst first. Each item says where to look.
     broken = [
         show.joined(
             show.badge("alarm"), f" The last refresh failed: {show.shortened(refresh.get('error', ''), 300)}"
@@ -157,7 +157,7 @@ def _(alarms, declared_problems, failed, refresh):
                 show.badge(row.severity),
                 f" {row.declared_in}, row {show.number(row.row_number)}, {row.column_name}: ",
             ),
-            f"{show.shortened(row.problem, 200)} To mend it: {show.shortened(row.remedy, 200)}",
+            f"{show.shortened(row.problem, 200)} Remedy: {show.shortened(row.remedy, 200)}",
         )
         for row in declared_problems.itertuples()
     ]
@@ -170,7 +170,7 @@ def _(alerts, broken, environments):
         show.joined(
             show.badge(str(one["severity"])),
             f" {show.shortened(one['environment'])}: " if one["environment"] else " ",
-            f"{show.shortened(str(one['message']), 200)}. To mend it: {show.shortened(str(one['remedy']), 200)}.",
+            f"{show.shortened(str(one['message']), 200)}. Remedy: {show.shortened(str(one['remedy']), 200)}.",
         )
         for one in alerts
     ]
@@ -344,7 +344,7 @@ def _(environments):
     stale = stale_flags()
     show.table(
         stale,
-        "Flags to clean up: lately everybody got the same",
+        "Flags to clean up: recently everybody got the same value",
         {
             "name": "Flag",
             "environment": "Environment",
@@ -353,7 +353,7 @@ def _(environments):
             "since": "Since (UTC)",
             "identities": "Identities ever",
         },
-        otherwise="Every flag gave somebody something else lately, or is young; `vars: stale_flag_days` says how long lately is.",
+        otherwise="Every flag recently gave different people different values, or is new. `vars: stale_flag_days` sets the period.",
     )
     return (stale,)
 

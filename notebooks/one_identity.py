@@ -22,8 +22,8 @@ def _():
     )
     show.masthead(
         "one_identity",
-        "Everything that one identity was given, when and why: flags, segments, traits and experiments on one axis "
-        f"of time. Read from {read.path.name}.",
+        "Everything that one identity was given, when and why: flags, segments, traits and experiments on one time "
+        f"axis. Source: {read.path.name}.",
     )
     return (read,)
 
@@ -73,7 +73,7 @@ def _(identity_picker):
 
 @app.cell
 def _(environment, identity):
-    # The identity of that name; without one, the identity that had the most changes of a flag.
+    # The chosen identity; without a choice, the identity with the most changes of flags.
     person = ask(
         """
         with changes as (
@@ -120,7 +120,7 @@ def _(environment, identity):
                         name, "one_identity", environment=environment, identity=name
                     )
                 },
-                otherwise="None contains it either. Identities are case-sensitive.",
+                otherwise="No other name contains it. Identities are case-sensitive.",
             ),
         ),
     )
@@ -221,7 +221,7 @@ def _(environment, happened, who):
 
 @app.cell
 def _(happened, scope):
-    # What never changed says little: flags with one value all the time are listed in the table only.
+    # Flags that never changed say little, so only the table lists them.
     spells = happened.assign(row=happened.kind + " " + happened.name)
     is_told = spells.groupby("row").since.transform("size").gt(1) | (spells.kind != "flag")
     timeline_chart = charts.spells(

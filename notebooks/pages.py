@@ -1,4 +1,4 @@
-"""The pages there are, what each is for, and how one links to another: in the notebooks and in the report."""
+"""Lists the pages and the purpose of each, and makes the links between them, in the notebooks and in the report."""
 
 import hashlib
 import importlib.util
@@ -10,7 +10,7 @@ from flagsmith_warehouse.loader import LoaderError
 
 
 class Page(NamedTuple):
-    """A page: its title, what it answers and who asks that."""
+    """A page: its title, the question it answers, and its readers."""
 
     title: str
     purpose: str
@@ -20,16 +20,16 @@ class Page(NamedTuple):
 PAGES = {
     "index": Page("Overview", "What is here, how fresh it is, and what needs attention.", "everybody"),
     "experiment_readout": Page(
-        "Experiments", "Did it win, can it be believed, and when can you stop?", "product managers"
+        "Experiments", "Did it win, can you trust the result, and when can you stop?", "product managers"
     ),
     "flag_exposure": Page(
         "Flags",
-        "Who was given which variation, what changed and who changed it, and which flags can go.",
+        "Who was given which variation, what changed and who changed it, and which flags can be removed.",
         "product managers and engineers",
     ),
     "segments_and_cohorts": Page(
         "Segments and cohorts",
-        "How many there are, who entered and who left, and who came back.",
+        "How large they are, who entered and left, and who came back.",
         "product and marketing",
     ),
     "one_identity": Page(
@@ -38,7 +38,9 @@ PAGES = {
         "support and engineers",
     ),
     "data_health": Page(
-        "Data health", "What arrived, what was late, lost or unreadable, and what it cost.", "data engineers"
+        "Data health",
+        "What arrived, what was late, lost or unreadable, and what a refresh costs.",
+        "data engineers",
     ),
 }
 
@@ -52,21 +54,21 @@ def need_packages() -> None:
 
 
 def is_live() -> bool:
-    """Whether somebody sits at the notebook: its pickers work, and its state is in the address."""
+    """Whether the page is a live notebook: its pickers work, and the address holds its state."""
     import marimo
 
     return marimo.app_meta().mode in ("run", "edit")
 
 
 def address(name: str, **picks: object) -> str:
-    """Return the address of a page, opened with these choices on its pickers."""
+    """Return the address of a page with these choices on its pickers."""
     if is_live():
         return "?" + urlencode({"file": f"{name}.py", **picks}, quote_via=quote)
     return file_name(name, picks)
 
 
 def file_name(name: str, picks: dict[str, object]) -> str:
-    """Return the name of a report's file; a text that a file cannot be called is replaced by its hash."""
+    """Return the name of a report's file. A text that is not allowed in a file name is replaced by its hash."""
     parts = [str(value) for value in picks.values()]
     safe = [
         part if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", part) else hashlib.sha256(part.encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
-"""`flagsmith-warehouse report`: write the notebooks as HTML pages that need nothing else, without a browser.
+"""`flagsmith-warehouse report` writes the notebooks as self-contained HTML pages, without a browser.
 
-A page is what a notebook shows for the current data. `index.html` comes first; the pages that it links to, like each
-experiment's, are written as well. A page loads nothing and can be mailed; its only script is that of a button that copies.
+A page shows what the notebook shows for the current data. `index.html` comes first; the pages that it links to, such as
+one for each experiment, are written as well. A page loads nothing and can be mailed. Its only script belongs to a copy button.
 """
 
 import importlib
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 def page(name: str, picks: dict[str, object] | None = None) -> str:
     """Run a notebook and return its page.
 
-    `picks`: what somebody would choose on its pickers, by the variable that holds it, like `environment`.
+    `picks`: the choices on its pickers, by the variable that holds each, such as `environment`.
     """
     return _written(name, _run(name, picks or {})[0])
 
@@ -48,7 +48,7 @@ def _written(name: str, outputs: list[object]) -> str:
 
 
 def _piece(output: object) -> str | None:
-    """Return an output of a cell as HTML; pickers are left out, because nobody can click on them here."""
+    """Return the output of a cell as HTML. Pickers are left out, because they do not work in a report."""
     from flagsmith_warehouse.notebooks.show import Html
 
     if isinstance(output, Html):
@@ -65,17 +65,21 @@ def _piece(output: object) -> str | None:
     help="The folder for the pages.  [default: reports, in the warehouse's directory]",
 )
 @click.option(
-    "--notebook", "names", multiple=True, type=click.Choice(NOTEBOOKS), help="Only this one; may repeat."
+    "--notebook",
+    "names",
+    multiple=True,
+    type=click.Choice(NOTEBOOKS),
+    help="Write only this notebook; may repeat.",
 )
 @click.option(
     "--pick",
     "picks",
     multiple=True,
     metavar="WHAT=VALUE",
-    help="Choose as on the notebook's pickers: environment=production, feature_id=7, experiment=checkout.",
+    help="Choose a value on the notebook's pickers: environment=production, feature_id=7, experiment=checkout.",
 )
 def main(folder: Path | None, names: tuple[str, ...], picks: tuple[str, ...]) -> None:
-    """Write each notebook as one HTML page to mail, and those that the first page links to."""
+    """Write a page for each notebook and for each link on the first page, and print where they are."""
     need_packages()
     folder = folder or settings.read().warehouse_dir / "reports"
     keep_private()
@@ -96,5 +100,5 @@ def _write(file: Path, text: str) -> None:
 def _pick(text: str) -> tuple[str, object]:
     what, is_pick, value = text.partition("=")
     if not is_pick:
-        raise click.BadParameter(f"{text!r} chooses nothing: write it as environment=production.")
+        raise click.BadParameter(f"{text!r} is not a choice: write it like environment=production.")
     return what, int(value) if what.endswith("_id") else value

@@ -26,7 +26,7 @@ def _():
     )
     show.masthead(
         "segments_and_cohorts",
-        "A segment is a rule of Flagsmith, a cohort is one of yours. How both grew, who came back, and what they were given. Read from "
+        "A segment is a rule in Flagsmith; a cohort is your own rule. How both grew, who came back, and what they were given. Source: "
         + read.path.name,
     )
     return (read,)
@@ -238,7 +238,7 @@ def _(environment, everything, overlap):
         overlap,
         "identities",
         "who",
-        title="Who is in both now, and who in one alone",
+        title="Who is in both now, and who in only one",
         heading="identities now",
         scope=show.Scope(environment, everything.end, everything.end),
     )
@@ -288,7 +288,7 @@ def _(environment, everything, largest, pairs):
         "share",
         "also_in",
         "member_of",
-        title="Of the members of a row, how many are in the column too (the eight largest)",
+        title="How many members of each row are also in the column (the eight largest)",
         headings=("members of", "also in"),
         scope=show.Scope(environment, everything.end, everything.end),
         write=show.percent,
@@ -347,8 +347,8 @@ def _(everything, has_cohorts, kind, label, retention):
             title=f"Who of {label} came back, by the week of their first evaluation"
             + ("" if retention.start_period.nunique() <= 26 else " (the last 26 weeks)"),
             headings=(
-                "week begun (identities)",
-                "weeks later; a framed cell is not over yet and may still grow",
+                "week of first evaluation (identities)",
+                "weeks later (the week of a framed cell is not over, so its number may still grow)",
             ),
             scope=everything,
             write=show.percent,
@@ -368,10 +368,10 @@ def _(everything, has_cohorts, kind, label, retention):
 def _(given, has_cohorts, kind, label):
     show.table(
         given,
-        f"What {label} was given while a member: the flags that do not give all of them the same",
+        f"What {label} was given while members: flags that gave members different values",
         {"feature_name": "Flag", "variation": "Variation", "identities": "Identities", "share": "Share"},
         {"share": show.percent},
-        otherwise="Every flag gave all of its members the same."
+        otherwise="Every flag gave all of its members the same value."
         if kind == "cohort"
         else "This is computed for cohorts: "
         + ("choose one above." if has_cohorts else "none is declared (docs/cohorts.md)."),
@@ -402,14 +402,14 @@ def _(environment):
     )
     show.table(
         drift,
-        f"Cohorts held against the Flagsmith segments they mirror, {show.shortened(environment)}",
+        f"Cohorts compared with the Flagsmith segments they mirror, {show.shortened(environment)}",
         {
             "name": "Cohort",
             "segment_name": "Segment",
             "deliveries": "Deliveries compared",
             "agreement": "Agree",
-            "stated_only": "Member for Flagsmith alone",
-            "by_rule_only": "Member by our rule alone",
+            "stated_only": "Member only for Flagsmith",
+            "by_rule_only": "Member only by our rule",
             "disagreeing_identities": "Identities concerned",
             "example": "One of them",
             "last_disagreement_at": "Last time (UTC)",

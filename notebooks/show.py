@@ -1,7 +1,7 @@
-"""Numbers, names, tables and notes as people write them, shared by the notebooks and the report pages.
+"""Writes numbers, names, tables and notes for people. The notebooks and the report pages share it.
 
-A `frame` is a pandas DataFrame as `warehouse.ask` returns it; times are naive UTC. Texts that somebody else chose
-are escaped where they become HTML, and nowhere else.
+A `frame` is a pandas DataFrame as `warehouse.ask` returns it; times are naive UTC. Texts from others
+are escaped when they become HTML, and nowhere else.
 """
 
 import base64
@@ -17,11 +17,11 @@ import pandas
 from flagsmith_warehouse.loader.text import printable, shortened
 from flagsmith_warehouse.notebooks.pages import PAGES, address, is_live
 
-LISTED = 200  # rows of a table; few people read further
-CELL = 2_000  # letters of a text in a CSV file
+LISTED = 200  # the most rows of a table; few people read further
+CELL = 2_000  # the most letters of a text in a CSV file
 FIRST = ("control", "off")
 NOTHING = "–"
-# Each verdict in a shape, a word and a colour.
+# Each verdict has a shape, a word and a colour.
 BADGES = {
     "winning": ("▲", "winning", "good"),
     "losing": ("▼", "losing", "bad"),
@@ -31,6 +31,9 @@ BADGES = {
     "control": ("○", "control", ""),
     "harmed": ("▼", "harmed", "bad"),
     "no_harm_shown": ("✓", "no harm shown", "good"),
+    "worse": ("▼", "worse than its margin", "bad"),
+    "not_worse_than_margin": ("✓", "not worse than its margin", "good"),
+    "undecided": ("◆", "undecided", ""),
     "too_little_data": ("…", "too little data", ""),
     "ok": ("✓", "ok", "good"),
     "warn": ("⚠", "warning", "care"),
@@ -46,7 +49,7 @@ BADGES = {
 
 
 class Html:
-    """A piece of a page, the same in a notebook and in a report."""
+    """A piece of a page. It looks the same in a notebook and in a report."""
 
     def __init__(self, html: str) -> None:
         self.html = html
@@ -57,7 +60,7 @@ class Html:
 
 @dataclass(frozen=True)
 class Scope:
-    """Of which environment and which days (UTC, both included) an answer speaks; reversed days are put right."""
+    """The environment and days (UTC, both included) of an answer. Days in the wrong order are swapped."""
 
     environment: str
     start: date
@@ -97,7 +100,7 @@ def percent(share: float | None, signed: bool = False) -> str:
 
 
 def round_percent(share: float) -> str:
-    """0.95 → `95 %`, 0.999 → `99.9 %`: for what somebody has chosen."""
+    """0.95 → `95 %`, 0.999 → `99.9 %`: for numbers that people have chosen."""
     return f"{100 * share:.6g} %"
 
 
@@ -130,7 +133,7 @@ def moment(value: pandas.Timestamp | None) -> str:
 
 
 def short_moment(value: pandas.Timestamp | None) -> str:
-    """The same where there is little room: `28 Sep 2026, 23:55`."""
+    """The same, shorter: `28 Sep 2026, 23:55`."""
     return NOTHING if pandas.isna(value) else f"{value.day} {value:%b %Y, %H:%M}"
 
 
@@ -139,7 +142,7 @@ def day(value: date) -> str:
 
 
 def period(start: date, end: date) -> str:
-    """`1–28 September 2026`, or as much of the first day as differs."""
+    """`1–28 September 2026`. The first day omits the month and year if they are the same."""
     if start == end:
         return day(end)
     if (start.year, start.month) == (end.year, end.month):
@@ -148,7 +151,7 @@ def period(start: date, end: date) -> str:
 
 
 def choices(texts: Iterable[str], values: Iterable[object], most: int = 40) -> dict[str, object]:
-    """Map a label of its own for each text to its value: shortened, and numbered where two would look alike."""
+    """Map a distinct label for each text to its value. Labels are shortened, and numbered if two would look alike."""
     chosen: dict[str, object] = {}
     alike: Counter[str] = Counter()
     for text, value in zip(texts, values, strict=True):
@@ -161,7 +164,7 @@ def choices(texts: Iterable[str], values: Iterable[object], most: int = 40) -> d
 
 
 def labels(texts: Iterable[str], most: int = 40) -> dict[str, str]:
-    """Map each text to a label of its own, as in `choices`."""
+    """Map each text to a distinct label, as in `choices`."""
     texts = list(dict.fromkeys(texts))
     return {text: label for label, text in choices(texts, texts, most).items()}
 
@@ -172,17 +175,17 @@ def stacked(*frames: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def in_order(variations: Iterable[str]) -> list[str]:
-    """Variations as they are listed everywhere: `control` and `off` first, then by name."""
+    """Variations in the order used everywhere: `control` and `off` first, then by name."""
     return sorted(set(variations), key=lambda name: (name not in FIRST, name))
 
 
-# Pickers: what they say is in the address, so that a link shows what its sender saw.
+# Pickers. The address holds their values, so a link shows what its sender saw.
 
 
 def picker(
     key: str, options: Mapping[str, object], label: str, searchable: bool = False, default: str | None = None
 ) -> marimo.ui.dropdown:
-    """A dropdown whose value is in the address as `key`; without it, the default or the first option is chosen."""
+    """A dropdown whose value is in the address as `key`. Without one, the default or the first option is chosen."""
     asked = marimo.query_params().get(key) if is_live() else None
     otherwise = default or next(iter(options))
     chosen = next((text for text, value in options.items() if _in_address(value) == asked), otherwise)
@@ -192,7 +195,7 @@ def picker(
 
 
 def text_picker(key: str, label: str) -> marimo.ui.text:
-    """A field for a text, which is in the address as `key`."""
+    """A text field, whose value is in the address as `key`."""
     asked = marimo.query_params().get(key) if is_live() else None
     return marimo.ui.text(asked or "", label=label, on_change=lambda value: _remember(key, value))
 
@@ -214,7 +217,7 @@ def period_picker(first: date, last: date) -> marimo.ui.date_range:
 
 
 def choice(*pickers: marimo.ui.dropdown) -> object:
-    """What a cell shows of its pickers: those with something to choose."""
+    """The pickers that a cell shows: those with more than one option."""
     shown = [one for one in pickers if len(getattr(one, "options", (1, 2))) > 1]
     return marimo.hstack(shown, justify="start", wrap=True) if shown else None
 
@@ -253,17 +256,17 @@ def masthead(name: str, words: str) -> Html:
 
 
 def note(text: str) -> Html:
-    """A sentence that says what is missing and what to do about it."""
+    """A sentence about what is missing and what to do."""
     return Html(f'<p class="missing">{escape(printable(text))}</p>')
 
 
 def paragraph(text: str, kind: str = "") -> Html:
-    """A sentence or some; `faint` where it is not the answer."""
+    """One or more sentences; `faint` if they are not the answer itself."""
     return Html(f'<p class="{kind}">{escape(printable(text))}</p>')
 
 
 def heading(text: str) -> str:
-    """The HTML of a heading; the text may be anything that somebody calls a flag."""
+    """The HTML of a heading. The text may be anything, for example the name of a flag."""
     return f"<h2>{escape(shortened(text, 200))}</h2>"
 
 
@@ -273,7 +276,7 @@ def link(text: str, name: str, **picks: object) -> Html:
 
 
 def link_if_live(text: str, name: str, **picks: object) -> Html | str:
-    """The same for a page that a report does not write: there, the text alone."""
+    """The same for a page that a report does not contain; there it returns only the text."""
     return link(text, name, **picks) if is_live() else shortened(text, 80)
 
 
@@ -286,7 +289,7 @@ def badge(status: str, words: str | None = None) -> Html:
 
 
 def joined(*pieces: Html | str | None, by: str = "") -> Html:
-    """Several pieces as one; a text is escaped."""
+    """Several pieces as one. Texts are escaped."""
     return Html(
         by.join(one.html if isinstance(one, Html) else escape(printable(one)) for one in pieces if one)
     )
@@ -298,7 +301,7 @@ def card(title: Html | str, *pieces: Html, kind: str = "card", level: int = 3) -
 
 
 def cards(pieces: Iterable[Html]) -> Html:
-    """Cards beside one another, as many as fit."""
+    """Cards side by side, as many as fit."""
     return Html(f'<div class="cards">{joined(*pieces).html}</div>')
 
 
@@ -310,19 +313,19 @@ def facts(pairs: Mapping[str, Html | str]) -> Html:
 
 
 def sentences(texts: Iterable[Html | str]) -> Html:
-    """Sentences as a list, one to a point."""
+    """Sentences as a list, one per item."""
     return Html("<ul>" + "".join(f"<li>{joined(one).html}</li>" for one in texts) + "</ul>")
 
 
 def folded(summary: Html | str, content: Html, is_open: bool = False) -> Html:
-    """A line that opens."""
+    """A line that opens to show more."""
     return Html(
         f"<details{' open' if is_open else ''}><summary>{joined(summary).html}</summary>{content.html}</details>"
     )
 
 
 def to_copy(summary: str, text: str) -> Html:
-    """A text to be copied: folded, and selected as a whole by the keyboard (Ctrl+A) or the button."""
+    """A text to copy. It is folded; the keyboard (Ctrl+A) or the button selects all of it."""
     button = (
         ""
         if is_live()
@@ -369,7 +372,7 @@ def table(
 
 
 def grid(title: str, rows: str, kind: str = "", has_caption: bool = True) -> str:
-    """The HTML of a table that scrolls by itself where the page is narrow, by keyboard too."""
+    """The HTML of a table that scrolls on a narrow page, also by keyboard."""
     caption = f'<div class="caption">{escape(title)}</div>' if has_caption else ""
     return (
         f'{caption}<div class="wide" role="region" tabindex="0" aria-label="{escape(title)}">'
@@ -378,7 +381,7 @@ def grid(title: str, rows: str, kind: str = "", has_caption: bool = True) -> str
 
 
 def download(frame: pandas.DataFrame, title: str) -> Html:
-    """A link that saves the whole frame as CSV. The file is in the link: nothing is fetched."""
+    """A link that saves the whole frame as CSV. The link contains the file, so nothing is loaded."""
     text = "\ufeff" + frame.map(_cell).to_csv(index=False)  # the mark tells Excel that it is UTF-8
     data = base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
     name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in title.split(",")[0])
@@ -390,7 +393,7 @@ def download(frame: pandas.DataFrame, title: str) -> Html:
 
 
 def _cell(value: object) -> object:
-    """A cell of a CSV file. A text that a spreadsheet would compute gets an apostrophe in front."""
+    """A cell of a CSV file. A text that a spreadsheet would treat as a formula gets an apostrophe in front."""
     if not isinstance(value, str):
         return value
     text = printable(value if len(value) <= CELL else value[: CELL - 1] + "…")

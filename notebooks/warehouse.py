@@ -1,4 +1,4 @@
-"""Ask the marts. Each question opens the file read-only and closes it again, so that nobody is blocked."""
+"""Queries the marts. Each query opens the file read-only and closes it again, so that nobody is blocked."""
 
 import time
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ class WarehouseError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """The DuckDB file that is read. `problem` says in Markdown why there is nothing to show, or is None."""
+    """The DuckDB file to read. `problem` says in Markdown why there is nothing to show, or is None."""
 
     path: Path
     problem: str | None = None
 
 
 def source(*marts: str) -> Source:
-    """Find the file to read: the published copy where there is one, else the warehouse itself.
+    """Find the file to read: the published copy if there is one, otherwise the warehouse itself.
 
-    `marts`: names of the tables that a notebook needs; a missing one is a problem that the reader is told.
+    `marts`: names of the tables that a notebook needs. If one is missing, `problem` tells the reader.
     """
     path = _path()
     if not path.exists():
@@ -49,19 +49,19 @@ def source(*marts: str) -> Source:
 
 
 def ask(sql: str, **parameters: object) -> pandas.DataFrame:
-    """Return the answer to a question in SQL; `$name` in it stands for the parameter of that name.
+    """Return the result of a query; `$name` in it stands for the parameter of that name.
 
-    Raises WarehouseError if the file stays locked by a writer for 10 seconds; duckdb.Error for wrong SQL.
+    Raises WarehouseError if a writer keeps the file locked for 10 seconds, and duckdb.Error for wrong SQL.
     """
     with _open() as connection:
         return connection.execute(sql, parameters or None).df()
 
 
 def stale_flags(environment: str | None = None) -> pandas.DataFrame:
-    """Return the flags that lately gave everybody the same, those of most identities first.
+    """Return the flags that recently gave everybody the same value, those with the most identities first.
 
-    Columns: environment, name, type, everybody_gets, identities, since (when somebody was last given something else).
-    `environment`: only those there; None for all environments.
+    Columns: environment, name, type, everybody_gets, identities, since (when somebody was last given another value).
+    `environment`: only flags of this environment; None for all environments.
     """
     return ask(
         """
@@ -100,7 +100,7 @@ def _open() -> duckdb.DuckDBPyConnection:
         except duckdb.IOException as error:
             if "lock" not in str(error).lower() or time.monotonic() > deadline:
                 raise WarehouseError(
-                    f"{_path()} cannot be read: {error}\nWhile it is being written nobody else can open it. "
+                    f"{_path()} cannot be read: {error}\nNobody else can open it while it is being written. "
                     "Wait for `refresh` to end, or read the copy that `flagsmith-warehouse publish` makes."
                 ) from error
             time.sleep(0.1)

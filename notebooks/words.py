@@ -1,8 +1,8 @@
-"""Say what came of an experiment, from its numbers, as a person would say it; and write it down as Markdown.
+"""Puts the results of an experiment into sentences, as a person would say them, and writes them as Markdown.
 
 `declared`: the experiment's row of dim_experiments; `results`: its rows of fct_experiment_results in one population,
-with `label` (the metric as people call it) and `lift`, `low`, `high` and `chance_to_win` as they decide; `power`: its
-rows of fct_experiment_power; `health`: of fct_experiment_health.
+with `label` (the metric as people call it), and `lift`, `low`, `high` and `chance_to_win` of the method that decides;
+`power`: its rows of fct_experiment_power; `health`: its rows of fct_experiment_health.
 """
 
 from collections.abc import Iterable
@@ -56,7 +56,7 @@ def people(population: str) -> str:
 
 
 def label(key: str) -> str:
-    """A key as people would say it: `example_purchased` → `example purchased`."""
+    """A key in words: `example_purchased` → `example purchased`."""
     return shortened(key.replace("_", " "), 60)
 
 
@@ -70,7 +70,7 @@ def why(row: tuple) -> str:
 
 
 def flag_change(row: tuple) -> str:
-    """What somebody did to a flag, from a row of fct_flag_changes: `admin@example.com changed its weights`."""
+    """What somebody changed on a flag, from a row of fct_flag_changes: `admin@example.com changed its weights`."""
     who = shortened(row.changed_by, 60) if isinstance(row.changed_by, str) else "Somebody"
     if isinstance(row.identity, str):
         whom = f" for {shortened(row.identity, 60)}"
@@ -117,14 +117,14 @@ def verdict(row: tuple) -> str:
     if pandas.isna(row.lift):
         return f"{said}."
     lift, low, high = (percent(value, signed=True) for value in (row.lift, row.low, row.high))
-    # An interval that includes zero beside a verdict needs its reason.
+    # If there is a verdict although the interval includes zero, the sentence gives the reason.
     is_close = row.verdict in DECIDED and row.low <= 0 <= row.high
     chance = f"; its chance to be better is {percent(row.chance_to_win)}" if is_close else ""
     return f"{said}: {lift}, between {low} and {high}{chance}."
 
 
 def others(results: pandas.DataFrame) -> list[str]:
-    """Sentences on the secondary metrics that were decided, and on the guardrails."""
+    """Sentences about the decided secondary metrics and about the guardrails."""
     rest = results[results.verdict != "control"]
     secondary = rest[(rest.role == "secondary") & rest.verdict.isin(DECIDED)]
     return [*(verdict(row) for row in secondary.itertuples()), *_guardrails(rest[rest.role == "guardrail"])]
@@ -133,9 +133,9 @@ def others(results: pandas.DataFrame) -> list[str]:
 def _guardrails(guardrails: pandas.DataFrame) -> list[str]:
     if guardrails.empty:
         return []
-    harmed = guardrails[guardrails.guardrail_status == "harmed"]
+    harmed = guardrails[guardrails.guardrail_status.isin(["harmed", "worse"])]
     if harmed.empty:
-        is_unsure = (guardrails.guardrail_status != "no_harm_shown").any()
+        is_unsure = (~guardrails.guardrail_status.isin(["no_harm_shown", "not_worse_than_margin"])).any()
         return [
             "For some guardrails there is too little data."
             if is_unsure
@@ -165,7 +165,7 @@ def counted(count: int, word: str) -> str:
 
 
 def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame) -> str:
-    """When the experiment can be stopped, as a date."""
+    """A sentence with the date on which the experiment can be stopped."""
     primary = results[(results.role == "primary") & (results.verdict != "control")]
     if primary.empty:
         return ""
@@ -174,30 +174,30 @@ def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataF
     open_ = primary[~primary.verdict.isin(DECIDED)]
     waits = power.merge(open_[["metric_key", "variation"]]).dropna(subset=["days_left"])
     if waits.empty:
-        return "It cannot be said yet when you can stop: there is too little data."
+        return "There is too little data yet to say when you can stop."
     slowest = waits.loc[waits.days_left.idxmax()]
     target = round_percent(slowest.target_lift)
     if slowest.days_left == 0:
-        return f"You can stop now: it is large enough to find a lift of {target}."
+        return f"You can stop now: the experiment is large enough to find a lift of {target}."
     until = stop_day(declared, slowest.days_left)
     later = until is not None and not pandas.isna(declared.ended_at) and until > declared.ended_at
     return (
-        f"You can stop on {day(until) if until is not None else 'no day in this lifetime'}, if you want to find a lift of {target} "
-        f"of {shortened(slowest.variation)} too: {number(round(slowest.days_left))} more days at the present rate"
+        f"You can stop on {day(until) if until is not None else 'no day in your lifetime'}, if you want to find a lift of {target} "
+        f"of {shortened(slowest.variation)} too: {number(round(slowest.days_left))} more days at the current rate"
         + (f", after its declared end on {day(declared.ended_at)}" if later else "")
-        + f". Today it can find lifts from {percent(slowest.minimum_detectable_lift)} on."
+        + f". Smallest detectable lift today: {percent(slowest.minimum_detectable_lift)}."
     )
 
 
 def stop_day(declared: pandas.Series, days_left: float) -> pandas.Timestamp | None:
-    """The day on which so many days will have passed; None a century or more away."""
+    """The day after this many days; None if it is a century or more away."""
     if pandas.isna(days_left) or pandas.isna(declared.last_received_at) or days_left > 36_500:
         return None
     return (declared.last_received_at + timedelta(days=float(days_left))).ceil("D")
 
 
 def counted_people(results: pandas.DataFrame, declared: pandas.Series, population: str, scope: Scope) -> str:
-    """Who was compared, and how many."""
+    """A sentence about who was compared, and how many."""
     arms = results.drop_duplicates("variation")
     return (
         f"{number(arms.identities.sum())} identities in {len(arms)} variations of {shortened(declared.feature_name, 60)}, "
@@ -209,7 +209,7 @@ def counted_people(results: pandas.DataFrame, declared: pandas.Series, populatio
 def markdown(
     title: str, sentences: Iterable[str], results: pandas.DataFrame, health: pandas.DataFrame
 ) -> str:
-    """The read-out for a ticket: what was decided, the numbers behind it and what the checks warn of."""
+    """The read-out for a ticket: the decision, the numbers behind it and the warnings of the checks."""
     lines = [f"## {_plain(title)}", "", *(f"- {_plain(one)}" for one in sentences if one), ""]
     lines += [
         "| metric | role | variation | verdict | n | mean | lift | from | to | chance to win |",

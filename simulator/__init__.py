@@ -1,1 +1,1 @@
-"""A Flagsmith-like sender with known truth, for the demo, the tests and the benchmarks."""
+"""Simulates Flagsmith and sends its webhooks. The true results are known, for the demo, the tests and the benchmarks."""

@@ -1,4 +1,4 @@
-"""How Flagsmith's md5 rule assigns an identity to a share (tests compare it with captured answers)."""
+"""Flagsmith's md5 rule, which assigns an identity to a share (tests compare it with captured answers)."""
 
 from collections.abc import Sequence
 from hashlib import md5

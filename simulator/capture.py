@@ -1,4 +1,4 @@
-"""Deliveries as lines of JSON, in the same form as captured requests from Flagsmith."""
+"""Writes deliveries as lines of JSON, in the same form as requests captured from Flagsmith."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping

@@ -24,7 +24,7 @@ SHARE = click.FloatRange(0, 1)
     "--to",
     "file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to this file instead: a DuckDB landing if it ends in .duckdb, else a line of JSON a request.",
+    help="Write to this file instead: a DuckDB landing if it ends in .duckdb, otherwise one line of JSON per request.",
 )
 @click.option(
     "--conversions",
@@ -40,15 +40,17 @@ SHARE = click.FloatRange(0, 1)
     type=COUNT,
     default=DEFAULTS.identities,
     show_default=True,
-    help="How many per environment.",
+    help="Number of identities per environment.",
 )
-@click.option("--features", type=COUNT, default=DEFAULTS.features, show_default=True, help="Flags in a body.")
+@click.option(
+    "--features", type=COUNT, default=DEFAULTS.features, show_default=True, help="Number of flags in a body."
+)
 @click.option(
     "--calls-per-state",
     type=COUNT,
     default=DEFAULTS.calls_per_state,
     show_default=True,
-    help="Calls in a row of one identity with the same body.",
+    help="Number of consecutive calls of an identity with the same body.",
 )
 @click.option(
     "--environment",
@@ -56,7 +58,7 @@ SHARE = click.FloatRange(0, 1)
     multiple=True,
     default=DEFAULTS.environments,
     show_default=True,
-    help="Repeat for several; their integer ids overlap, as those of two servers.",
+    help="Repeat for several; their integer ids overlap, like those of two servers.",
 )
 @click.option(
     "--volatile",
@@ -70,16 +72,23 @@ SHARE = click.FloatRange(0, 1)
     type=SHARE,
     default=DEFAULTS.transient,
     show_default=True,
-    help="Share of calls that send a trait which is not stored.",
+    help="Share of calls with a transient trait, which is not stored.",
 )
-@click.option("--steady", is_flag=True, help="Nobody changes a weight, a value or an override meanwhile.")
+@click.option("--steady", is_flag=True, help="Change no weight, value or override during the traffic.")
 @click.option(
-    "--days", default=DEFAULTS.days, show_default=True, help="Simulated time, where times are written."
+    "--days",
+    default=DEFAULTS.days,
+    show_default=True,
+    help="Length of the simulated period, if times are written.",
 )
 @click.option("--seed", default=DEFAULTS.seed, show_default=True, help="The same seed gives the same bytes.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Deliveries a second at most.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="The most deliveries per second.")
 @click.option(
-    "--concurrency", type=COUNT, default=16, show_default=True, help="Deliveries under way at a time."
+    "--concurrency",
+    type=COUNT,
+    default=16,
+    show_default=True,
+    help="Number of deliveries under way at the same time.",
 )
 def simulate(
     url: str,
@@ -90,10 +99,10 @@ def simulate(
     steady: bool,
     **parameters: object,
 ) -> None:
-    """Send what Flagsmith would send: signed webhooks of a made-up project, the same for the same seed.
+    """Send signed webhooks of a made-up project, as Flagsmith would. The same seed gives the same webhooks.
 
     Each is signed with the newest secret of its environment, from the settings of `serve`; an environment
-    without a secret sends unsigned. Ends with an error if a delivery was not delivered.
+    without a secret sends unsigned. Exits with an error if a webhook could not be delivered.
     """
     world = _world(is_changing=not steady, **parameters)
     if conversions_file is not None:
@@ -146,7 +155,7 @@ def _send(world: World, receiver: Receiver, rate: float | None, concurrency: int
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar on a terminal, nothing elsewhere. Gives a function that advances it by one."""
+    """Show a progress bar on a terminal. Yields a function that advances it by one."""
     if not sys.stdout.isatty():
         yield lambda: None
         return
@@ -159,7 +168,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
 
 
 def summary(fates: Counter[Fate]) -> str:
-    """Return the closing line. What Flagsmith takes for delivered but is lost all the same is named last."""
+    """Return the last line. It ends with the webhooks that Flagsmith treats as delivered but that are lost."""
     line = f"{fates[Fate.DELIVERED]:,} delivered, {fates[Fate.LOST]:,} lost, {fates[Fate.REFUSED]:,} refused"
     if fates[Fate.REDIRECTED]:
         line += (

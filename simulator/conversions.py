@@ -23,7 +23,7 @@ class Conversion(NamedTuple):
 
 @dataclass(frozen=True)
 class Effect:
-    """What a feature does to those who get it.
+    """The effect of a feature on those who get it.
 
     `purchase`: at most one an identity, within `window` after the first exposure, with the probability `rate`
     in control and `rate * (1 + lift)` in a variation; the value does not depend on the variation, so that the
@@ -64,12 +64,14 @@ def first_exposures(world: World, feature_name: str) -> list[Exposure]:
             arm = "control" if flag.option is None else text_of(flag.value)
             exposures[key] = Exposure(*key, arm, received_at)
     if not exposures:
-        raise ValueError(f"Nobody in this world is given the feature {feature_name!r}: name one that is on")
+        raise ValueError(
+            f"Nobody in this world is given the feature {feature_name!r}: name a feature that is on"
+        )
     return list(exposures.values())
 
 
 def conversions(world: World, effect: Effect | None = None) -> list[Conversion]:
-    """Return all events of this world, in time order; the same world gives the same."""
+    """Return all events of this world, in time order. The same world gives the same events."""
     effect = effect or Effect()
     ends_at = world.parameters.starts_at + world.parameters.span
     events: list[Conversion] = []
@@ -80,7 +82,7 @@ def conversions(world: World, effect: Effect | None = None) -> list[Conversion]:
 
 
 def _events_of(exposure: Exposure, effect: Effect, ends_at: datetime, dice: Dice) -> Iterator[Conversion]:
-    """Yield the events of one identity, whose love of spending is between 0.5 and 1.5."""
+    """Yield the events of one identity, whose tendency to spend is between 0.5 and 1.5."""
     spending = 0.5 + dice.random()
     exposed_at = exposure.first_exposed_at
     after = max(min(effect.window, ends_at - exposed_at), timedelta(seconds=1))

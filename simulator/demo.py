@@ -1,7 +1,7 @@
 """`make demo`: send signed webhooks to a fresh warehouse, with a crash half-way, and print the marts.
 
-Everything happens in `data/demo`, which is made anew each time; your own warehouse (`data`) is not touched. The demo has a
-project of its own there, as `init` makes it: the example experiment and its outcomes are declared in that one alone.
+Everything happens in `data/demo`, which is made anew each time. Your own warehouse (`data`) is not touched. The demo makes its
+own project there, with `init`. Only that project declares the example experiment and its outcomes.
 """
 
 import json
@@ -63,12 +63,12 @@ console = Console(highlight=False)
 
 
 class DemoError(Exception):
-    """The demo cannot go on. The message says what happened, and where to read more."""
+    """The demo cannot continue. The message says what happened, and where to read more."""
 
 
 @dataclass
 class Server:
-    """`flagsmith-warehouse serve` as a process of its own, with two workers."""
+    """`flagsmith-warehouse serve` in a separate process, with two workers."""
 
     port: int
     environ: dict[str, str]
@@ -89,7 +89,7 @@ class Server:
         deadline = time.monotonic() + READY_WITHIN_SECONDS
         while not self._is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise DemoError(f"The loader did not start. What it said is in {self.log}.")
+                raise DemoError(f"The loader did not start. Its output is in {self.log}.")
             time.sleep(0.05)
 
     def _is_ready(self) -> bool:
@@ -103,7 +103,7 @@ class Server:
             connection.close()
 
     def kill(self) -> None:
-        """Kill the server and all workers with SIGKILL, so that nothing can be tidied up."""
+        """Kill the server and all workers with SIGKILL, so that they cannot tidy up."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -132,7 +132,7 @@ class Sent:
 
 
 class Demo:
-    """The demo in a folder of its own, which is emptied first. `run` goes through it step by step."""
+    """The demo in its own folder, which is emptied first. `run` goes through it step by step."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -169,7 +169,7 @@ class Demo:
 
     def land_the_month(self) -> None:
         _say(
-            "A month of webhooks cannot arrive in a minute, for their only clock is the receipt.\n"
+            "A month of webhooks cannot arrive in a minute, because the time of receipt is their only clock.\n"
             "  So a simulated month is landed directly, as the environment [bold]example[/]."
         )
         count = landing.append(self.warehouse, World(MONTH).deliveries())
@@ -196,7 +196,7 @@ class Demo:
             server.stop()
 
     def send(self, server: Server, receiver: Receiver) -> None:
-        """Send live traffic; half-way the server is killed and started again while more keeps coming."""
+        """Send live traffic. Half-way, kill the server and start it again while more webhooks arrive."""
         _say("Signed deliveries over HTTP, as Flagsmith sends them; half-way, the server is killed.")
         world = World(LIVE)
         with progress("  Sending", world.count) as advance:
@@ -219,7 +219,7 @@ class Demo:
 
     def send_what_is_wrong(self, receiver: Receiver) -> None:
         """Send requests that must be refused, and unreadable bodies that must be kept."""
-        _say("Two requests that are not right:")
+        _say("Two requests with a fault:")
         genuine = next(World(LIVE).deliveries()).body
         tampered = genuine.replace(b"true", b"trUe", 1)
         signed = {**capture.headers(tampered, ""), "X-Flagsmith-Signature": sign(genuine, self.secret)}
@@ -227,7 +227,7 @@ class Demo:
         console.print(f"  One byte changed under a genuine signature: refused with {refusal}.")
         unreadable = b"signed, but no JSON"
         answer = receiver.post("production", unreadable)
-        console.print(f"  Signed, but no JSON: taken with {answer}, to be quarantined and counted.")
+        console.print(f"  Signed, but not JSON: accepted with {answer}, to be quarantined and counted.")
         if (refusal, answer) != (401, 204):
             raise DemoError(f"The loader should have answered 401 and 204; see {self.server_log}.")
         self.sent.acknowledge(unreadable)
@@ -239,7 +239,7 @@ class Demo:
         said = self.refresh_log.read_text(encoding="utf-8").splitlines()
         if done.returncode not in (0, 3):
             last = "\n".join(said[-15:])
-            raise DemoError(f"`refresh` failed; all that it said is in {self.refresh_log}. Its end:\n{last}")
+            raise DemoError(f"`refresh` failed; its output is in {self.refresh_log}. It ends with:\n{last}")
         console.print(f"  {next(line for line in said if line.startswith('Refreshed in '))}", soft_wrap=True)
 
     def landed(self) -> Counter[str]:
@@ -252,16 +252,16 @@ class Demo:
 
     def account(self, landed: Counter[str]) -> None:
         """Compare the acknowledged webhooks with the landed ones. Raises DemoError if anything is missing."""
-        _say("Is anything lost that was acknowledged?")
+        _say("Is any acknowledged webhook missing?")
         acknowledged = self.sent.acknowledged
         missing = (acknowledged - landed).total()
         extra = (landed - acknowledged).total()
         console.print(f"  {acknowledged.total():,} were acknowledged; {missing} of them are missing.")
         if extra:
-            console.print(f"  {extra} more are there: stored when the kill cut their answers off.")
+            console.print(f"  {extra} more are there: they were stored, but the kill cut their answers off.")
         if missing or extra > self.sent.unanswered_attempts:
             raise DemoError(
-                "The landing should hold all that was acknowledged, and at most "
+                "The landing should have all acknowledged webhooks, and at most "
                 f"{self.sent.unanswered_attempts} more; see {self.server_log} and {self.refresh_log}."
             )
 
@@ -296,7 +296,7 @@ def demo(folder: Path | None) -> None:
 
 
 def where_next(folder: Path, secrets: str, bin_folder: Path | str) -> str:
-    """What to do after the demo. A relative FLAGSMITH_WAREHOUSE_DIR would start at the project, so the folder is absolute."""
+    """The text about what to do next. A relative FLAGSMITH_WAREHOUSE_DIR would start at the project, so the folder is absolute."""
     absolute = folder.absolute()
     if isinstance(bin_folder, str):
         notebook = f"Look at it in the browser: [bold]FLAGSMITH_WAREHOUSE_DIR={absolute} make notebook[/]"
@@ -311,12 +311,12 @@ def where_next(folder: Path, secrets: str, bin_folder: Path | str) -> str:
 
 
 def _refuse_anything_else(folder: Path) -> None:
-    """Raise a usage error for a folder with files that no demo has made."""
+    """Raise a usage error if the folder has files that are not from a demo."""
     if folder.exists() and any(folder.iterdir()) and not (folder / "project" / "dbt_project.yml").exists():
         ours = {"inbox", "warehouse.duckdb", "serve.log", "refresh.log"}
         if not ours & {path.name for path in folder.iterdir()}:
             raise click.UsageError(
-                f"{folder} has files that no demo has made. Name another folder, with --to."
+                f"{folder} has files that are not from a demo. Name another folder with --to."
             )
 
 

@@ -11,7 +11,7 @@ FOLDER = Path(__file__).resolve().parent / "example_month"
 
 
 def declared() -> dict[str, str]:
-    """The vars with which dbt reads the example's declarations and outcomes where they are."""
+    """The vars that make dbt read the example's declarations and outcomes from their folder."""
     seeds = {
         name: f"read_csv('{FOLDER / name}.csv', all_varchar = true, header = true)"
         for name in ("experiments", "metrics", "experiment_metrics")

@@ -13,7 +13,7 @@ VALUE_TYPES = {str: "string", int: "integer", bool: "boolean", float: "float", t
 
 
 def text_of(value: object) -> str | None:
-    """Return a value as variations are named: strings as they are, integers in decimal, `true`/`false`."""
+    """Return the variation name of a value: strings as they are, integers in decimal, `true`/`false`."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return None if value is None else str(value)
@@ -53,7 +53,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature of one environment with all its layers. Changing one makes a new Feature."""
+    """A feature of one environment with all its layers. A change makes a new Feature."""
 
     id: int
     name: str
@@ -91,7 +91,7 @@ class Feature:
         return next((one for one in self.segment_overrides if one.segment in members), self.default)
 
     def _flag(self, setting: Setting, option: int | None) -> "Flag":
-        """Return the one Flag object for a setting and an option: identities share it, and its text."""
+        """Return the single Flag object for a setting and an option. Identities share it and its text."""
         if (flag := self._flags.get((setting.id, option))) is None:
             flag = self._flags[setting.id, option] = Flag(self, setting, option)
         return flag
@@ -116,7 +116,7 @@ class Feature:
 
 @dataclass(frozen=True, eq=False)
 class Flag:
-    """What one evaluation says about one feature, as intended and not as read from a body.
+    """One feature in one evaluation, as intended and not as read from a body.
 
     `option` is the position of the variant that was drawn; None is control, or a feature without variants.
     """
@@ -185,5 +185,5 @@ class Flag:
 
     @cached_property
     def text(self) -> str:
-        """The serialised element of `flags[]`, kept: it is the same for many identities."""
+        """The serialised element of `flags[]`. It is cached, because it is the same for many identities."""
         return serialise(self.document)

@@ -17,10 +17,10 @@ _BODIES_PER_COMMIT = 5_000
 
 
 def append(warehouse: Path | str, deliveries: Iterable[Delivery], landed_at: datetime | None = None) -> int:
-    """Append deliveries to `landing.webhooks` of a DuckDB file (made where missing), and return how many.
+    """Append deliveries to `landing.webhooks` of a DuckDB file (created if missing), and return how many.
 
     To cut a world into batches, take from one iterator: `append(file, islice(stream, 1_000), landed_at)`.
-    A commit every 5,000 bodies keeps memory bounded. Raises duckdb.Error where another process has the file.
+    A commit every 5,000 bodies keeps memory bounded. Raises duckdb.Error if another process has the file open.
     """
     source, count = rows(deliveries, landed_at), 0
     with duckdb.connect(str(warehouse), config={"memory_limit": "1GiB"}) as connection:

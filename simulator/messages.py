@@ -1,6 +1,6 @@
-"""What Flagsmith sends: an evaluation of an identity, or a webhook about a changed flag.
+"""The messages that Flagsmith sends: an evaluation of an identity, or a webhook about a changed flag.
 
-Nothing here is read back from a body: the objects hold what the world meant, and `.body` writes it down.
+The objects hold the intended content, and `.body` writes it as bytes. Nothing is read back from a body.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Trait(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What Flagsmith says about an identity until something changes. `members`: segment id → member."""
+    """The state of an identity in Flagsmith until something changes. `members`: segment id → member."""
 
     identity: str
     flags: tuple[Flag, ...]
@@ -72,7 +72,7 @@ class Evaluation(NamedTuple):
 
     @property
     def sender(self) -> str:
-        """Deliveries with the same key, those of one identity, stay in order."""
+        """Deliveries with the same key (of the same identity) stay in order."""
         return self.state.identity
 
 
@@ -93,7 +93,7 @@ class FlagChange(NamedTuple):
 
     @property
     def document(self) -> dict:
-        """The webhook, as captured: the old value is there only if the value itself changed."""
+        """The webhook, as captured from Flagsmith: it has the old value only if the value itself changed."""
         change = self.change
         data = {
             "changed_by": change.changed_by,

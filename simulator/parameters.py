@@ -37,7 +37,7 @@ class Parameters:
             )
         if self.identities > self.visits:
             raise ValueError(
-                f"{self.identities} identities cannot all be seen in {self.visits} visits per environment "
+                f"{self.identities} identities do not all fit into {self.visits} visits per environment "
                 "(deliveries / calls per state / environments): ask for fewer identities or more deliveries"
             )
 

@@ -42,7 +42,7 @@ def trait_id(number: int, key: str) -> int:
 
 
 def first_traits(number: int, dice: Dice) -> Traits:
-    """Return what is stored of an identity at its first call: every type that Flagsmith has."""
+    """Return the stored traits of an identity at its first call, with every type that Flagsmith has."""
     traits: Traits = {
         "country": dice.pick(_COUNTRIES),
         "age": dice.whole(18, 65),
@@ -84,7 +84,7 @@ def change_traits(traits: Traits, dice: Dice) -> Traits:
 
 @dataclass(eq=False)
 class Visit:
-    """Calls of one identity with the same stored traits. `kept`: what was evaluated for it so far."""
+    """Calls of one identity with the same stored traits. `kept`: the evaluation computed so far."""
 
     number: int
     identity: str
@@ -105,7 +105,7 @@ class Call(NamedTuple):
 def calls(parameters: Parameters, deliveries: int, dice: Dice) -> Iterator[Call]:
     """Yield the calls of one environment in time order, no two at the same microsecond for one identity.
 
-    Keeps the visits that are going on and the traits of each identity in memory, never the calls.
+    Keeps current visits and the traits of each identity in memory, never the calls.
     """
     gap = _mean_gap(parameters, deliveries)
     roster = _Roster(parameters, -(-deliveries // parameters.calls_per_state), dice)
@@ -123,7 +123,7 @@ def calls(parameters: Parameters, deliveries: int, dice: Dice) -> Iterator[Call]
 
 
 def _mean_gap(parameters: Parameters, deliveries: int) -> float:
-    """Seconds between calls, such that at most about half of the identities are visiting at a time."""
+    """The seconds between calls, chosen so that at most about half of the identities are visiting at a time."""
     room = parameters.span.total_seconds() * parameters.identities / deliveries
     return min(_LONGEST_GAP, room) / 4
 
@@ -141,7 +141,7 @@ def _next_call(going_on: list, active: set[int], gap: float, parameters: Paramet
 
 
 def _transient_traits(share: float, at: int, dice: Dice) -> tuple[tuple[str, TraitValue], ...]:
-    """A session, and sometimes a country that contradicts the stored one, as Flagsmith allows."""
+    """The transient traits: a session, and sometimes a country that differs from the stored one (Flagsmith allows this)."""
     if not dice.chance(share):
         return ()
     session = ("tmp_session", f"s-{at}")

@@ -1,7 +1,7 @@
-"""The simulated Flagsmith project: features of every kind, segments with rules, and what is changed in them.
+"""The simulated Flagsmith project: features of every kind, segments with rules, and changes of them.
 
-One environment of it, as a Flagsmith server holds it: ids begin at 1 on every server, so that two
-environments of two servers have the same integers.
+It is one environment on one Flagsmith server. Ids begin at 1 on every server, so two environments on two servers
+have the same integers.
 """
 
 from collections.abc import Callable, Iterator
@@ -105,7 +105,7 @@ _PADDING_VALUES = (None, None, None, "blue", "v2", 42, '{"ttl":30,"hosts":["a","
 
 
 def plans(count: int, dice: Dice) -> Iterator[Plan]:
-    """Yield as many plans as asked for: the catalogue first, then plain flags with made-up names."""
+    """Yield the given number of plans: first the catalogue, then plain flags with made-up names."""
     yield from CATALOGUE[:count]
     for number in range(len(CATALOGUE), count):
         name = f"{dice.pick(_PADDING_WORDS)}_{dice.pick(_PADDING_WORDS)}_{number}"
@@ -115,7 +115,7 @@ def plans(count: int, dice: Dice) -> Iterator[Plan]:
 def build(
     plan: Plan, feature_id: int, created_at: datetime, overridden: dict[str, int], option_id: int
 ) -> Feature:
-    """Set a feature up. `overridden`: identities with an own value, and Flagsmith's integers for them."""
+    """Set up a feature. `overridden`: identities with their own value, and Flagsmith's integers for them."""
     options = tuple(Option(option_id + place, value) for place, (value, _) in enumerate(plan.options))
     default = Setting(
         id=2 * feature_id - 1,
@@ -157,7 +157,7 @@ def without_segment_override(feature: Feature) -> Feature:
 
 
 def with_identity_overrides(feature: Feature, identities: dict[str, int]) -> Feature:
-    """Give identities (name → Flagsmith's integer) an own value: the first variant, or the word `special`."""
+    """Give identities (name → Flagsmith's integer) their own value: the first variant, or the word `special`."""
     value = feature.options[0].value if feature.options else "special"
     weights = (100.0,) + (0.0,) * (len(feature.options) - 1) if feature.options else ()
     overrides = {
@@ -169,7 +169,7 @@ def with_identity_overrides(feature: Feature, identities: dict[str, int]) -> Fea
 
 @dataclass(frozen=True)
 class Edit:
-    """What somebody does at a share of the time span: `make` gives the feature anew, or None to delete it."""
+    """A change at a given share of the time span. `make` returns the new feature, or None to delete it."""
 
     share: float
     feature_name: str
@@ -196,7 +196,7 @@ Features = dict[str, Feature]
 def versions(
     first: Features, starts_at: datetime, span: timedelta, overridden: dict[str, int]
 ) -> list[tuple[datetime, Features]]:
-    """Return from when on there were which features (by name), in time order; the first counts from ever."""
+    """Return the features (by name) from each moment of change on, in time order. The first entry has no beginning."""
     history = [(starts_at, first)]
     late_at = starts_at + LATE_SHARE * span
     late = build(LATE_PLAN, len(first) + 1, late_at, {}, option_id=0)
@@ -220,9 +220,9 @@ def _put(features: Features, before: Feature, after: Feature | None) -> Features
 
 @dataclass(frozen=True)
 class Change:
-    """One change of one layer of a feature: `before` None = it is new, `after` None = it was deleted.
+    """One change of one layer of a feature. `before` is None for a new layer, `after` is None for a deleted one.
 
-    `identity` is the identifier where the layer is an identity override.
+    `identity` is the identifier if the layer is an identity override.
     """
 
     changed_at: datetime
@@ -238,7 +238,7 @@ class Change:
 
 
 def changes(history: list[tuple[datetime, Features]]) -> Iterator[Change]:
-    """Yield what differs from version to version, layer by layer; a deleted feature is one change."""
+    """Yield the differences between versions, layer by layer. A deleted feature is one change."""
     for (_, before), (changed_at, after) in pairwise(history):
         for name in sorted(before.keys() | after.keys()):
             yield from _changes_of_feature(changed_at, before.get(name), after.get(name))

@@ -1,4 +1,4 @@
-"""Print some tables from the marts on the terminal. Marts that do not exist yet are left out."""
+"""Prints some tables from the marts on the terminal. Marts that do not exist yet are left out."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ TRUE_LIFTS = ", ".join(f"('{variation}', {lift})" for variation, lift in Effect(
 
 @dataclass(frozen=True)
 class Question:
-    """A question, the mart that answers it, and how it is asked."""
+    """A question, the mart that answers it, and the query."""
 
     text: str
     mart: str
@@ -62,7 +62,7 @@ QUESTIONS = (
            group by all order by "left" desc, segment limit 5""",
     ),
     Question(
-        "Does the button sell better? (a simulation knows the truth; 19 of 20 intervals hold it)",
+        "Does the button sell better? (a simulation knows the truth; 19 of 20 intervals contain it)",
         "fct_experiment_results",
         f"""select variation, identities, mean as purchases, true_lifts.lift::double as "true lift", relative_lift as "measured lift",
                format('{{:.2f}} to {{:.2f}}', relative_low, relative_high) as "95 % interval", verdict
@@ -80,7 +80,7 @@ QUESTIONS = (
 
 
 def show(console: Console, warehouse: Path) -> None:
-    """Print the answers of the warehouse (a DuckDB file), each as a table; without rows there is none."""
+    """Print the answers from the warehouse (a DuckDB file), each as a table. Empty answers are left out."""
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         existing = connection.sql(
             "select table_name from information_schema.tables where table_schema = 'marts'"

@@ -9,7 +9,7 @@ Traits = Mapping[str, object]
 
 
 def is_member(segment: dict, environment_key: str, identity: str, traits: Traits) -> bool:
-    """Say whether an identity with these traits is in a segment (`id`, `name`, `rules`: Flagsmith's format).
+    """Return whether an identity with these traits is in a segment (`id`, `name`, `rules`: Flagsmith's format).
 
     Raises ValueError for an operator that the simulator does not know.
     """
@@ -41,14 +41,14 @@ def _matches(condition: dict, traits: Traits) -> bool:
 
 
 def _as_type_of(value: object, text: str) -> object:
-    """Read the condition's text as the trait's type; ValueError where it cannot be."""
+    """Convert the condition's text to the trait's type. Raises ValueError if that fails."""
     if isinstance(value, bool):
         return text.lower() in ("true", "1")
     return type(value)(text)
 
 
 def _semantic(version: str) -> tuple[list[int], bool, str]:
-    """Return what versions are ordered by: the numbers, then a pre-release before the release."""
+    """Return the sort key of a version: the numbers, then a pre-release before the release."""
     numbers, _, pre_release = version.removesuffix(":semver").partition("-")
     return [int(number) for number in numbers.split(".")], not pre_release, pre_release
 

@@ -17,7 +17,7 @@ from flagsmith_warehouse.simulator.dice import Dice
 from flagsmith_warehouse.simulator.messages import Delivery
 
 TIMEOUT_SECONDS = 10.0
-LONGEST_WAITS = (1.0, 2.0)  # seconds before the second and the third attempt, anything from 0 on
+LONGEST_WAITS = (1.0, 2.0)  # the most seconds before the second and the third attempt
 
 
 class Fate(Enum):
@@ -31,7 +31,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """One delivery, done with. Refused: the last attempt was answered 4xx or 5xx; lost: it had no answer."""
+    """One finished delivery. Refused: the last attempt was answered with 4xx or 5xx. Lost: it had no answer."""
 
     delivery: Delivery
     fate: Fate
@@ -48,7 +48,7 @@ class Receiver:
     timeout: float = TIMEOUT_SECONDS
 
     def post(self, environment: str, body: bytes, headers: dict[str, str] | None = None) -> int | None:
-        """Make one attempt; the status of the answer, None where there was none. `headers` replace ours."""
+        """Make one attempt. Returns the status of the answer, None if there was none. `headers` replace ours."""
         parts = urlsplit(self.url)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         connection = kind(parts.hostname, parts.port, timeout=self.timeout)
@@ -90,10 +90,10 @@ def send(
     rate: float | None = None,
     concurrency: int = 16,
 ) -> None:
-    """Send deliveries, `rate` a second at most (None: as fast as they are answered), and report each outcome.
+    """Send deliveries, at most `rate` per second (None: as fast as they are answered), and report each outcome.
 
-    `concurrency` deliveries are under way at a time, but of one identity one after the other, so that what
-    arrives can be compared with what was intended; Flagsmith itself keeps no order. `on_outcome` is called in
+    `concurrency` deliveries are under way at a time, but those of one identity one after the other, so that the
+    result can be compared with the intention; Flagsmith itself keeps no order. `on_outcome` is called in
     the caller's thread.
     """
     outcomes: Queue[Outcome | None] = Queue()
@@ -115,7 +115,7 @@ def send(
 
 
 def _feed(deliveries: Iterable[Delivery], lanes: list[Queue], rate: float | None, stopping: Event) -> None:
-    """Distribute deliveries over the lanes, always the same lane for an identity. Each lane ends with None."""
+    """Distribute deliveries over the lanes. An identity always has the same lane. Each lane ends with None."""
     started = time.monotonic()
     try:
         for number, delivery in enumerate(deliveries):
@@ -131,7 +131,7 @@ def _feed(deliveries: Iterable[Delivery], lanes: list[Queue], rate: float | None
 
 
 def _work(lane: Queue, receiver: Receiver, dice: Dice, outcomes: Queue) -> None:
-    """Send the deliveries of a lane. After a fault, still empty it, because the feeder would wait for ever."""
+    """Send the deliveries of a lane. After a fault, keep emptying it, because otherwise the feeder would wait for ever."""
     try:
         for delivery in iter(lane.get, None):
             outcomes.put(deliver(delivery, receiver, dice))

@@ -1,6 +1,6 @@
-"""The rows that the marts should have for a world, computed from intentions and never from a body.
+"""Computes the rows that the marts should have for a world, from the intended content and never from a body.
 
-Each function takes evaluations in time order (`world.evaluations()`) and gives rows as dictionaries, with the
+Each function takes evaluations in time order (`world.evaluations()`) and returns rows as dictionaries, with the
 names of the marts' columns. Times are naive UTC; values keep their Python type.
 """
 
@@ -27,7 +27,7 @@ def flag_exposures(evaluations: Iterable[Evaluation]) -> Rows:
 
 
 def flag_assignments(evaluations: Iterable[Evaluation]) -> Rows:
-    """Return the rows of `fct_flag_assignments`, spells with their `change_reason`."""
+    """Return the rows of `fct_flag_assignments`: spells with their `change_reason`."""
     spells = _spells(
         evaluations,
         lambda state: {flag.feature.id: flag for flag in state.flags},
@@ -112,7 +112,7 @@ def _trait_state(trait: Trait) -> Hashable:
 
 @dataclass
 class _Spell:
-    """A time in which an element of one identity did not change. `before` is the spell that it followed."""
+    """A period in which an element of one identity did not change. `before` is the spell before it."""
 
     environment: str
     identity: str
@@ -136,7 +136,7 @@ def _spells(
     state_of: Callable[[object], Hashable],
     absence_ends: bool = True,
 ) -> list[_Spell]:
-    """Cut what evaluations say of each identity's elements into spells, in the order in which they began.
+    """Divide the evaluations of each identity's elements into spells, in the order in which they began.
 
     absence_ends: whether an element that is absent from an evaluation ends its spell.
     """

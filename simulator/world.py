@@ -32,7 +32,7 @@ class Environment:
         return Dice(f"{self.parameters.seed} {self.name} {purpose}")
 
     def _overridden(self) -> dict[str, int]:
-        """The identities (name → Flagsmith's integer) that get their own values: every 50th, at most 20."""
+        """The identities (name → Flagsmith's integer) with their own values: every 50th, at most 20."""
         numbers = range(0, self.parameters.identities, 50)[:20]
         return {population.identifier(number): number + 1 for number in numbers}
 
@@ -60,7 +60,7 @@ class Environment:
             yield Evaluation(call.at, self.name, self._state(call, version))
 
     def _state(self, call: population.Call, version: int) -> State:
-        """Return the state of a visit: the same object as long as nothing that it depends on changes."""
+        """Return the state of a visit. It is the same object until something that it depends on changes."""
         key = (version, call.updates, call.sent)
         kept = call.visit.kept
         if kept.get("key") != key:
@@ -120,7 +120,7 @@ class World:
 
     @cached_property
     def count(self) -> int:
-        """How many deliveries there are: evaluations, and webhooks about changes."""
+        """The number of deliveries: evaluations, and webhooks about changes."""
         return self.parameters.deliveries + sum(1 for _ in self.flag_changes())
 
     def evaluations(self) -> Iterator[Evaluation]:

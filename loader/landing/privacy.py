@@ -42,7 +42,7 @@ QUOTED_MENTION = re.compile(MENTION.pattern + r"\W{0,3}['\"]", re.IGNORECASE)
 # From the least to the most strict.
 RULES = ("keep", "hash", "drop")
 SHORTEST_KEY = 16
-DRAW_ONE = "Draw one and keep it: python3 -c 'import secrets; print(secrets.token_hex(32))'"
+DRAW_ONE = "Create one and keep it: python3 -c 'import secrets; print(secrets.token_hex(32))'"
 
 
 @dataclass(frozen=True)
@@ -190,12 +190,14 @@ def read(
             RULES[:2] if name == "identity" and "identity" in named and rule == named["identity"] else RULES
         )
         if rule not in allowed:
-            raise SettingsError(f"{path}: {name} = {rule!r} is none of {', '.join(allowed)}.")
+            raise SettingsError(
+                f"{path}: {name} must be {', '.join(allowed[:-1])} or {allowed[-1]}, not {rule!r}."
+            )
     if key and len(key) < SHORTEST_KEY:
-        raise SettingsError(f"{PRIVACY_KEY.name} has not the {SHORTEST_KEY} characters of a key. {DRAW_ONE}")
+        raise SettingsError(f"{PRIVACY_KEY.name} needs at least {SHORTEST_KEY} characters. {DRAW_ONE}")
     if not key and "hash" in {*named.values(), *rules["traits"].values()}:
         raise SettingsError(
-            f"{path} asks for hashes and {PRIVACY_KEY.name} has not the {SHORTEST_KEY} characters of a key. {DRAW_ONE}"
+            f"{path} asks for hashes, and {PRIVACY_KEY.name} needs at least {SHORTEST_KEY} characters. {DRAW_ONE}"
         )
     return Privacy((key or _kept_key(key_file, before_first_key)).encode(), **rules)
 
@@ -211,12 +213,12 @@ def _kept_key(key_file: Path | None, before_first_key: Callable[[], None]) -> st
         key = key_file.read_text("utf-8").strip()
     except (OSError, ValueError) as error:
         raise SettingsError(
-            f"{key_file} cannot be read or made ({error}). Nothing is landed without it."
+            f"{key_file} cannot be read or created ({error}). Nothing is landed without it."
         ) from None
     if len(key) < SHORTEST_KEY:
         raise SettingsError(
-            f"{key_file} has not the {SHORTEST_KEY} characters of a key. Put it back from your backup; "
-            "without one, remove the file, and another key is made."
+            f"{key_file} needs at least {SHORTEST_KEY} characters. Restore it from your backup; "
+            "without a backup, remove the file, and a new key is created."
         )
     return key
 

@@ -1,1 +1,1 @@
-"""The commands that people and cron call. Receiving never imports these."""
+"""The commands that people and cron run. Receiving never imports these."""

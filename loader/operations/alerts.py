@@ -1,7 +1,7 @@
-"""What somebody should look at now, one JSON line each: silence, delays and quarantines, declarations, experiments, tests.
+"""Alerts, one JSON line each: silence, delays and quarantines, declarations, experiments, tests.
 
-The checks that look at the wall clock are dbt tests of severity `warn` whose rows have the columns of an alert. Their SQL, as dbt
-compiled it, is kept in the record of the refresh, so that they still run while there is nothing to build.
+The checks that depend on the wall clock are dbt tests of severity `warn` whose rows have the columns of an alert. The record of
+the refresh keeps their compiled SQL, so that they also run when there is nothing to build.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ CHECKS = (
     "assert_few_deliveries_are_quarantined",
     "assert_deliveries_are_landed_soon",
 )
-# Its problems are told one by one, from the marts.
+# The marts give its problems one by one.
 OF_DECLARATIONS = "assert_declarations_are_right"
 EXPERIMENTS = """
 select experiments.environment, health.experiment_key, health.check_name, health.status, health.message
@@ -42,7 +42,7 @@ SECONDS_FOR_A_HOOK = 30
 
 @dataclass(frozen=True)
 class Alert:
-    """What is wrong, where, how much of it there is and how much is usual, and what to do."""
+    """What is wrong and where, the value and the usual value, and what to do."""
 
     at: str
     environment: str | None
@@ -61,14 +61,14 @@ class Alert:
 
 
 def queries_of(built: "Built") -> dict[str, str]:
-    """The SQL of the checks on the wall clock, by name, as dbt compiled it."""
+    """The compiled SQL of the checks that depend on the wall clock, by name."""
     results = getattr(getattr(built.outcome, "result", None), "results", None) or []
     found = {result.node.name: getattr(result.node, "compiled_code", None) for result in results}
     return {name: found[name] for name in CHECKS if found.get(name)}
 
 
 def by_the_clock(warehouse_file: Path, queries: dict[str, str]) -> Iterator[Alert]:
-    """What these checks find now. The caller holds the lock of the warehouse."""
+    """The alerts that these checks raise now. The caller holds the lock of the warehouse."""
     if not queries:
         return
     with contextlib.closing(duckdb.connect()) as connection:
@@ -99,7 +99,7 @@ def of_tests(built: "Built") -> Iterator[Alert]:
 
 
 def of_declarations(problems: list["Problem"]) -> Iterator[Alert]:
-    """What is wrong in what people declared."""
+    """One alert for each problem in the declarations."""
     for problem in problems:
         row = f"row {problem.row_number}" if problem.row_number else None
         place = ", ".join(filter(None, (problem.declared_in, row, problem.column_name)))
@@ -110,7 +110,7 @@ def of_declarations(problems: list["Problem"]) -> Iterator[Alert]:
 
 
 def of_experiments(file: Path) -> Iterator[Alert]:
-    """Checks of running experiments that are not well."""
+    """One alert for each failing check of a running experiment."""
     with relations.open_copy(file) as copy:
         there = {
             name for (name,) in copy.execute("select table_name from information_schema.tables").fetchall()
@@ -132,7 +132,7 @@ def of_experiments(file: Path) -> Iterator[Alert]:
 
 
 def tell(alerts: list[Alert], on_failure: Callable[[str], None]) -> None:
-    """Give each alert to FLAGSMITH_ALERT_COMMAND, as one JSON line on its standard input. Its failure stops nothing."""
+    """Run FLAGSMITH_ALERT_COMMAND for each alert, with one JSON line on standard input. A failure of it stops nothing."""
     command = os.environ.get(ALERT_COMMAND.name, "").strip()
     if not command:
         return

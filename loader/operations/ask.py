@@ -1,4 +1,4 @@
-"""The commands that ask: `experiment new`. loader/operations/cli.py lists them. Each imports what it needs when called."""
+"""The commands about experiments: `experiment new`, `aa`. loader/operations/cli.py lists them. Each imports what it needs when called."""
 
 import math
 import sys
@@ -10,6 +10,7 @@ from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.text import printable
 
 if TYPE_CHECKING:
+    from flagsmith_warehouse.loader.operations.aa import Answer
     from flagsmith_warehouse.loader.operations.experiment import Split
     from flagsmith_warehouse.loader.settings import Settings
 
@@ -165,3 +166,70 @@ def _power(
         f"To find a lift of {100 * lift:g} % (power 80 %, alpha 0.05) takes {math.ceil(needed):,} identities: about {days:,} days, "
         "if they come as they did."
     )
+
+
+@click.command()
+@click.option("--metric", required=True, help="A metric that is declared.")
+@click.option(
+    "--experiments",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(20, 100_000),
+    help="How many splits.",
+)
+@click.option(
+    "--days",
+    default=28,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Identities evaluated in the last days.",
+)
+@click.option("--environment", help="By default the one with most webhooks.")
+@click.option("--seed", default=0, show_default=True, help="Another seed splits otherwise.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def aa(metric: str, experiments: int, days: int, environment: str | None, seed: int, as_json: bool) -> None:
+    """Split past identities at random, where nothing can differ, and count how often a difference is found."""
+    from flagsmith_warehouse.loader.operations import aa as splits
+
+    def say(text: str) -> None:
+        click.echo(printable(text), err=True)
+
+    answer = splits.judge_splits(settings_module.read(), metric, experiments, days, environment, seed, say)
+    if as_json:
+        click.echo(splits.as_json(answer))
+    else:
+        _show(answer)
+
+
+def _show(answer: "Answer") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    metric, environment = (escape(printable(text)) for text in (answer.metric, answer.environment))
+    adjusted = ", adjusted by what was before" if answer.is_adjusted else ""
+    console.print(
+        f"{answer.experiments:,} splits of the {answer.identities:,} identities that {environment} evaluated in {answer.days} days: "
+        f"{metric}{adjusted}. Nothing differs, so every difference found is a false alarm."
+    )
+    table = Table("method", "false alarms", "share", "95 % interval", "expected")
+    for rate in answer.rates:
+        method = f"{rate.method} (declared)" if rate.is_declared else rate.method
+        limit = "at most " if rate.method == "sequential" else ""
+        table.add_row(
+            method,
+            f"{rate.false_alarms:,}",
+            f"{rate.rate:.1%}",
+            f"{rate.low:.1%} to {rate.high:.1%}",
+            f"{limit}{rate.expected:.1%}",
+        )
+    console.print(table)
+    most = max(answer.p_values_by_tenth)
+    for tenth, count in enumerate(answer.p_values_by_tenth):
+        console.print(f"p from {tenth / 10:.1f}  {'█' * round(40 * count / most)} {count:,}", highlight=False)
+    console.print(
+        f"The p-values are uniform, as they should be: p = {answer.uniformity_p_value:.3f} (below 0.01, they are not)."
+    )
+    if answer.variance_saved is not None:
+        console.print(f"What was before saves {answer.variance_saved:.0%} of the variance (CUPED).")

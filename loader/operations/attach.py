@@ -1,6 +1,6 @@
-"""A plugin of dbt-duckdb, named in profiles.yml: dbt waits for a warehouse that another process has open.
+"""A plugin of dbt-duckdb, named in profiles.yml. It makes dbt wait while another process has the warehouse open.
 
-It also gives the models the function `fault_of(query)`: why a query fails when it runs, null if it does not.
+It also gives models the function `fault_of(query)`: the reason why a query fails, null if it succeeds.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from flagsmith_warehouse.loader.filesystem import close_to_others, keep_private,
 
 
 class Plugin(BasePlugin):
-    """Does what `attach` says in the profile, so that dbt finds it done."""
+    """Attaches the databases under `attach` in the profile, before dbt would do it."""
 
     def initialize(self, plugin_config: dict) -> None:
         keep_private()
@@ -29,11 +29,11 @@ class Plugin(BasePlugin):
         self.timeout_seconds = float(plugin_config["timeout_seconds"])
 
     def update_connection_config(self, creds: DuckDBCredentials, config: dict) -> None:
-        """What does not fit in memory goes beside the file, not into the folder that dbt was called from."""
+        """Put DuckDB's temporary files beside the warehouse, not into the folder from which dbt was run."""
         config.setdefault("temp_directory", f"{creds.attach[0].path}.tmp")
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
-        """Attach the file, in a folder that is made if need be. Raises lock.StillHeld."""
+        """Attach the file; create its folder if needed. Raises lock.StillHeld."""
         for attachment in self.creds.attach:
             file = Path(attachment.path)
             make_folder(file.parent)
@@ -44,19 +44,19 @@ class Plugin(BasePlugin):
                 _say,
             )
             mend(file.parent)
-        # A weak reference: else the connection would hold itself open, and with it the warehouse.
+        # A weak reference, because otherwise the connection would keep itself and the warehouse open.
         ask = FaultOf(weakref.ref(conn), self.creds.database)
         conn.create_function(
             "fault_of", ask, ["VARCHAR"], "VARCHAR", side_effects=True, null_handling="special"
         )
 
     def configure_cursor(self, cursor: DuckDBPyConnection) -> None:
-        """What is named without a database (`conversion_events: analytics.events`) is meant in the warehouse."""
+        """Names without a database (`conversion_events: analytics.events`) mean relations of the warehouse."""
         cursor.execute(f'use "{self.creds.database}"')
 
 
 class FaultOf:
-    """Runs a query of its own. SQL cannot do this: an error ends the query in which it happens."""
+    """Runs a separate query. SQL itself cannot do this, because an error ends the query in which it happens."""
 
     def __init__(self, connection: Callable[[], DuckDBPyConnection], database: str):
         self._connection = connection
@@ -73,7 +73,7 @@ class FaultOf:
 
 
 def _folders_of_dbt() -> Iterator[Path]:
-    """Where dbt writes its log and what it compiles: an error in there may quote a row."""
+    """The folders of dbt's log and compiled SQL. They must be private, because an error in them may quote a row."""
     flags = get_flags()
     for folder in (flags.LOG_PATH, flags.TARGET_PATH or "target"):
         yield Path(flags.PROJECT_DIR or ".", folder)

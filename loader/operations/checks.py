@@ -1,4 +1,4 @@
-"""What can be refused before anything is built: vars that no model knows. What a value may be, dbt's macros say."""
+"""Refuses vars that no model knows, before anything is built. (Macros check the values of vars.)"""
 
 import difflib
 from typing import TYPE_CHECKING
@@ -10,12 +10,12 @@ from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
-# How the commands tell the models what they are about; nobody sets it.
+# The commands pass these to the models; nobody else sets them.
 INTERNAL = {"declarations_folder"}
 
 
 class VarsError(LoaderError):
-    """A var that nobody reads was set, most likely under a wrong name. Nothing was built."""
+    """A var was set that no model reads; most likely its name is wrong. Nothing was built."""
 
 
 def refuse_unusable_vars(settings: Settings, manifest: "Manifest", variables: dict | None = None) -> None:
@@ -40,8 +40,8 @@ def _is_read(name: str, manifest: "Manifest") -> bool:
 
 def _unknown(name: str, known: set[str]) -> str:
     alike = difflib.get_close_matches(name, sorted(known - INTERNAL), n=1)
-    meant = f" Is {alike[0]} meant?" if alike else ""
+    meant = f" Do you mean {alike[0]}?" if alike else ""
     return (
         f"vars: {name}: no model knows this var.{meant} Nothing was built. The vars are in the dbt_project.yml of "
-        f"{PROJECT_FOLDER}; correct the name in yours, or take it out."
+        f"{PROJECT_FOLDER}; correct the name in your own, or remove it."
     )

@@ -1,4 +1,4 @@
-"""The commands: `flagsmith-warehouse --help`. Each imports what it needs when it is called."""
+"""The commands: `flagsmith-warehouse --help`. Each command imports the modules it needs when it runs."""
 
 import contextlib
 import importlib
@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from flagsmith_warehouse.loader.operations.declarations import Problem
     from flagsmith_warehouse.loader.operations.refresh import Request
 
-# Everything was done, but for what is wrong in what people declared.
+# The exit code if everything was done but there are mistakes in declarations.
 WITH_PROBLEMS = 3
 
 
 class Commands(click.Group):
-    """The commands below, and those that live in a package of their own."""
+    """The commands below, and those of other modules."""
 
     elsewhere = {  # noqa: RUF012 -- never changed
+        "aa": "flagsmith_warehouse.loader.operations.ask:aa",
         "compact": "flagsmith_warehouse.loader.operations.operate:compact",
         "doctor": "flagsmith_warehouse.loader.operations.operate:doctor",
         "experiment": "flagsmith_warehouse.loader.operations.ask:experiment",
@@ -72,13 +73,13 @@ class Commands(click.Group):
         for stream in (
             sys.stdout,
             sys.stderr,
-        ):  # cron's may be ASCII or Latin-1: a letter that is not is escaped
+        ):  # cron's encoding may be ASCII or Latin-1: other letters are escaped
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         return super().main(*arguments, **options)
 
     def invoke(self, context: click.Context) -> object:
-        """Say what went wrong in a line, without a traceback, where we know what it was."""
+        """Report known errors in one line, without a traceback."""
         try:
             return super().invoke(context)
         except (LoaderError, OSError) as error:
@@ -113,7 +114,7 @@ def _choose_project(context: click.Context, _: click.Parameter, folder: str | No
 
 
 def _add_project_dir(command: click.Command) -> None:
-    """Give the command, and those below it, the option. It may stand before or behind the command's name."""
+    """Add the option to the command and all its subcommands. It may come before or after the command's name."""
     if not any("--project-dir" in option.opts for option in command.params):
         command.params.append(_project_dir())
     for below in getattr(command, "commands", {}).values():
@@ -143,25 +144,25 @@ def serve(host: str, port: int, workers: int) -> None:
     metavar="FILE...",
     multiple=True,
     type=click.File("rb"),
-    help="Land captured webhooks too: one JSON object a line with received_at, path, headers, body "
-    "(- is standard input). Landed again, nothing is there twice.",
+    help="Land captured webhooks too: one JSON object per line with received_at, path, headers, body "
+    "(- is standard input). No capture is landed twice.",
 )
 @click.option(
     "--environment",
     metavar="NAME",
-    help="The environment of captures whose path does not name one; not needed where only one is configured.",
+    help="Environment for captures whose path does not name one; not needed if only one is configured.",
 )
 @click.option(
     "--to",
     "url",
     metavar="URL",
     help="Land to Parquet files on object storage, or in a folder, instead (s3://bucket/prefix, file:///folder): "
-    "docs/scale.md. From then on a webhook leaves the inbox when the warehouse has it, too.",
+    "docs/scale.md. From then on a webhook leaves the inbox only when the warehouse has it, too.",
 )
 @click.option(
     "--only",
     is_flag=True,
-    help="From now on a webhook leaves the inbox once it is where this command lands it.",
+    help="From now on a webhook leaves the inbox once it is landed here; other landings no longer get it.",
 )
 @click.argument("more_captures", nargs=-1, type=click.File("rb"), metavar="")
 def land(
@@ -171,13 +172,13 @@ def land(
     only: bool,
     more_captures: tuple[BinaryIO, ...],
 ) -> None:
-    """Move what the inbox holds into the warehouse, and captures from files."""
+    """Move webhooks from the inbox, and captures from files, into the warehouse."""
     settings = settings_module.read()
     if not captures and (more_captures or environment):
         raise click.UsageError("Name the files of captures: --from FILE...")
     if url is not None:
         if captures:
-            raise click.UsageError("Captures are landed in the warehouse: --from without --to.")
+            raise click.UsageError("Captures can only be landed in the warehouse: use --from without --to.")
         _fail_if_unreadable(_land_to(settings, url, only))
         return
     with lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say):
@@ -205,9 +206,9 @@ def _replay(settings: Settings, files: list[BinaryIO], environment: str | None) 
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what dbt prints.")
 def refresh(select: tuple[str, ...], variables: str | None, full_refresh: bool, verbose: bool) -> None:
-    """Land, build the marts, publish them. For cron: leaves at once while another refresh is at work.
+    """Land, build the marts, publish them. For cron: exits at once if another refresh is running.
 
-    Exits with 3 where everything is published but something that was declared is wrong (see `check`).
+    Exits with 3 if everything was published but there are mistakes in declarations (see `check`).
     """
     from flagsmith_warehouse.loader.operations.refresh import Request
 
@@ -227,7 +228,7 @@ def _refresh(request: "Request") -> None:
         try:
             locks.enter_context(lock.hold(settings.refresh_lock, timeout_seconds=0))
         except lock.StillHeld:
-            click.echo("Another refresh is at work; this one leaves everything to it.")
+            click.echo("Another refresh is running, so this one does nothing.")
             return
         before = last_refresh(settings)
         record = locks.enter_context(recorded_refresh(settings))
@@ -250,7 +251,7 @@ def _refresh(request: "Request") -> None:
 
 
 def _look_at_the_clock(settings: Settings, before: dict, record: dict) -> list["Problem"]:
-    """There is nothing to build: only the alerts that depend on the time are looked for again."""
+    """Check again the alerts that depend on the time, because there is nothing to build."""
     from flagsmith_warehouse.loader.operations import alerts, declarations, unchanged
 
     kept = ("built", "built_at", "built_from", "published", "kept_history", "problems", "alert_queries")
@@ -267,7 +268,7 @@ def _look_at_the_clock(settings: Settings, before: dict, record: dict) -> list["
 
 
 def _build_and_publish(settings: Settings, request: "Request", record: dict) -> list["Problem"]:
-    """Say in a line each what was built, tested and published; record it, and return what is wrong in declarations."""
+    """Report what was built, tested and published, one line each. Record it, and return the problems in declarations."""
     from flagsmith_warehouse.loader.operations import alerts, checks, dbt, declarations
     from flagsmith_warehouse.loader.operations.publish import publish
     from flagsmith_warehouse.loader.operations.refresh import build, kept_history, pruning_in_words
@@ -299,17 +300,17 @@ def _build_and_publish(settings: Settings, request: "Request", record: dict) -> 
     record["published"] = str(published)
     click.echo(f"Published {published}, in {time.monotonic() - before:.1f} s.")
     for relation in published.left_out:
-        _say(f"{relation} It is a model of your own, so it is left out of the published copy.")
+        _say(f"{relation} It is one of your own models, so it is left out of the published copy.")
     if newly_kept := sorted(kept.keys() - kept_before.keys()):
         _say(
-            f"{', '.join(newly_kept)}: what is older than {max(kept.values())} stays as an earlier logic made it, since "
+            f"{', '.join(newly_kept)}: rows from before {max(kept.values())} keep an earlier logic, because "
             "retention has deleted the deliveries; what is newer is made by the new logic. See docs/privacy.md."
         )
     return problems
 
 
 def _alert(record: dict, found: list["Alert"], problems: list["Problem"]) -> None:
-    """Say each alert in a line, record all of them, and hand them to whoever is to be told. Problems are said at the end."""
+    """Print each alert in one line, record all of them, and run the alert command. Problems come at the end."""
     from flagsmith_warehouse.loader.operations import alerts
 
     for alert in found:
@@ -321,20 +322,20 @@ def _alert(record: dict, found: list["Alert"], problems: list["Problem"]) -> Non
 
 @main.command()
 def check() -> None:
-    """Say what is wrong with what was declared: experiments, metrics, cohorts, … Nothing is written.
+    """List mistakes in declarations: experiments, metrics, cohorts, … Changes nothing.
 
-    Exits with 3 where there are problems. `refresh` leaves those rows out, and builds and publishes the rest.
+    Exits with 3 if there are problems. `refresh` leaves those rows out, and builds and publishes the rest.
     """
     from flagsmith_warehouse.loader.operations import declarations
 
     found = declarations.check(settings_module.read(), _say)
     if not found:
-        click.echo("What was declared is in order.")
+        click.echo("All declarations are correct.")
     _tell(found)
 
 
 def _tell(problems: list["Problem"]) -> None:
-    """Each problem and warning in a line on stderr; exit with 3 where there is a problem."""
+    """Print each problem and warning in one line on stderr. Exit with 3 if there is a problem."""
     for problem in problems:
         _say(str(problem))
     if any(problem.severity == "problem" for problem in problems):
@@ -342,7 +343,7 @@ def _tell(problems: list["Problem"]) -> None:
 
 
 def _land(settings: Settings, only: bool = False) -> "Landed":
-    """Land with a progress bar where there is a terminal, and say what was done in a line."""
+    """Land, with a progress bar on a terminal, and report the result in one line."""
     from flagsmith_warehouse.loader.landing.land import land
 
     started = time.monotonic()
@@ -387,7 +388,7 @@ def _progress(settings: Settings) -> Iterator[Callable[[int], None]]:
 
 
 def _warn_of_privacy(settings: Settings) -> None:
-    """Log rules of privacy that cannot be used. Webhooks are received all the same."""
+    """Log a warning if the privacy rules cannot be used. Webhooks are received all the same."""
     from flagsmith_warehouse.loader.landing import privacy
 
     try:

@@ -1,6 +1,6 @@
-"""dbt in this process, on the project of the settings: where it is, our package in it, and what it answers.
+"""Runs dbt in this process, on the project of the settings, and finds that project and its vars.
 
-dbt takes a second to import, so it is imported when it is called.
+dbt takes a second to import, so it is imported only when it is needed.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ PACKAGE = "flagsmith_warehouse"
 
 
 class DbtError(LoaderError):
-    """dbt has not done what it was asked. The message says why."""
+    """dbt failed. The message says why."""
 
 
 def project_of(settings: Settings) -> Path:
-    """The folder of the project. Raises DbtError where there is none."""
+    """The folder of the project. Raises DbtError if there is none."""
     if settings.project_dir is None:
         raise DbtError(
             "There is no project here. Make one with `flagsmith-warehouse init my-warehouse`, and work in it; or name it "
@@ -37,7 +37,7 @@ def project_of(settings: Settings) -> Path:
 
 
 def document_of(folder: Path) -> dict:
-    """The dbt_project.yml of the folder; an empty one where it cannot be read: dbt says why itself."""
+    """The content of the folder's dbt_project.yml; empty if it cannot be read, because dbt itself says why."""
     try:
         document = yaml.safe_load((folder / "dbt_project.yml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -46,13 +46,13 @@ def document_of(folder: Path) -> dict:
 
 
 def vars_of(folder: Path) -> dict:
-    """Its vars: those of everybody, and under the name of a package those of that package."""
+    """The vars of the project: the global ones, and under the name of each package those of that package."""
     given = document_of(folder).get("vars")
     return given if isinstance(given, dict) else {}
 
 
 def our_vars(folder: Path) -> dict:
-    """Its vars as our models see them."""
+    """The vars of the project as our models see them."""
     given = vars_of(folder)
     ours = given.get(PACKAGE)
     return given | (ours if isinstance(ours, dict) else {})
@@ -61,7 +61,7 @@ def our_vars(folder: Path) -> dict:
 def run(
     settings: Settings, *arguments: str, manifest: "Manifest | None" = None, verbose: bool = False
 ) -> "dbtRunnerResult":
-    """Run a command of dbt on the project and let go of the warehouse. Only `verbose` lets dbt print."""
+    """Run a dbt command on the project, then close the warehouse. dbt prints only if `verbose`."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
@@ -86,7 +86,7 @@ def run(
 
 
 def parse(settings: Settings, *arguments: str, verbose: bool = False) -> "Manifest":
-    """The project as dbt understands it. Raises DbtError with dbt's reason where it does not."""
+    """The manifest of the project. Raises DbtError with dbt's reason if dbt cannot parse it."""
     outcome = run(settings, "parse", *arguments, verbose=verbose)
     if not outcome.success:
         raise DbtError(f"dbt cannot read the project in {settings.project_dir}: {reason(outcome)}")
@@ -94,7 +94,7 @@ def parse(settings: Settings, *arguments: str, verbose: bool = False) -> "Manife
 
 
 def reason(outcome: "dbtRunnerResult") -> str:
-    """Why dbt has failed: its exception, or what failed of what it ran, each with its message."""
+    """Why dbt failed: its exception, or each failed model or test with its message."""
     if outcome.exception:
         return str(outcome.exception).strip()
     return "\n".join(_failures(outcome)) or "it gave no reason; see logs/dbt.log"
@@ -107,9 +107,9 @@ def _failures(outcome: "dbtRunnerResult") -> Iterator[str]:
 
 
 def link_package(project: Path) -> None:
-    """Let dbt find our models where this release is installed, which is what `dbt deps` would do.
+    """Link our models into the project from where this release is installed, as `dbt deps` would do.
 
-    So an upgrade, and another machine, need no `dbt deps`. A copy that somebody has put there is left alone.
+    So nobody needs `dbt deps` after an upgrade or on another machine. A copy that somebody has put there is left alone.
     """
     link = project / "dbt_packages" / PACKAGE
     if project == PROJECT_FOLDER or (link.exists() and not link.is_symlink()):

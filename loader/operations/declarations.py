@@ -1,7 +1,7 @@
-"""What people declared in files (seeds of their project), as spreadsheets write it, and what is wrong with it.
+"""Reads the files (seeds) in which people declare things, as spreadsheets write them, and finds mistakes in them.
 
-Here is only what no model can see: an encoding, a delimiter, a row with too many cells. What a cell may hold is
-judged by the models in models/intermediate/declarations, so that `dbt build` alone judges alike.
+This module finds only mistakes that no model can see: an encoding, a delimiter, a row with too many cells. The models in
+models/intermediate/declarations check the cells, so that `dbt build` alone finds the same mistakes.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ SEEDS_FOLDER = PROJECT_FOLDER / "seeds"
 NAMES = ("experiments", "metrics", "experiment_metrics", "variants", "identity_map", "test_identities")
 SAVE_AS = "save it as `CSV UTF-8`, with a comma between cells"
 BLANKS = " \t\r\n\f\v\u00a0\u200b\ufeff"
-SHOWN_LETTERS = 200  # of a cell, in a message
+SHOWN_LETTERS = 200  # the most letters of a cell in a message
 COLUMNS = ("severity", "declaration", "row_number", "column_name", "cell", "problem", "remedy", "fingerprint")
 FILE_PROBLEMS = """
 create or replace table intermediate.file_problems (
@@ -49,7 +49,7 @@ class CheckError(LoaderError):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong (`severity`: problem or warning), where, and what to write instead."""
+    """A problem or warning (`severity`): what is wrong, where, and what to write instead."""
 
     severity: str
     declared_in: str
@@ -63,18 +63,18 @@ class Problem:
         row = f"row {self.row_number}" if self.row_number else None
         place = ", ".join(filter(None, (self.declared_in, row, self.column_name)))
         cell = f" (`{self._shown_cell()}`)" if self.cell else ""
-        return one_line(f"{self.severity}: {place}: {self.problem}{cell}. To mend it: {self.remedy}.")
+        return one_line(f"{self.severity}: {place}: {self.problem}{cell}. Remedy: {self.remedy}.")
 
     def _shown_cell(self) -> str:
-        """The cell; of a very long one, its ends."""
+        """The cell; only its two ends if it is very long."""
         return self.cell if len(self.cell) <= SHOWN_LETTERS else shortened(self.cell, SHOWN_LETTERS)
 
 
 @dataclass
 class Sheet:
-    """A seed's file: its columns, its rows (null for what could not be read), and the problems of the file.
+    """A seed's file: its columns, its rows (null for unreadable cells), and the problems of the file.
 
-    Without columns nothing of it could be read.
+    If it has no columns, the file could not be read at all.
     """
 
     name: str
@@ -87,19 +87,23 @@ class Sheet:
 
 
 def read(path: Path) -> Sheet:
-    """The file as far as it can be read. Rows keep their places, so that they can be found in a spreadsheet."""
+    """The readable part of the file. Rows keep their numbers, so that people can find them in a spreadsheet."""
     sheet = Sheet(path.stem)
     try:
         content = path.read_bytes()
     except OSError as error:
-        sheet.complain(1, f"the file cannot be read ({error.strerror})", "put it back, with its header alone")
+        sheet.complain(
+            1, f"the file cannot be read ({error.strerror})", "put it back; the header alone is enough"
+        )
         return sheet
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
         sheet.complain(1, "the file is UTF-16, or not text at all", SAVE_AS)
         return sheet
     text = content.decode("utf-8-sig", "surrogateescape")
     if not text.strip(BLANKS):
-        sheet.complain(1, "the file is empty", "write the header, at least; docs/declarations.md has it")
+        sheet.complain(
+            1, "the file is empty", "write at least the header; docs/declarations.md lists the columns"
+        )
         return sheet
     _read_rows(sheet, text)
     return sheet
@@ -135,7 +139,7 @@ def _read_rows(sheet: Sheet, text: str) -> None:
 
 
 def _read_header(sheet: Sheet, number: int, cells: list[str]) -> bool:
-    """Whether the columns of the file can be told apart."""
+    """Check that cells are separated by commas and that no column occurs twice."""
     columns = [cell.strip(BLANKS).lower() for cell in cells]
     for delimiter, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(columns) == 1 and delimiter in cells[0]:
@@ -144,18 +148,18 @@ def _read_header(sheet: Sheet, number: int, cells: list[str]) -> bool:
     doubled = [name for name, times in Counter(columns).items() if name and times > 1]
     for name in doubled:
         sheet.complain(
-            number, f"the column {name} stands in the header twice", "keep one of them, with its cells", name
+            number, f"the column {name} occurs twice in the header", "keep one of them, with its cells", name
         )
     if doubled:
         return False
     while not columns[-1]:
-        columns.pop()  # what a spreadsheet has left over at the right
+        columns.pop()  # empty columns that a spreadsheet added at the right
     sheet.columns = [name or f"column {place}" for place, name in enumerate(columns, start=1)]
     return True
 
 
 def _row(sheet: Sheet, number: int, cells: list[str]) -> list[str | None]:
-    """The cells of a row, none where it cannot be understood."""
+    """The cells of a row; empty if the row cannot be understood."""
     width = len(sheet.columns)
     if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
         bad = next(cell for cell in cells if not cell.isprintable() and _legible(cell) != cell)
@@ -173,7 +177,7 @@ def _row(sheet: Sheet, number: int, cells: list[str]) -> list[str | None]:
 
 
 def _legible(cell: str) -> str:
-    """The cell with the bytes that are not UTF-8 read as Latin-1, which they mostly are."""
+    """The cell. Bytes that are not UTF-8 are read as Latin-1, which they usually are."""
     return "".join(
         chr(ord(character) - 0xDC00) if "\udc80" <= character <= "\udcff" else character for character in cell
     )
@@ -181,7 +185,7 @@ def _legible(cell: str) -> str:
 
 @dataclass(frozen=True)
 class Seed:
-    """One of the seeds of declarations in the project at hand: its file, and its table unless that file is missing."""
+    """A declaration seed of the project: its file, and its table unless the file is missing."""
 
     name: str
     file: Path
@@ -189,7 +193,7 @@ class Seed:
 
 
 def seeds(settings: Settings, manifest: "Manifest") -> list[Seed]:
-    """The seeds from which declarations are read: those of the project, or our own in a clone."""
+    """The declaration seeds: those of the project, or our own in a clone."""
     missing = missing_files(settings)
     found = {name: Seed(name, settings.project_dir / file, None) for name, file in missing.items()}
     for node in manifest.nodes.values():
@@ -205,7 +209,7 @@ def seeds(settings: Settings, manifest: "Manifest") -> list[Seed]:
 
 
 def declaring(manifest: "Manifest") -> str:
-    """The package that the declarations are in: that of the seeds which our model reads. Ours where vars name relations."""
+    """The package with the declaration seeds that our models read; our own if vars name relations instead."""
     reader = manifest.nodes[f"model.{dbt.PACKAGE}.int_declaration_cells"]
     packages = [key.split(".")[1] for key in reader.depends_on.nodes if key.startswith("seed.")]
     return packages[0] if packages else dbt.PACKAGE
@@ -217,9 +221,9 @@ def load(
     on_wait: Callable[[str], None] = lambda text: None,
     given: dict | None = None,
 ) -> list[Seed]:
-    """Put what the files declare into the seeds' tables, in the place of what was there, in one transaction.
+    """Replace the seeds' tables by the contents of the files, in one transaction.
 
-    The caller holds the lock of the warehouse. Returns the seeds, which dbt need not load any more. `given`: vars of this run.
+    The caller holds the lock of the warehouse. Returns the seeds, which dbt then need not load. `given`: vars of this run.
     """
     file, found = settings.warehouse_file, seeds(settings, manifest)
     schema = relations.schema_of(manifest, "int_deliveries")
@@ -258,15 +262,15 @@ def _insert_problems(warehouse: duckdb.DuckDBPyConnection, table: str, problems:
 
 
 def cohort_problems(text: str, is_list: bool = False) -> list[tuple]:
-    """Numbers under `cohorts:` that YAML reads otherwise than they are written: 12:30 is 750, 0123 is 83, 1.10 is 1.1.
+    """Numbers under `cohorts:` whose value in YAML differs from what is written: 12:30 is 750, 0123 is 83, 1.10 is 1.1.
 
-    Each is given with its cohort's place in the list, and with a fingerprint of what dbt reads of it: the models leave that
-    cohort out for as long as dbt reads the same. `is_list`: the text is of a file that holds nothing but the list.
+    Each comes with its cohort's place in the list, and with a fingerprint of the cohort as dbt reads it. The models leave
+    the cohort out while the fingerprint stays the same. `is_list`: the text is a file that contains only the list.
     """
     try:
         document = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError:
-        return []  # dbt says so itself
+        return []  # dbt itself reports this
     return [
         (
             *("problem", "cohorts", number, f"line {node.start_mark.line + 1}", node.value),
@@ -284,7 +288,7 @@ def cohort_problems(text: str, is_list: bool = False) -> list[tuple]:
 
 
 def _values_of(name: str, node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.Node]:
-    """What stands under that name, however deep. `seen`: an anchor may stand inside itself."""
+    """The values under that key, at any depth. `seen`: nodes already visited, because an anchor may contain itself."""
     if not isinstance(node, yaml.MappingNode) or id(node) in seen:
         return
     seen.add(id(node))
@@ -312,19 +316,19 @@ def _scalars(node: yaml.Node, seen: set[int]) -> Iterator[yaml.ScalarNode]:
 
 
 def _problems_of_project(settings: Settings, given: dict | None = None) -> list[tuple]:
-    """Of the file in which the project has its cohorts: the one that `vars: cohorts:` names, or dbt_project.yml."""
+    """The problems of the file with the project's cohorts: the one that `vars: cohorts:` names, or dbt_project.yml."""
     project = dbt.project_of(settings)
     named = (dbt.our_vars(project) | (given or {})).get("cohorts")
     is_list = isinstance(named, str)
     try:
         text = (project / (named if is_list else "dbt_project.yml")).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return []  # dbt says so itself
+        return []  # dbt itself reports this
     return cohort_problems(text, is_list)
 
 
 def variables(settings: Settings, given: dict | None = None) -> list[str]:
-    """Arguments with these vars, and with the files that are missing: dbt cannot parse models that refer to them."""
+    """Arguments for dbt with these vars and the missing files. (dbt cannot parse models that refer to missing files.)"""
     known = dict(given or {})
     if missing := missing_files(settings, known):
         known["missing_files"] = missing
@@ -332,12 +336,12 @@ def variables(settings: Settings, given: dict | None = None) -> list[str]:
 
 
 def missing_files(settings: Settings, given: dict | None = None) -> dict[str, str]:
-    """The declarations whose file somebody has removed, each with that file. Where a var names a relation, none is needed."""
+    """The declarations whose file was removed, each with that file. If a var names a relation, no file is needed."""
     project = dbt.project_of(settings)
     document = dbt.document_of(project)
     known = dbt.our_vars(project) | (given or {})
     if known.get("declared_by", dbt.PACKAGE) != document.get("name"):
-        return {}  # nobody removes a file of a package
+        return {}  # the files are in a package, where nobody removes them
     places = document.get("seed-paths") or ["seeds"]
     folders = [SEEDS_FOLDER] if project == PROJECT_FOLDER else [project / place for place in places]
     there = {file.stem for folder in folders for file in folder.rglob("*.csv")}
@@ -345,22 +349,22 @@ def missing_files(settings: Settings, given: dict | None = None) -> dict[str, st
 
 
 def problems_in(file: Path) -> list[Problem]:
-    """What the marts of a warehouse, or of its published copy, say is wrong: problems first."""
+    """The problems and warnings in the marts of a warehouse or its published copy, problems first."""
     with relations.open_copy(file) as copy:
         return problems_of(copy)
 
 
 def problems_of(copy: duckdb.DuckDBPyConnection) -> list[Problem]:
-    """The same of a copy that is open."""
+    """The same for an open copy."""
     there = {name for (name,) in copy.execute("select table_name from information_schema.tables").fetchall()}
     queries = [QUERY.format(f"marts.{mart}") for mart in MARTS if mart in there]
     return _sorted(Problem(*row) for query in queries for row in copy.execute(query).fetchall())
 
 
 def check(settings: Settings, on_wait: Callable[[str], None] = lambda text: None) -> list[Problem]:
-    """What is wrong with the declarations as they are now; nothing is written. Raises CheckError.
+    """The problems and warnings of the declarations as they are now. Changes nothing. Raises CheckError.
 
-    What was received, which some warnings are about, is what the last refresh has built.
+    Some warnings depend on received deliveries; for these, the state of the last refresh counts.
     """
     with tempfile.TemporaryDirectory() as folder, _hold(settings, on_wait):
         manifest = dbt.parse(settings, *variables(settings))
@@ -390,7 +394,7 @@ def _is_built(settings: Settings) -> bool:
 
 
 def _write_clean(settings: Settings, found: list[Seed], folder: Path) -> None:
-    """The files as models can read them, and the problems of the files beside them."""
+    """Write copies of the files that models can read, and beside them the problems of the files."""
     problems = _problems_of_project(settings)
     for seed in found:
         sheet = read(seed.file)
@@ -405,7 +409,7 @@ def _write(path: Path, columns, rows) -> None:
 
 
 def _show(models: tuple[str, ...], folder: Path, settings: Settings) -> Iterator[Problem]:
-    """The rows that these models of problems would have of the clean files in the folder."""
+    """The rows that these models of problems would have if built from the clean files in the folder."""
     target = ["--target-path", str(folder / "target"), "--log-path", str(folder)]
     chosen = ["--select", *models, "--exclude", "test_type:data", "--limit", "-1"]
     known = variables(settings, {"declarations_folder": str(folder)})

@@ -1,4 +1,4 @@
-"""What is wrong here? Each check answers with what it found and, if that is no good, what to do."""
+"""Checks the set-up. Each check says what it found and, if something is wrong, what to do."""
 
 import contextlib
 import http.client
@@ -37,7 +37,7 @@ NEWEST = "select max(received_at) / 1e6 from deliveries where typeof(received_at
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check says: `verdict` is ok, warn or fail."""
+    """The result of a check: `verdict` is ok, warn or fail."""
 
     verdict: str
     subject: str
@@ -45,7 +45,7 @@ class Finding:
 
 
 def examine(settings: Settings, url: str | None = None) -> Iterator[Finding]:
-    """Every check in turn. `url`: the public address of a webhook, asked as Flagsmith would ask it."""
+    """The results of all checks. `url`: the public address of a webhook, to which we send a request as Flagsmith would."""
     for check in (
         _versions,
         _configuration,
@@ -100,17 +100,17 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "warn",
                 "configuration",
-                f"a secret of {environment} begins or ends with a blank. Is that meant?",
+                f"a secret of {environment} begins or ends with a blank. Is that intended?",
             )
         if any(secret.strip(b"\"'") != secret for secret in secrets):
             yield Finding(
-                "warn", "configuration", f"a secret of {environment} has quotes around it. Is that meant?"
+                "warn", "configuration", f"a secret of {environment} has quotes around it. Is that intended?"
             )
         if any(secret.startswith(BOM) for secret in secrets):
             yield Finding(
                 "warn",
                 "configuration",
-                f"a secret of {environment} begins with a byte order mark. Is that meant?",
+                f"a secret of {environment} begins with a byte order mark. Is that intended?",
             )
     if os.environ.get(SECRETS.name) and not os.environ.get(SECRETS_DIR.name):
         yield Finding(
@@ -122,7 +122,7 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
 
 
 def _privacy(settings: Settings) -> Iterator[Finding]:
-    """Without the rules that it is told of, `land` lands nothing."""
+    """Whether the privacy rules can be used. If a configured file cannot be used, `land` lands nothing."""
     if settings.privacy_file is None:
         return
     try:
@@ -164,31 +164,31 @@ def _permissions(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "warn",
             "permissions",
-            f"{is_open[0]}{more}: others can read it, or the group can write it. The next refresh closes what it may; "
-            f"else run: chmod -R g-w,o-rwx {settings.warehouse_dir}",
+            f"{is_open[0]}{more}: others can read it, or the group can write it. The next refresh corrects it if it can; "
+            f"otherwise run: chmod -R g-w,o-rwx {settings.warehouse_dir}",
         )
     elif settings.warehouse_dir.exists() and settings.warehouse_dir.stat().st_mode & 0o007:
         yield Finding(
             "warn",
             "permissions",
-            f"others can look into {settings.warehouse_dir}, and it is left so as it holds files that are not ours. "
+            f"others can look into {settings.warehouse_dir}. We leave it open because it holds files that are not ours. "
             f"If nobody else needs it, run: chmod o-rwx {settings.warehouse_dir}",
         )
 
 
 def _privacy_key(settings: Settings) -> Iterator[Finding]:
-    """A key that the loader has made itself, for rules of privacy that only drop."""
+    """A reminder about the key that the loader creates for privacy rules that only drop."""
     if settings.privacy_key_file.exists():
         yield Finding(
             "ok",
             "privacy",
-            f"{settings.privacy_key_file} keys the hashes of altered bodies. Back it up, apart from the warehouse: "
+            f"{settings.privacy_key_file} keys the hashes of altered bodies. Back it up, but not beside the warehouse: "
             "without it nobody can tell whether a body was landed.",
         )
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
-    """The published copy is made beside the last one, and a full rebuild writes tables anew."""
+    """The free space. Publishing needs room for a second copy, and a full rebuild for a second set of tables."""
     folder = next(path for path in (settings.warehouse_dir, *settings.warehouse_dir.parents) if path.exists())
     files = (settings.warehouse_file, settings.published_file)
     needed = max(LEAST_FREE_BYTES, 2 * sum(path.stat().st_size for path in files if path.exists()))
@@ -198,7 +198,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "fail",
             "disk",
-            f"{text}. A refresh may need {needed / 1e9:,.1f} GB: make room, or prune (docs/operations.md).",
+            f"{text}. A refresh may need {needed / 1e9:,.1f} GB: free some space, or delete old data (docs/privacy.md).",
         )
     elif free < needed:
         yield Finding("warn", "disk", f"{text}; a refresh may need {needed / 1e9:,.1f} GB.")
@@ -210,13 +210,13 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _clock(settings: Settings) -> Iterator[Finding]:
-    """The time of receipt is the only clock. One that was set back shows as deliveries from the future."""
+    """The time of receipt is the only clock. After the clock was set back, there are deliveries from the future."""
     now, newest = time.time(), _newest_delivery(settings)
     if newest and newest > now + CLOCK_SECONDS:
         yield Finding(
             "fail",
             "clock",
-            f"a delivery was received {newest - now:,.0f} s in the future: the clock was wrong then or is now "
+            f"a delivery was received {newest - now:,.0f} s in the future: the clock was wrong then, or is wrong now "
             f"({datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC). Set it by NTP: timedatectl set-ntp true",
         )
     else:
@@ -254,28 +254,30 @@ def _inbox_files(settings: Settings) -> Iterator[Finding]:
     for path in paths:
         try:
             with reader.connect(path) as connection:
-                if connection is None:  # just begun, or landed and about to be removed
+                if connection is None:  # the file is new, or is landed and about to be removed
                     empty += 1
                     continue
                 if (form := reader.form(connection)) > inbox_file.FORM:
                     yield Finding(
-                        "fail", "inbox", f"{path} was not looked into: it has the form {form}, of a later release, "
-                        "and this one does not land it. Install that release again."
+                        "fail", "inbox", f"{path} was not read: it has the form {form}, of a later release, "
+                        "and this release cannot land it. Install that release again."
                     )  # fmt: skip
                     continue
-                said = reader.damage_between_rows(connection) or reader.damage(connection)
+                damage = reader.damage_between_rows(connection) or reader.damage(connection)
         except (sqlite3.Error, OSError) as error:
-            said = error
-        if said is None:
+            damage = error
+        if damage is None:
             whole += 1
-        elif isinstance(said, sqlite3.Error) and is_passing(said):
-            yield Finding("warn", "inbox", f"{path} was not looked into: {said}. Try again.")
+        elif isinstance(damage, sqlite3.Error) and is_passing(damage):
+            yield Finding("warn", "inbox", f"{path} could not be read now: {damage}. Try again.")
         else:
-            yield Finding("fail", "inbox", f"{path} is damaged: {said}. docs/reliability.md says what to do.")
+            yield Finding(
+                "fail", "inbox", f"{path} is damaged: {damage}. docs/reliability.md says what to do."
+            )
     if whole:
-        yield Finding("ok", "inbox", f"{whole} files were read to the end and are whole")
+        yield Finding("ok", "inbox", f"{whole} files were read to the end and are undamaged")
     if empty or not paths:
-        yield Finding("ok", "inbox", f"{empty or 'no'} files with nothing in them to read")
+        yield Finding("ok", "inbox", f"{empty or 'no'} files without deliveries")
 
 
 def _warehouse(settings: Settings) -> Iterator[Finding]:
@@ -288,12 +290,12 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
             yield Finding("ok", "warehouse", "in use by another command just now")
             return
         try:
-            with duckdb.connect(path, read_only=True) as warehouse:  # what is in them is not read
+            with duckdb.connect(path, read_only=True) as warehouse:  # bodies are not read
                 deliveries = warehouse.execute("select count(*) from landing.webhooks").fetchone()[0]
             yield Finding("ok", "warehouse", f"{deliveries:,} deliveries landed in {path}")
         except duckdb.Error as error:
             hint = (
-                "Close what has it open"
+                "Close the program that has it open"
                 if "lock" in str(error)
                 else "docs/reliability.md says how to recover"
             )
@@ -301,7 +303,7 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
 
 
 def _published(settings: Settings) -> Iterator[Finding]:
-    """Read every table of the copy to its end, as damage shows nowhere else."""
+    """Read every table of the copy to its end, because only that shows damage."""
     path = settings.published_file
     if not path.exists():
         return  # the refresh says why
@@ -337,9 +339,9 @@ def _refreshed(settings: Settings) -> Iterator[Finding]:
 
 
 def reach(url: str) -> Iterator[Finding]:
-    """Ask the address as Flagsmith would, with a signature that must be refused: nothing is ever kept.
+    """Send a request to the address as Flagsmith would, with a signature that must be refused, so that nothing is kept.
 
-    Flagsmith takes a redirect for delivered, so one is a failure here.
+    Flagsmith treats a redirect as delivered, so a redirect is a failure here.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or "/webhooks/" not in parts.path:
@@ -356,11 +358,11 @@ def reach(url: str) -> Iterator[Finding]:
     if 300 <= status < 400:
         target = headers.get("Location", "somewhere")
         yield Finding(
-            "fail", "address", f"{url} redirects ({status}) to {target}. Flagsmith takes that for delivered and the "
+            "fail", "address", f"{url} redirects ({status}) to {target}. Flagsmith treats that as delivered, and the "
             "webhook is lost: give Flagsmith the final address, and switch the redirect off for it."
         )  # fmt: skip
     elif status == 401:
-        yield Finding("ok", "address", f"{url} is reached, and refuses a wrong signature, in {seconds:.2f} s")
+        yield Finding("ok", "address", f"{url} answers, and refuses a wrong signature, in {seconds:.2f} s")
     elif status == 404:
         yield Finding(
             "fail",
@@ -371,7 +373,7 @@ def reach(url: str) -> Iterator[Finding]:
         yield Finding(
             "fail",
             "address",
-            f"{url} answers {status} to a wrong signature: either that is not this loader, or it needs none.",
+            f"{url} answers {status} to a wrong signature: either that is not this loader, or the environment needs no signature.",
         )
     else:
         yield Finding(

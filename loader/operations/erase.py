@@ -1,8 +1,8 @@
-"""Forget a person: from the inbox, the landing, every model and the published copy, and from their files.
+"""Removes a person from the inbox, the landing, every model and the published copy, and from their files.
 
-Rows that are deleted stay in a file's unused pages, so the files are written anew. In the end the old bytes are
-in no file of the warehouse's folder. Killed at any moment: the tombstone is there first, so nothing comes back,
-and erasing again does the rest.
+Deleted rows stay in a file's unused pages, so the files are rewritten. In the end, no file in the warehouse's folder
+contains the old bytes. If the command is killed at any moment, nothing comes back, because the tombstone is written
+first; erasing again does the rest.
 """
 
 import contextlib
@@ -30,8 +30,8 @@ from flagsmith_warehouse.loader.landing.tombstones import Tombstones
 from flagsmith_warehouse.loader.operations import places, publish, relations
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
 
-# Bodies that may be about the person; whether they are, Python says. What does not begin as an evaluation does is read
-# whole. Of evaluations, those that have the name in them; a backslash or a % may spell any letter.
+# Bodies that may be about the person; Python decides whether they are. These are all bodies that do not begin like an evaluation,
+# and evaluations that contain the name, or a backslash or a %, which may spell any letter.
 CANDIDATES = """
 select delivery_id, body_encoding, body from warehouse.landing.webhooks
 where (environment = $environment or $environment is null)
@@ -51,17 +51,17 @@ select schema_name, table_name, list(column_name), bool_or(column_name = 'enviro
 where database_name = current_database() and not internal and data_type = 'VARCHAR' and schema_name <> 'landing'
 group by all order by all
 """
-# Columns of models with sentences in them. A model may hold them for longer than the landing holds the bodies.
+# Columns of models that contain sentences. A model may keep a sentence longer than the landing keeps the body.
 SENTENCES = ("body_excerpt", "changed_by", "description")
 
 
 class EraseError(LoaderError):
-    """Not everything is erased yet. Erasing again does the rest."""
+    """Not everything has been erased. Erasing again does the rest."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """The identity, and what stands for it where rules of privacy have been applied; a persons.Person."""
+    """The names of a person: the identity, and its pseudonym under privacy rules. A persons.Person."""
 
     names: frozenset[str]
 
@@ -79,7 +79,7 @@ class Names:
         return sorted(name for name in self.names if len(name) >= persons.SHORTEST_LONG_NAME)
 
     def spellings(self) -> list[str]:
-        """In which spellings, without a backslash or a %, the names may stand in a body that begins as an evaluation."""
+        """The spellings without a backslash or a % in which a body that begins like an evaluation may contain the names."""
         found = {name for name in self.names if _is_utf8(name)}
         for name in filter(_is_utf8, self.long_names()):
             in_json = json.dumps(name)[1:-1].encode()
@@ -95,9 +95,9 @@ def erase(
     environment: str | None = None,
     on_wait: Callable[[str], None] = lambda text: None,
 ) -> dict:
-    """Erase an identity, in one environment or in all; the receipt, which does not name it.
+    """Erase an identity, in one environment or in all. Returns the receipt, which does not name it.
 
-    What is received of it from now on is landed again: delete it in Flagsmith as well. Raises EraseError,
+    Deliveries received from now on are landed again, so delete the identity in Flagsmith as well. Raises EraseError,
     LandingError, PublishError, StillHeld.
     """
     with publish.locked(settings, on_wait):
@@ -115,7 +115,7 @@ def preview(
     environment: str | None = None,
     on_wait: Callable[[str], None] = lambda text: None,
 ) -> dict:
-    """What `erase` would delete: rows by table. Changes nothing. Raises EraseError, StillHeld."""
+    """The number of rows of each table that `erase` would delete. Changes nothing. Raises EraseError, StillHeld."""
     names = _names(settings, identity)
     with publish.locked(settings, on_wait), _explained():
         rows, known = _inbox_rows(settings, names, environment, {}), set(settings.environments)
@@ -131,9 +131,9 @@ def preview(
                 finally:
                     warehouse.rollback()
                 still_in = _still_in(warehouse, names, environment)
-    told = _note(rows, environment, known, "Nothing was changed, and no tombstone put up.")
+    told = _note(rows, environment, known, "Nothing was changed, and no tombstone was written.")
     if urls := [name for name in Landings(settings.inbox_dir).names() if name != WAREHOUSE]:
-        told["not_looked_through"] = urls  # every file there would have to be read
+        told["not_looked_through"] = urls  # that would have to read every file there
     return {"dry_run": True, "environment": environment, "rows_to_delete": rows, "still_in": still_in, **told}
 
 
@@ -149,7 +149,7 @@ def _explained() -> Iterator[None]:
 
 
 def _names(settings: Settings, identity: str) -> Names:
-    with contextlib.suppress(UnicodeError):  # half a character, as a command line gives it
+    with contextlib.suppress(UnicodeError):  # half a character, as a command line can contain
         identity = os.fsencode(identity).decode("utf-8", "surrogatepass")
     rules = privacy.read(settings.privacy_file, settings.privacy_key, settings.privacy_key_file)
     return Names(frozenset({identity, rules.pseudonym(identity)} if rules else {identity}))
@@ -168,14 +168,12 @@ def _erase(settings: Settings, names: Names, environment: str | None, on_wait) -
             lake.put_tombstones(lake.Store(url, on_wait), warehouse)
         progress = dict(warehouse.execute("from landing.inbox_progress").fetchall())
     rows = _inbox_rows(settings, names, environment, progress)
-    # Into each landing that is fed; the last empties the inbox.
+    # Land into each landing that is fed; the last one empties the inbox.
     to_urls = [functools.partial(lake.land, settings, url, on_wait=on_wait) for url in urls]
     to_warehouse = [functools.partial(landing.land, settings, on_wait=on_wait)]
     for land in (*to_urls, *(to_warehouse if WAREHOUSE in landings.names() else ())):
         if unreadable := land().unreadable:
-            raise EraseError(
-                "\n".join(unreadable) + "\nWhat is in it may be about the person, so first see to that."
-            )
+            raise EraseError("\n".join(unreadable) + "\nThis may be about the person, so correct it first.")
     _rewrite_inbox(settings)
     for url in urls:
         if found := lake.erase(settings, url, on_wait):
@@ -194,13 +192,16 @@ def _erase(settings: Settings, names: Names, environment: str | None, on_wait) -
         "rows_deleted": rows,
         "still_in": still_in,
         **_note(
-            rows, environment, known, "The tombstone stands: what was received up to now is not landed later."
+            rows,
+            environment,
+            known,
+            "The tombstone stays: deliveries received up to now are not landed later.",
         ),
     }
 
 
 def _note(rows: dict[str, int], environment: str | None, known: set[str], what_then: str) -> dict[str, str]:
-    """What to say where the command may have been mistyped."""
+    """A note for the receipt if nobody was found, because the command may have been mistyped."""
     if environment is not None and environment not in known:
         there_are = ", ".join(sorted(known)) or "none"
         note = f"Nobody was found: there is no environment {environment!r}, there are {there_are}."
@@ -219,10 +220,10 @@ def _environments(warehouse: duckdb.DuckDBPyConnection) -> set[str]:
 def _inbox_rows(
     settings: Settings, names: Names, environment: str | None, landed: dict[str, int]
 ) -> dict[str, int]:
-    """How many deliveries of the person wait to be landed."""
+    """How many deliveries about the person wait to be landed."""
     found = 0
     for path in inbox_file.files(settings.inbox_dir):
-        # `land` will say what is wrong with a file that cannot be read.
+        # `land` will report a file that cannot be read.
         with contextlib.suppress(sqlite3.Error), reader.connect(path) as source:
             if not source or reader.form(source) > inbox_file.FORM:
                 continue
@@ -234,7 +235,7 @@ def _inbox_rows(
 
 
 def _publish(settings: Settings, on_wait: Callable[[str], None]) -> None:
-    """Publish what is left. The copy that has the person in it goes in any case."""
+    """Publish the remaining data. If that fails, remove the published copy, because it contains the person."""
     try:
         publish.publish(settings, on_wait)
     except publish.PublishError as error:
@@ -242,7 +243,7 @@ def _publish(settings: Settings, on_wait: Callable[[str], None]) -> None:
         publish.remove(settings.published_file.resolve())
         if not isinstance(error, publish.NothingToPublish):
             raise EraseError(
-                f"Everything is erased, but {error}\nThe last published copy had the person in it and is removed."
+                f"Everything is erased, but {error}\nThe last published copy contained the person and has been removed."
             ) from error
 
 
@@ -261,7 +262,7 @@ def _publish_elsewhere(settings: Settings, on_wait: Callable[[str], None]) -> No
 
 
 def _delete(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str | None) -> dict[str, int]:
-    """The person's rows from every table; how many, by table. Daily counts name nobody, and stay as they are."""
+    """Delete the person's rows from every table. Returns how many, by table. Daily counts name nobody and stay as they are."""
     tables = [(*place, columns) for place, columns in _models(warehouse).items()]
     warehouse.execute("create or replace temp table erased (delivery_id varchar)")
     found = {*_deliveries_of(warehouse, names, environment)}
@@ -295,7 +296,7 @@ def _models(warehouse: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], list[
 
 
 def _table(warehouse: duckdb.DuckDBPyConnection, model: str) -> str | None:
-    """The table of one of our models, as it is written in SQL; None where it is not built."""
+    """The table of one of our models, as written in SQL; None if it is not built."""
     relation = relations.read(warehouse).named(model)
     return publish.name(relation.schema, relation.identifier) if relation else None
 
@@ -318,7 +319,7 @@ def _deliveries_in_sentences(
     names: Names,
     environment: str | None,
 ) -> Iterator[str]:
-    """Deliveries whose body may be gone from the landing, while a model still holds a sentence of it."""
+    """Deliveries that a sentence in a model connects with the person. Their bodies may be gone from the landing."""
     for column in {*SENTENCES}.intersection(columns) if {"delivery_id", "environment"} <= {*columns} else ():
         query = (
             f"select delivery_id, {column} from {table} where {column} is not null "  # noqa: S608
@@ -332,7 +333,7 @@ def _deliveries_in_sentences(
 def _condition(
     warehouse: duckdb.DuckDBPyConnection, columns: list[str], environment: str | None
 ) -> str | None:
-    """Which rows of a model are about the person: by the columns it has."""
+    """A condition for the rows of a model that are about the person; None if its columns cannot tell."""
     conditions = []
     if environment is None:
         here = "true"
@@ -352,7 +353,7 @@ def _condition(
 
 
 def _delete_unused_states(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Bodies, and sets of flags, segments and traits, that only the person had."""
+    """Delete bodies, and sets of flags, segments and traits, that only the person had."""
     deleted = {}
     bodies = _table(warehouse, "stg_flagsmith__payloads")
     if bodies is None:
@@ -368,7 +369,7 @@ def _delete_unused_states(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int
     for what in ("flag", "segment", "trait"):
         table, column = _table(warehouse, f"int_{what}_set_elements"), f"{what}s_hash"
         if table:
-            # After retention has pruned, there are states whose bodies are gone.
+            # Retention may have pruned the bodies of some states.
             used = " union all ".join(
                 f"select {column} from {name} where {column} is not null"  # noqa: S608
                 for name in filter(None, (bodies, _table(warehouse, "int_state_spells")))
@@ -383,27 +384,27 @@ def _delete_where(warehouse: duckdb.DuckDBPyConnection, table: str, condition: s
 
 
 def _rewrite_inbox(settings: Settings) -> None:
-    """Living workers keep their files; what was deleted in these is overwritten."""
+    """Overwrite deleted rows in the inbox files. Living workers keep their files."""
     if not Landings(settings.inbox_dir).rewrite():
-        raise EraseError(f"{settings.inbox_dir} is too busy to be written anew; run the same command again.")
+        raise EraseError(f"{settings.inbox_dir} is too busy to be rewritten; run the same command again.")
     for path in inbox_file.files(settings.inbox_dir):
         with reader.connect(path) as connection:
             if connection:
                 connection.execute("vacuum")
                 busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
                 if busy:
-                    raise EraseError(f"{path} is too busy to be written anew; run the same command again.")
+                    raise EraseError(f"{path} is too busy to be rewritten; run the same command again.")
 
 
 def _remove_spilled(settings: Settings) -> None:
-    """What processes that were killed have left on disk. The caller has the warehouse open, so nobody else uses it."""
+    """Remove files that killed processes left on disk. The caller has the warehouse open, so nobody else uses them."""
     for file in (settings.warehouse_file, settings.published_file):
         for each in {file, file.resolve()}:
             publish.remove_spilled(each)
 
 
 def _clean_records(settings: Settings, names: Names) -> None:
-    """Take lines that name the person out of logs; what was said of the last refresh, if it does."""
+    """Remove lines that name the person from logs, and the error from the record of the last refresh if it names them."""
     record = settings.refresh_record
     of_dbt = (settings.project_dir or PROJECT_FOLDER) / "logs"
     logs = [*of_dbt.glob("*.log*"), *settings.warehouse_dir.rglob("*.log*")]
@@ -414,7 +415,7 @@ def _clean_records(settings: Settings, names: Names) -> None:
 
 
 def _without_error(record: bytes) -> bytes:
-    """The record without its error, or nothing at all if it is no record: then the next refresh writes it anew."""
+    """The record without its error. Empty if it is not a valid record; the next refresh writes a new one."""
     try:
         return json.dumps(
             {**json.loads(record), "error": "withheld, as it named a person who was erased"}
@@ -424,7 +425,7 @@ def _without_error(record: bytes) -> bytes:
 
 
 def _names_person(content: bytes, names: Names) -> bool:
-    """True if a line of a log names the person; a short name, which stands in many by chance, only in quotes."""
+    """True if a line of a log names the person. A short name occurs in many lines by chance, so it counts only in quotes."""
     longs = [name for name in names.long_names() if _is_utf8(name)]
     shorts = [f'"{name}"' for name in names.names - {*longs}] + [
         f"'{name}'" for name in names.names - {*longs}
@@ -435,7 +436,7 @@ def _names_person(content: bytes, names: Names) -> bool:
 
 
 def _still_in(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str | None) -> list[str]:
-    """Relations that people fill themselves and that have the identity in a column: only they can take it out there."""
+    """Relations that people fill themselves and that have the identity in a column. Only those people can remove it."""
     known, found = [name for name in names.names if _is_utf8(name)], []
     models = {path.stem for path in (PROJECT_FOLDER / "models").rglob("*.sql")}
     ours = {
@@ -473,7 +474,7 @@ def _occurrences(name: str, text: str) -> Iterator[int]:
 
 
 def _is_utf8(name: str) -> bool:
-    """False of half a character: no column can hold it."""
+    """False if the text contains half a character: no column can hold it."""
     try:
         name.encode()
     except UnicodeEncodeError:

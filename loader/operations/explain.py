@@ -1,4 +1,4 @@
-"""Why does this signature not match? Tries the accidents that happen to bodies, secrets and signatures."""
+"""Finds out why a signature does not match, by trying common accidents with bodies, secrets and signatures."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ LARGEST = 64 * 2**20
 
 @dataclass(frozen=True)
 class Explanation:
-    """Whether the signature matches as it is, and what was found, a sentence each."""
+    """Whether the signature matches as it is, and the findings, one sentence each."""
 
     matches: bool
     sentences: list[str]
@@ -24,9 +24,9 @@ class Explanation:
 def explain(
     body: bytes, signature: str, environment: str, secrets: Mapping[str, tuple[bytes, ...]]
 ) -> Explanation:
-    """Why `signature` is not that of `body` for `environment`; `secrets`: those of every environment.
+    """Why `signature` does not match `body` for `environment`. `secrets`: the secrets of all environments.
 
-    Bytes in, sentences out; no secret is ever in them. Raises nothing, whatever the bytes.
+    The sentences never contain a secret. Raises nothing, whatever the bytes.
     """
     signatures = list(_signatures(signature))
     for secret_note, secret in _secrets(environment, secrets):
@@ -35,7 +35,7 @@ def explain(
             for signature_note, candidate in signatures:
                 if candidate == digest:
                     notes = [note for note in (signature_note, body_note, secret_note) if note]
-                    return Explanation(not notes, notes or ["The signature is right: this body, and a secret of "
+                    return Explanation(not notes, notes or ["The signature matches this body and a secret of "
                         f"{environment}. The loader would accept it."])  # fmt: skip
     return Explanation(False, _nothing_fits(body, signature, environment, secrets))
 
@@ -73,12 +73,12 @@ def _secrets(environment: str, secrets: Mapping[str, tuple[bytes, ...]]) -> Iter
     for secret in own:
         for what, variant in (
             ("without the blanks or line end around it", secret.strip()),
-            ("with a line end behind it", secret.strip() + b"\n"),
-            ("without the byte order mark in front of it", secret.strip().removeprefix(BOM)),
-            ("with a byte order mark in front of it", BOM + secret.strip()),
+            ("with a line end after it", secret.strip() + b"\n"),
+            ("without the byte order mark before it", secret.strip().removeprefix(BOM)),
+            ("with a byte order mark before it", BOM + secret.strip()),
             ("without the quotes around it", secret.strip().strip(b"\"'")),
-            ("as the bytes of its Latin-1 spelling", _recoded(secret, "utf-8", "latin-1")),
-            ("as the bytes its hex digits stand for", _unhexed(secret)),
+            ("encoded in Latin-1", _recoded(secret, "utf-8", "latin-1")),
+            ("as the bytes that its hex digits stand for", _unhexed(secret)),
         ):
             if variant and variant != secret:
                 yield (
@@ -88,14 +88,14 @@ def _secrets(environment: str, secrets: Mapping[str, tuple[bytes, ...]]) -> Iter
 
 
 def _bodies(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """What the body may have been before something happened to it on its way here."""
+    """The bodies from which this one may have been made on its way here, each with what happened."""
     yield "", body
     yield (
-        "The body has a byte order mark in front that was not signed. Whatever stores it must not add one.",
+        "The body begins with a byte order mark that was not signed. The program that stores the body must not add one.",
         body.removeprefix(BOM),
     )
     yield (
-        "The body has a line end behind it that was not signed: `echo` and editors add one. Use printf '%s', or curl --data-binary.",
+        "The body ends with a line end that was not signed: `echo` and editors add one. Use printf '%s', or curl --data-binary.",
         body.rstrip(b"\r\n"),
     )
     yield "The body lost a line end at its end: curl --data removes it; use --data-binary.", body + b"\n"
@@ -104,10 +104,10 @@ def _bodies(body: bytes) -> Iterator[tuple[str, bytes]]:
         "The line ends of the body were changed (CRLF). Transfer it as binary.",
         body.replace(b"\r\n", b"\n"),
     )
-    yield "The body is compressed; what was signed is the body before.", _unzipped(body)
+    yield "The body is compressed, but the uncompressed body was signed.", _unzipped(body)
     for charset in ("utf-16", "latin-1", "cp1252"):
         yield (
-            f"The body was changed from UTF-8 to {charset}; what was signed is the UTF-8.",
+            f"The body was changed from UTF-8 to {charset}, but the UTF-8 was signed.",
             _recoded(body, charset, "utf-8"),
         )
     yield (
@@ -118,7 +118,7 @@ def _bodies(body: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _written_again(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Parsed and written again: other blanks, other order of keys, other escapes. The most common case."""
+    """The body parsed and written again: other blanks, other order of keys, other escapes. This is the most common case."""
     try:
         value = json.loads(body.removeprefix(BOM))
         note = (
@@ -149,7 +149,7 @@ def _nothing_fits(body: bytes, signature: str, environment: str, secrets: Mappin
         return [f"The environment {environment} has no secret here. Those that have one: {known}."]
     sentences = [
         "The secret is most likely another one. Open the webhook in Flagsmith (Environment settings → Webhooks), copy "
-        f"its secret, and set it for {environment}. A change there takes up to a minute to be used.",
+        f"its secret, and set it for {environment}. Flagsmith takes up to a minute to use a new one.",
         f"Tried: the {len(secrets[environment])} secrets of {environment} and those of the other environments; the body "
         "as it is, without line end, blanks, byte order mark or compression, in other charsets, and written again as JSON.",
     ]
@@ -158,11 +158,11 @@ def _nothing_fits(body: bytes, signature: str, environment: str, secrets: Mappin
             0, f"The signature has {len(signature.strip())} characters; 64 hex digits are expected."
         )
     if not body:
-        sentences.insert(0, "The body is empty. Give it on standard input: … doctor verify … < body")
+        sentences.insert(0, "The body is empty. Pass it on standard input: … doctor verify … < body")
     elif not _is_json(body):
         sentences.insert(
             0,
-            f"The body ({len(body):,} bytes) is not whole JSON: it may have been cut off, and no signature fits a part.",
+            f"The body ({len(body):,} bytes) is not complete JSON: it may have been cut off, and then no signature matches.",
         )
     return sentences
 

@@ -1,4 +1,4 @@
-"""The commands of whoever reads: notebooks in the browser, and the documentation of every table."""
+"""The commands for readers: notebooks in the browser, and the documentation of every table."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
 @click.option("--port", default=2718, show_default=True, type=click.IntRange(1, 65535), help="The port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 def notebook(host: str, port: int) -> None:
-    """Explore the marts in the browser, until told to stop. Another port is taken where this one is in use."""
+    """Explore the marts in the browser, until told to stop. If the port is in use, another one is chosen."""
     from flagsmith_warehouse.notebooks.pages import PAGES, need_packages
 
     need_packages()

@@ -1,4 +1,4 @@
-"""`flagsmith-warehouse init`: a dbt project that belongs to whoever runs it, and that no upgrade ever changes."""
+"""`flagsmith-warehouse init` makes a dbt project that belongs to its user. No upgrade ever changes it."""
 
 import getpass
 import os
@@ -26,10 +26,10 @@ class InitError(LoaderError):
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), required=False)
 @click.pass_context
 def init(context: click.Context, folder: Path | None) -> None:
-    """Make a project in FOLDER: settings, experiments, cohorts, outcomes, models of your own, and what cron or systemd need.
+    """Make a project in FOLDER: settings, experiments, cohorts, outcomes, your own models, and files for cron and systemd.
 
-    In a project that is there, only what is missing is written, and dbt is pointed at this release. Without FOLDER it is the
-    one of --project-dir or FLAGSMITH_PROJECT_DIR.
+    In an existing project, this adds missing files, and points dbt at this release. Without FOLDER, it is the project of
+    --project-dir or FLAGSMITH_PROJECT_DIR.
     """
     named = context.meta.get(PROJECT_DIR.name)
     if folder is not None and named is not None and folder.absolute() != Path(named).absolute():
@@ -44,11 +44,11 @@ def init(context: click.Context, folder: Path | None) -> None:
         click.echo(f"{project} has everything already; no file was changed.")
         return
     click.echo(f"Wrote {len(written)} files into {project}.")
-    click.echo(f"Next: cd {folder}, and read README.md. It begins with `flagsmith-warehouse serve`.")
+    click.echo(f"Next: cd {folder}, and read README.md. The first step is `flagsmith-warehouse serve`.")
 
 
 def write_project(folder: Path) -> list[Path]:
-    """Write what is missing of a project; the files that were written. Raises InitError."""
+    """Write the missing files of a project. Returns the files that were written. Raises InitError."""
     from flagsmith_warehouse.loader.operations.dbt import link_package
 
     project = folder.expanduser().absolute()
@@ -66,7 +66,7 @@ def write_project(folder: Path) -> list[Path]:
     (project / "secrets").mkdir(mode=0o700, exist_ok=True)
     written = []
     for path, content in _files(project, name):
-        # What is an example was perhaps deleted on purpose.
+        # Examples may have been deleted on purpose.
         if path.exists() or (existed and path.parent.name == "models"):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def _refuse_another_project(project: Path) -> None:
 
 
 def _name_of(project: Path) -> str:
-    """The name of the dbt project: that of its folder, in the letters that dbt allows."""
+    """The name of the dbt project: its folder's name, in the letters that dbt allows."""
     name = re.sub(r"[^a-z0-9_]+", "_", project.name.lower()).strip("_")
     if not name or name[0].isdigit():
         name = f"warehouse_{name}".rstrip("_")
@@ -123,7 +123,7 @@ def _files(project: Path, name: str) -> Iterator[tuple[Path, str]]:
 
 
 def _places(project: Path) -> dict[str, str]:
-    """Where the files of deploy/ say that things are, and where they are here."""
+    """The paths in the files of deploy/, and the paths that replace them here."""
     user = getpass.getuser()
     command = Path(sys.argv[0] if Path(sys.argv[0]).name == "flagsmith-warehouse" else sys.executable)
     command = command.absolute().parent / "flagsmith-warehouse"
@@ -149,7 +149,7 @@ def _replaced(text: str, words: dict[str, str]) -> str:
 
 
 def _correct_packages(file: Path) -> None:
-    """Point our line at this release: another Python, or another machine, has it in another place."""
+    """Point our line in packages.yml at this release, which another Python or machine has in another place."""
     text = file.read_text("utf-8", "surrogateescape") if file.exists() else ""
     corrected = LOCAL.sub(lambda found: f'{found[1]}"{PROJECT_FOLDER}"', text)
     if corrected != text:

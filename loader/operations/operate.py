@@ -1,4 +1,4 @@
-"""The commands of whoever keeps it running; loader/operations/cli.py lists them. Each imports what it needs when called."""
+"""The commands for operators; loader/operations/cli.py lists them. Each imports the modules it needs when it runs."""
 
 import json
 import sys
@@ -37,7 +37,7 @@ def publish(place: str | None) -> None:
 
 @click.command()
 def compact() -> None:
-    """Make warehouse.duckdb smaller after much was deleted. It needs room for a second copy, and no refresh runs meanwhile."""
+    """Make warehouse.duckdb smaller after large deletions. It needs room for a second copy, and no refresh can run meanwhile."""
     from flagsmith_warehouse.loader.operations.publish import compact
 
     settings = settings_module.read()
@@ -46,9 +46,9 @@ def compact() -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For machines: everything, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, for machines.")
 def status(as_json: bool) -> None:
-    """What waits, what was landed and built, and how that went."""
+    """Show what is waiting, what was landed and built, and how the last refresh went."""
     from flagsmith_warehouse.loader.operations.show import show_status
     from flagsmith_warehouse.loader.operations.status import gather
 
@@ -60,7 +60,7 @@ def status(as_json: bool) -> None:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--url", help="Also ask the public address of a webhook, as Flagsmith would.")
+@click.option("--url", help="Also send a request to the public address of a webhook, as Flagsmith would.")
 @click.pass_context
 def doctor(context: click.Context, url: str | None) -> None:
     """Check configuration, permissions, clock, disk, versions; exits with 1 if anything fails."""
@@ -73,13 +73,13 @@ def doctor(context: click.Context, url: str | None) -> None:
     show_findings(findings)
     if failures := sum(finding.verdict == "fail" for finding in findings):
         raise click.ClickException(
-            f"{failures} of {len(findings)} checks failed; what to do is in their lines."
+            f"{failures} of {len(findings)} checks failed; their lines say what to do."
         )
 
 
 @doctor.command()
 @click.option("--environment", required=True, help="The environment the webhook was sent to.")
-@click.option("--signature", required=True, help="What the header X-Flagsmith-Signature said.")
+@click.option("--signature", required=True, help="The value of the header X-Flagsmith-Signature.")
 @click.argument("body", type=click.File("rb"), default="-")
 def verify(environment: str, signature: str, body: BinaryIO) -> None:
     """Say why a signature does not match BODY (a file; standard input without one).
@@ -97,30 +97,34 @@ def verify(environment: str, signature: str, body: BinaryIO) -> None:
 
 @click.command()
 @click.option(
-    "--identity", required=True, help="The identifier of the person in Flagsmith, letter by letter."
+    "--identity", required=True, help="The identifier of the person in Flagsmith: exact, case-sensitive."
 )
-@click.option("--environment", help="Only there; without it, in all environments.")
-@click.option("--dry-run", is_flag=True, help="Change nothing; say how many rows of each table would go.")
-@click.option("--yes", is_flag=True, help="Do not ask. Without a terminal nothing is asked anyway.")
+@click.option("--environment", help="Erase only in this environment; default: in all.")
+@click.option(
+    "--dry-run", is_flag=True, help="Change nothing; print how many rows of each table would be deleted."
+)
+@click.option(
+    "--yes", is_flag=True, help="Do not ask for confirmation. (Without a terminal, there is no question.)"
+)
 def erase(identity: str, environment: str | None, dry_run: bool, yes: bool) -> None:
-    """Forget a person, in all files, for good; what was received before never comes back.
+    """Remove a person from all files, for good. Deliveries received before never come back.
 
-    Prints a receipt and adds it to erasures.ndjson. Delete the identity in Flagsmith first: what is received
-    from now on is landed again. Backups are yours to see to (docs/privacy.md).
+    Prints a receipt and adds it to erasures.ndjson. Delete the identity in Flagsmith first, because deliveries received
+    from now on are landed again. This does not change your backups (docs/privacy.md).
     """
     from flagsmith_warehouse.loader.operations.erase import erase, preview
 
     where = "all environments" if environment is None else f"the environment {environment!r}"
     if not (dry_run or yes) and _is_terminal():
         click.confirm(
-            f"Erase this identity from {where}, for good? (--dry-run shows what would go)", abort=True
+            f"Erase this identity from {where}, for good? (--dry-run shows what would be deleted)", abort=True
         )
     run = preview if dry_run else erase
     receipt = run(settings_module.read(), identity, environment, _say)
     click.echo(json.dumps(receipt, indent=2))
     for relation in receipt["still_in"]:
         _say(
-            f"{relation} still names the identity. It is yours, so take it out there; a seed: in its file, then refresh."
+            f"{relation} still names the identity. Remove it there, because the relation is yours (from a seed's file, then refresh)."
         )
 
 

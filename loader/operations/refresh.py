@@ -1,4 +1,4 @@
-"""Land what the inbox holds, then build the marts: one after the other, and never two refreshes at once."""
+"""Lands the inbox, then builds the marts. Never are two refreshes running at once."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -27,12 +27,12 @@ CHECKS = ("test", "unit_test")
 
 
 class BuildError(LoaderError):
-    """dbt has not built everything. What it has built stays; the next refresh tries again."""
+    """dbt did not build everything. Models that it built stay; the next refresh tries the rest again."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody asked of dbt beyond the ordinary: its own options."""
+    """The options of `refresh` that are passed on to dbt."""
 
     select: tuple[str, ...] = ()
     variables: str | None = None
@@ -44,7 +44,7 @@ class Request:
         return [*chosen, *(["--full-refresh"] if self.full_refresh else [])]
 
     def vars(self) -> dict:
-        """The vars, as dbt reads them. Raises BuildError for a text that holds none."""
+        """The vars in `--vars`, parsed as dbt does. Raises BuildError if the text is not a mapping."""
         try:
             found = yaml.safe_load(self.variables or "{}")
         except yaml.YAMLError:
@@ -58,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Built:
-    """What dbt has built and tested, and the seconds that each took of the whole."""
+    """What dbt built and tested, and the seconds that each took."""
 
     models: int = 0
     checks: Counter = field(default_factory=Counter)
@@ -74,9 +74,9 @@ class Built:
 def build(settings: Settings, request: Request = Request(), manifest: "Manifest | None" = None) -> Built:
     """Run `dbt build` on the warehouse of `settings`. Raises BuildError.
 
-    Unit tests are left to `make test`: they say something about the models and nothing about the data.
+    Unit tests are left to `make test`, because they test the models, not the data.
     """
-    # Declarations are loaded already (loader/operations/declarations.py), also from files that dbt could not read.
+    # loader/operations/declarations.py has loaded the declarations already, even from files that dbt could not read.
     package = declarations.declaring(manifest) if manifest else dbt.PACKAGE
     seeds = [f"resource_type:seed,package:{package},{name}" for name in declarations.NAMES]
     arguments = ["--exclude-resource-type", "unit_test", "--exclude", *seeds, *request.arguments()]
@@ -84,7 +84,7 @@ def build(settings: Settings, request: Request = Request(), manifest: "Manifest 
     outcome = dbt.run(settings, "build", *arguments, *known, manifest=manifest, verbose=request.verbose)
     built = _built(outcome)
     if not outcome.success:
-        raise BuildError(f"dbt build failed. What it has built stays.\n{dbt.reason(outcome)}")
+        raise BuildError(f"dbt build failed. Models that it built stay.\n{dbt.reason(outcome)}")
     return built
 
 
@@ -97,7 +97,7 @@ def _built(outcome: "dbtRunnerResult") -> Built:
     return Built(
         models=len(models),
         checks=Counter(str(result.status) for result in tested),
-        # Models and tests run side by side: each gets its share of the whole.
+        # Models and tests run in parallel: each gets its share of the total time.
         model_seconds=elapsed * sum(result.execution_time for result in models) / busy,
         check_seconds=elapsed * sum(result.execution_time for result in tested) / busy,
         outcome=outcome,
@@ -105,9 +105,9 @@ def _built(outcome: "dbtRunnerResult") -> Built:
 
 
 def kept_history(settings: Settings) -> dict[str, str]:
-    """Return the models that hold history as an earlier logic made it, each with the day up to which they do.
+    """Return the models with rows from an earlier logic, each with the day before which its rows are.
 
-    Such history is there where retention has pruned the deliveries: see docs/privacy.md.
+    A model keeps such rows if retention has pruned their deliveries: see docs/privacy.md.
     """
     if not settings.warehouse_file.exists():
         return {}
@@ -123,7 +123,7 @@ def kept_history(settings: Settings) -> dict[str, str]:
 
 
 def pruning_in_words(settings: Settings) -> list[str]:
-    """What the end of the last build did about retention, and why it left something. Nothing where there is no retention."""
+    """Sentences about what retention did at the end of the last build, and why it kept something. Empty without retention."""
     with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
         rows = []
         for (schema,) in warehouse.execute(PRUNING).fetchall():

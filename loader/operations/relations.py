@@ -1,7 +1,7 @@
-"""Where our models and seeds are in a warehouse: by what dbt's manifest said when it was built, as schemas are the host's.
+"""Finds our models and seeds in a warehouse. A host project may choose the schemas, so dbt's manifest decides.
 
-Every run of dbt writes it down in the table `dbt_relations` (macros/relations). A warehouse of an earlier release has no
-such table, and had only the plain names.
+Every run of dbt writes the places to the table `dbt_relations` (macros/engine/record_relations.sql). A warehouse of an earlier
+release has no such table; there the plain names apply.
 """
 
 from collections.abc import Iterator
@@ -38,13 +38,13 @@ class Relation:
 
 @dataclass(frozen=True)
 class Relations:
-    """The relations that exist. A schema that holds nothing of the host's is ours, with all that is in it."""
+    """The relations that exist. If a schema contains no model of the host, the schema and everything in it is ours."""
 
     recorded: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     existing: tuple[tuple[str, str, str | None], ...] = ()
 
     def __iter__(self) -> Iterator[Relation]:
-        """Every relation of ours or of the host's project, by schema and name."""
+        """All relations of ours and of the host's project, by schema and name."""
         schemas = self._schemas()
         for schema, identifier, comment in self.existing:
             if (schema, identifier) in self.recorded:
@@ -59,11 +59,11 @@ class Relations:
         return [relation for relation in self if relation.layer in layers]
 
     def named(self, name: str) -> Relation | None:
-        """The relation of our model or seed of that name, if it is built."""
+        """The relation of our model or seed with that name, if it is built."""
         return next((each for each in self if each.name == name and each.layer in LAYERS), None)
 
     def _schemas(self) -> dict[str, str]:
-        """The layer of each schema that is ours alone."""
+        """The layer of each schema that is entirely ours."""
         if not self.recorded:
             return {layer: layer for layer in LAYERS}
         layers: dict[str, set[str]] = {}
@@ -85,7 +85,7 @@ def read(connection: duckdb.DuckDBPyConnection, database: str = "warehouse") -> 
 
 
 def copy_record(connection: duckdb.DuckDBPyConnection, published: list[Relation]) -> None:
-    """Let readers of the copy know where our marts are, where their schema is not called `marts`."""
+    """Record in the copy where our marts are, for readers, if their schema is not called `marts`."""
     if all(each.schema == each.layer for each in published if each.layer != "own"):
         return
     connection.execute("create schema if not exists published.landing")
@@ -97,7 +97,7 @@ def copy_record(connection: duckdb.DuckDBPyConnection, published: list[Relation]
 
 
 def open_copy(file: Path) -> duckdb.DuckDBPyConnection:
-    """The published copy, or a warehouse, to read: our marts are in `marts` and our seeds in `seeds`, whatever they are called there."""
+    """Open the published copy, or a warehouse, to read. Our marts are in `marts` and our seeds in `seeds`, whatever the file calls them."""
     connection = duckdb.connect(file, read_only=True)
     try:
         (database,) = connection.execute("select current_database()").fetchone()
@@ -123,7 +123,7 @@ def _name(*parts: str) -> str:
 
 
 def schema_of(manifest, name: str) -> str:
-    """The schema that one of our models or seeds gets, before anything is built."""
+    """The schema that one of our models or seeds will get."""
     nodes = manifest.nodes
     return next(
         nodes[key].schema for key in (f"model.{PACKAGE}.{name}", f"seed.{PACKAGE}.{name}") if key in nodes

@@ -1,4 +1,4 @@
-"""Status and findings as a person reads them, on a terminal."""
+"""Prints the status and the findings of `doctor` for people, on a terminal."""
 
 from datetime import UTC, datetime
 
@@ -15,13 +15,13 @@ SIGNS = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]fail[/
 
 
 def show_status(status: dict) -> None:
-    """The status in a few tables; nothing that is empty."""
+    """Print the status in a few tables, without empty ones."""
     console = Console(highlight=False)
     now = datetime.fromisoformat(status["at"])
     console.print(_refresh(status["refresh"], now))
     if kept := (status["refresh"] or {}).get("kept_history"):
         console.print(
-            f"Older than {max(kept.values())} as an earlier logic made it, newer by today's: {', '.join(sorted(kept))}"
+            f"Rows from before {max(kept.values())} keep an earlier logic: {', '.join(sorted(kept))}"
         )
     console.print(_inbox(status["inbox"]))
     for name, landing in status.get("landings", {}).items():
@@ -50,7 +50,7 @@ def show_status(status: dict) -> None:
     )  # fmt: skip
     _table(
         console,
-        "What is wrong in the declarations",
+        "Mistakes in declarations",
         [
             (f"{p['declared_in']}, row {p['row_number']}, {p['column_name']}", p["severity"], p["problem"], p["remedy"])
             for p in status["problems"]
@@ -67,14 +67,14 @@ def show_status(status: dict) -> None:
 
 
 def show_findings(findings: list[Finding]) -> None:
-    """A line a finding."""
+    """Print one line per finding."""
     console = Console(highlight=False)
     for finding in findings:
         console.print(f"{SIGNS[finding.verdict]} {finding.subject}: {_plain(finding.text)}", soft_wrap=True)
 
 
 def ago(at: str | None, now: datetime) -> str:
-    """How long ago, in the one unit that tells most."""
+    """How long ago, in the largest suitable unit."""
     if at is None:
         return "never"
     seconds = (now.astimezone(UTC) - datetime.fromisoformat(at)).total_seconds()
@@ -149,5 +149,5 @@ def _table(console: Console, first: str, rows: list[tuple], *columns: str) -> No
 
 
 def _plain(text: str) -> str:
-    """Whatever is in it, neither the terminal nor rich acts upon it."""
+    """The text with everything escaped that the terminal or rich would act upon."""
     return escape(printable(text))

@@ -1,7 +1,7 @@
-"""How is it doing? Read from the inbox, the record of the last refresh and the published copy.
+"""Collects the status from the inbox, the record of the last refresh and the published copy.
 
-Nothing here waits for anybody or makes anybody wait: while a refresh holds the warehouse, what is said of
-landed deliveries is what the last published copy knows.
+Nothing here waits for other processes or makes them wait. While a refresh holds the warehouse, the figures about
+landed deliveries come from the last published copy.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ from flagsmith_warehouse.loader.settings import Settings
 from flagsmith_warehouse.loader.text import first_line
 
 LATELY_DAYS = 7
-# What a refresh may say of itself in its record.
+# The results that a refresh may record.
 RESULTS = ("running", "success", "failure")
 NOT_SHOWN = ("alerts", "alert_queries", "built_from")
-# What else `status` and `doctor` show of it.
+# The other parts of the record that `status` and `doctor` show.
 RECORDED = {"error": str, "seconds": int | float, "kept_history": dict}
 BY_ENVIRONMENT = "select environment, max(received_at), count(*) from deliveries group by environment"
 LANDED = "select environment, max(received_at), max(landed_at), count(*) from landing.webhooks group by environment"
@@ -53,7 +53,7 @@ where experiments.status = 'running' and health.status <> 'ok' order by all
 
 @contextlib.contextmanager
 def recorded_refresh(settings: Settings) -> Iterator[dict]:
-    """Record how a refresh goes; what the block puts into the dictionary goes into the record as well."""
+    """Record how a refresh goes. Everything that the block puts into the dictionary goes into the record, too."""
     record = {"result": "running", "started_at": _now().isoformat()}
     started = time.monotonic()
     _write(settings.refresh_record, record)
@@ -65,12 +65,12 @@ def recorded_refresh(settings: Settings) -> Iterator[dict]:
         raise
     finally:
         record["seconds"] = round(time.monotonic() - started, 1)
-        with contextlib.suppress(OSError):  # a full disk: the reason is on its way to whoever asked already
+        with contextlib.suppress(OSError):  # the disk is full: the caller already gets the reason
             _write(settings.refresh_record, record)
 
 
 def gather(settings: Settings) -> dict:
-    """Everything, as it goes into JSON. Times are ISO 8601 in UTC, sizes bytes, ages seconds."""
+    """The whole status, ready for JSON. Times are ISO 8601 in UTC, sizes are in bytes, ages in seconds."""
     now = _now()
     waiting, by_environment = _inbox(settings.inbox_dir, now)
     published = _published(settings, now)
@@ -96,7 +96,7 @@ def gather(settings: Settings) -> dict:
 
 
 def _inbox(folder: Path, now: datetime) -> tuple[dict, dict]:
-    """What waits to be landed, in all, and by environment: the last receipt and the number."""
+    """The deliveries that wait to be landed: totals, and for each environment their number and last time of receipt."""
     depth, oldest = reader.backlog(folder)
     environments, unreadable = {}, []
     for path in inbox_file.files(folder):
@@ -104,11 +104,11 @@ def _inbox(folder: Path, now: datetime) -> tuple[dict, dict]:
             with reader.connect(path) as connection:
                 found = connection.execute(BY_ENVIRONMENT).fetchall() if connection else []
         except sqlite3.Error as error:
-            if path.exists():  # else it has been landed since it was found
+            if path.exists():  # otherwise it has been landed in the meantime
                 unreadable.append(f"{path}: {error}")
             continue
         if not all(isinstance(last, int) for _, last, _ in found):
-            unreadable.append(f"{path}: it holds a time that is none")
+            unreadable.append(f"{path}: it contains an invalid time")
             continue
         for environment, last, count in found:
             known = environments.get(environment, (0, 0))
@@ -122,7 +122,7 @@ def _inbox(folder: Path, now: datetime) -> tuple[dict, dict]:
 
 
 def _landings(folder: Path, now: datetime) -> dict[str, dict]:
-    """What each landing lacks, where several are fed (`land --to`), and why it could not be fed."""
+    """If several landings are fed (`land --to`): the deliveries that each lacks, and why it could not be fed."""
     try:
         return {
             name: {
@@ -154,7 +154,7 @@ def _environments(settings: Settings, waiting: dict, landed: list[tuple]) -> dic
 
 
 def _landed(settings: Settings) -> list[tuple] | None:
-    """From the landing itself, if nobody is using the warehouse; else None."""
+    """Figures from the landing itself; None if another process is using the warehouse."""
     if not settings.warehouse_file.exists():
         return []
     with lock.try_hold(settings.warehouse_lock) as is_free:
@@ -169,7 +169,7 @@ def _landed(settings: Settings) -> list[tuple] | None:
 
 
 def _published(settings: Settings, now: datetime) -> dict:
-    """Rows of each mart, what was quarantined lately, alarms of running experiments; why not, if it cannot be read."""
+    """Rows of each mart, recent quarantines and alarms of running experiments; or why the copy cannot be read."""
     path = settings.published_file
     nothing = {
         "published_at": None,
@@ -188,8 +188,10 @@ def _published(settings: Settings, now: datetime) -> dict:
 
 
 def cannot_be_read(published_file: Path, error: Exception) -> str:
-    """What is wrong with the published copy, and what to do."""
-    return f"{published_file} cannot be read ({first_line(error)}). Make it anew: flagsmith-warehouse publish"
+    """The message about a published copy that cannot be read."""
+    return (
+        f"{published_file} cannot be read ({first_line(error)}). Make a new one: flagsmith-warehouse publish"
+    )
 
 
 def _read_published(path: Path, now: datetime) -> dict:
@@ -219,23 +221,23 @@ def _read_published(path: Path, now: datetime) -> dict:
 
 
 def last_refresh(settings: Settings) -> dict | None:
-    """The record of the last refresh, None if there was none. One that was killed is called so, an odd one `unknown`."""
+    """The record of the last refresh; None if there was none. Says if the refresh was killed; `unknown` for an invalid record."""
     path = settings.refresh_record
     try:
         record = json.loads(path.read_text("utf-8"))
         if not isinstance(record, dict) or record.get("result") not in RESULTS:
-            raise ValueError("it is no record of a refresh")
+            raise ValueError("it is not a record of a refresh")
         if datetime.fromisoformat(record["started_at"]).tzinfo is None:
             raise ValueError("its time has no zone")
         for key, kind in RECORDED.items():
             if key in record and not isinstance(record[key], kind):
-                raise ValueError(f"its {key} is of no use")
+                raise ValueError(f"its {key} is not valid")
         if not all(isinstance(day, str) for day in record.get("kept_history", {}).values()):
-            raise ValueError("its kept_history is of no use")
+            raise ValueError("its kept_history is not valid")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        why = f"{path} cannot be read ({error}). The next refresh writes it anew."
+        why = f"{path} cannot be read ({error}). The next refresh writes a new one."
         return {"result": "unknown", "started_at": None, "error": why}
     if record["result"] == "running":
         with lock.try_hold(settings.refresh_lock) as is_free:
@@ -255,7 +257,7 @@ def _disk(settings: Settings) -> dict:
 
 
 def _size(path: Path) -> int:
-    """0 where the file is gone: `land` may remove it at any moment."""
+    """The size of a file; 0 if it is gone, because `land` may remove it at any moment."""
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_size
     return 0

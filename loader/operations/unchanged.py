@@ -1,6 +1,6 @@
-"""Is there anything to build? Without new deliveries, only if a file or a setting that the build read has changed since.
+"""Decides whether there is anything to build. Without new deliveries, there is only if a file or setting has changed.
 
-Files are compared by size and time, and what cannot be seen so (a relation outside the warehouse) always counts as
+Files are compared by size and time. A relation outside the warehouse cannot be compared, so it always counts as
 changed. Once a day everything is built and tested anyway.
 """
 
@@ -17,22 +17,22 @@ import duckdb
 from flagsmith_warehouse.loader.operations import dbt
 from flagsmith_warehouse.loader.settings import ALERT_COMMAND, PROJECT_FOLDER, SECRETS, Settings
 
-# Of our own project, what dbt and the commands read.
+# The files of our own project that dbt and the commands read.
 READ = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds", "tests/warehouse", "loader")
-# Of the user's project, what a build writes or does not read.
+# The parts of the user's project that a build writes or does not read.
 NOT_READ = {"target", "logs", "dbt_packages", "deploy", "secrets", "data", "__pycache__"}
 RELATION_VARS = (
     *("conversion_events", "experiments", "metrics", "experiment_metrics", "variants", "identity_map"),
     *("test_identities", "experiment_statistics", "landing_database"),
 )
-# Ours of the environment that a build does not depend on.
+# Our environment variables that do not affect a build.
 NOT_ABOUT_BUILDS = {SECRETS.name, ALERT_COMMAND.name}
 FULL_EVERY_SECONDS = 86_400
 
 
 def fingerprint(settings: Settings) -> str | None:
-    """What a build of now would be made from, as one hash; None where nobody can know. Taken after a refresh, it says what
-    the next one has to find for there to be nothing to do."""
+    """One hash of everything that a build would read now, except deliveries; None if it cannot be known. If the next refresh
+    finds the same hash, there is nothing to build."""
     project = settings.project_dir
     if project is None or not settings.published_file.exists() or not _is_all_in_sight(settings):
         return None
@@ -52,7 +52,7 @@ def fingerprint(settings: Settings) -> str | None:
 
 
 def is_unchanged(settings: Settings, record: dict | None) -> bool:
-    """True if the refresh of this record has built what there is, today."""
+    """True if the refresh of this record was less than a day ago, and nothing has changed since."""
     if not record or record.get("result") != "success" or not record.get("built_from"):
         return False
     age = time.time() - record.get("built_at", 0)
@@ -89,7 +89,7 @@ def _below(path: Path) -> Iterator[Path]:
 
 
 def _relations(project: Path) -> dict[str, str]:
-    """The vars of the project that name a relation or a folder."""
+    """The project's vars that name a relation or a folder."""
     variables = dbt.our_vars(project)
     return {name: str(variables[name]) for name in RELATION_VARS if variables.get(name)}
 

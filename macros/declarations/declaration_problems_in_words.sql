@@ -3,7 +3,7 @@
     {%- for mart in ['experiment_declaration_problems', 'cohort_declaration_problems'] %}
     select
         concat_ws(', ', declared_in, 'row ' || cast(row_number as string), column_name)
-        || ': ' || problem || coalesce(' (`' || cell || '`)', '') || '. To mend it: ' || remedy || '.' as line
+        || ': ' || problem || coalesce(' (`' || cell || '`)', '') || '. Remedy: ' || remedy || '.' as line
     from {{ ref(mart) }}
     where severity = 'problem'
     {{ 'union all' if not loop.last }}

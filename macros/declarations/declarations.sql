@@ -10,6 +10,7 @@
     {%- set reasons = 'environment_default, segment_override or identity_override' -%}
     {%- set where_split = 'say where the split was set up in Flagsmith (segment_override for a rollout)' -%}
     {%- set event = 'name the event as in the conversion events' -%}
+    {%- set margin = 'write 0.02 to accept being up to two per cent of control worse, or leave it empty' -%}
     {{ return({
         'experiments': {'key': ['experiment_key'], 'columns': {
             'experiment_key': {'type': 'text', 'needed': 'give the experiment a name of its own'},
@@ -49,6 +50,8 @@
                 'needed': 'write higher_is_better or lower_is_better', 'remedy': 'write one of them'},
             'conversion_window_hours': {'type': 'number', 'holds': 'number > 0', 'must_be': 'a number above 0',
                 'remedy': 'leave it empty to count until the experiment ends'},
+            'window_start_hours': {'type': 'number', 'holds': 'number >= 0', 'must_be': 'a number, not negative',
+                'remedy': 'leave it empty to count from the first evaluation on'},
             'winsorise_percentile': {'type': 'number', 'holds': 'number >= 0.5 and number < 1', 'must_be': 'a number in [0.5, 1)',
                 'remedy': 'write 0.99 to cap at the 99th percentile'},
             'minimum_sample': {'type': 'whole', 'holds': 'number >= 0', 'must_be': 'a whole number, not negative',
@@ -59,6 +62,7 @@
             'prior_standard_deviation': {'type': 'number', 'holds': 'number > 0', 'must_be': 'a number above 0',
                 'remedy': 'leave it empty for a flat prior'},
             'prior_type': {'type': 'choice', 'must_be': 'relative or absolute', 'remedy': 'leave it empty for relative'},
+            'margin': {'type': 'number', 'holds': 'number > 0', 'must_be': 'a number above 0', 'remedy': margin},
         }},
         'experiment_metrics': {'key': ['experiment_key', 'metric_key'], 'columns': {
             'experiment_key': {'type': 'text', 'needed': 'name an experiment that is declared'},
@@ -67,6 +71,7 @@
                 'needed': 'write primary, secondary or guardrail', 'remedy': 'write one of them'},
             'target_lift': {'type': 'number', 'holds': 'number <> 0', 'must_be': 'a number other than 0',
                 'remedy': 'write 0.05 for five per cent more than control'},
+            'margin': {'type': 'number', 'holds': 'number > 0', 'must_be': 'a number above 0', 'remedy': margin},
         }},
         'variants': {'key': ['feature_name', 'variation'], 'columns': {
             'feature_name': {'type': 'text', 'needed': 'name the feature as in Flagsmith'},

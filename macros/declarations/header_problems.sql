@@ -42,7 +42,7 @@
         identity as cell,
         case
             when identity is null then 'identity is empty'
-            when times > 1 then 'identity stands on more than one row'
+            when times > 1 then 'identity occurs in several rows'
             else 'user_id is empty'
         end as problem,
         case

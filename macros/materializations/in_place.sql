@@ -30,7 +30,8 @@
         {%- do drop_relation_if_exists(load_cached_relation(left_behind)) -%}
     {%- endfor -%}
     {%- set is_of_another_type = existing_relation and existing_relation.type != target_relation.type -%}
-    {%- if is_of_another_type -%}{%- call statement('drop') -%}{{ get_drop_sql(existing_relation) }}{%- endcall -%}{%- endif -%}
-    {%- call statement('main') -%}{{ flagsmith_warehouse.create_or_replace(target_relation, sql) }}{%- endcall -%}
+    {%- set dropped = existing_relation if is_of_another_type else none -%}
+    {%- call statement('main') -%}{{ flagsmith_warehouse.create_or_replace(target_relation, sql, dropped) }}{%- endcall -%}
+    {%- do flagsmith_warehouse.refuse_broken_contract(target_relation) -%}
     {%- if is_of_another_type -%}{%- do adapter.cache_dropped(existing_relation) -%}{%- endif -%}
 {% endmacro %}

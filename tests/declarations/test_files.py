@@ -50,7 +50,7 @@ REFUSED = {
     "tabs": (f"{HEADER}\n{ROW}\n".replace(",", "\t"), 1, "separated by tabs"),
     "Excel's sep=;": (f"sep=;\n{HEADER}\n".replace(",", ";"), 1, "not separated by a comma"),
     "UTF-16": (f"{HEADER}\n{ROW}\n".encode("utf-16"), 1, "UTF-16"),
-    "a column twice": (f"{HEADER},variation\n{ROW},red\n", 1, "stands in the header twice"),
+    "a column twice": (f"{HEADER},variation\n{ROW},red\n", 1, "occurs twice in the header"),
 }
 
 

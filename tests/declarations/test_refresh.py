@@ -128,6 +128,11 @@ def experiments() -> str:
     return "\r\n".join([*lines, ",,,,,,,,,,,", ""])
 
 
+# Declared after the refresh.
+LATER = (
+    b"later,production,checkout_button,Control,2026-01-01,,environment_default,,,,,\r\n"
+    b"latest,nowhere,to_come,control,2026-01-01,,environment_default,,,,,\r\n"
+)
 FILES = {
     "experiments": experiments(),
     "metrics": (
@@ -156,11 +161,11 @@ FILE_PROBLEMS = [
     ("experiment_metrics.csv", 4, "experiment_key", "no experiment of this experiment_key is declared"),
     ("experiment_metrics.csv", 5, "role", "primary, secondary or guardrail"),
     ("variants.csv", 1, None, "the file cannot be read"),  # somebody has removed it
-    ("identity_map.csv", 2, "identity", "more than one row"),
+    ("identity_map.csv", 2, "identity", "in several rows"),
     ("identity_map.csv", 4, "user_id", "user_id is empty"),
     ("test_identities.csv", 3, "identity", "identity is empty"),
     ("test_identities.csv", 5, None, "not UTF-8"),
-    ("experiments.csv", len(CELLS) + 2, "experiment_key", "more than one row"),
+    ("experiments.csv", len(CELLS) + 2, "experiment_key", "in several rows"),
 ]
 COHORT_PROBLEMS = {
     "norway": ("rules[0].conditions[0].value", "no, off and false"),
@@ -279,14 +284,20 @@ def test_warning__is_told_and_costs_nothing(untidy):
 
 
 def test_check__says_the_same_and_writes_nothing(untidy):
-    """Given a fresh clone and the same after the refresh; then check exits with 3, as refresh did, and nothing has changed."""
+    """Given a fresh clone and the same after the refresh; then check exits with 3, as refresh did, and nothing has changed.
+
+    Given experiments that were declared since; then check holds them against what was received, as the refresh will.
+    """
     environ, seeds, checked, existed, refreshed = untidy
     assert checked.exit_code == 3, checked.output
     assert not existed
     folder = Path(environ["FLAGSMITH_WAREHOUSE_DIR"])
     before = {path: path.read_bytes() for path in folder.glob("*.duckdb")}
+    declared = (seeds / "experiments.csv").read_bytes()
+    (seeds / "experiments.csv").write_bytes(declared + LATER)
     with mock.patch.object(declarations, "SEEDS_FOLDER", seeds):
         again = invoke(environ, "check")
+    (seeds / "experiments.csv").write_bytes(declared)
     assert again.exit_code == 3, again.output
     assert before == {path: path.read_bytes() for path in folder.glob("*.duckdb")}
 
@@ -297,7 +308,12 @@ def test_check__says_the_same_and_writes_nothing(untidy):
     of_what_was_received = {line for line in problems(again.stderr) if "no delivery carried" in line}
     assert len(of_what_was_received) == 1
     assert set(problems(checked.stderr)) == set(problems(again.stderr)) - of_what_was_received
-    assert problems(again.stderr, "warning: ") == problems(refreshed.stderr, "warning: ")
+    since = set(problems(again.stderr, "warning: ")) - set(problems(refreshed.stderr, "warning: "))
+    assert set(problems(refreshed.stderr, "warning: ")) <= set(problems(again.stderr, "warning: "))
+    assert sorted(line.split(": ", 2)[2].split(". To mend")[0] for line in since) == [
+        "no delivery carried this variation of checkout_button (`Control`)",
+        "nothing was ever received from this environment (`nowhere`)",
+    ]
 
 
 def test_seeds__put_right__leave_no_problem(untidy, tmp_path):

@@ -200,10 +200,14 @@ def _read_evaluation(body: dict, delivery: Delivery) -> None:
         if body.get(name) is not None and not isinstance(body[name], list):
             raise Unreadable(f"{name}_not_an_array")
     for name, faults in ARRAYS.items():
-        found = {fault for element in body.get(name) or [] for fault in faults(element)}
-        # What an element lacks comes first; of the rest the first in the alphabet.
-        for fault in sorted(found, key=lambda fault: ("_without_" not in fault, fault)):
-            raise Unreadable(fault)
+        # Of one element the first reason; of several elements one that is no object, else the first in the alphabet.
+        wrong = [
+            (isinstance(element, dict), fault)
+            for element in body.get(name) or []
+            for fault in faults(element)[:1]
+        ]
+        if wrong:
+            raise Unreadable(min(wrong)[1])
     delivery.kind, delivery.identity = "evaluation", body["identity"]
     # Of an element that occurs twice the last counts.
     if body.get("flags") is not None:

@@ -250,6 +250,7 @@ def results(
         run, clock = course(history, experiment), history.clock.get(experiment.environment)
         for metric in METRICS:
             groups: dict[str, dict[str, list[Outcome]]] = defaultdict(lambda: defaultdict(list))
+            people: Counter[tuple[str, str]] = Counter()  # whether they count yet or not
             for row in (r for r in assigned if r["experiment_key"] == experiment.key):
                 start, change = row["first_exposed_at"], run.epoch_end(row["epoch"])
                 mine = [
@@ -264,24 +265,29 @@ def results(
                 ]
                 until_change = [e for e in mine if change is None or e.occurred_at < change]
                 whole = Outcome(row["epoch"], *outcome(metric, mine))
-                groups["assigned"][row["variation"]].append(whole)
-                groups["until_change"][row["variation"]].append(
-                    Outcome(row["epoch"], *outcome(metric, until_change))
-                )
-                if not row["is_quarantined"]:
-                    groups["undisturbed"][row["variation"]].append(whole)
-                if row["activated_at"]:
-                    groups["activated"][row["variation"]].append(whole)
-            for population, arms in groups.items():
-                for variation, arm in arms.items():
-                    rows.append({
-                        "experiment_key": experiment.key, "metric_key": metric.key, "variation": variation,
-                        "population": population, "identities": len(arm),
-                        "outcome_sum": sum(o.value for o in arm),
-                        "outcome_sum_squares": sum(o.value * o.value for o in arm),
-                        "denominator_sum": sum(o.divisor for o in arm),
-                        "mean": _mean(metric, arms, variation),
-                    })  # fmt: skip
+                cut = Outcome(row["epoch"], *outcome(metric, until_change))
+                is_matured = start + timedelta(hours=metric.window_hours or 0) <= clock
+                for population, is_in, value in (
+                    ("assigned", True, whole),
+                    ("until_change", True, cut),
+                    ("undisturbed", not row["is_quarantined"], whole),
+                    ("activated", row["activated_at"], whole),
+                ):
+                    if is_in:
+                        people[population, row["variation"]] += 1
+                        groups[population][row["variation"]] += [value] * is_matured
+            for population, variation in people:
+                arms = groups[population]
+                arm = arms[variation]
+                rows.append({
+                    "experiment_key": experiment.key, "metric_key": metric.key, "variation": variation,
+                    "population": population, "identities": people[population, variation],
+                    "identities_matured": len(arm),
+                    "outcome_sum": sum(o.value for o in arm),
+                    "outcome_sum_squares": sum(o.value * o.value for o in arm),
+                    "denominator_sum": sum(o.divisor for o in arm),
+                    "mean": _mean(metric, arms, variation) if arm else None,
+                })  # fmt: skip
     return rows
 
 

@@ -146,7 +146,10 @@ def _absences(history: History) -> dict[tuple, list[Delivery]]:
 
 def current_default(seen: list[tuple]) -> str | None:
     """`off`, or the text of the value that is no option's: null where it has not been seen."""
-    defaults = [flag for _, flag in seen if flag.reason == "environment_default"]
+    # Of an identity's sightings of one exposure only the last is kept, with the type that the feature then had.
+    last = {(d.identity, *flag.exposure): (d.order, flag) for d, flag in seen}
+    defaults = [flag for _, flag in sorted(last.values(), key=lambda kept: kept[0])]
+    defaults = [flag for flag in defaults if flag.reason == "environment_default"]
     if defaults and not defaults[-1].enabled:
         return "off"
     values = [

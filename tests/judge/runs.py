@@ -85,6 +85,7 @@ class Warehouse:
     def declare(self, history: World) -> None:
         with duckdb.connect(self.path) as connection:
             connection.execute(TABLES + DECLARED)
+            connection.begin()
             for e in history.experiments:
                 connection.execute(
                     "insert into declared.experiments (experiment_key, environment, feature_name, started_at, ended_at,"
@@ -108,14 +109,17 @@ class Warehouse:
                 if rows:
                     marks = ", ".join("?" * len(rows[0]))
                     connection.executemany(f"insert into declared.{table} values ({marks})", rows)
+            connection.commit()
 
     def land(self, rows: list[Landed]) -> None:
         with duckdb.connect(self.path) as connection:
             if rows:
+                connection.begin()
                 connection.executemany(
                     f"insert into landing.webhooks ({', '.join(Landed._fields)}) values (?, ?, ?, ?, ?, ?, ?, ?)",
                     rows,
                 )
+                connection.commit()
 
     def dbt(self, *arguments: str, zone: str = "UTC", killed_after: float | None = None) -> str | None:
         """Run dbt in a process of its own. Return None, or what it said where it failed or was killed."""

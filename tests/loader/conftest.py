@@ -1,4 +1,4 @@
-"""Fixtures: settings in a folder of their own → application → client; and a real server in real processes."""
+"""Fixtures: settings in a separate folder → application → client; and a real server in real processes."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ SECRETS = {"production": ["new secret", "old-Sëcret-☃"], "ümwelt": ["x"]}
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """What a person would set: two environments with secrets, one that needs none."""
+    """The environment variables that a person would set: two environments with secrets, and one that needs none."""
     return {
         "FLAGSMITH_WEBHOOK_SECRETS": json.dumps(SECRETS),
         "FLAGSMITH_UNSIGNED_ENVIRONMENTS": '["development"]',

@@ -1,8 +1,8 @@
-"""A server that speaks as much of S3 as `land --to` uses: put on a condition, get, list.
+"""A server for the part of S3 that `land --to` uses: conditional put, get, list.
 
-It can be slow, full, or gone before it has answered.
+It can be slow, be full, or close the connection before it has answered.
 
-An emulator of all of S3 would bring fifty packages, and none of these faults.
+An emulator of all of S3 would bring fifty packages, but could simulate none of these faults.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 
 class ObjectStorage:
-    """One bucket, in memory. `puts` are the paths that were put, in order, whatever came of it."""
+    """One bucket, in memory. `puts` lists the paths of all put requests, in order, whether or not they succeeded."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -23,7 +23,7 @@ class ObjectStorage:
         self.written: list[str] = []
         self.is_full = False
         self.before_put = lambda: None
-        self.lost_answers = 0  # so many puts are done, and then the connection breaks
+        self.lost_answers = 0  # for this many puts, the connection breaks after the put
         self.lock = threading.Lock()
 
     def put(self, path: str, content: bytes, only_new: bool, only_tag: str | None) -> int:
@@ -45,7 +45,7 @@ def tag(content: bytes) -> str:
 
 
 def handler_of(storage: ObjectStorage) -> type[BaseHTTPRequestHandler]:
-    """What answers one request to it."""
+    """The class that answers a request to it."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -87,7 +87,7 @@ def handler_of(storage: ObjectStorage) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     return Handler
 
@@ -96,12 +96,12 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """A sender that was killed, or a connection that was broken on purpose."""
+        """Ignore the error: a sender was killed, or a connection was broken on purpose."""
 
 
 @contextmanager
 def serving(storage: ObjectStorage, port: int = 0) -> Iterator[dict[str, str]]:
-    """Serve it on this machine; the environment variables with which `s3://bucket` is there."""
+    """Serve it on this machine. Yields the environment variables that make `s3://bucket` available."""
     server = Server(("127.0.0.1", port), handler_of(storage))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

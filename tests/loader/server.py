@@ -1,4 +1,4 @@
-"""What the tests do from outside: start the real commands, send webhooks, look into the warehouse."""
+"""Helpers that use the loader from outside: start the real commands, send webhooks, read the warehouse."""
 
 import contextlib
 import hmac
@@ -19,7 +19,7 @@ COMMAND = [str(Path(sys.executable).parent / "flagsmith-warehouse")]
 
 
 def sign(body: bytes, secret: str = "new secret") -> dict[str, str]:
-    """The header that Flagsmith would send."""
+    """The signature header that Flagsmith would send."""
     return {"X-Flagsmith-Signature": hmac.new(secret.encode(), body, "sha256").hexdigest()}
 
 
@@ -47,7 +47,7 @@ def command(
 
 
 def landed(environ: dict[str, str], columns: str = "environment, body") -> list[tuple]:
-    """What is in the landing, in the order of receipt."""
+    """The rows of the landing, in the order of receipt."""
     with duckdb.connect(
         Path(environ["FLAGSMITH_WAREHOUSE_DIR"]) / "warehouse.duckdb", read_only=True
     ) as warehouse:
@@ -55,7 +55,7 @@ def landed(environ: dict[str, str], columns: str = "environment, body") -> list[
 
 
 class Server:
-    """`flagsmith-warehouse serve` in processes of its own, in a process group of its own."""
+    """`flagsmith-warehouse serve` in separate processes, in their own process group."""
 
     def __init__(self, environ: dict[str, str], workers: int = 2, port: int | None = None):
         self.environ = environ
@@ -95,12 +95,12 @@ class Server:
         raise AssertionError(f"The server is not ready:\n{self.log.read_text()}")
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM. Returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(10)
 
     def kill(self) -> None:
-        """SIGKILL to the server and all its workers at once."""
+        """Send SIGKILL to the server and all its workers at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
@@ -110,7 +110,7 @@ class Server:
         return [int(number) for number in children.read_text().split()]
 
     def post(self, body: bytes, environment: str = "production", headers: dict | None = None) -> Answer:
-        """A webhook, signed unless `headers` says otherwise."""
+        """Send a webhook, signed unless `headers` says otherwise."""
         return self.request(
             "POST", f"/webhooks/{environment}", body, sign(body) if headers is None else headers
         )
@@ -123,7 +123,7 @@ class Server:
             return Answer(response.status, dict(response.getheaders()), response.read())
 
     def send_raw(self, raw: bytes, half_closed: bool = False) -> bytes:
-        """Bytes as they are; what comes back until the other side closes or says nothing for a while."""
+        """Send bytes as they are. Returns everything that comes back until the other side closes or is silent for a while."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
             connection.sendall(raw)
             if half_closed:

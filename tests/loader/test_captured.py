@@ -1,4 +1,4 @@
-"""What Flagsmith 2.265.0 sent, sent again over HTTP with its own headers."""
+"""Requests captured from Flagsmith 2.265.0, sent again over HTTP with their own headers."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def server(environ):
 
 
 def replay(server: Server, request: dict, environment: str = "production", body: bytes | None = None) -> int:
-    """The request as it was captured, to our address; the status of the answer."""
+    """Send the captured request to our address. Returns the status of the answer."""
     sent = request["body"].encode() if body is None else body
     return server.request("POST", f"/webhooks/{environment}", sent, request["headers"]).status
 

@@ -1,4 +1,4 @@
-"""Only where a commit is kept may the inbox be."""
+"""The inbox must be on a file system that keeps its commits."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which folder of the loader may import which, read from the code: arrows only follow a webhook, never back."""
+"""The loader's folders may only import in the direction that a webhook takes, never back. Read from the code."""
 
 import ast
 from pathlib import Path
@@ -18,7 +18,7 @@ ALLOWED = {
 
 
 def imported(module: Path) -> set[str]:
-    """The names that a module imports, wherever in it."""
+    """The names that a module imports, anywhere in it."""
     names = set()
     for node in ast.walk(ast.parse(module.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -30,7 +30,7 @@ def imported(module: Path) -> set[str]:
 
 
 def floor(name: str) -> str:
-    """The folder of the loader that a name is from."""
+    """The loader's folder from which a name comes."""
     first = name.removeprefix(f"{PACKAGE}.").split(".")[0]
     return first if (FOLDER / first).is_dir() else ""
 

@@ -1,4 +1,4 @@
-"""What `put` has returned for is on disk, in one commit for many; what cannot be written is refused, whole."""
+"""Once `put` returns, the delivery is on disk; many share a commit. A delivery that cannot be written is refused."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ def box(settings):
 
 
 def put_at_once(box: Inbox, count: int) -> list[Exception]:
-    """That many threads put a delivery each, at the same time; the errors."""
+    """Put one delivery from each of many threads, at the same time. Returns the errors."""
     errors = []
 
     def put(number: int) -> None:
@@ -52,7 +52,7 @@ def put_at_once(box: Inbox, count: int) -> list[Exception]:
 
 
 def hold_up(box: Inbox, monkeypatch) -> tuple[threading.Event, list[int]]:
-    """Commits wait until the event is set; the sizes of the commits."""
+    """Make commits wait until the event is set. Returns the list of their sizes."""
     go_on, sizes = threading.Event(), []
     append = inbox_file.InboxFile.append
     monkeypatch.setattr(
@@ -135,14 +135,14 @@ def test_put__no_more_room__refused_whole_and_goes_on_when_there_is_room(setting
 
 
 def fill_to_the_brim(file: Path) -> None:
-    """Take the last byte of the disk."""
+    """Fill the disk to the last byte."""
     with contextlib.suppress(OSError), file.open("wb", buffering=0) as filler:
         while filler.write(b"x" * 100):
             pass
 
 
 def put_until_refused(box: Inbox) -> int:
-    """How many bodies of 50 KB found room."""
+    """Put bodies of 50 KB until one is refused. Returns how many were accepted."""
     for accepted in range(1000):
         try:
             box.put("production", True, os.urandom(50_000))
@@ -277,7 +277,7 @@ def test_mean_size__of_each_file_that_can_be_read__is_their_mean(box, settings):
 
 
 def test_backlog__landed_while_it_is_counted__no_error(box, settings, monkeypatch):
-    """Given a `land` that empties the file after the first question that is asked of it."""
+    """Given a `land` that empties the file after the first query."""
     box.put("production", True, b"{}")
     connect = reader.connect
 
@@ -332,7 +332,7 @@ def test_unread__any_bodies_in_any_packs__are_what_was_put_also_when_the_first_a
 
 
 def test_put__the_same_many_times__takes_hardly_more_room_than_once(settings):
-    """Bodies of an environment differ by little, and are compressed together."""
+    """Bodies of an environment differ little, and are compressed together."""
     file = inbox_file.InboxFile(settings.inbox_dir)
     body = os.urandom(10_000)
     file.append([(str(number), 0, "production", 1, body) for number in range(100)])

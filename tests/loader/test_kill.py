@@ -1,4 +1,4 @@
-"""Every webhook answered with 2xx is landed exactly once, whoever is killed and whenever.
+"""Every webhook answered with 2xx is landed exactly once, whatever process is killed at whatever moment.
 
 `KILLS=500 pytest tests/loader/test_kill.py` is the longer run.
 """
@@ -79,7 +79,7 @@ def test_kill__server_and_land_at_random_moments__what_was_accepted_is_landed_on
 
 
 def kill_land(environ: dict[str, str], after_seconds: float) -> bool:
-    """Whether `land` was still at work when it was killed."""
+    """Kill `land`. Returns whether it was still running."""
     land = subprocess.Popen([*COMMAND, "land"], env={**os.environ, **environ}, stdout=subprocess.DEVNULL)
     time.sleep(after_seconds)
     land.send_signal(signal.SIGKILL)

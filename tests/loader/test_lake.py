@@ -1,4 +1,4 @@
-"""From the inbox to Parquet on object storage: every delivery once, whatever happens in between, and beside the warehouse."""
+"""From the inbox to Parquet on object storage: every delivery once, whatever happens in between; also with a warehouse."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def evaluation(identity: str) -> bytes:
 
 
 def rows_below(url: str, columns: str = "body") -> list[tuple]:
-    """What any reader of Parquet finds, in the order of receipt."""
+    """The rows that any Parquet reader finds, in the order of receipt."""
     if url.startswith("s3:"):
         raise AssertionError("of a folder")
     folder = urlsplit(url).path
@@ -100,7 +100,7 @@ def bodies(count: int) -> list[tuple[str]]:
     return [(f"body {number}",) for number in range(count)]
 
 
-# What is landed.
+# The landed rows.
 
 
 @pytest.mark.parametrize("first", ["warehouse", "object storage"])
@@ -143,7 +143,7 @@ def test_land_to__beside_the_warehouse__the_same_rows_but_for_landed_at(
             == warehouse.sql(described.format("landing.webhooks")).fetchall()
         )
     assert reader.backlog(settings.inbox_dir) == (0, None)
-    assert len(inbox_file.files(settings.inbox_dir)) == 1  # that of the worker that lives
+    assert len(inbox_file.files(settings.inbox_dir)) == 1  # the file of the living worker
     assert [run().deliveries for run in runs] == [0, 0]
     living.close()
 
@@ -197,7 +197,7 @@ def test_land_to__files_of_any_size__all_of_it_once(box, settings, url, monkeypa
     assert rows_below(url) == bodies(6)
 
 
-# What stays in the inbox until when.
+# How long deliveries stay in the inbox.
 
 
 def test_land_to__nobody_has_landed_the_other_way_yet__the_inbox_keeps_it(box, settings, environ, url):
@@ -288,7 +288,7 @@ def test_land_to__only_elsewhere_while_a_file_waits_to_be_put__it_is_given_up(
     assert (rows_in(storage, tmp_path), rows_below(url)) == ([("body 1",)], [("body 0",)])
 
 
-# What goes wrong.
+# Faults.
 
 
 def dies(*_, **__):
@@ -470,13 +470,13 @@ def test_kill__two_loaders_below_one_prefix__every_delivery_is_there_once(enviro
         box.close()
 
 
-# Nobody is forgotten.
+# Erasures.
 
 
 def test_erase__several_loaders__nobody_lands_the_person_and_no_file_holds_them(
     settings, environ, storage, tmp_path
 ):
-    """Given the person in a file that was put, in the inbox of who erases, and in that of another loader."""
+    """Given the person in an uploaded file, in the inbox of the loader that erases, and in that of another loader."""
     other = settings_module.read({**environ, "FLAGSMITH_WAREHOUSE_DIR": str(tmp_path / "other")})
     about = [evaluation(PERSON), evaluation("somebody else")]
     boxes = [Inbox(settings.inbox_dir), Inbox(other.inbox_dir)]
@@ -521,7 +521,7 @@ def test_erase__while_another_loaders_file_is_on_its_way__that_loader_takes_the_
 def test_erase__after_a_loader_was_killed_behind_its_put__the_file_does_not_come_back(
     box, settings, storage, environ, tmp_path, monkeypatch
 ):
-    """The file is rewritten under its own name: when it is put again, something is there."""
+    """The file is rewritten under its own name, so a repeated put finds it there."""
     other = settings_module.read({**environ, "FLAGSMITH_WAREHOUSE_DIR": str(tmp_path / "other")})
     lake.land(other, S3)
     box.put("production", True, evaluation(PERSON))
@@ -536,7 +536,7 @@ def test_erase__after_a_loader_was_killed_behind_its_put__the_file_does_not_come
 
 
 def test_erase__before_object_storage_was_fed__is_heeded_there(box, settings, url):
-    """Given an inbox file from before the erasure, put back from a copy."""
+    """Given an inbox file from before the erasure, restored from a copy."""
     box.put("production", True, evaluation(PERSON))
     box.put("production", True, b"somebody else")
     [path] = inbox_file.files(settings.inbox_dir)

@@ -1,4 +1,4 @@
-"""From the inbox to the landing: once each, in bounded batches, whatever happens in between."""
+"""From the inbox to the landing: every delivery once, in bounded batches, whatever happens in between."""
 
 import contextlib
 import itertools
@@ -101,7 +101,7 @@ def test_land__batches_of_any_size__all_of_it_once(box, settings, environ, monke
 
 
 def fill_file(settings, bodies: Iterable[bytes]) -> None:
-    """An inbox file whose worker has died."""
+    """Make an inbox file whose worker has died."""
     settings.inbox_dir.mkdir(parents=True, exist_ok=True)
     file = inbox_file.InboxFile(settings.inbox_dir)
     rows = ((f"{number:036d}", 0, "production", 1, body) for number, body in enumerate(bodies))
@@ -155,7 +155,7 @@ def test_land__after_a_build_has_merged_row_groups__goes_on_in_smaller_ones(box,
 
 
 class Killed(BaseException):
-    """What a SIGKILL does, at a line of our choice."""
+    """Stands for a SIGKILL at a line of our choice."""
 
 
 class Countdown:
@@ -175,7 +175,7 @@ class Countdown:
 
 
 class Fragile:
-    """A connection of which every statement is a step."""
+    """A connection on which every statement is a step."""
 
     def __init__(self, connection, countdown: Countdown):
         self.connection, self.countdown = connection, countdown
@@ -212,7 +212,7 @@ def test_land__killed_at_any_step__next_run_lands_the_rest_once(
 
 
 def land_and_be_killed(settings, stop_at: int) -> bool:
-    """Whether the run was killed: it was not if it has fewer steps (statements, files removed) than that."""
+    """Land, and die at a given step. Returns False if the run had fewer steps (statements, removed files)."""
     countdown = Countdown(stop_at)
     with pytest.MonkeyPatch.context() as patch:
         for module in (duckdb, sqlite3):
@@ -265,7 +265,7 @@ def test_landed_at__clock_set_back__rises_with_every_batch(box, settings, enviro
 def test_land__a_damaged_file__all_that_can_be_read_is_landed_and_each_run_fails(
     settings, environ, monkeypatch, worker, batch_bytes
 ):
-    """Given damage to 64 KB in the middle: 16 commits of two bodies at least are in it."""
+    """Given damage to 64 KB in the middle, which contains at least 16 commits of two bodies."""
     monkeypatch.setattr(landing_batch, "BATCH_BYTES", batch_bytes)
     box = Inbox(settings.inbox_dir)
     put = [os.urandom(2_000).hex().encode() for _ in range(200)]
@@ -294,7 +294,7 @@ def test_land__a_damaged_file__all_that_can_be_read_is_landed_and_each_run_fails
         assert b"in another file" in bodies and put[0] in bodies and put[-1] in bodies
         assert 200 - 45 < len(bodies) < 200
         assert damaged.exists()
-        # A worker that lives is told to begin another file.
+        # The living worker is told to begin another file.
         assert damaged.with_suffix(".damaged").exists() == (worker == "living")
     box.put("production", True, b"meanwhile")
     box.close()
@@ -324,7 +324,7 @@ def test_land__somebody_else_has_locked_a_living_file__is_said_and_nothing_is_lo
 
 
 def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(settings, environ):
-    """Given a run that was killed after it had landed all but the damaged ones: nobody has been told yet."""
+    """Given a run that was killed after it had landed all rows but the damaged ones, before it could report them."""
     box = Inbox(settings.inbox_dir)
     for number in range(3):
         box.put("production", True, b"%d" % number)
@@ -348,7 +348,7 @@ def test_land__a_file_that_never_was_an_inbox__holds_up_no_other(box, settings, 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's own peak")
 def test_land__large_backlog__memory_stays_bounded(settings, environ):
-    """200 MB of bodies. Not getrusage, whose peak begins with that of the process that started this one."""
+    """Given 200 MB of bodies. (getrusage would not do: its peak includes that of the parent process.)"""
     noise = [f"{number:x}" * 4 for number in range(0, 2**62, 2**62 // 20)]
     fill_file(settings, ((str(number) + noise[number % 20] * 150).encode() for number in range(20_000)))
     code = (
@@ -387,7 +387,7 @@ def test_land__memory_never_enough__fails_and_loses_nothing(settings, environ, m
 
 @contextlib.contextmanager
 def opened_elsewhere(settings, seconds: float):
-    """Another process that has the warehouse open for that long."""
+    """Another process that has the warehouse open for the given time."""
     code = (
         "import duckdb, sys, time; warehouse = duckdb.connect(sys.argv[1]); print('open', flush=True); "
         "time.sleep(float(sys.argv[2]))"
@@ -494,7 +494,7 @@ def test_dbt__warehouse_open_elsewhere_for_a_moment__waits(settings, environ, tm
         said = []
         for line in asked.stdout:
             said.append(line)
-            if "Found " in line:  # all is read, and what comes next is the connection
+            if "Found " in line:  # everything has been read; the connection is next
                 time.sleep(2)
                 held.close()
     asked.stdout.close()
@@ -503,7 +503,7 @@ def test_dbt__warehouse_open_elsewhere_for_a_moment__waits(settings, environ, tm
 
 
 def test_landing__bodies_alike__take_a_small_part_of_their_size_on_disk(settings):
-    """A fiftieth at 50,000 (the benchmark says); of 10,000 the fixed costs are a larger part."""
+    """The benchmark measures a fiftieth for 50,000 bodies. For 10,000, fixed costs are a larger part."""
     from benchmarks.loader import bodies as like_flagsmith
 
     fill_file(settings, like_flagsmith(20, 10_000))

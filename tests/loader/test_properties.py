@@ -1,4 +1,4 @@
-"""Whatever is sent: never a 500, and never in without a valid signature; both doors answer as the documentation says."""
+"""Whatever is sent, no answer is 500, and nothing unsigned is kept. Both doors answer as documented."""
 
 import asyncio
 import io
@@ -39,7 +39,7 @@ def doors(parts):
 
 
 def over_wsgi(application, request: dict) -> tuple[int, dict, bytes]:
-    """Status, headers and body that a WSGI server gets for a request, which it passes on unchecked."""
+    """Status, headers and body that a WSGI server gets for a request that it passes on unchecked."""
     length, signature = request["length"], request["signature"]
     environ = {
         "REQUEST_METHOD": request["method"],
@@ -101,7 +101,7 @@ def test_webhook__anything_signed__204(parts, body):
 
 
 class Protocol:
-    """What Granian gives with a request: its body, whole or in pieces, and a place for the answer."""
+    """The protocol object that Granian gives with a request: its body, whole or in pieces, and a place for the answer."""
 
     def __init__(self, body: bytes):
         self.body = body
@@ -117,7 +117,7 @@ class Protocol:
         self.answer = answer
 
 
-# The environment that a webhook to that path is of, or the question to the server itself.
+# The environment of a webhook to that path, or the name of a probe.
 WEBHOOKS = {
     "/webhooks/production": "production",
     "/webhooks/production/": "production",
@@ -140,7 +140,7 @@ NOTHING = [
 
 
 def documented_status(method: str, path: str, body: bytes, is_signed: bool, length: str | None) -> int:
-    """The status that docs and DECISIONS.md promise, found in another way than the loader's."""
+    """The status that docs and DECISIONS.md promise, computed in another way than in the loader."""
     if path in PROBES:
         return 200 if method in ("GET", "HEAD", "OPTIONS") else 405
     if path in NOTHING:

@@ -1,4 +1,4 @@
-"""What is answered to which request, and what of it is kept."""
+"""How requests are answered, and which of them are kept."""
 
 import base64
 import dataclasses

@@ -80,7 +80,7 @@ def test_webhook__chunked__accepted_when_signed_and_413_when_too_large(environ):
 
 
 def test_webhook__too_large_and_sent_in_one_go__the_sender_reads_413(environ):
-    """Given a client that reads the answer only when all is sent; then it is not cut off before that."""
+    """Given a client that reads the answer only after it has sent everything; then it is not cut off before."""
     body = b"x" * 5_000_000
     with Server({**environ, "FLAGSMITH_MAX_BODY_BYTES": "1000"}) as server:
         for _ in range(10):
@@ -240,7 +240,7 @@ def test_stop__connections_that_say_nothing__do_not_hold_it_up(server):
 def test_restart__imports_included__takes_less_than_three_seconds(server):
     """Flagsmith gives up after three attempts, about three seconds after the first."""
     seconds = []
-    for _ in range(5):  # on a busy machine the best says more
+    for _ in range(5):  # on a busy machine the best of several is more reliable
         started = time.monotonic()
         server.stop()
         server.start()
@@ -329,7 +329,7 @@ def begin_without_server(server: int, note: Path) -> None:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    """Whether the condition came true in that time."""
+    """Whether the condition became true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -339,7 +339,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
 
 
 def is_running(process: int) -> bool:
-    """Whether it has not ended. An orphan that has ended is listed until the machine's init reaps it."""
+    """Whether the process is still running. (An orphan that has ended is listed until the machine's init reaps it.)"""
     try:
         fields = Path(f"/proc/{process}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -394,7 +394,7 @@ def test_flask_run__works_too(environ):
 
 
 def test_webhook__method_in_small_letters_beside_others__none_is_an_error(server):
-    """Flask takes `post` for POST: it must not wait for a commit in another way than the others that share it."""
+    """Flask treats `post` as POST. It must wait for a commit like all others that share it."""
     raw = b"post /webhooks/development HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
     statuses, stopping = set(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""Settings are read from the environment; what cannot be used is refused with what to write instead."""
+"""Settings are read from the environment. A value that cannot be used is refused, with what to write instead."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def test_secrets__not_usable__refused_without_repeating_them(text):
 
 
 def test_secrets__file_as_editors_save_it__the_secrets_alone(tmp_path):
-    """Given a byte order mark, the line ends of Windows and a copy of the file before: none of it is in a secret."""
+    """Given a byte order mark, Windows line ends and an editor's backup copy; then no secret contains any of these."""
     (tmp_path / "production").write_bytes(b"\xef\xbb\xbfnew\r\nold\r\n")
     (tmp_path / "production~").write_bytes(b"older\n")
     secrets = read({"FLAGSMITH_WEBHOOK_SECRETS_DIR": str(tmp_path)}).secrets

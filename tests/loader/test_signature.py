@@ -1,4 +1,4 @@
-"""Only the bytes that a holder of a secret signed pass, and every refusal is one kind of error."""
+"""Only bytes signed with a known secret pass, and every refusal is the same kind of error."""
 
 import hashlib
 import hmac

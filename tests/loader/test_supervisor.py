@@ -1,4 +1,4 @@
-"""The server goes on: through reloads with a wrong configuration, workers that die over and over, disks that are full."""
+"""The server keeps running through reloads with a wrong configuration, workers that die repeatedly, and full disks."""
 
 import contextlib
 import http.client
@@ -34,7 +34,7 @@ def wait_for(is_so: Callable[[], bool]) -> None:
 
 
 def reload(server: Server) -> str:
-    """SIGHUP, and what the log says when it is over."""
+    """Send SIGHUP. Returns the log line that ends the reload."""
     said = len(lines(server, "Reload"))
     server.process.send_signal(signal.SIGHUP)
     wait_for(lambda: len(lines(server, "Reload")) > said)
@@ -143,7 +143,7 @@ def test_reload__worker_that_is_about_to_end__leaves_new_connections_to_the_othe
 
 
 def test_reload__senders_that_keep_connections_and_that_do_not__each_is_answered(server):
-    """Connections that are used all the time, now and then, and once."""
+    """Given connections that are used all the time, sometimes, and once."""
     unanswered, answered, stop = [], [], threading.Event()
 
     def send(is_kept: bool, pause: float) -> None:
@@ -178,7 +178,7 @@ def test_reload__senders_that_keep_connections_and_that_do_not__each_is_answered
 
 
 def test_reload__new_workers_that_never_become_ready__old_workers_and_old_settings_stay():
-    """Given such a reload; then a worker that dies later is not replaced by one with the settings that did not work."""
+    """Given such a reload; then a worker that dies later is replaced by one with the old settings."""
     server = object.__new__(supervisor.Supervisor)
     stopped = []
     server._settings, server._configuration = "old", lambda: "new"
@@ -251,7 +251,7 @@ def test_listen__the_port_is_taken_at_that_or_every_address__says_so(monkeypatch
 
 def test_serve__a_second_one_on_the_same_port__says_that_it_is_taken_and_takes_no_webhook(server, environ):
     other = {**environ, "FLAGSMITH_WEBHOOK_SECRETS": '{"production": ["another"]}'}
-    ran = command(other, "serve", "--port", str(server.port), timeout=30)  # if it starts, it does not end
+    ran = command(other, "serve", "--port", str(server.port), timeout=30)  # if it started, it would not end
     assert ran.returncode == 1 and "is taken" in ran.stderr and "Traceback" not in ran.stderr
     assert [server.post(BODY).status for _ in range(20)] == [204] * 20
 
@@ -310,7 +310,7 @@ def readiness(server: Server) -> int:
 
 
 def send_until(server: Server, status: int) -> None:
-    """What is left of a page, or of a file that was open, takes some."""
+    """The free rest of a disk page or of an open file still accepts some."""
     body = os.urandom(5000)
     wait_for(lambda: server.post(body).status == status)
 

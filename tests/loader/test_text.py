@@ -1,4 +1,4 @@
-"""Names and values that somebody else chose, as a terminal and a page get them."""
+"""How names and values from others are shown on a terminal and a page."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Marts as dbt built them against the same in plain Python."""
+"""Compares the marts that dbt built with those computed in plain Python."""
 
 import json
 

@@ -55,7 +55,7 @@ class History:
             for _ in range(25)
         ]
         self.flag_sets = [self._flags() for _ in range(5)]
-        # What a client-side call sees of them: the same flags, some of them hidden.
+        # The flags that a client-side call sees: the same flags, some of them hidden.
         self.flag_sets += [[flag for flag in flags if flag["id"] % 2] for flags in self.flag_sets[:3]]
         self.segment_sets = [self._segments() for _ in range(4)]
         self.trait_sets = [self._traits() for _ in range(5)]

@@ -1,7 +1,7 @@
-"""The marts in plain Python, from the raw bodies alone: what the SQL is held against.
+"""Computes the marts in plain Python, from the raw bodies alone. The tests compare the SQL with it.
 
-Brute force on purpose: every identity's history is walked delivery by delivery, with no sets, hashes or spells of sets,
-and nothing is shared with the models. Rows are dicts by mart, values as DuckDB returns them.
+It uses brute force on purpose: it goes through every identity's history delivery by delivery, without sets, hashes or
+spells of sets, and shares nothing with the models. Rows are dicts by mart, values as DuckDB returns them.
 """
 
 import json
@@ -39,7 +39,7 @@ def judge(row: Landed) -> tuple[str, str | None, dict]:
         return "quarantined", "not_utf8", {}
     try:
         body = json.loads(row.body)
-        json.dumps(body, ensure_ascii=False).encode()  # an escaped lone surrogate is no text
+        json.dumps(body, ensure_ascii=False).encode()  # an escaped lone surrogate is not a text
     except (ValueError, RecursionError):
         return "quarantined", "not_json", {}
     if not isinstance(body, dict):
@@ -65,7 +65,7 @@ def judge(row: Landed) -> tuple[str, str | None, dict]:
 
 
 def _fault(missing: str, wrong: list[tuple[str, Any, tuple[type, ...]]]) -> str | None:
-    """Return `missing` where the first two of the values are null; else the name of the first that has a wrong type."""
+    """Return `missing` if the first two values are null; otherwise the name of the first value with a wrong type."""
     if any(value is None for _, value, _ in wrong[:2]):
         return missing
     return next(
@@ -144,7 +144,7 @@ def variation(flag: dict, text: str | None) -> str:
 
 
 def flag_states(body: dict) -> dict[int, dict]:
-    """Return what a body says of each feature, by feature id."""
+    """Return the state of each feature in a body, by feature id."""
     states = {}
     for flag in body["flags"]:
         reason = "environment_default"
@@ -171,7 +171,7 @@ STATE = ("variation", "enabled", "value", "value_type", "assignment_reason")
 
 
 def change_reason(before: dict, after: dict) -> str:
-    """Return why a flag's state changed between two sightings, the first that applies."""
+    """Return why a flag's state changed between two sightings: the first reason that applies."""
     was, now = before["assignment_reason"], after["assignment_reason"]
     for override in ("identity_override", "segment_override"):
         if was != override and now == override:
@@ -186,7 +186,7 @@ def change_reason(before: dict, after: dict) -> str:
 
 
 class Warehouse:
-    """All marts of a landing. `test_identities`: identities that are left out of them, as (environment or None, identity)."""
+    """All marts of a landing. `test_identities`: identities to leave out, as (environment or None, identity)."""
 
     def __init__(self, landing: list[Landed], test_identities: frozenset = frozenset(), stale_days: int = 30):
         once: dict[str, Landed] = {}
@@ -205,7 +205,7 @@ class Warehouse:
                 self.evaluations[row.environment, body["identity"]].append((row, body))
 
     def sightings(self, person: tuple[str, str], said: str) -> list[tuple[datetime, dict]]:
-        """Evaluations of an identity that say something of `said`; of those in one microsecond, the last delivery."""
+        """Evaluations of an identity that say something about `said`. Of several in one microsecond, the last delivery counts."""
         by_time = {}
         for row, body in self.evaluations[person]:
             by_time[row.received_at] = body
@@ -245,7 +245,7 @@ class Warehouse:
             current: dict[int, dict] = {}
             last_said: dict[int, dict] = {}
             for at, body in self.sightings(person, "flags"):
-                # A flag that is absent from the body has no state in it: that says nothing.
+                # A body without the flag says nothing about it.
                 for feature_id, state in flag_states(body).items():
                     spell = current.get(feature_id)
                     if spell is None or any(spell[key] != state[key] for key in STATE):

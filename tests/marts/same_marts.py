@@ -1,4 +1,4 @@
-"""Do two versions of the models make the same marts of the same landing?
+"""Checks that two versions of the models make the same marts from the same landing.
 
 `python -m tests.marts.same_marts REVISION` builds the models of REVISION (a tag, branch or commit of this repository) and
 those of the working tree, each from the same simulated month and the captured requests, in three parts with an increment
@@ -26,13 +26,13 @@ from flagsmith_warehouse.simulator.world import World
 PROJECT = Path(__file__).parents[2]
 CAPTURED = PROJECT / "tests" / "fixtures" / "captured" / "flagsmith_2_265_0.ndjson"
 PARTS = 3
-# Columns that are sentences for people may be worded anew.
+# Columns with sentences for people may be reworded.
 SENTENCES = {"message", "problem", "remedy", "rule_text"}
 EXAMPLES = 3
 
 
 class Request(NamedTuple):
-    """A captured request, with what the simulator's landing asks of a delivery."""
+    """A captured request, with the attributes that the simulator's landing needs."""
 
     environment: str
     received_at: datetime
@@ -86,7 +86,7 @@ def selected(columns: dict[str, str]) -> str:
 
 
 def differences(before: Path, after: Path) -> list[str]:
-    """What differs between the marts of two warehouses, a line each; empty if nothing does."""
+    """The differences between the marts of two warehouses, one line each; empty if there are none."""
     lines = []
     with duckdb.connect() as connection:
         for name, file in (("before", before), ("after", after)):

@@ -1,4 +1,4 @@
-"""What Flagsmith's own API answered to the calls whose webhooks were captured judges our `variation`."""
+"""Our `variation` equals the answers of Flagsmith's own API to the calls whose webhooks were captured."""
 
 import json
 from datetime import datetime, timedelta
@@ -44,7 +44,7 @@ def variation_of(answer: dict) -> str:
 
 
 def test_variation__every_flag_that_the_api_answered__is_what_it_says(built):
-    """Where the value cannot tell an option from the control, the variation is listed as ambiguous instead."""
+    """If the value does not distinguish an option from the control, the variation is listed as ambiguous instead."""
     given = {
         (row["environment"], row["feature_name"]): row
         for row in built.query("select * from marts.fct_flag_exposures")

@@ -1,5 +1,5 @@
-"""What a mart says of one particular body or sequence of bodies. Each case has an environment of its own, so that all of
-them are built in one warehouse by one run."""
+"""The rows of a mart for one particular body or sequence of bodies. Each case has its own environment, so that one run
+builds all of them in one warehouse."""
 
 import json
 from datetime import datetime, timedelta
@@ -104,7 +104,7 @@ UNREADABLE = {
     "event whose data is a text": ('{"event_type": "FLAG_UPDATED", "data": "{}"}', "unknown_shape"),
     "event of no text": ('{"event_type": 5, "data": {}}', "unknown_shape"),
     "event whose data is a number": ('{"event_type": "FLAG_UPDATED", "data": 1}', "unknown_shape"),
-    # Types that JSON lets pass.
+    # Wrong types that are valid JSON.
     **{
         f"feature id {value!r}": (json.dumps(evaluation([flag(value)])), "flag_feature_id_not_an_integer")
         for value in ("1", 1.0, True, 1.5, 10**20, [1])
@@ -160,11 +160,11 @@ UNREADABLE = {
         for value in (1, "true", [])
     },
     "deep": ("[" * 400 + "]" * 400, "unknown_shape"),
-    # What is behind the flags reads well alone.
+    # The part after the flags is valid by itself.
     "broken flags": (f'{{"flags": [{{]{REST}', "not_json"),
     "flags closed twice": (f'{{"flags": []]{REST}', "not_json"),
     "lone surrogate in the flags": (f'{{"flags": ["\\ud83d"]{REST}', "not_json"),
-    # DuckDB reads NaN and Infinity in any spelling; Python, which writes them, in its own alone.
+    # DuckDB reads NaN and Infinity in any spelling; Python, which writes them, only in its own.
     **{
         f"{token} as a trait": (
             f'{{"identity": "ann", "traits": [{{"trait_key": "n", "trait_value": {token}}}]}}',
@@ -177,7 +177,7 @@ UNREADABLE = {
     "nan in the flags": (f'{{"flags": [{json.dumps(flag())[:-1]}, "a": nan}}]{REST}', "not_json"),
     "inf behind the flags": (f'{{"flags": []{REST[:-1]}, "new": inf}}', "not_json"),
     "inf in an event": ('{"event_type": "FLAG_UPDATED", "data": {"a": inf}}', "not_json"),
-    # DuckDB reads a comma behind the last element.
+    # DuckDB accepts a comma after the last element.
     "comma at the end of the flags": (f'{{"flags": [{json.dumps(flag())}, ]{REST}', "not_json"),
     "comma at the end of a flag": (f'{{"flags": [{json.dumps(flag())[:-1]},}}]{REST}', "not_json"),
     "comma at the end of the traits": (f'{{"flags": []{REST[:-2]},]}}', "not_json"),
@@ -205,7 +205,7 @@ READABLE = {
         }
     ),
     "unknown keys": json.dumps({**evaluation([flag(further=1)]), "new": {"a": 1}}),
-    # The keys are there, and say nothing. Without any of them a body is no evaluation (`identity alone`, above).
+    # The keys exist, but say nothing. A body without any of them is not an evaluation (`identity alone`, above).
     "all three null": '{"identity": "ann", "flags": null, "segments": null, "traits": null}',
     "flags null alone": '{"identity": "ann", "flags": null}',
     "all empty": json.dumps(evaluation()),
@@ -231,7 +231,7 @@ READABLE = {
     "without spaces": json.dumps(evaluation([flag()], traits=[TRAIT]), separators=(",", ":")),
     "documented": (CAPTURED / "documented_example.json").read_text(),
 }
-# When a change was made, as written, and what that is in UTC.
+# The time of a change as written, and the same time in UTC.
 TIMES = {
     "2026-05-01T14:00:00.123456Z": datetime(2026, 5, 1, 14, 0, 0, 123456),
     "2026-05-01T14:00:00z": datetime(2026, 5, 1, 14),
@@ -254,7 +254,7 @@ TIMES = {
     "9999-12-31T23:59:59-12:00": None,
     "2026-13-01T00:00:00Z": None,
 }
-# What a change says, and the columns CHANGE_COLUMNS of it.
+# The body of a change, and its columns CHANGE_COLUMNS.
 CHANGE_COLUMNS = (
     "changed_by",
     "feature_id",
@@ -372,7 +372,7 @@ def built(tmp_path_factory) -> tuple[Warehouse, list]:
 
 
 def test_cases__all_of_them__equal_plain_python(built):
-    """But for numbers for which Python's json has no exact word, and keys that are there twice; these are asserted below."""
+    """Numbers that Python's json cannot represent exactly, and keys that occur twice, are asserted separately below."""
     warehouse, rows = built
     names = ("NaN", "1e999", "Infinity", "identity twice", "flags twice", "keys of an element twice")
     beyond = tuple(f"readable: {name}" for name in names) + tuple(

@@ -1,4 +1,4 @@
-"""The machine's clock decides nothing about what is new."""
+"""The machine's clock does not affect which deliveries are new."""
 
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from .reference import Warehouse as Reference
 
 
 def put_clocks_ahead(warehouse) -> None:
-    """Move whatever times the progress table holds (none, one hopes) a day into the future."""
+    """Move all times in the progress table (it should have none) a day into the future."""
     with duckdb.connect(warehouse.path) as connection:
         columns = connection.execute(
             "select column_name from duckdb_columns() where table_name = 'build_progress' and data_type like 'TIMESTAMP%'"
@@ -20,7 +20,7 @@ def put_clocks_ahead(warehouse) -> None:
 
 
 def test_progress__recorded_by_a_clock_that_was_ahead__is_still_the_latest(warehouse):
-    """Given builds recorded while the clock was a day ahead; when it is set right; then nothing is counted twice."""
+    """Given builds recorded while the clock was a day ahead; when it is corrected; then nothing is counted twice."""
     rows = [
         row._replace(landed_at=datetime(2026, 7, 1) + timedelta(hours=n // 100))
         for n, row in enumerate(History(5).deliveries(400))

@@ -1,4 +1,4 @@
-"""What is sent to one environment, or for one identity, changes the rows of no other."""
+"""Webhooks of one environment or identity never change the rows of another."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ SEPARATORS = [
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Warehouse:
-    """All bodies of this file in one build, the forger's first."""
+    """All bodies of this file in one build, those of the forger first."""
     rest = '"identity": "ann", "segments": [], "traits": [{"trait_key": "k", "trait_value": 1}]'
     bodies = [
         *((name, f'{{"flags": {flags}, {rest}}}') for name, flags in FORGED.items()),

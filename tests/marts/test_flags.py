@@ -1,4 +1,4 @@
-"""What `dim_flags` and `fct_explained_assignments` say of histories that once misled them."""
+"""The rows of `dim_flags` and `fct_explained_assignments` for histories that they once got wrong."""
 
 import json
 from datetime import datetime, timedelta
@@ -96,7 +96,7 @@ STALE = {
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Warehouse:
-    """Each history has an environment of its own; the dbt project's marts of flags are built once."""
+    """The marts of flags, built once. Each history has its own environment."""
     rows = []
 
     def land(environment: str, at: datetime, body: dict) -> None:

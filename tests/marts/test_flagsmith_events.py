@@ -1,4 +1,4 @@
-"""`flagsmith_events` is what Flagsmith's own exposure SQL expects, judged by what its API answered to the same calls."""
+"""`flagsmith_events` is what Flagsmith's own exposure SQL expects. The answers of its API to the same calls prove it."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,9 +12,9 @@ from .warehouse import Warehouse
 ANSWERS = [json.loads(line) for line in (CAPTURED / "answers_2_265_0.ndjson").read_text().splitlines()]
 PROJECT = json.loads((CAPTURED / "answers_project.json").read_text())
 ENVIRONMENTS = {one["id"]: (one["name"].lower(), one["environment_key"]) for one in PROJECT["environments"]}
-# The only ambiguous ones: two options share a value, or control has the value of an option.
+# The only ambiguous features: two options share a value, or the control has the value of an option.
 AMBIGUOUS = {"mv_dup"}
-# What Flagsmith's exposure SQL amounts to: the first exposure in [start, end); more than one variant is quarantined.
+# A short form of Flagsmith's exposure SQL: the first exposure in [start, end); more than one variant is quarantined.
 EXPOSURES = """
 select
     identifier,
@@ -111,7 +111,7 @@ def exposures(
 
 
 def answered_variants(environment_id: int, feature: str, is_exposure) -> dict[str, str]:
-    """By identity, the variant that the API said for exposures; `quarantined` where it said several."""
+    """The variant in the API's answers, by identity; `quarantined` if there were several."""
     said: dict[str, set] = {}
     for call in ANSWERS:
         body = json.loads(call["webhook_body"])
@@ -146,7 +146,7 @@ def test_flagsmith_events__flagsmiths_exposure_sql__finds_the_variant_of_its_api
 
 
 def test_flagsmith_events__a_rollout__has_those_inside_alone(answered):
-    """Given 100 % control by default and a split inside a segment; then who is outside is nobody's control."""
+    """Given 100 % control by default and a split inside a segment; then identities outside the segment are left out."""
     expected = answered_variants(9, "mv_seg", lambda flag: flag["feature_segment"])
     assert set(expected.values()) >= {"control", "first", "second"}
     assert exposures(answered, ENVIRONMENTS[9][1], "mv_seg") == expected
@@ -157,7 +157,7 @@ def test_flagsmith_events__a_flag_that_is_off_or_standard__has_no_row(answered):
     assert "mv_off" not in names and not [name for name in names if not name.startswith("mv_")]
 
 
-# By hand: each feature a story of its own, an hour between what each identity was given.
+# Written by hand: each feature is a separate story, with an hour between the evaluations of an identity.
 
 NOON = datetime(2026, 5, 1, 12)
 STORIES = {
@@ -201,7 +201,7 @@ def body(feature: str, identity: str, given: str) -> str:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """The stories in a warehouse, with what is declared of them."""
+    """The stories in a warehouse, with their declarations."""
     warehouse = Warehouse(tmp_path_factory.mktemp("told"))
     warehouse.land(
         [

@@ -1,4 +1,4 @@
-"""Incremental equals full refresh, for any way of cutting the landing into builds."""
+"""Incremental builds equal a full refresh, however the landing is divided into builds."""
 
 import os
 import random
@@ -33,7 +33,7 @@ MODELS = [
     "fct_segment_memberships",
     "dim_identities",
 ]
-# What a build may be: everything, only the models up to one (the build was stopped there), all but one, or everything
+# A build may be: everything, only the models up to one (the build was stopped there), all but one, or everything
 # after one model alone, or with all that it is built from, was rebuilt from scratch.
 BUILDS = st.one_of(
     st.just(("whole", None)),
@@ -66,7 +66,7 @@ BUILDS = st.one_of(
     ],
 )
 def test_marts__any_cut_of_the_landing__equal_plain_python(seed, cuts):
-    """Given deliveries out of order, late by weeks, landed twice and cut anyhow; when built; then as if built at once."""
+    """Given deliveries out of order, late by weeks, landed twice and divided at random; when built; then as if built at once."""
     directory = Path(tempfile.mkdtemp())
     warehouse = Warehouse(directory)
     stream = iter(History(seed).deliveries(sum(count for count, _, _ in cuts)))

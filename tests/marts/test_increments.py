@@ -9,7 +9,7 @@ import pytest
 from .histories import History
 from .warehouse import PROJECT, Warehouse, parsed_project
 
-# What a model once had to say or do itself.
+# Things that models once had to declare or do themselves.
 BY_HAND = r"is_increment\(|is_incremental\(|pre_hook|post_hook|\bbuilt_from|\{\{ this \}\}|depends_on:"
 MODELS = ("--select", "+fct_flag_assignments", "+fct_flag_exposures_daily")
 
@@ -37,7 +37,7 @@ def test_models__say_what_they_replace__and_nothing_by_hand():
 
 
 def test_progress__a_source_is_left_out_of_a_run__is_no_further_than_the_source(tmp_path):
-    """Given two landings; when one run leaves a model out; then none that reads it has taken in more than it has."""
+    """Given two landings; when one run leaves a model out; then no model that reads it is ahead of it."""
     warehouse = Warehouse(tmp_path)
     rows = History(7).deliveries(120)
     warehouse.land([row._replace(landed_at=datetime(2026, 7, 1)) for row in rows[:60]])
@@ -87,7 +87,7 @@ def test_models__relation_of_another_type_stands_there__is_replaced_and_describe
         connection.execute(
             "drop table intermediate.int_deliveries; create view intermediate.int_deliveries as select 1 as a"
         )
-        # What a build of 0.1.0 left behind when it was killed.
+        # The relations that a killed build of 0.1.0 left behind.
         connection.execute("create table marts.dim_flags__dbt_backup as select 'ann' as identity")
         connection.execute("create table intermediate.int_deliveries__dbt_tmp as select 'ann' as identity")
         connection.execute("create view marts.flagsmith_events__dbt_tmp as select 'ann' as identity")

@@ -1,4 +1,4 @@
-"""Any order of partial builds, full refreshes and losses ends in the rows of one full build."""
+"""Any order of partial builds, full refreshes and losses ends with the rows of one full build."""
 
 import shutil
 from datetime import datetime
@@ -11,7 +11,7 @@ from .compare import everything
 from .histories import History
 from .warehouse import Warehouse
 
-# The models whose rows add up or are made of what was taken in; others are views and tables of these.
+# The incremental models; the others are views and tables on these.
 MODELS = (
     "--select",
     "+fct_flag_exposures",
@@ -19,7 +19,7 @@ MODELS = (
     "+fct_deliveries_hourly",
     "+fct_flag_changes",
 )
-# Three batches, of which each has a time of its own as the loader gives it.
+# Three batches, each with its own time of landing, as the loader gives it.
 FIRST, SECOND, THIRD = (
     [
         row._replace(landed_at=datetime(2026, 7, 1 + start // 80))
@@ -88,7 +88,7 @@ def at_once(tmp_path_factory) -> dict:
 
 @pytest.fixture
 def mine(built, tmp_path) -> Warehouse:
-    """The built one, to be changed."""
+    """A copy of the built warehouse that a test may change."""
     shutil.copy(built.path, Path(tmp_path) / "warehouse.duckdb")
     return Warehouse(tmp_path)
 

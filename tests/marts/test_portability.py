@@ -1,4 +1,4 @@
-"""Only `macros/engine/` may hold SQL that no other engine has. DuckDB 2 and Spark 4 are the two that count here."""
+"""Only `macros/engine/` may contain SQL that other engines lack. The tests compare DuckDB 2 and Spark 4."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ SOURCES = sorted(
     if ENGINE not in source.parents
 )
 
-# What Spark 4.0 lacks or reads otherwise: (construct, regular expression, example, what to write instead).
+# Constructs that Spark 4.0 lacks or reads differently: (construct, regular expression, example, what to write instead).
 CONSTRUCTS = (
     ("struct literal", r"\{\s*('\w*'|\w+)\s*:|\bstruct_pack\(|\brow\(", "max({'at': a})", "{{ struct_of({…}) }}"),
     ("row as one value", r"\bselect\s+(distinct\s+)?\([\w.]+\s*,", "select (a, b)", "its columns"),
@@ -85,7 +85,7 @@ class Leak(NamedTuple):
 
 
 def sql_texts(source: str) -> tuple[str, str]:
-    """The SQL of a file, and the texts in its Jinja, of which SQL is made too. Every line keeps its number."""
+    """The SQL of a file, and the texts in its Jinja, because SQL is built from them too. Every line keeps its number."""
     sql, texts = [""], [""]
     for number, kind, value in JINJA.lex(source):
         for lines, wanted in ((sql, "data"), (texts, "string")):
@@ -99,7 +99,7 @@ def sql_texts(source: str) -> tuple[str, str]:
 
 
 def leaks(path: str, source: str) -> Iterator[Leak]:
-    """What of a file only DuckDB has."""
+    """The constructs in a file that only DuckDB has."""
     sql, texts = sql_texts(source)
     for construct, pattern, _, instead in CONSTRUCTS:
         for text in (sql,) if construct in OF_SQL_ALONE else (sql, texts):

@@ -55,8 +55,29 @@ def test_run__without_seed_or_landing__makes_empty_marts(warehouse):
     warehouse.dbt("build")
 
 
+def test_run__a_mart_that_breaks_its_contract__is_refused_by_column_and_stays(warehouse, monkeypatch):
+    """Given a mart of another type, one column less and one more than its YAML says; then it is left as it was."""
+    mart = "quarantined_deliveries"
+    warehouse.land(hourly("no JSON"))
+    warehouse.dbt("run", "--select", f"+{mart}")
+    before = warehouse.mart(mart)
+    columns = parsed_project().nodes[f"model.flagsmith_warehouse.{mart}"].columns
+    monkeypatch.setattr(columns["received_at"], "data_type", "date")
+    monkeypatch.setitem(columns, "why", columns["reason"])
+    monkeypatch.delitem(columns, "body_excerpt")
+    with pytest.raises(AssertionError) as refused:
+        warehouse.dbt("run", "--full-refresh", "--select", mart)
+    for problem in (
+        "received_at is TIMESTAMP, and not DATE",
+        "why is missing",
+        "body_excerpt is VARCHAR, and not in",
+    ):
+        assert problem in str(refused.value)
+    assert warehouse.mart(mart) == before != []
+
+
 def test_models__that_other_projects_may_refer_to__are_the_marts_and_what_the_starter_reads():
-    """Given the parsed project; then marts are public, what lies before them is not, and the starter's model can be built."""
+    """Given the parsed project; then marts are public, the models before them are not, and the starter's model can be built."""
     models = [node for node in parsed_project().nodes.values() if node.resource_type == "model"]
     public = {node.name for node in models if node.access == "public"}
     assert public == {node.name for node in models if "marts" in node.fqn} | {"int_outcomes"}
@@ -118,7 +139,7 @@ def test_docs__generate__knows_every_column(warehouse):
 
 
 def test_test_identities__listed_later__leave_the_marts_and_come_back(warehouse):
-    """Given built marts; when an identity is listed, and later not; then it leaves every mart, and is back: no full refresh."""
+    """Given built marts; when an identity is listed, and later unlisted; then it leaves every mart and returns, without full refresh."""
     rows = hourly(body("ann"), body("robot"), body("robot", "pro"))
     warehouse.land(rows)
     warehouse.run()
@@ -233,7 +254,7 @@ def test_relative_directory__called_from_elsewhere__is_meant_from_the_project(mo
 
 @pytest.fixture
 def host(tmp_path) -> Path:
-    """Another dbt project that installs this one as a package; its landing has a name of its own."""
+    """Another dbt project that installs this one as a package. Its landing has another name."""
     project = tmp_path / "host"
     shutil.copytree(Path(__file__).parents[1] / "fixtures" / "host_project", project)
     (project / "packages.yml").write_text(f"packages:\n  - local: {PROJECT}\n")
@@ -245,7 +266,7 @@ def test_package__in_a_host_project__reads_its_landing_and_follows_its_schemas(h
     monkeypatch.chdir(host)
     folders = ["--project-dir", str(host), "--profiles-dir", str(host)]
     quiet_dbt(dbtRunner(), ["deps", *folders, "--log-level-file", "none", "--quiet"])
-    for command in (["list"], ["compile"], ["docs", "generate"]):  # nothing is there yet
+    for command in (["list"], ["compile"], ["docs", "generate"]):  # nothing exists yet
         quiet_dbt(dbtRunner(), [*command, *paths(host / "target", project=host)])
     with duckdb.connect("host.duckdb") as connection:
         connection.execute("create schema raw")
@@ -273,7 +294,7 @@ def test_seeds__shipped__are_declarations_that_say_nothing_yet():
 
 
 def test_package__host_has_models_of_our_names__nobody_reads_the_others(host, monkeypatch):
-    """Given a host with models called like ours; when parsed; then nothing of ours depends on them, nor theirs on ours."""
+    """Given a host with models named like ours; when parsed; then none of ours depends on theirs, and none of theirs on ours."""
     monkeypatch.chdir(host)
     names = ("metrics", "dim_identities", "identity_map", "int_deliveries")
     for name in names:

@@ -17,7 +17,7 @@ from .warehouse import Warehouse
 
 # Histories to a build; each has an environment of its own. By hand: HISTORIES=60 EXAMPLES=20.
 HISTORIES = int(os.environ.get("HISTORIES", "12"))
-# The first example is the smallest that there is, so that two are the least.
+# Hypothesis always begins with the smallest example, so fewer than two would be useless.
 EXAMPLES = int(os.environ.get("EXAMPLES", "2"))
 
 numbers = st.one_of(st.integers(-5, 5), st.integers(-(10**30), 10**30), st.floats(), st.booleans(), st.none())
@@ -31,7 +31,7 @@ anything = st.recursive(
 
 
 def objects(**values):
-    """Objects with some of these keys, whose values are as they should be or anything."""
+    """Objects with some of these keys. Their values are valid, or anything."""
     return st.fixed_dictionaries(
         {}, optional={key: st.one_of(value, anything) for key, value in values.items()}
     )
@@ -84,7 +84,7 @@ histories = st.lists(st.tuples(bodies, st.integers(0, 3), st.booleans()), min_si
 )
 @given(st.lists(histories, min_size=HISTORIES, max_size=HISTORIES))
 def test_environments__any_bodies__build_and_have_the_rows_they_would_have_alone(drawn):
-    """Given any bodies to several environments; then all is built, and one environment's rows are those of its bodies alone."""
+    """Given any bodies to several environments; then all are built, and an environment's rows come only from its own bodies."""
     sent = {f"environment {number}": history for number, history in enumerate(drawn)}
     sent |= {f"known {number}": [(body, 0, True)] for number, body in enumerate(known)}
     of_all = _built(sent, "build", "--exclude-resource-type", "unit_test")

@@ -1,4 +1,4 @@
-"""A warehouse of its own for a test: land rows, run dbt in this process, read marts."""
+"""A separate warehouse for a test: land rows, run dbt in this process, read marts."""
 
 import contextlib
 import functools
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def paths(target: Path, project: Path = PROJECT) -> list[str]:
-    """Arguments that keep what dbt writes in `target`."""
+    """Arguments that make dbt write only to `target`."""
     return [
         *("--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target)),
         *("--no-use-colors", "--log-level-file", "none", "--quiet"),
@@ -28,7 +28,7 @@ def paths(target: Path, project: Path = PROJECT) -> list[str]:
 
 
 def quiet_dbt(runner: dbtRunner, arguments: list[str]) -> dbtRunnerResult:
-    """Run a dbt command in this process and let go of the warehouse. Raises AssertionError with its log where it fails."""
+    """Run a dbt command in this process, then close the warehouse. Raises AssertionError with its log if it fails."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         result = runner.invoke(arguments)
@@ -79,7 +79,7 @@ class Warehouse:
                 )
 
     def dbt(self, *arguments: str):
-        """Run a dbt command; raise AssertionError with its log where it fails; return its results.
+        """Run a dbt command and return its results. Raises AssertionError with its log if it fails.
 
         The project is parsed once for all warehouses.
         """

@@ -336,7 +336,7 @@ def test_index__what_is_wrong__is_listed_with_where_to_look(altered):
     outputs, found = run("index")
     assert len(found["attention"]) == 2
     page = html(outputs)
-    assert "No such operator. To mend it: Name one." in page and "data_health.example.html" in page
+    assert "No such operator. Remedy: Name one." in page and "data_health.example.html" in page
 
 
 def test_index__the_last_refresh__its_alerts_and_its_failure_are_listed(altered, tmp_path):

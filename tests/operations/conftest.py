@@ -1,4 +1,4 @@
-"""A warehouse as `refresh` makes it, made once; every test that changes it gets a copy in a folder of its own."""
+"""A warehouse made once with `refresh`. Every test that changes it gets its own copy."""
 
 import functools
 import json
@@ -22,7 +22,7 @@ CAPTURED = Path(__file__).parents[1] / "fixtures" / "captured" / "flagsmith_2_26
 
 
 def environ_of(folder: Path) -> dict[str, str]:
-    """What a person would set, with the data in `folder`."""
+    """The environment variables that a person would set, with the data in `folder`."""
     return {
         "FLAGSMITH_WEBHOOK_SECRETS": json.dumps(SECRETS),
         "FLAGSMITH_WEBHOOK_SECRETS_DIR": "",
@@ -33,7 +33,7 @@ def environ_of(folder: Path) -> dict[str, str]:
 
 
 def receive(settings: settings_module.Settings, *bodies: bytes, environment: str = "production") -> None:
-    """Webhooks as a web worker keeps them, which then dies."""
+    """Put webhooks into the inbox, like a web worker that then dies."""
     inbox = Inbox(settings.inbox_dir)
     for body in bodies:
         inbox.put(environment, True, body)
@@ -46,7 +46,7 @@ def bodies() -> list[bytes]:
 
 
 def invoke(environ: dict[str, str], *arguments: str, **options) -> Result:
-    """A command in this process. The project is parsed once for all, which is half of what a build takes."""
+    """Run a command in this process. The project is parsed once for all tests, which saves half of a build's time."""
     from dbt.cli.main import dbtRunner
 
     parsed = functools.partial(dbtRunner, parsed_project()) if "refresh" in arguments else dbtRunner
@@ -78,7 +78,7 @@ def refreshed(tmp_path_factory):
 
 @pytest.fixture
 def warehouse(refreshed, settings):
-    """The settings of a refreshed folder of one's own."""
+    """The settings of a test's own copy of the refreshed folder."""
     shutil.copytree(refreshed, settings.warehouse_dir)
     return settings
 
@@ -89,7 +89,7 @@ def everything(folder: Path) -> bytes:
 
 @pytest.fixture
 def uncompressed(monkeypatch):
-    """Files in which every text can be found by its bytes."""
+    """Make files uncompressed, so that every text can be found by its bytes."""
     connect = duckdb.connect
 
     def connect_uncompressed(*arguments, **options):

@@ -1,4 +1,4 @@
-"""Each problem is one JSON line, which a command of yours gets, and `status --json` lists."""
+"""Each problem is one JSON line. The alert command gets it, and `status --json` lists it."""
 
 import hashlib
 import json
@@ -64,7 +64,7 @@ def test_refresh__an_environment_is_silent__says_so_and_tells_the_command_in_one
 
 
 def test_refresh__nothing_new__builds_nothing_and_the_clock_still_rings(silent, monkeypatch):
-    """Given a refresh; when nothing has changed since; then dbt is not started, and the silence is told again."""
+    """Given a refresh; when nothing has changed since; then dbt is not started, and the silence is reported again."""
     environ, heard, _ = silent
     before = len(heard.read_text().splitlines())
     with monkeypatch.context() as patched:

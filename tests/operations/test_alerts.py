@@ -1,4 +1,4 @@
-"""The alerts ring when they should and only then; the canary measures loss and delay."""
+"""Alerts are raised when they should be, and only then. The canary measures loss and delay."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def delivered(at, environment="production", body=EVALUATION, landed_after=1.0):
 
 
 def hourly(environment, last_hours_ago, days=4, per_hour=3):
-    """Deliveries in every hour, the last of them so many hours ago."""
+    """Deliveries in every hour, the last one the given number of hours ago."""
     last = NOW - timedelta(hours=last_hours_ago)
     return [
         delivered(last - timedelta(hours=hour, seconds=second), environment)
@@ -60,7 +60,7 @@ def world(tmp_path_factory):
 
 
 def canaries():
-    """Called every minute, ten times: the 4th and 5th lost, the 7th delivered twice, each a second on its way."""
+    """Ten canary calls, one per minute: the 4th and 5th are lost, the 7th is delivered twice, and each takes a second."""
     start = NOW.replace(microsecond=0) - timedelta(minutes=30)
     for number in range(10):
         sent_at = start + timedelta(minutes=number)
@@ -73,7 +73,7 @@ def canaries():
 
 
 def failing(world, name):
-    """The environments for which the alert rings, read from what dbt stores of a failing test."""
+    """The environments for which the alert is raised, read from the rows that dbt stores for a failing test."""
     results = world.dbt("test", "--select", name, "--store-failures")
     (result,) = [result for result in results if result.node.resource_type == "test"]
     if result.status == "pass":

@@ -1,4 +1,4 @@
-"""Backing up while it runs, and restoring, with the very commands of docs/operations.md."""
+"""Backup while everything runs, and restore, with exactly the commands of docs/operations.md."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""What `pip install` of the project alone brings is enough: the tests' own packages are hidden."""
+"""The packages that `pip install` of the project brings are enough: the tests' own packages are hidden."""
 
 import importlib.metadata
 import os
@@ -8,7 +8,7 @@ import sys
 
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
 
-# Importing a package of the tests fails as it would where it is not installed, from C as well.
+# Importing a package of the tests fails as if it were not installed, also from C.
 REFRESH = """
 import sys
 
@@ -35,7 +35,7 @@ def test_refresh__with_the_locked_packages_alone__builds(environ):
     hidden = {
         module
         for module, packages in importlib.metadata.packages_distributions().items()
-        # dbt imports whatever is installed under such a name.
+        # dbt imports every installed package with such a name.
         if not ({normal(package) for package in packages} & ours or module.startswith("dbt_"))
     }
     assert {"pytest", "scipy"} <= hidden and not {"duckdb", "dbt", "granian"} & hidden

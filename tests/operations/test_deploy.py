@@ -1,4 +1,4 @@
-"""What deploy/ holds works: units are valid and hardened, cron is quiet, a real nginx passes webhooks on."""
+"""The files in deploy/ work: units are valid and hardened, cron is quiet, a real nginx passes webhooks on."""
 
 # systemd-analyze, sh and openssl from wherever they are installed
 
@@ -27,14 +27,14 @@ UNITS = sorted((DEPLOY / "systemd").iterdir())
 
 
 def needs(program: str):
-    """Skip where a program is absent: these tests ask the real one or nobody."""
+    """Skip if a program is missing: these tests only use the real one."""
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
     return pytest.mark.skipif(not found, reason=f"{program} is not installed: apt-get install {program}")
 
 
 @pytest.fixture
 def units(tmp_path):
-    """The units, with this checkout in the place of /opt, where systemd looks for the commands."""
+    """The units, with this checkout instead of /opt, so that systemd finds the commands."""
     for unit in UNITS:
         text = unit.read_text().replace("/opt/flagsmith-warehouse", str(settings_module.PROJECT_FOLDER))
         (tmp_path / unit.name).write_text(text)
@@ -89,7 +89,7 @@ def test_environment__as_a_shell_and_systemd_read_it__is_what_the_settings_expec
     ran = subprocess.run(["sh", "-c", shell], cwd=DEPLOY, capture_output=True, text=True, check=True)
     environ = dict(line.split("=", 1) for line in ran.stdout.splitlines() if "=" in line)
     assert environ["FLAGSMITH_WEBHOOK_SECRETS_DIR"] == "/etc/flagsmith-warehouse/secrets"
-    assert "FLAGSMITH_WEBHOOK_SECRETS" not in environ  # which no reload could change
+    assert "FLAGSMITH_WEBHOOK_SECRETS" not in environ  # a reload could not change it
     (tmp_path / "production").write_text("the secret of the webhook in Flagsmith\n")
     read = settings_module.read({**environ, "FLAGSMITH_WEBHOOK_SECRETS_DIR": str(tmp_path)})
     assert read.secrets == {"production": (b"the secret of the webhook in Flagsmith",)}

@@ -1,4 +1,4 @@
-"""`doctor`: each thing that can be wrong is found, and `verify` says why a signature does not match."""
+"""`doctor` finds each thing that can be wrong, and `verify` says why a signature does not match."""
 
 import base64
 import contextlib
@@ -131,7 +131,7 @@ def test_warehouse__truncated__fails_and_points_to_the_recovery(warehouse):
 
 @contextlib.contextmanager
 def answering(status, headers=()):
-    """A server that gives everybody the same answer; its address."""
+    """A server that always gives the same answer. Yields its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -167,7 +167,7 @@ def test_reach__any_other_answer__fails(status):
     with answering(status, [("Location", "https://elsewhere.example/")]) as url:
         found = next(iter(doctor.reach(url)))
     assert found.verdict == "fail" and str(status) in found.text
-    assert ("Flagsmith takes that for delivered" in found.text) == (300 <= status < 400)
+    assert ("Flagsmith treats that as delivered" in found.text) == (300 <= status < 400)
 
 
 def test_reach__nobody_there_or_no_address__is_said(environ):
@@ -181,7 +181,7 @@ def test_reach__nobody_there_or_no_address__is_said(environ):
     ("body", "signature", "expected"),
     [
         (b"\xef\xbb\xbf" + BODY, sign(BODY), "byte order mark"),
-        (BODY + b"\n", sign(BODY), "line end behind it"),
+        (BODY + b"\n", sign(BODY), "ends with a line end"),
         (BODY, sign(BODY + b"\n"), "lost a line end"),
         (b"{\r\n}", sign(b"{\n}"), "CRLF"),
         (b"  " + BODY, sign(BODY), "blanks around it"),
@@ -257,7 +257,7 @@ def test_configuration__secrets_only_in_the_environment__warns_that_no_reload_ch
 
 @pytest.mark.parametrize("content", [None, "identity = ", 'identity = "burn"', 'identity = "hash"'])
 def test_privacy__rules_that_land_would_refuse__fail(settings, tmp_path, content):
-    """Missing, no TOML, no rule, and hashes without a key, in that order."""
+    """Given a file that is missing, is not TOML, has no valid rule, or asks for hashes without a key, in that order."""
     file = tmp_path / "privacy.toml"
     if content is not None:
         file.write_text(content)
@@ -291,7 +291,7 @@ def test_inbox__file_of_a_later_release__is_not_called_whole(settings):
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("pragma user_version = 3")
     ((verdict, text),) = findings(settings, "inbox")
-    assert verdict == "fail" and "not looked into" in text and "whole" not in text
+    assert verdict == "fail" and "was not read" in text and "undamaged" not in text
 
 
 def test_inbox__file_in_use__is_neither_whole_nor_damaged(settings, monkeypatch):
@@ -300,7 +300,7 @@ def test_inbox__file_in_use__is_neither_whole_nor_damaged(settings, monkeypatch)
     busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
     monkeypatch.setattr(doctor.reader, "damage", lambda connection: busy)
     ((verdict, text),) = findings(settings, "inbox")
-    assert verdict == "warn" and "not looked into" in text
+    assert verdict == "warn" and "could not be read now" in text
 
 
 ODD_COPIES = {
@@ -320,7 +320,7 @@ def test_published__damaged__a_finding_and_status_answers_all_the_same(warehouse
         make(warehouse.published_file)
         found = findings(warehouse, "published")
         shown, machine = invoke(environ, "status"), invoke(environ, "status", "--json")
-        if name != "empty":  # DuckDB takes an empty file for a database without tables
+        if name != "empty":  # DuckDB reads an empty file as a database without tables
             assert [verdict for verdict, _ in found] == ["fail"], name
             assert "flagsmith-warehouse publish" in found[0][1], name
         assert (shown.exit_code, machine.exit_code) == (0, 0), (name, shown.output)

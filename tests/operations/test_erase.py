@@ -1,4 +1,4 @@
-"""A person is forgotten: in every table and in the bytes of every file, and does not come back."""
+"""A person is removed from every table and from the bytes of every file, and does not come back."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from tests.operations.conftest import bodies, environ_of, everything, invoke, re
 PERSON, OTHER = "erase-me-Zoë@example.com", "keep-me@example.com"
 LONELY_TRAIT = "a trait that only one person has"
 SEGMENT = 4711
-# What names nobody, and stays as it was counted.
+# Counts that name nobody and stay as they were.
 STAYS = ("marts.fct_flag_exposures_daily", "marts.fct_deliveries_hourly")
 
 
@@ -47,7 +47,7 @@ ABOUT_THE_PERSON = [
     f'{{"identity": "{PERSON}", cut off'.encode("latin-1"),
     json.dumps({"identity": PERSON, "traits": [{"trait_key": "\ud800"}]}).encode(),
 ]
-# Of others, though the person's name is in it.
+# Bodies about others that contain the person's name.
 ABOUT_OTHERS = [body(OTHER, "keep-this-trait"), body(OTHER, f"was invited by {PERSON.upper()}"), b"not JSON"]
 
 
@@ -58,7 +58,7 @@ def rows(path, table):
 
 @pytest.fixture(scope="session")
 def refreshed_with_person(refreshed, tmp_path_factory):
-    """The folder of a warehouse in which the person and another one are, in two environments."""
+    """The folder of a warehouse with the person and another one, in two environments."""
     folder = tmp_path_factory.mktemp("with_person") / "data"
     shutil.copytree(refreshed, folder)
     environ = environ_of(folder)
@@ -71,7 +71,7 @@ def refreshed_with_person(refreshed, tmp_path_factory):
 
 @pytest.fixture
 def with_person(refreshed_with_person, settings):
-    """The same, to be changed."""
+    """A copy of it that a test may change."""
     shutil.copytree(refreshed_with_person, settings.warehouse_dir)
     return settings
 
@@ -111,7 +111,7 @@ def members(settings):
 
 
 def test_erase__then_refresh__equals_a_warehouse_that_never_knew_the_person(with_person, environ):
-    """Given a segment's size counts the person and daily counts do; then the former drops, and the latter stay."""
+    """Given a segment's size and daily counts that include the person; then the size falls, and the daily counts stay."""
     counted = {name: rows(with_person.warehouse_file, name) for name in STAYS}
     assert members(with_person) == {("production", 2), ("staging", 1)}
     invoke(environ, "erase", "--identity", PERSON)
@@ -150,7 +150,7 @@ def test_erase__in_one_environment__the_other_keeps_the_person(with_person, envi
 
 
 def test_erase__in_one_environment__leaves_its_experiments_and_no_others(with_person, environ):
-    """Given tables that know a person's environment by the experiment alone."""
+    """Given tables in which only the experiment shows a person's environment."""
     tables = ("marts.fct_experiment_assignments", "intermediate.int_experiment_identities")
     with duckdb.connect(with_person.warehouse_file) as connection:
         for key, environment in (("here", "production"), ("there", "staging")):
@@ -198,7 +198,7 @@ def test_erase__replayed_or_landed_late__does_not_come_back_and_what_is_new_does
 
 
 def compressed_bodies(settings) -> list[bytes]:
-    """As they are in the inbox, where each was put by itself."""
+    """Given bodies as in the inbox, each put in a separate commit."""
     [path] = inbox_file.files(settings.inbox_dir)
     with reader.connect(path) as connection:
         return [packed for (packed,) in connection.execute("select pack from deliveries").fetchall()]
@@ -207,7 +207,7 @@ def compressed_bodies(settings) -> list[bytes]:
 def test_erase__bytes_on_uncompressed_storage__are_in_no_file_and_those_of_another_are(
     uncompressed, settings, environ
 ):
-    """No dbt: tables shaped like models, so that every file can be written uncompressed."""
+    """Uses tables shaped like models instead of dbt, so that every file can be written uncompressed."""
     texts = (PERSON.encode(), json.dumps(PERSON)[1:-1].encode(), LONELY_TRAIT.encode())
     controls = (OTHER.encode(), b"keep-this-trait")
     receive(settings, *ABOUT_THE_PERSON, *ABOUT_OTHERS)
@@ -271,7 +271,7 @@ def test_erase__an_environment_nobody_sends_to__says_which_there_are_and_leaves_
     receipt = json.loads(ran.stdout)
     assert ran.exit_code == 0 and receipt["rows_deleted"] == {}
     assert "no environment 'nosuch', there are production, staging" in receipt["note"]
-    assert "The tombstone stands" in receipt["note"]
+    assert "The tombstone stays" in receipt["note"]
     assert len(rows(settings.warehouse_file, "landing.webhooks")) == 1
     assert [row[0] for row in rows(settings.warehouse_file, "landing.tombstones")] == ["nosuch"]
 
@@ -285,7 +285,7 @@ def test_erase__nobody_of_that_name__says_so(settings, environ):
 
 
 def marts_of(settings, *persons, schema="marts"):
-    """No dbt: a table shaped like a mart."""
+    """A table shaped like a mart, made without dbt."""
     with landing_schema.open_warehouse(settings, print) as warehouse:
         warehouse.execute(f"create schema if not exists {schema}")
         warehouse.execute(f"create table {schema}.fct (environment varchar, identity varchar)")
@@ -353,7 +353,7 @@ def _disk_full(*_):
 
 
 def test_erase__relations_of_the_users_own__are_named_and_not_touched(settings, environ):
-    """Given outcomes, a map of identities, a view of a mart's name, a view that is broken; and one without the person."""
+    """Given outcomes, a map of identities, a view named like a mart, a broken view, and a relation without the person."""
     receive(settings, body(PERSON))
     invoke(environ, "land")
     with landing_schema.open_warehouse(settings, print) as warehouse:
@@ -381,7 +381,7 @@ def test_erase__relations_of_the_users_own__are_named_and_not_touched(settings, 
 
 
 def test_erase__a_sentence_whose_body_was_pruned__leaves_the_marts(settings, environ):
-    """Given a mart that keeps what it said of a delivery that retention has deleted from the landing."""
+    """Given a mart that keeps a sentence of a delivery that retention has deleted from the landing."""
     marts_of(settings)
     with landing_schema.open_warehouse(settings, print) as warehouse:
         warehouse.execute(
@@ -401,7 +401,7 @@ def test_erase__a_seed_names_the_person__says_so(warehouse, environ):
     with duckdb.connect(warehouse.warehouse_file) as connection:
         connection.execute("insert into seeds.test_identities (identity) values (?)", [PERSON])
     ran = invoke(environ, "erase", "--identity", PERSON)
-    assert "test_identities" in ran.output and "take it out" in ran.output
+    assert "test_identities" in ran.output and "Remove it there" in ran.output
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_erase__a_seed_names_the_person__says_so(warehouse, environ):
         (b"[1]", set()),
         (b"\xff", set()),
         (b'"identity": "c\\u00e9" and more', {"cé"}),
-        # A body may be written into a text of another one, and then its quotes are escaped.
+        # A body may be inside a text of another body; its quotes are then escaped.
         (b'"identity_identifier":"d\\"', {"d"}),
         (b'[{"identity": "e", "identity": "f"}]', {"e", "f"}),
         (b"updated for feature 'x' and identity 'g'", {"g"}),
@@ -434,7 +434,7 @@ def test_names_in__whatever_the_body__are_found(given, found):
     "record", ['{{"result": "failure", "error": "{}', "[{}]", '["{}"]', '"{}"', "\x00{}\x00"]
 )
 def test_erase__the_record_of_a_refresh_is_damaged_and_names_the_person__is_emptied(settings, record):
-    """Given a record that is none; then erasing does not stop at it, and the name is gone."""
+    """Given an invalid record; then erasing does not stop, and the name is gone."""
     settings.warehouse_dir.mkdir(parents=True)
     settings.refresh_record.write_text(record.format(PERSON))
     erase_module._clean_records(settings, erase_module.Names(frozenset({PERSON})))

@@ -1,4 +1,4 @@
-"""What we make names people, so nobody but owner and group may read it, under any umask and from any release."""
+"""Our files name people, so only owner and group may read them, under any umask and from any release."""
 
 import os
 import subprocess
@@ -16,13 +16,13 @@ BIN = Path(COMMAND[0]).parent
 
 
 def too_open(*folders: Path) -> dict[str, str]:
-    """What others may read, or the group write, in the folders and below."""
+    """The files in the folders that others may read or the group may write, at any depth."""
     paths = [path for folder in folders for path in (folder, *folder.rglob("*"))]
     modes = {path: path.stat().st_mode & 0o777 for path in paths}
     return {
         str(path): oct(mode)
         for path, mode in modes.items()
-        if mode & ~(0o750 if path.is_dir() else 0o640)  # as docs and deploy/ promise, whatever the code has
+        if mode & ~(0o750 if path.is_dir() else 0o640)  # as docs and deploy/ promise, independent of the code
     }
 
 
@@ -33,7 +33,7 @@ def open_to_all(folder: Path) -> None:
 
 @pytest.fixture
 def umask():
-    """That of most accounts, under which files are readable by everybody; the tests set it again after each command."""
+    """The umask of most accounts, which lets everybody read files. It is set again after each command."""
     before = os.umask(0o022)
     yield
     os.umask(before)

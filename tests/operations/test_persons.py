@@ -1,4 +1,4 @@
-"""Whatever form a body has: it is landed, and a person who was erased is in no file afterwards."""
+"""A body of any form is landed, and afterwards no file contains a person who was erased."""
 
 import base64
 import hmac
@@ -101,7 +101,7 @@ def escaped(text: str) -> bytes:
 
 
 def forms(name: str) -> set[bytes]:
-    """In which bytes a name may stand in a file; written here once more, by another way than the loader's."""
+    """The bytes in which a file may contain a name, computed here in another way than in the loader."""
     plain = [name.encode(), name.encode("utf-16-le"), name.encode("utf-16-be")]
     texts = {*plain, json.dumps(name)[1:-1].encode(), quote(name, safe="").encode(), quote(name).encode()}
     for text in plain:
@@ -150,7 +150,7 @@ def test_is_about__others_in_whose_bodies_the_name_stands__are_kept(body, why):
 
 
 class Warehouse:
-    """A landing in memory, for what needs no more than tombstones."""
+    """A landing in memory, for tests that only need tombstones."""
 
     def __init__(self):
         self.connection = duckdb.connect()
@@ -258,7 +258,7 @@ def test_land__any_bodies_under_tombstones_and_rules__each_has_a_row_or_is_of_so
 
 @pytest.mark.parametrize("rules", RULES)
 def test_land__bodies_that_once_stopped_it__are_landed(environ, tmp_path, rules):
-    """Given somebody was erased, after they were received."""
+    """Given somebody who was erased after these bodies were received."""
     texts = {
         "none": "",
         "of nobody": "",
@@ -295,7 +295,7 @@ def test_erase__any_name_in_any_bodies__is_in_no_file_in_any_form(
     sent,
     before,
 ):
-    """Given some were landed before, some wait, and some come back later from captures."""
+    """Given bodies that were landed before, bodies that wait, and bodies that come back later from captures."""
     folder = tmp_path_factory.mktemp("erased") / "data"
     settings = settings_module.read(environ_of(folder))
     bodies = [(WRITTEN[written](ABOUT[about](name)), environment) for about, written, environment in sent]

@@ -1,4 +1,4 @@
-"""What of a person goes into the warehouse: rules are applied while landing, before anything is written."""
+"""Privacy rules: `land` applies them before it writes anything to the warehouse."""
 
 import hashlib
 import hmac
@@ -52,7 +52,7 @@ def rules(tmp_path):
 
 @pytest.fixture
 def land(environ, settings, rules, tmp_path):
-    """Land bodies under rules; the rows."""
+    """Land bodies under rules. Returns the rows."""
 
     def under(text, *given):
         rules(text)
@@ -181,7 +181,7 @@ def test_land__a_hashed_trait__keeps_no_key_beside_its_value(land):
 
 
 def test_rules__that_only_drop__make_a_key_of_their_own_and_keep_it(environ, settings, tmp_path):
-    """Given rows of a release before, which used a key that everybody knows; these cannot be tried out any more."""
+    """Given rows of an earlier release, which used a key that everybody knows; then bodies cannot be guessed from them."""
     (tmp_path / "privacy.toml").write_text('[traits]\nemail = "drop"')
     under = {**environ, "FLAGSMITH_PRIVACY_FILE": str(tmp_path / "privacy.toml")}
     known = privacy.Privacy(b"no key").hashed("body", BODY)
@@ -206,7 +206,7 @@ def test_rules__that_only_drop__make_a_key_of_their_own_and_keep_it(environ, set
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [("short", "has not the 16 characters"), (b"\xff" * 20, "cannot be read")]
+    ("content", "why"), [("short", "needs at least 16 characters"), (b"\xff" * 20, "cannot be read")]
 )
 def test_rules__whose_own_key_is_no_good__land_nothing(tmp_path, content, why):
     (tmp_path / "privacy.toml").write_text("")
@@ -265,15 +265,15 @@ def test_rules__another_key__gives_other_hashes(rules):
         ("identity = 'hash'", "", "FLAGSMITH_PRIVACY_KEY"),
         ("[traits]\nx = 'drop'", "too short", "FLAGSMITH_PRIVACY_KEY"),
         ("[traits]\nx = 'hash'", "too short", "FLAGSMITH_PRIVACY_KEY"),
-        ("identity = 'drop'", KEY, "none of keep, hash"),
-        ("[traits]\nx = 'erase'", KEY, "none of keep, hash, drop"),
-        ("[traits]\nx = 1", KEY, "none of keep, hash, drop"),
+        ("identity = 'drop'", KEY, "must be keep or hash, not 'drop'"),
+        ("[traits]\nx = 'erase'", KEY, "must be keep, hash or drop, not 'erase'"),
+        ("[traits]\nx = 1", KEY, "must be keep, hash or drop, not 1"),
         ("identities = 'hash'", KEY, "identities is not known"),
         ("traits = 'drop'", KEY, "must be a table"),
         ("identity = ", KEY, "cannot be read"),
     ],
 )
-def test_rules__that_cannot_be_meant__are_refused_and_nothing_is_landed(rules, text, key, why):
+def test_rules__that_make_no_sense__are_refused_and_nothing_is_landed(rules, text, key, why):
     with pytest.raises(SettingsError, match=why):
         rules(text, key)
 

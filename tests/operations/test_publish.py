@@ -1,4 +1,4 @@
-"""The published copy: readers keep what they opened, nobody waits, and nothing is ever half there."""
+"""The published copy: readers keep the copy they opened, nobody waits, and no copy is ever incomplete."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ BODY = b'{"flags": [], "identity": "%d", "segments": [], "traits": []}'
 
 
 class Reader:
-    """A client in a process of its own that keeps the published file open."""
+    """A client in a separate process that keeps the published file open."""
 
     def __init__(self, path: Path):
         self.process = subprocess.Popen(
@@ -43,13 +43,13 @@ class Reader:
         self.process.communicate()
 
     def contents(self, table: str) -> int:
-        """A number that stands for the rows of a table."""
+        """A checksum of the rows of a table."""
         self.process.stdin.write(f"{table}\n")
         return int(self.process.stdout.readline())
 
 
 def described(path: Path) -> tuple[dict, dict]:
-    """Rows and comments of what is in the marts, by name; the published file or the warehouse."""
+    """Rows and comments of the marts, by name, in the published file or the warehouse."""
     with duckdb.connect(path, read_only=True) as connection:
         tables = connection.execute(
             "select table_name, comment from duckdb_tables() where schema_name in ('marts', 'seeds') union all "
@@ -68,7 +68,7 @@ def rows(path: Path, table: str) -> list[tuple]:
 
 
 def test_publish__warehouse_open_elsewhere__waits_for_it(warehouse, environ):
-    """Given a client in another process; when it lets go; then the copy is made, and it was said what for we waited."""
+    """Given a client in another process; when it closes; then the copy is made, and a message said what we waited for."""
     holder = (
         "import sys, duckdb; held = duckdb.connect(sys.argv[1]); print('open', flush=True);"
         " sys.stdin.readline(); held.close()"
@@ -121,7 +121,7 @@ def test_publish__no_bodies__the_landing_stays_in_the_warehouse(warehouse):
 def test_publish__a_reader_keeps_the_copy_open__it_is_replaced_three_times_and_the_reader_reads_what_it_opened(
     warehouse, environ, tmp_path
 ):
-    """A table that was read before may be answered from memory: after each copy another one is read, cold."""
+    """Memory may answer for a table that was read before, so after each copy a table is read for the first time."""
     tables = (
         "marts.fct_deliveries_hourly",
         "marts.fct_flag_assignments",

@@ -1,4 +1,4 @@
-"""Captures from files into the landing: verified, and exactly once."""
+"""Captures are landed from files: verified, and exactly once."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -146,13 +146,13 @@ def _killed_after(batches):
         (capture(headers="X-Flagsmith-Signature: 0"), "neither an object nor a list of pairs"),
         (capture(headers=["X-Flagsmith-Signature", "0"]), "neither an object nor a list of pairs"),
         (capture(headers=7), "neither an object nor a list of pairs"),
-        (capture(headers={"X-Flagsmith-Signature:": "0"}), "mentions the signature in its headers, but not as the name of a header"),
+        (capture(headers={"X-Flagsmith-Signature:": "0"}), "mentions the signature in its headers"),
         (
             capture(headers={"X-Flagsmith-Signature\u200b": "0"}),
-            "mentions the signature in its headers, but not as the name of a header",
+            "mentions the signature in its headers",
         ),
-        (capture(headers={"headers": sign(b"{}")}), "mentions the signature in its headers, but not as the name of a header"),
-        (capture(headers=[["X-Flagsmith-Signature: 0", ""]]), "mentions the signature in its headers, but not as the name of a header"),
+        (capture(headers={"headers": sign(b"{}")}), "mentions the signature in its headers"),
+        (capture(headers=[["X-Flagsmith-Signature: 0", ""]]), "mentions the signature in its headers"),
         (b'{"received_at": ' + b"1" * 5_000 + b"}", "not a JSON object"),
     ],
 )
@@ -210,7 +210,7 @@ ODD_REQUESTS = st.fixed_dictionaries(
         "secret": VALUES,
     },
 )
-# Odd in the path alone, so that most of them are captures.
+# Only the path is odd, so that most lines are captures.
 ODD_PATHS = PATHS.map(lambda path: capture(path=path, headers={}))
 
 

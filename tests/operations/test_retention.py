@@ -1,4 +1,4 @@
-"""Retention: what is kept equals, row for row, a warehouse that never pruned anything."""
+"""Retention: the remaining rows equal, one by one, those of a warehouse that never pruned."""
 
 import collections
 import itertools
@@ -23,9 +23,9 @@ from tests.operations.conftest import environ_of
 from tests.rules.test_cohort_models import COHORTS, KEYS
 
 DAYS = 10
-# By hand, for others: SEED=2 pytest tests/operations/test_retention.py
+# For other seeds, by hand: SEED=2 pytest tests/operations/test_retention.py
 SEED = int(os.environ.get("SEED", "1"))
-# Somebody who is heard of once, with a set of flags that nobody else has.
+# An identity that is evaluated once, with a set of flags that nobody else has.
 QUIET = json.dumps(
     {
         "identity": "quiet",
@@ -42,24 +42,24 @@ MODELS = (
     "marts.connectors",
     "fct_canary_calls",
 )
-# What a run must have read to prune.
+# The models that a run must build before it prunes.
 DECLARATIONS = ("int_declaration_*", "int_declared_experiments")
 
 
 class Retaining(Warehouse):
-    """A warehouse whose builds have vars."""
+    """A warehouse that is built with vars."""
 
     def __init__(self, directory: Path):
         super().__init__(directory)
         directory.mkdir()
 
     def build(self, *arguments: str, command: str = "run", **variables) -> None:
-        """Raises AssertionError, with what dbt printed, where it fails."""
+        """Raises AssertionError with dbt's output if the build fails."""
         declared = {"cohorts": COHORTS, "flagsmith_environments": KEYS, **variables}
         self.dbt(command, *arguments, *MODELS, "--vars", json.dumps(declared))
 
     def said(self) -> list[str]:
-        """What `refresh` would say of the last build's retention."""
+        """The sentences of `refresh` about retention in the last build."""
         return pruning_in_words(read(environ_of(self.directory)))
 
     def landed(self) -> dict[str, int]:
@@ -67,14 +67,14 @@ class Retaining(Warehouse):
         return {row["environment"]: row["deliveries"] for row in rows}
 
     def cutoffs(self) -> dict[str, datetime]:
-        """Up to when each environment was pruned."""
+        """The time up to which each environment was pruned."""
         rows = self.query("select environment, pruned_before from landing.pruned")
         return {row["environment"]: row["pruned_before"] for row in rows}
 
 
 def steps(seed: int, count: int = 480, landings: int = 3) -> list[list]:
-    """Deliveries in a few landings: roughly in the order of receipt, late by less than what is retained."""
-    # No two in one microsecond: of such, only one makes spells, while all are exposures (see seen_before).
+    """Deliveries in a few landings: roughly in the order of receipt, and late by less than the retention period."""
+    # No two in the same microsecond, because only one of them would make spells, while all are exposures (see seen_before).
     moment = itertools.count()
     apart = collections.defaultdict(lambda: timedelta(microseconds=next(moment)))
     rows = [
@@ -89,7 +89,7 @@ def steps(seed: int, count: int = 480, landings: int = 3) -> list[list]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-# What a mart calls the end of a row, or its moment: rows from before the cutoff are gone.
+# The column of each mart with the end or the moment of a row: rows from before the cutoff are deleted.
 ENDS = {
     "fct_flag_assignments": "valid_to",
     "fct_segment_memberships": "left_at",
@@ -99,7 +99,7 @@ ENDS = {
     "int_deliveries": "received_at",
     "stg_flagsmith__deliveries": "received_at",
 }
-# Counts and first times: nothing is gone.
+# Counts and first times: nothing is deleted.
 WHOLE = (
     "fct_flag_exposures",
     "fct_flag_exposures_daily",
@@ -132,7 +132,7 @@ def compared(warehouse: Warehouse, name: str, cutoffs: dict[str, datetime]) -> l
 
 @pytest.fixture(scope="module")
 def pruned(tmp_path_factory) -> Retaining:
-    """Built in steps, each of which prunes. From the second step on, something is landed too late to be kept."""
+    """A warehouse built in steps; each step prunes. From the second step on, some deliveries are landed too late to be kept."""
     warehouse = Retaining(tmp_path_factory.mktemp("retention") / "pruned")
     for batch in steps(SEED):
         warehouse.land(batch)
@@ -156,7 +156,7 @@ def whole(tmp_path_factory) -> Retaining:
 
 @pytest.fixture
 def mine(pruned, tmp_path) -> Retaining:
-    """The pruned one, to be changed."""
+    """A copy of the pruned warehouse that a test may change."""
     warehouse = Retaining(tmp_path / "mine")
     shutil.copy(pruned.path, warehouse.path)
     return warehouse
@@ -168,7 +168,7 @@ def _cutoffs_if_any(warehouse: Retaining) -> dict[str, datetime]:
 
 
 def test_prune__any_history_in_steps__what_is_kept_equals_a_warehouse_that_never_pruned(pruned, whole):
-    """Given deliveries late by less and by more than is retained; then nothing lacks but history that was closed."""
+    """Given deliveries late by less and by more than the retention period; then only closed history is missing."""
     cutoffs = pruned.cutoffs()
     assert cutoffs.keys() == {"production", "staging"}
     for name in (*ENDS, *WHOLE):
@@ -195,7 +195,7 @@ def test_prune__afterwards__nothing_refers_to_what_is_gone(pruned):
 
 
 def test_cutoff__an_experiment_is_declared__its_environment_is_kept_from_its_start(mine):
-    """Given a run that does not read the declarations; then nothing goes. Given one that does; then what is before the start."""
+    """Given a run that does not read the declarations; then nothing is deleted. Given one that does; then all before the start is."""
     before = mine.cutoffs()
     started_at = before["staging"] + timedelta(days=2, hours=5)
     with duckdb.connect(mine.path) as connection:
@@ -247,7 +247,7 @@ def test_prune__a_delivery_from_the_future__deletes_no_more_than_the_clock_says(
 
 
 def test_prune__traffic_of_another_environment__deletes_nothing_of_this_one(mine):
-    """Given an environment that goes on for a month after the others fell silent; then only what is its own is deleted."""
+    """Given an environment that goes on for a month after the others fell silent; then only its own rows are deleted."""
     before = mine.cutoffs()
     later = max(before.values()) + timedelta(days=DAYS + 30)
     times = [later - timedelta(days=DAYS + 5), later]
@@ -281,7 +281,7 @@ def test_rebuild__of_a_model_with_pruned_history__is_refused_and_says_what_to_do
 def test_rebuild__what_it_depends_on_changed__goes_on_and_says_so_or_begins_with_what_is_left(mine):
     before = mine.mart("dim_identities")
     changed = {"transient_traits_in_dim_identities": True}
-    for _ in range(2):  # the second time nothing has changed any more
+    for _ in range(2):  # the second time, nothing has changed since
         mine.build("--select", "dim_identities", **changed)
         assert mine.mart("dim_identities") == before
         kept = mine.query(

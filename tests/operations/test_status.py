@@ -1,4 +1,4 @@
-"""`status`: what a person sees, and what a machine reads."""
+"""`status`: its output for people, and its JSON for machines."""
 
 import contextlib
 import json
@@ -99,7 +99,7 @@ def test_status__an_inbox_file_is_damaged__is_named_and_the_rest_counted(setting
 
 
 def test_status__an_inbox_file_is_landed_meanwhile__is_no_damage(settings, environ, monkeypatch):
-    """Given files that are gone when they are opened or measured; then the others are counted and nothing is called damaged."""
+    """Given files that disappear before they are opened or measured; then the others are counted, and none is called damaged."""
     receive(settings, b"{}")
     gone = settings.inbox_dir / "gone.sqlite"
     gone.write_bytes(b"no database " * 100)

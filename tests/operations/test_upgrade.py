@@ -1,4 +1,4 @@
-"""What the first release has written is taken up; what a later one has written is left alone."""
+"""Files of the first release are upgraded; files of a later release are left alone."""
 
 import contextlib
 import json

@@ -24,7 +24,7 @@ CONTRACT = {
         "notebook",
         "report",
     ),
-    *("docs", "demo", "simulate"),
+    *("docs", "demo", "simulate", "experiment"),
 }
 
 
@@ -38,6 +38,10 @@ def paths(command: click.Command, path: tuple[str, ...] = ()) -> dict[tuple[str,
 
 
 COMMANDS = paths(main)
+# A group such as `experiment` only says which commands it has; `doctor` does something itself.
+RUN_BY_THEMSELVES = [
+    path for path, command in COMMANDS.items() if getattr(command, "invoke_without_command", True)
+]
 every_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 
 
@@ -55,7 +59,7 @@ def test_command__help__says_what_it_does_and_knows_the_project(path, monkeypatc
     assert COMMANDS[path].help.splitlines()[0] in " ".join(ran.output.split())
 
 
-@every_command
+@pytest.mark.parametrize("path", RUN_BY_THEMSELVES, ids=" ".join)
 @pytest.mark.parametrize("place", ["before the command", "behind the command"])
 def test_command__project_dir__is_the_project_of_this_call_only(path, place, monkeypatch):
     """Given a command that only says where its project is; when --project-dir names one; then that is it, and no longer."""

@@ -34,7 +34,7 @@ def demo_that_sent(*outcomes: Outcome) -> Demo:
 
 
 def test_account__acknowledged_but_not_landed__stops_the_demo():
-    with pytest.raises(DemoError, match="all that was acknowledged"):
+    with pytest.raises(DemoError, match="all acknowledged webhooks"):
         demo_that_sent(outcome(Fate.DELIVERED, 204)).account(Counter())
 
 

@@ -60,8 +60,10 @@ METRIC = {
     "prior_mean": "double",
     "prior_standard_deviation": "double",
     "prior_type": "varchar",
+    "window_start_hours": "varchar",
+    "margin": "varchar",
 }
-LINK = {"metric_key": "varchar", "role": "varchar", "target_lift": "double"}
+LINK = {"metric_key": "varchar", "role": "varchar", "target_lift": "double", "margin": "varchar"}
 TABLES = {
     "experiments": {"experiment_key": "varchar"} | EXPERIMENT,
     "metrics": {"metric_key": "varchar"} | METRIC,
@@ -87,7 +89,15 @@ TABLES = {
 # Only the marts of experiments and what they are made of: the others have their own tests.
 NEEDED = "+marts.experiment_results"
 # Columns that came later: where no row of a test has one, nor has its table.
-OPTIONAL = {"primary_population", "name", "description", "breakdowns", "epoch"}
+OPTIONAL = {
+    "primary_population",
+    "name",
+    "description",
+    "breakdowns",
+    "epoch",
+    "window_start_hours",
+    "margin",
+}
 DECLARED = {"experiments", "metrics", "experiment_metrics", "conversion_events"}
 
 

@@ -233,8 +233,8 @@ WRONG = {
 }
 WORDS = {
     ("given.experiments", 1, "assignment_reason", "reason", None, "assignment_reason must be"),
-    ("given.experiments", 2, "experiment_key", "twice", None, "experiment_key stands on more than one row"),
-    ("given.experiments", 3, "experiment_key", "twice", None, "experiment_key stands on more than one row"),
+    ("given.experiments", 2, "experiment_key", "twice", None, "experiment_key occurs in several rows"),
+    ("given.experiments", 3, "experiment_key", "twice", None, "experiment_key occurs in several rows"),
     ("given.experiments", 4, "expected_weights", "weights", None, "expected_weights must be `auto`"),
     ("given.metrics", 1, "denominator_event_name", None, "ratio", "a ratio needs denominator_event_name"),
     ("given.metrics", 2, "direction", None, "direction", "direction must be higher_is_better"),

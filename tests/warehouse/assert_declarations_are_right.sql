@@ -1,6 +1,6 @@
 {{ config(severity='warn') }}
 
--- Warns of every problem in what was declared, in words, so that what to mend stands on the screen too. It is no failure:
+-- Warns about every problem in the declarations, in words, so that the remedy is on the screen too. It is not a failure:
 -- a wrong row is left out, and everything else is built.
 {%- if execute and flags.WHICH in ['build', 'test'] %}
 {%- for row in run_query(declaration_problems_in_words()).rows %}

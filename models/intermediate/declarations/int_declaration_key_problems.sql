@@ -42,7 +42,7 @@ repeated_keys as (
         row_number,
         column_name,
         cell,
-        column_name || ' stands on more than one row' as problem,
+        column_name || ' occurs in several rows' as problem,
         'keep one of them' as remedy
     from counted_keys
     where times > 1
@@ -66,6 +66,6 @@ select
     column_name,
     cell,
     column_name || ' differs from that of another row only in capital letters' as problem,
-    'write them alike if they are the same' as remedy
+    'write them alike if they mean the same' as remedy
 from counted_keys
 where times_in_any_case > times

@@ -45,7 +45,7 @@ experiments_without_activation as (
         'primary_population' as column_name,
         primary_population as cell,
         'the population activated needs activation_event' as problem,
-        'name the event that shows that an identity met the feature, or leave primary_population empty for assigned' as remedy
+        'name the event that shows that an identity saw the feature, or leave primary_population empty for assigned' as remedy
     from experiments
     where primary_population = 'activated' and activation_event is null
 
@@ -88,6 +88,18 @@ ill_matched_metrics as (
     from metrics
     where aggregation in ('occurrence', 'ratio') and winsorise_percentile is not null
 
+    union all
+
+    select
+        'metrics' as declaration,
+        row_number,
+        'window_start_hours' as column_name,
+        cast(window_start_hours as string) as cell,
+        'window_start_hours is not before conversion_window_hours' as problem,
+        'write the hours after the first evaluation between which outcomes count, like 168 and 336' as remedy
+    from metrics
+    where window_start_hours >= conversion_window_hours
+
 ),
 
 links_to_nothing as (
@@ -99,7 +111,7 @@ links_to_nothing as (
         '{{ kind }}_key' as column_name,
         links.{{ kind }}_key as cell,
         'no {{ kind }} of this {{ kind }}_key is declared' as problem,
-        coalesce('write `' || min(alike.{{ kind }}_key) || '`, as it is declared', 'declare it in {{ its }}, or take the row out') as remedy
+        coalesce('write `' || min(alike.{{ kind }}_key) || '`, as it is declared', 'declare it in {{ its }}, or remove the row') as remedy
     from links
     left join {{ its }} as alike on lower(links.{{ kind }}_key) = lower(alike.{{ kind }}_key)
     where

@@ -9,6 +9,7 @@ select
     metric_key,
 
     role,
-    target_lift
+    target_lift,
+    margin
 from declared
 where {{ is_in_order('experiment_metrics', 'declared') }}

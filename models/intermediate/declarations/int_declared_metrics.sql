@@ -14,11 +14,13 @@ select
     coalesce(denominator_aggregation, 'count') as denominator_aggregation,
     direction,
     conversion_window_hours,
+    window_start_hours,
     winsorise_percentile,
     minimum_sample,
     before_days,
     prior_mean,
     prior_standard_deviation,
-    coalesce(prior_type, 'relative') as prior_type
+    coalesce(prior_type, 'relative') as prior_type,
+    margin
 from declared
 where {{ is_in_order('metrics', 'declared') }}

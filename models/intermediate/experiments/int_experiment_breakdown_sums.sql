@@ -8,6 +8,18 @@ with dimension_values as (
 
 ),
 
+metrics as (
+
+    select
+        metrics.experiment_key,
+        metrics.metric_key,
+        metrics.hours_to_maturity,
+        experiments.last_received_at
+    from {{ ref('int_experiment_metrics') }} as metrics
+    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
+
+),
+
 identities as (
 
     select
@@ -15,67 +27,10 @@ identities as (
         variation,
         epoch,
         is_quarantined,
-        cast(first_exposed_at as date) as first_exposed_on,
-        cast(activated_at as date) as activated_on,
-        cast(activated_at as date) as activated_day
+        first_exposed_at,
+        cast(activated_at as date) as activated_on
     from {{ ref('int_experiment_identities') }}
     where experiment_key in (select experiment_key from dimension_values)
-
-),
-
-outcomes as (
-
-    select outcomes.*, identities.is_quarantined, identities.activated_day
-    from {{ ref('int_experiment_outcomes') }} as outcomes
-    inner join identities on outcomes.identity_number = identities.identity_number
-
-),
-
-totals as (
-    {% for population, counted in populations.items() %}
-    select
-        '{{ population }}' as population,
-        identity_number,
-        metric_number,
-        sum(outcome_sum) as outcome_sum,
-        sum(outcome_count) as outcome_count,
-        sum(denominator_sum) as denominator_sum,
-        sum(before_sum) as before_sum,
-        sum(before_count) as before_count
-    from outcomes
-    where {{ counted.outcomes }}
-    group by identity_number, metric_number
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
-),
-
-values_of_identities as (
-
-    select
-        totals.population,
-        totals.identity_number,
-        metrics.metric_key,
-        {%- for part in ['outcome', 'before'] %}
-        {{ identity_value('metrics.aggregation', 'totals.' ~ part ~ '_sum', 'totals.' ~ part ~ '_count') }} as {{ part }},
-        {%- endfor %}
-        totals.denominator_sum as denominator,
-        caps.cap
-    from totals
-    inner join {{ ref('int_experiment_metrics') }} as metrics on totals.metric_number = metrics.metric_number
-    left join {{ ref('int_experiment_caps') }} as caps on totals.metric_number = caps.metric_number
-
-),
-
-capped_values as (
-
-    select
-        population,
-        identity_number,
-        metric_key,
-        {{ capped('outcome', 'cap') }} as outcome,
-        {{ capped('before', 'cap') }} as before,
-        denominator
-    from values_of_identities
 
 ),
 
@@ -83,18 +38,23 @@ joined as (
     {% for population, counted in populations.items() %}
     select
         dimension_values.experiment_key,
+        metrics.metric_key,
         '{{ population }}' as population,
         identities.variation,
         identities.epoch,
         dimension_values.dimension,
         dimension_values.dimension_value,
-        count(*) as identities
+        count(*) as identities_assigned,
+        count(*) filter (
+            where {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= metrics.last_received_at
+        ) as identities
     from dimension_values
     inner join identities on dimension_values.identity_number = identities.identity_number
+    inner join metrics on dimension_values.experiment_key = metrics.experiment_key
     where {{ counted.who }}
     group by
-        dimension_values.experiment_key, identities.variation, identities.epoch, dimension_values.dimension,
-        dimension_values.dimension_value
+        dimension_values.experiment_key, metrics.metric_key, identities.variation, identities.epoch,
+        dimension_values.dimension, dimension_values.dimension_value
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
@@ -103,24 +63,24 @@ gained as (
 
     select
         dimension_values.experiment_key,
-        capped_values.metric_key,
-        capped_values.population,
+        outcomes.metric_key,
+        outcomes.population,
         identities.variation,
         identities.epoch,
         dimension_values.dimension,
         dimension_values.dimension_value
         {%- for part in ['outcome', 'denominator', 'before'] %},
-        sum(capped_values.{{ part }}) as {{ part }}_sum,
-        sum(capped_values.{{ part }} * capped_values.{{ part }}) as {{ part }}_sum_squares
+        sum(outcomes.{{ part }}) as {{ part }}_sum,
+        sum(outcomes.{{ part }} * outcomes.{{ part }}) as {{ part }}_sum_squares
         {%- endfor %}
         {%- for other in ['denominator', 'before'] %},
-        sum(capped_values.outcome * capped_values.{{ other }}) as outcome_{{ other }}_products
+        sum(outcomes.outcome * outcomes.{{ other }}) as outcome_{{ other }}_products
         {%- endfor %}
-    from capped_values
-    inner join identities on capped_values.identity_number = identities.identity_number
-    inner join dimension_values on capped_values.identity_number = dimension_values.identity_number
+    from {{ ref('int_experiment_breakdown_outcomes') }} as outcomes
+    inner join identities on outcomes.identity_number = identities.identity_number
+    inner join dimension_values on outcomes.identity_number = dimension_values.identity_number
     group by
-        dimension_values.experiment_key, capped_values.metric_key, capped_values.population, identities.variation,
+        dimension_values.experiment_key, outcomes.metric_key, outcomes.population, identities.variation,
         identities.epoch, dimension_values.dimension, dimension_values.dimension_value
 
 ),
@@ -155,6 +115,7 @@ select
     arms.dimension,
     arms.dimension_value,
 
+    coalesce(joined.identities_assigned, 0) as identities_assigned,
     coalesce(joined.identities, 0) as identities
     {%- for sum in experiment_sums() %},
     coalesce(gained.{{ sum }}, 0e0) as {{ sum }}
@@ -163,6 +124,7 @@ from arms
 left join joined
     on
         arms.experiment_key = joined.experiment_key
+        and arms.metric_key = joined.metric_key
         and arms.variation = joined.variation
         and arms.population = joined.population
         and arms.epoch = joined.epoch

@@ -2,32 +2,40 @@
 
 with identities as (
 
-    select * from {{ ref('int_experiment_identities') }}
+    -- Those who count by now, for each metric that is winsorised.
+    select
+        metrics.metric_number,
+        metrics.aggregation,
+        metrics.winsorise_percentile,
+        identities.identity_number
+    from {{ ref('int_experiment_metrics') }} as metrics
+    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiment_identities') }} as identities on metrics.experiment_key = identities.experiment_key
+    where
+        metrics.winsorise_percentile is not null
+        and {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= experiments.last_received_at
 
 ),
 
 sizes as (
 
-    select experiment_key, count(*) as identities
+    select metric_number, count(*) as identities
     from identities
-    group by experiment_key
+    group by metric_number
 
 ),
 
 totals as (
 
     select
-        metrics.metric_number,
-        metrics.experiment_key,
-        metrics.winsorise_percentile,
-        {{ identity_value('metrics.aggregation', 'sum(outcomes.outcome_sum)', 'sum(outcomes.outcome_count)') }} as outcome
+        identities.metric_number,
+        identities.winsorise_percentile,
+        {{ identity_value('identities.aggregation', 'sum(outcomes.outcome_sum)', 'sum(outcomes.outcome_count)') }} as outcome
     from {{ ref('int_experiment_outcomes') }} as outcomes
-    inner join {{ ref('int_experiment_metrics') }} as metrics on outcomes.metric_number = metrics.metric_number
-    inner join identities on outcomes.identity_number = identities.identity_number
-    where metrics.winsorise_percentile is not null
+    inner join identities
+        on outcomes.metric_number = identities.metric_number and outcomes.identity_number = identities.identity_number
     group by
-        metrics.metric_number, metrics.experiment_key, metrics.winsorise_percentile, metrics.aggregation,
-        outcomes.identity_number
+        identities.metric_number, identities.winsorise_percentile, identities.aggregation, outcomes.identity_number
 
 ),
 
@@ -40,7 +48,7 @@ ranked as (
         sizes.identities - ceil(totals.winsorise_percentile * sizes.identities) + 1 as wanted_rank,
         row_number() over (partition by totals.metric_number order by totals.outcome desc) as descending_rank
     from totals
-    inner join sizes on totals.experiment_key = sizes.experiment_key
+    inner join sizes on totals.metric_number = sizes.metric_number
 
 )
 

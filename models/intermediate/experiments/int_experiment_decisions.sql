@@ -39,7 +39,7 @@ decided as (
         control.outcome_sum as control_outcome_sum,
         coalesce(trust.message, of_population.message) as distrust,
         -- The adjusted comparison where it was asked for and could be made.
-        {%- for column in ['lift', 'p_value', 'sequential_p_value', 'chance_to_win'] %}
+        {%- for column in ['lift', 'low', 'high', 'p_value', 'sequential_low', 'sequential_high', 'sequential_p_value', 'chance_to_win'] %}
         case
             when latest.cuped_status = 'ok' then latest.cuped_relative_{{ column }} else latest.relative_{{ column }}
         end as decision_{{ column }}{{ ',' if not loop.last }}
@@ -74,6 +74,7 @@ select
     aggregation,
     is_lower_better,
     minimum_sample,
+    margin,
     alpha,
     decision_method,
 
@@ -83,6 +84,8 @@ select
     control_outcome_sum,
     control_mean,
     decision_lift as lift,
+    case when decision_method = 'sequential' then decision_sequential_low else decision_low end as low,
+    case when decision_method = 'sequential' then decision_sequential_high else decision_high end as high,
     decision_p_value as p_value,
     decision_sequential_p_value as sequential_p_value,
     case

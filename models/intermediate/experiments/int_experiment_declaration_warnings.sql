@@ -1,4 +1,4 @@
-{{ config(materialized='table_in_place') }}
+{{ config(materialized=kept_unless_checked()) }}
 
 with experiments as (
 
@@ -59,11 +59,7 @@ assigned as (
 
 weight_parts as (
 
-    select
-        experiment_key,
-        feature_name,
-        expected_weights,
-        {{ text_parts('expected_weights', ';') }} as part
+    select experiment_key, feature_name, expected_weights, {{ text_parts('expected_weights', ';') }} as part
     from experiments
     where expected_weights <> 'auto'
 
@@ -100,6 +96,25 @@ unseen_variations as (
     group by
         assigned.experiment_key, named_weights.experiment_key, named_weights.expected_weights, named_weights.variation,
         named_weights.feature_name
+
+),
+
+unseen_controls as (
+
+    select
+        'warning' as severity,
+        experiments.experiment_key,
+        'control_variation' as column_name,
+        experiments.control_variation as cell,
+        'no delivery carried this variation of ' || experiments.feature_name as problem,
+        'write it as in fct_flag_exposures' as remedy
+    from experiments
+    where
+        experiments.experiment_key in (select experiment_key from variations)
+        and not exists (
+            select 1 from variations
+            where experiments.experiment_key = variations.experiment_key and experiments.control_variation = variations.variation
+        )
 
 ),
 
@@ -153,8 +168,7 @@ unseen_dimensions as (
             when dimensions.kind = 'cohort' then 'no cohort `' || dimensions.name || '` is declared'
             else 'no delivery carried the ' || dimensions.kind || ' `' || dimensions.name || '`'
         end as problem,
-        coalesce('write `' || min(alike.name) || '`', 'write its name as in fct_identity_traits, fct_segment_memberships or dim_cohorts')
-            as remedy
+        coalesce('write `' || min(alike.name) || '`', 'write its name as in the marts of traits, segments and cohorts') as remedy
     from dimensions
     inner join experiments on dimensions.experiment_key = experiments.experiment_key
     left join known_dimensions as known on dimensions.kind = known.kind and dimensions.name = known.name
@@ -165,17 +179,10 @@ unseen_dimensions as (
 ),
 
 unseen as (
-
-    select severity, experiment_key, column_name, cell, problem, remedy from unseen_variations
-
-    union all
-
-    select severity, experiment_key, column_name, cell, problem, remedy from unseen_places
-
-    union all
-
-    select severity, experiment_key, column_name, cell, problem, remedy from unseen_dimensions
-
+    {% for relation in ['unseen_variations', 'unseen_controls', 'unseen_places', 'unseen_dimensions'] %}
+    select severity, experiment_key, column_name, cell, problem, remedy from {{ relation }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 )
 
 select

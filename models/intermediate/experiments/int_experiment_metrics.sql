@@ -15,12 +15,14 @@ with computed as (
         coalesce(metrics.denominator_aggregation, 'count') as denominator_aggregation,
         metrics.direction = 'lower_is_better' as is_lower_better,
         cast(metrics.conversion_window_hours as double) as conversion_window_hours,
+        cast(metrics.window_start_hours as double) as window_start_hours,
         cast(metrics.winsorise_percentile as double) as winsorise_percentile,
         greatest(coalesce(metrics.minimum_sample, 0), 50) as minimum_sample,
         cast(metrics.before_days as double) as before_days,
         coalesce(cast(metrics.prior_mean as double), 0e0) as prior_mean,
         cast(metrics.prior_standard_deviation as double) as prior_standard_deviation,
-        coalesce(metrics.prior_type, 'relative') as prior_type
+        coalesce(metrics.prior_type, 'relative') as prior_type,
+        coalesce(cast(links.margin as double), cast(metrics.margin as double)) as margin
     from {{ ref('int_declared_experiment_metrics') }} as links
     inner join {{ ref('int_declared_metrics') }} as metrics on links.metric_key = metrics.metric_key
     inner join {{ ref('int_experiments') }} as experiments on links.experiment_key = experiments.experiment_key
@@ -42,10 +44,14 @@ select
     denominator_aggregation,
     is_lower_better,
     conversion_window_hours,
+    window_start_hours,
+    -- An identity counts once its window has passed or, where the window has no end, has begun.
+    coalesce(conversion_window_hours, window_start_hours, 0e0) as hours_to_maturity,
     winsorise_percentile,
     minimum_sample,
     before_days,
     prior_mean,
     prior_standard_deviation,
-    prior_type
+    prior_type,
+    margin
 from computed

@@ -10,9 +10,10 @@ with metrics as (
         or (metrics.aggregation = 'ratio' and metrics.numerator_aggregation = 'count') as counts_outcomes,
         metrics.denominator_event_name,
         metrics.denominator_aggregation = 'count' as counts_denominators,
+        coalesce(metrics.window_start_hours, 0e0) as window_start_hours,
         metrics.conversion_window_hours,
-        metrics.before_days,
         experiments.environment,
+        experiments.started_at,
         experiments.ended_at,
         experiments.last_received_at
     from {{ ref('int_experiment_metrics') }} as metrics
@@ -30,19 +31,23 @@ events_of_metrics as (
     select
         metrics.experiment_key,
         metrics.metric_number,
+        metrics.window_start_hours,
         metrics.conversion_window_hours,
-        {{ 'metrics.before_days' if part == 'outcome' else 'cast(null as double) as before_days' }},
         {{ 'true' if part == 'outcome' else 'false' }} as is_outcome,
         events.identity,
         events.occurred_at,
         case when metrics.{{ is_counting }} then 1e0 else events.value end as value
     from {{ ref('int_outcomes') }} as events
     inner join metrics on events.event_name = metrics.{{ event_name }}
+    -- In one expression: of several, DuckDB expects that few events are left, and puts them, not the identities, in a hash
+    -- table (10,000,000 events: 1 GB instead of 0.1).
     where
-        (events.occurred_at < metrics.ended_at or metrics.ended_at is null)
-        -- An event dated after the environment's last webhook counts once a webhook has come after it.
-        and events.occurred_at <= metrics.last_received_at
-        and (events.environment = metrics.environment or events.environment is null)
+        case
+            -- An event dated after the environment's last webhook counts once a webhook has come after it.
+            when events.occurred_at > metrics.last_received_at or events.occurred_at < metrics.started_at then false
+            when events.occurred_at >= metrics.ended_at then false
+            else coalesce(events.environment = metrics.environment, true)
+        end
     {{ 'union all' if not loop.last }}
     {% endfor %}
 ),
@@ -53,21 +58,22 @@ events_of_identities as (
         identities.identity_number,
         events.metric_number,
         events.is_outcome,
-        -- What came before the first evaluation can only tell identities apart, for metrics that ask for it (before_days).
-        events.occurred_at < identities.first_exposed_at as is_before,
         coalesce(events.occurred_at < identities.epoch_ends_at, true) as is_until_change,
-        greatest(cast(events.occurred_at as date), cast(identities.first_exposed_at as date)) as day,
+        cast(events.occurred_at as date) as day,
         events.value
     from events_of_metrics as events
     inner join {{ ref('int_experiment_identities') }} as identities
         on events.experiment_key = identities.experiment_key and events.identity = identities.identity
     where
-        case
-            when events.occurred_at < identities.first_exposed_at
-                then events.occurred_at >= {{ plus_hours('identities.first_exposed_at', '(-24 * events.before_days)') }}
-            when events.conversion_window_hours is null then true
-            else events.occurred_at < {{ plus_hours('identities.first_exposed_at', 'events.conversion_window_hours') }}
-        end
+        events.occurred_at >= identities.first_exposed_at
+        and (
+            events.window_start_hours = 0
+            or events.occurred_at >= {{ plus_hours('identities.first_exposed_at', 'events.window_start_hours') }}
+        )
+        and (
+            events.conversion_window_hours is null
+            or events.occurred_at < {{ plus_hours('identities.first_exposed_at', 'events.conversion_window_hours') }}
+        )
 
 )
 
@@ -77,10 +83,8 @@ select
     day,
     is_until_change,
 
-    coalesce(sum(case when is_outcome and not is_before then value end), 0e0) as outcome_sum,
-    count(case when is_outcome and not is_before then value end) as outcome_count,
-    coalesce(sum(case when not is_outcome then value end), 0e0) as denominator_sum,
-    coalesce(sum(case when is_before then value end), 0e0) as before_sum,
-    count(case when is_before then value end) as before_count
+    coalesce(sum(case when is_outcome then value end), 0e0) as outcome_sum,
+    count(case when is_outcome then value end) as outcome_count,
+    coalesce(sum(case when not is_outcome then value end), 0e0) as denominator_sum
 from events_of_identities
 group by identity_number, metric_number, day, is_until_change

@@ -59,6 +59,7 @@ arms as (
         experiments.control_variation,
         experiments.status as experiment_status,
         metrics.role,
+        metrics.margin,
         metrics.before_days is not null as has_before,
         case
             when metrics.aggregation = 'ratio' then statistics.outcome_sum / nullif(statistics.denominator_sum, 0)
@@ -81,6 +82,7 @@ select
     arms.dimension_value,
 
     arms.role,
+    arms.margin,
     case
         when arms.experiment_status = 'not_started' then 'not_started'
         when arms.variation = arms.control_variation and arms.identities = 0 then 'no_control_identities'
@@ -93,7 +95,9 @@ select
         else coalesce(comparisons.cuped_status, 'no_control_identities')
     end as cuped_status,
 
+    arms.identities_assigned,
     arms.identities,
+    control.identities_assigned as control_identities_assigned,
     control.identities as control_identities,
     arms.outcome_sum,
     arms.outcome_sum_squares,

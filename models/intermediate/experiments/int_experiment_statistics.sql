@@ -6,9 +6,7 @@
 with arms as (
 
     -- Every variation that was seen, should have been seen, or is to be compared with, so that an empty one has a row.
-    select
-        experiment_key,
-        variation
+    select experiment_key, variation
     from (
         select distinct experiment_key, variation from {{ ref('int_experiment_assignments') }}
 
@@ -25,22 +23,44 @@ with arms as (
 
 ),
 
-identities as (
-
-    select
-        experiment_key,
-        variation,
-        epoch,
-        is_quarantined,
-        cast(first_exposed_at as date) as first_exposed_on,
-        cast(activated_at as date) as activated_on
-    from {{ ref('int_experiment_identities') }}
-
-),
-
 metrics as (
 
     select * from {{ ref('int_experiment_metrics') }}
+
+),
+
+maturities as (
+
+    select distinct
+        metrics.experiment_key,
+        metrics.hours_to_maturity,
+        experiments.last_received_at
+    from metrics
+    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
+
+),
+
+identities as (
+
+    -- How many were first exposed on a day, activated on one, and counted from one on.
+    select
+        identities.experiment_key,
+        maturities.hours_to_maturity,
+        identities.variation,
+        identities.epoch,
+        identities.is_quarantined,
+        cast(identities.first_exposed_at as date) as first_exposed_on,
+        cast(identities.activated_at as date) as activated_on,
+        case
+            when {{ plus_hours('identities.first_exposed_at', 'maturities.hours_to_maturity') }} <= maturities.last_received_at
+                then cast({{ plus_hours('identities.first_exposed_at', 'maturities.hours_to_maturity') }} as date)
+        end as counted_on,
+        count(*) as identities
+    from {{ ref('int_experiment_identities') }} as identities
+    inner join maturities on identities.experiment_key = maturities.experiment_key
+    group by
+        identities.experiment_key, maturities.hours_to_maturity, identities.variation, identities.epoch,
+        identities.is_quarantined, first_exposed_on, activated_on, counted_on
 
 ),
 
@@ -52,32 +72,50 @@ gained_by_population as (
         gains.variation,
         gains.epoch,
         '{{ population }}' as population,
-        gains.{{ counted.day }} as day
+        gains.{{ counted.counted_day }} as day
         {%- for sum in sums %},
         sum(gains.{{ sum }}) as {{ sum }}
         {%- endfor %}
     from {{ ref('int_experiment_gains') }} as gains
     inner join metrics on gains.metric_number = metrics.metric_number
-    where {{ counted.outcomes }}
-    group by metrics.experiment_key, metrics.metric_key, gains.variation, gains.epoch, gains.{{ counted.day }}
+    where {{ counted.outcomes }} and gains.{{ counted.counted_day }} is not null
+    group by metrics.experiment_key, metrics.metric_key, gains.variation, gains.epoch, gains.{{ counted.counted_day }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 
 joined_by_population as (
-    {% for population, counted in populations.items() %}
+
     select
-        experiment_key,
-        variation,
-        epoch,
-        '{{ population }}' as population,
-        {{ counted.from }} as day,
-        count(*) as identities
-    from identities
-    where {{ counted.who }}
-    group by experiment_key, variation, epoch, {{ counted.from }}
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
+        experiment_key, hours_to_maturity, variation, epoch, population, day,
+        sum(identities_assigned) as identities_assigned,
+        sum(identities) as identities
+    from (
+        {%- for population, counted in populations.items() %}
+        select
+            experiment_key, hours_to_maturity, variation, epoch,
+            '{{ population }}' as population,
+            {{ counted.from }} as day,
+            identities as identities_assigned,
+            0 as identities
+        from identities
+        where {{ counted.who }}
+
+        union all
+
+        select
+            experiment_key, hours_to_maturity, variation, epoch,
+            '{{ population }}' as population,
+            {{ counted.counted_from }} as day,
+            0 as identities_assigned,
+            identities
+        from identities
+        where {{ counted.who }} and counted_on is not null
+        {{ 'union all' if not loop.last }}
+        {%- endfor %}
+    ) as parts
+    group by experiment_key, hours_to_maturity, variation, epoch, population, day
+
 ),
 
 populations as (
@@ -102,8 +140,7 @@ days as (
 
 epochs as (
 
-    select distinct experiment_key, epoch
-    from {{ ref('int_experiment_epochs') }}
+    select distinct experiment_key, epoch from {{ ref('int_experiment_epochs') }}
 
 ),
 
@@ -112,6 +149,7 @@ spine as (
     select
         metrics.experiment_key,
         metrics.metric_key,
+        metrics.hours_to_maturity,
         arms.variation,
         epochs.epoch,
         populations.population,
@@ -132,6 +170,7 @@ select
     spine.epoch,
     spine.day,
 
+    cast(coalesce(sum(joined_by_population.identities_assigned) over up_to_the_day, 0) as bigint) as identities_assigned,
     cast(coalesce(sum(joined_by_population.identities) over up_to_the_day, 0) as bigint) as identities
     {%- for sum in sums %},
     coalesce(sum(gained_by_population.{{ sum }}) over up_to_the_day, 0e0) as {{ sum }}
@@ -140,6 +179,7 @@ from spine
 left join joined_by_population
     on
         spine.experiment_key = joined_by_population.experiment_key
+        and spine.hours_to_maturity = joined_by_population.hours_to_maturity
         and spine.variation = joined_by_population.variation
         and spine.epoch = joined_by_population.epoch
         and spine.population = joined_by_population.population

@@ -1,8 +1,8 @@
 {{ config(materialized='view_in_place') }}
 
-{#- A relation of another's sums need not know epochs. -#}
+{#- A relation of another's sums need not know epochs, or who does not count yet. -#}
 {%- set brought = var('experiment_statistics', none) %}
-{%- set columns = (relation_columns(brought) if brought and is_built_now() else none) or {'epoch': 'INTEGER'} %}
+{%- set columns = (relation_columns(brought) if brought and is_built_now() else none) or {'epoch': 'INTEGER', 'identities_assigned': 'BIGINT'} %}
 
 select
     experiment_key,
@@ -14,6 +14,7 @@ select
     cast(null as string) as dimension,
     cast(null as string) as dimension_value,
 
+    {{ 'identities_assigned' if 'identities_assigned' in columns else 'identities as identities_assigned' }},
     identities,
     outcome_sum,
     outcome_sum_squares,
@@ -37,6 +38,7 @@ select
     'days_since_exposure' as dimension,
     cast(days_since_exposure as string) as dimension_value,
 
+    identities as identities_assigned,
     identities,
     outcome_sum,
     outcome_sum_squares,
@@ -60,6 +62,7 @@ select
     dimension,
     dimension_value,
 
+    identities_assigned,
     identities,
     outcome_sum,
     outcome_sum_squares,

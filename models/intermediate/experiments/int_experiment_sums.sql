@@ -9,6 +9,7 @@ select
     dimension,
     dimension_value,
 
+    cast(sum(identities_assigned) as bigint) as identities_assigned,
     cast(sum(identities) as bigint) as identities,
     sum(outcome_sum) as outcome_sum,
     sum(outcome_sum_squares) as outcome_sum_squares,

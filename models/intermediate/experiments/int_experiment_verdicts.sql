@@ -82,6 +82,23 @@ verdicts as (
         end as verdict
     from measured
 
+),
+
+margin_verdicts as (
+
+    -- The ends of the interval against the margin: on either side a one-sided test at alpha / 2.
+    select
+        *,
+        case
+            when margin is null then null
+            when verdict in ('control', 'do_not_trust', 'collecting_data') then verdict
+            when control_mean <= 0 or control_mean is null or low is null or not abs(low) < 1e300 then 'undecided'
+            when case when is_lower_better then high < margin else low > -margin end then 'not_worse_than_margin'
+            when case when is_lower_better then low > margin else high < -margin end then 'worse'
+            else 'undecided'
+        end as margin_verdict
+    from verdicts
+
 )
 
 select
@@ -115,13 +132,15 @@ select
     end as verdict_reason,
     case
         when role <> 'guardrail' then 'not_a_guardrail'
+        when margin is not null then margin_verdict
         when verdict = 'losing' then 'harmed'
         when verdict in ('winning', 'inconclusive') then 'no_harm_shown'
         else verdict
     end as guardrail_status,
+    margin_verdict,
     decision_method,
 
     p_value_holm,
     p_value_benjamini_hochberg,
     case when is_in_family then comparisons end as comparisons
-from verdicts
+from margin_verdicts

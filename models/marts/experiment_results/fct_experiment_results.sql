@@ -11,12 +11,15 @@ select
     verdicts.verdict,
     verdicts.verdict_reason,
     verdicts.guardrail_status,
+    series.margin,
+    verdicts.margin_verdict,
     verdicts.decision_method,
     series.status,
     series.cuped_status,
 
-    series.identities,
-    series.control_identities,
+    series.identities_assigned as identities,
+    series.identities as identities_matured,
+    series.control_identities_assigned as control_identities,
     series.outcome_sum,
     series.outcome_sum_squares,
     series.denominator_sum,
@@ -29,8 +32,8 @@ select
     series.control_mean,
     series.cuped_theta,
     -- How much the assigned are diluted by those who never met the feature.
-    cast(max(case when series.population = 'activated' then series.identities end) over arm as double)
-    / nullif(max(case when series.population = 'assigned' then series.identities end) over arm, 0) as activated_share,
+    cast(max(case when series.population = 'activated' then series.identities_assigned end) over arm as double)
+    / nullif(max(case when series.population = 'assigned' then series.identities_assigned end) over arm, 0) as activated_share,
 
     verdicts.p_value_holm,
     verdicts.p_value_benjamini_hochberg,

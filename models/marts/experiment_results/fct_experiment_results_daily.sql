@@ -11,8 +11,9 @@ select
     status,
     cuped_status,
 
-    identities,
-    control_identities,
+    identities_assigned as identities,
+    identities as identities_matured,
+    control_identities_assigned as control_identities,
     outcome_sum,
     outcome_sum_squares,
     denominator_sum,

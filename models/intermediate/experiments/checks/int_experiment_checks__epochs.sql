@@ -14,13 +14,13 @@ with experiments as (
 
 arms as (
 
-    -- How many identities each variation has in each epoch by now: the same for every metric.
+    -- How many identities each variation has in each epoch by now, for the metric for which most count.
     select
         moments.experiment_key,
         moments.variation,
         moments.control_variation,
         moments.epoch,
-        max_by(moments.n, moments.day) as identities
+        max(moments.n) as identities
     from {{ ref('int_experiment_moments') }} as moments
     inner join experiments
         on moments.experiment_key = experiments.experiment_key and moments.population = experiments.primary_population

@@ -24,12 +24,14 @@ events as (
     from {{ ref('int_outcomes') }} as events
     inner join events_of_metrics on events.event_name = events_of_metrics.event_name
     inner join {{ ref('int_experiments') }} as experiments
-        on
-            events_of_metrics.experiment_key = experiments.experiment_key
-            and events.occurred_at >= experiments.started_at
-            and (events.occurred_at < experiments.ended_at or experiments.ended_at is null)
-            and (events.environment = experiments.environment or events.environment is null)
-    where coalesce(events.unusable_column, 'value') = 'value'
+        on events_of_metrics.experiment_key = experiments.experiment_key
+    -- In one expression, as in int_experiment_outcomes.
+    where
+        case
+            when events.occurred_at < experiments.started_at or events.occurred_at >= experiments.ended_at then false
+            when events.unusable_column in ('identity', 'event_name', 'occurred_at') then false
+            else coalesce(events.environment = experiments.environment, true)
+        end
 
 )
 

@@ -1,0 +1,314 @@
+"""Metrics with a window count whoever has it behind them, and a margin decides whether a variation is not worse."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from .experiments import BEGIN, ExperimentWarehouse, at, clock, evaluation, event, experiment, link, metric
+
+CHANGE = 90  # hours: blue falls from 50 % to 20 %
+CLOCKS = (120, 200)
+DICE = np.random.default_rng(4)
+
+
+class Person(NamedTuple):
+    name: str
+    arm: str
+    exposed: float
+    comes_back: float | None  # as control
+    activated: float | None
+    bought: dict[float, float]  # hours and values
+    visited: list[float]
+
+
+def person(number: int) -> Person:
+    arm = "blue" if number % 2 else "control"
+    exposed = 1.0 + number
+    hours = exposed - 60 + 240 * DICE.random(12)
+    bought = {round(float(hour), 2): float(DICE.integers(1, 9)) + (arm == "blue") for hour in hours[:7]}
+    return Person(
+        name=f"{arm}-{number}",
+        arm=arm,
+        exposed=exposed,
+        comes_back=CHANGE + 5 if number % 14 == 1 and exposed < CHANGE else None,
+        activated=exposed + number % 50 if number % 3 == 0 else None,
+        bought=bought,
+        visited=[round(float(hour), 2) for hour in hours[7:]],
+    )
+
+
+PEOPLE = [person(number) for number in range(180)]
+WINDOWS = {  # the metric's event, from when, until when, and whether it counts events
+    "soon": ("buy", 0, 48, False),
+    "back": ("visit", 24, 72, True),
+    "later": ("visit", 24, None, True),
+    "whole": ("buy", 0, None, False),
+}
+
+
+def margins() -> tuple[dict[str, float], list[dict]]:
+    """Margins a billionth on either side of the ends of the intervals that scipy computes, with their metrics."""
+    found, metrics = {}, []
+    for method in ("frequentist", "sequential"):
+        low, high = interval(method)
+        assert low < 0 < high
+        for direction, end in (("higher_is_better", -low), ("lower_is_better", high)):
+            for beyond in (1, -1):
+                key = f"{method} {direction} {'above' if beyond > 0 else 'below'}"
+                found[key] = float(end * (1 + beyond * 1e-9))
+                metrics.append(
+                    metric(
+                        key,
+                        event_name="score",
+                        aggregation="sum",
+                        direction=direction,
+                        margin=repr(found[key]),
+                    )
+                )
+    return found, metrics
+
+
+SCORES = {p.name: float(DICE.integers(20, 40)) for p in PEOPLE}
+
+
+def interval(method: str) -> tuple[float, float]:
+    """The 95 % interval of the relative lift of blue, from every identity's score."""
+    a, b = (np.array([SCORES[p.name] for p in PEOPLE if p.arm == arm]) for arm in ("control", "blue"))
+    errors = [a.var(ddof=1) * b.mean() ** 2 / a.mean() ** 4 / len(a), b.var(ddof=1) / a.mean() ** 2 / len(b)]
+    lift, error, n = b.mean() / a.mean() - 1, math.sqrt(sum(errors)), len(a) + len(b)
+    if method == "frequentist":
+        freedom = stats.ttest_ind(b, a, equal_var=False).df
+        width = stats.t.ppf(0.975, freedom) * error
+    else:
+        rho = (math.log(1 - 2 * math.log(0.05)) - 2 * math.log(0.05)) / 1000
+        information = n * rho + 1
+        width = (
+            error
+            * math.sqrt(n)
+            * math.sqrt(2 * information * math.log(math.sqrt(information) / 0.05) / (n * n * rho))
+        )
+    return lift - width, lift + width
+
+
+MARGINS, OF_MARGINS = margins()
+BAD = {
+    "negative": {"margin": "-0.1"},
+    "no margin": {"margin": "0"},
+    "words": {"margin": "two per cent"},
+    "before": {"window_start_hours": "-1"},
+    "empty": {"window_start_hours": "48", "conversion_window_hours": 48},
+}
+
+
+def landed(before: float, until: float) -> list:
+    rows = []
+    for p in PEOPLE:
+        weight = (50.0 if p.exposed < CHANGE else 20.0) if p.arm == "blue" else None
+        rows.append((p.exposed, evaluation(p.name, p.exposed, p.arm, weight)))
+        if p.comes_back:
+            rows.append((p.comes_back, evaluation(p.name, p.comes_back, "control")))
+    return [row for hours, row in rows if before < hours <= until] + [clock(until)]
+
+
+def declare(warehouse: ExperimentWarehouse) -> None:
+    plain = {"aggregation": "sum", "event_name": "buy"}
+    warehouse.give(
+        "experiments",
+        [experiment("changed", activation_event="open")]
+        + [
+            experiment(
+                method, decision_method=method, expected_weights="control=50;blue=50", sequential_tuning=1000
+            )
+            for method in ("frequentist", "sequential")
+        ],
+    )
+    kinds = [
+        metric(
+            key,
+            event_name=name,
+            aggregation="count" if counts else "sum",
+            window_start_hours=str(start) if start else None,
+            conversion_window_hours=end,
+        )
+        for key, (name, start, end, counts) in WINDOWS.items()
+    ]
+    kinds += [
+        metric("capped", conversion_window_hours=48, winsorise_percentile=0.7, **plain),
+        metric("adjusted", conversion_window_hours=48, before_days=2, **plain),
+        metric("worse", aggregation="sum", event_name="fewer", margin="0.1"),
+        metric("guarded", aggregation="sum", event_name="score"),
+    ]
+    bad = [metric(key, **cells) for key, cells in BAD.items()]
+    warehouse.give("metrics", kinds + OF_MARGINS + bad)
+    warehouse.give(
+        "experiment_metrics",
+        [link("changed", key) for key in [*WINDOWS, "capped", "adjusted"]]
+        + [link(key.split()[0], key) for key in MARGINS]
+        + [link("frequentist", "worse"), link("frequentist", "guarded", "guardrail", margin="0.5")],
+    )
+    warehouse.give(
+        "conversion_events",
+        [event(p.name, "buy", hour, value) for p in PEOPLE for hour, value in p.bought.items()]
+        + [event(p.name, "visit", hour) for p in PEOPLE for hour in p.visited]
+        + [event(p.name, "open", p.activated) for p in PEOPLE if p.activated]
+        + [event(p.name, "score", p.exposed, SCORES[p.name]) for p in PEOPLE]
+        + [
+            event(p.name, "fewer", p.exposed, SCORES[p.name] * (0.5 if p.arm == "blue" else 1))
+            for p in PEOPLE
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The results and the daily results as of each clock, and the problems found."""
+    warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("windows"))
+    declare(warehouse)
+    found, before = {}, -1.0
+    for until in CLOCKS:
+        warehouse.land(landed(before, until))
+        last = ["+experiment_declaration_problems"] if until == CLOCKS[-1] else []
+        warehouse.run("run", "--select", "+fct_experiment_results", "+fct_experiment_results_daily", *last)
+        found[until] = (
+            warehouse.mart("fct_experiment_results"),
+            warehouse.mart("fct_experiment_results_daily"),
+        )
+        before = until
+    return found, warehouse.mart("experiment_declaration_problems")
+
+
+def belongs(p: Person, population: str, until: float) -> bool:
+    if population == "undisturbed":
+        return not (p.comes_back and p.comes_back <= until)
+    return population != "activated" or bool(p.activated and p.activated <= until)
+
+
+def counted(key: str, population: str, arm: str, until: float) -> dict[str, float]:
+    """What the results say as of a clock, from each person's events."""
+    name, start, end, _ = WINDOWS[key]
+    people = [p for p in PEOPLE if p.arm == arm and p.exposed <= until and belongs(p, population, until)]
+    matured = [p for p in people if p.exposed + (end or start) <= until]
+    values = []
+    for p in matured:
+        happened = dict.fromkeys(p.visited, 1.0) if name == "visit" else p.bought
+        stop = until + 1e-9 if end is None else min(p.exposed + end, until + 1e-9)
+        if population == "until_change" and p.exposed < CHANGE:
+            stop = min(stop, CHANGE)
+        values.append(sum(v for hour, v in happened.items() if p.exposed + start <= hour < stop))
+    return {
+        "identities": len(people),
+        "identities_matured": len(matured),
+        "outcome_sum": sum(values),
+        "outcome_sum_squares": sum(value * value for value in values),
+    }
+
+
+@pytest.mark.parametrize("population", ["assigned", "until_change", "undisturbed", "activated"])
+@pytest.mark.parametrize("until", CLOCKS)
+def test_results__windows__whoever_has_it_behind_them_as_counted_by_hand(built, until, population):
+    rows = {
+        (row["metric_key"], row["variation"]): row
+        for row in built[0][until][0]
+        if row["experiment_key"] == "changed" and row["population"] == population
+    }
+    for key in WINDOWS:
+        for arm in ("control", "blue"):
+            expected = counted(key, population, arm, until)
+            row = rows[key, arm]
+            assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-12), (key, arm)
+    assert rows["whole", "blue"]["identities_matured"] == rows["whole", "blue"]["identities"]
+    assert rows["soon", "blue"]["identities_matured"] < rows["soon", "blue"]["identities"]
+
+
+def test_results__adjusted_and_capped_with_a_window__those_who_count_alone(built):
+    """What was before, and the percentile of a cap, are those of the matured, too."""
+    rows = {
+        row["metric_key"]: row
+        for row in built[0][CLOCKS[-1]][0]
+        if (row["experiment_key"], row["population"], row["variation"]) == ("changed", "assigned", "blue")
+    }
+    matured = [p for p in PEOPLE if p.exposed + 48 <= CLOCKS[-1]]
+    total = {
+        p.name: sum(v for hour, v in p.bought.items() if p.exposed <= hour < p.exposed + 48) for p in matured
+    }
+    cap = sorted(total.values())[math.ceil(0.7 * len(matured)) - 1]
+    blue = [p for p in matured if p.arm == "blue"]
+    before = {
+        p.name: sum(v for hour, v in p.bought.items() if p.exposed - 48 <= hour < p.exposed) for p in blue
+    }
+    assert rows["capped"]["outcome_sum"] == pytest.approx(
+        sum(min(total[p.name], cap) for p in blue), rel=1e-12
+    )
+    assert rows["adjusted"]["before_sum"] == pytest.approx(sum(before.values()), rel=1e-12)
+    products = sum(before[p.name] * total[p.name] for p in blue)
+    assert rows["adjusted"]["outcome_before_products"] == pytest.approx(products, rel=1e-12)
+
+
+def test_results_daily__clock_went_on__matured_values_never_change(built):
+    """Given no late arrivals; then days that were over, of metrics whose window has an end, stay as they were."""
+    over = at(CLOCKS[0]).date()
+    first, second = (
+        {
+            (row["metric_key"], row["variation"], row["population"], row["day"]): (
+                row["identities_matured"],
+                round(row["outcome_sum"], 9),
+                round(row["outcome_sum_squares"], 9),
+                round(row["outcome_before_products"], 9),
+            )
+            for row in built[0][until][1]
+            if row["experiment_key"] == "changed"
+            and row["metric_key"] in ("soon", "back", "adjusted")
+            and row["population"] != "undisturbed"
+            and BEGIN.date() <= row["day"] < over
+        }
+        for until in CLOCKS
+    )
+    assert len(first) > 50 and max(count for count, *_ in first.values()) > 20
+    assert first == {key: second[key] for key in first}
+
+
+@pytest.mark.parametrize("key", MARGINS)
+def test_margin__a_billionth_beside_the_end_of_the_interval__its_verdict(built, key):
+    row = next(
+        row
+        for row in built[0][CLOCKS[-1]][0]
+        if row["metric_key"] == key and row["variation"] == "blue" and row["population"] == "assigned"
+    )
+    assert row["margin"] == MARGINS[key]
+    assert row["margin_verdict"] == ("not_worse_than_margin" if key.endswith("above") else "undecided")
+    assert row["guardrail_status"] == "not_a_guardrail"
+
+
+def test_margin__half_as_much__worse(built):
+    rows = {
+        (row["metric_key"], row["variation"]): row
+        for row in built[0][CLOCKS[-1]][0]
+        if row["experiment_key"] == "frequentist" and row["population"] == "assigned"
+    }
+    assert rows["worse", "blue"]["margin_verdict"] == "worse"
+    assert rows["worse", "control"]["margin_verdict"] == "control"
+
+
+def test_margin__of_a_guardrail__decides_it(built):
+    rows = [
+        row
+        for row in built[0][CLOCKS[-1]][0]
+        if row["metric_key"] == "guarded" and row["variation"] == "blue"
+    ]
+    assert {(row["margin"], row["guardrail_status"]) for row in rows} == {(0.5, "not_worse_than_margin")}
+    without = [row for row in built[0][CLOCKS[-1]][0] if row["experiment_key"] == "changed"]
+    assert {(row["margin"], row["margin_verdict"]) for row in without} == {(None, None)}
+
+
+def test_metrics__a_bad_margin_or_window__refused_by_its_cell(built):
+    found = {row["metric_key"]: (row["column_name"], row["problem"]) for row in built[1]}
+    assert found == {
+        "negative": ("margin", "margin must be a number above 0"),
+        "no margin": ("margin", "margin must be a number above 0"),
+        "words": ("margin", "margin must be a number above 0"),
+        "before": ("window_start_hours", "window_start_hours must be a number, not negative"),
+        "empty": ("window_start_hours", "window_start_hours is not before conversion_window_hours"),
+    }
