@@ -104,10 +104,10 @@
 
 {% macro duckdb__recorded_build_number(is_numbered) %}{{ return('select max(build_number) as number from ' ~ build_progress()) }}{% endmacro %}
 
-{#- Where all tables with numbers are gone, so is every record of them. Seconds since 1970 are higher than any number counted up from those
-    of an earlier day. -#}
+{#- Where all tables with numbers are gone, so is every record of them. The seconds from 1970 to the start of the run are higher than
+    any number counted up from those of an earlier day, and the same throughout the run. -#}
 {% macro spark__recorded_build_number(is_numbered) %}
-    {{ return('select ' ~ ('cast(0 as bigint)' if is_numbered else 'unix_timestamp()') ~ ' as number') }}
+    {{ return('select cast(' ~ (0 if is_numbered else run_started_at.timestamp() | int) ~ ' as bigint) as number') }}
 {% endmacro %}
 
 

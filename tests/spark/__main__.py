@@ -32,7 +32,8 @@ FLAGS = ("fct_flag_exposures", "fct_flag_assignments", "dim_flags")
 PARTS = ((250, 80), (100, 46))
 # Tables are small: compiling their queries takes longer than interpreting them.
 SUBMIT = (
-    "--driver-memory 1g --driver-java-options -XX:TieredStopAtLevel=1 --conf spark.sql.codegen.wholeStage=false "
+    "--driver-memory 1g --conf spark.sql.codegen.wholeStage=false "
+    "--driver-java-options '-XX:TieredStopAtLevel=1 -Dderby.stream.error.file=/dev/null' "
     "--conf spark.sql.adaptive.enabled=false --conf spark.log.level=ERROR pyspark-shell"
 )
 
