@@ -310,7 +310,7 @@ def test_check__says_the_same_and_writes_nothing(untidy):
     assert set(problems(checked.stderr)) == set(problems(again.stderr)) - of_what_was_received
     since = set(problems(again.stderr, "warning: ")) - set(problems(refreshed.stderr, "warning: "))
     assert set(problems(refreshed.stderr, "warning: ")) <= set(problems(again.stderr, "warning: "))
-    assert sorted(line.split(": ", 2)[2].split(". To mend")[0] for line in since) == [
+    assert sorted(line.split(": ", 2)[2].split(". Remedy")[0] for line in since) == [
         "no delivery carried this variation of checkout_button (`Control`)",
         "nothing was ever received from this environment (`nowhere`)",
     ]

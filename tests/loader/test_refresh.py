@@ -34,7 +34,7 @@ def test_refresh__another_is_at_work__says_so_and_leaves(settings, environ, rece
     with lock.hold(settings.refresh_lock, 0):
         ran = command(environ, "refresh")
     assert ran.returncode == 0
-    assert ran.stdout == "Another refresh is at work; this one leaves everything to it.\n"
+    assert ran.stdout == "Another refresh is running, so this one does nothing.\n"
     assert not settings.warehouse_file.exists()
 
 

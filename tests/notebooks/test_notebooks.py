@@ -316,11 +316,14 @@ def test_index__the_example_month__is_what_the_marts_say(here):
     page = html(outputs)
     assert found["environments"].deliveries.sum() == World(MONTH).count
     b = warehouse.ask("""
-        select relative_lift as lift, relative_low as low, relative_high as high from marts.fct_experiment_results
+        select relative_lift as lift, relative_low as low, relative_high as high, relative_chance_to_win as chance
+        from marts.fct_experiment_results
         where role = 'primary' and population = 'assigned' and variation = 'variant_b'
     """).iloc[0]
     lift, low, high = (show.percent(value, signed=True) for value in (b.lift, b.low, b.high))
-    assert f"variant_b is winning on example purchased: {lift}, between {low} and {high}." in page
+    # The interval includes zero, so the sentence says why there is a verdict.
+    said = f"{lift}, between {low} and {high}; its chance to be better is {show.percent(b.chance)}"
+    assert f"variant_b is winning on example purchased: {said}." in page
     assert (
         len(found["stale"]) == warehouse.ask("select count(*) as n from marts.dim_flags where is_stale").n[0]
     )

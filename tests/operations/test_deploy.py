@@ -120,7 +120,7 @@ def test_refresh__while_another_is_at_work__says_so_and_leaves_at_once(settings,
         ran = command(environ, "refresh")
         assert (ran.returncode, ran.stdout) == (
             0,
-            "Another refresh is at work; this one leaves everything to it.\n",
+            "Another refresh is running, so this one does nothing.\n",
         )
     assert time.monotonic() - started < 30
     assert not settings.warehouse_file.exists()

@@ -116,9 +116,9 @@ def test_refresh__models_keep_history_of_an_earlier_logic__says_so_once_and_stat
 
     monkeypatch.setattr("flagsmith_warehouse.loader.operations.refresh.build", build)
     said = [invoke(environ, "refresh").stderr for _ in range(2)]
-    assert "fct_flag_exposures: what is older than 2026-05-01 stays as an earlier logic made it" in said[0]
+    assert "fct_flag_exposures: rows from before 2026-05-01 keep an earlier logic" in said[0]
     assert "fct_flag_exposures" not in said[1]
-    assert "Older than 2026-05-01 as an earlier logic made it" in " ".join(
+    assert "Rows from before 2026-05-01 keep an earlier logic" in " ".join(
         invoke(environ, "status").output.split()
     )
     assert json.loads(invoke(environ, "status", "--json").stdout)["refresh"]["kept_history"] == {

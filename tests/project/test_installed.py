@@ -115,7 +115,7 @@ def test_commands__from_the_project_or_with_its_name__work(machine):
     elsewhere = machine.folder
     named = ["--project-dir", str(machine.project)]
     checked = machine.run("check", *named, cwd=elsewhere)
-    assert (checked.returncode, checked.stdout) == (0, "What was declared is in order.\n"), checked.stderr
+    assert (checked.returncode, checked.stdout) == (0, "All declarations are correct.\n"), checked.stderr
     status = machine.run(*named, "status", "--json", cwd=elsewhere)
     assert json.loads(status.stdout)["marts"]["fct_flag_exposures"] > 0
     variable = {"FLAGSMITH_PROJECT_DIR": str(machine.project)}

@@ -25,7 +25,7 @@ def refuse(folder, text: str, **variables) -> None:
 @pytest.mark.parametrize("text", ["  flagsmith_warehouse: {retension_days: 3}", "  retension_days: 3"])
 def test_var__that_no_model_knows__is_named_with_what_was_meant(tmp_path, text):
     with pytest.raises(
-        checks.VarsError, match=r"retension_days: no model knows this var\. Is retention_days meant\?"
+        checks.VarsError, match=r"retension_days: no model knows this var\. Do you mean retention_days\?"
     ):
         refuse(tmp_path, text)
 

@@ -108,7 +108,7 @@ def test_demo__the_whole__loses_nothing_and_its_marts_are_what_was_intended(tmp_
     one = Demo(tmp_path / "demo")
     one.run()
     said = text.getvalue()
-    assert "refused with 401" in said and "taken with 204" in said and "0 of them are missing" in said
+    assert "refused with 401" in said and "accepted with 204" in said and "0 of them are missing" in said
     assert one.sent.unanswered_attempts > 0, "the kill came when nothing was under way"
     answered = {question.mart for question in report.QUESTIONS if question.text in said}
     assert answered >= {question.mart for question in report.QUESTIONS} - {"fct_experiment_results"}

@@ -104,5 +104,5 @@ def test_world__features__are_as_many_as_asked_for(features):
 
 
 def test_parameters__more_identities_than_visits__are_refused():
-    with pytest.raises(ValueError, match="100 identities cannot all be seen in 20 visits"):
+    with pytest.raises(ValueError, match="100 identities do not all fit into 20 visits"):
         Parameters(deliveries=100, identities=100, calls_per_state=5)

@@ -25,7 +25,6 @@ ranked as (
 ),
 
 set_elements as (
-
     -- A separate step limits the elements to the sets of this build. Otherwise DuckDB groups all sets ever seen.
     select * from {{ ref('int_flag_set_elements') }}
     where flags_hash in (select flags_hash from set_sightings)
