@@ -36,7 +36,7 @@ spark: .venv/developer requirements-spark.lock  ## Build on Spark and compare it
 	@$(BIN)/python -m tests.spark
 
 test: .venv/developer lint  ## Run every test, `dbt build` included
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: .venv/developer  ## Run ruff, sqlfluff and dbt-bouncer
 	$(BIN)/ruff check .
