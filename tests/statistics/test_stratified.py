@@ -189,14 +189,15 @@ def results(tmp_path_factory):
         "experiments",
         [
             experiment("epochs", alpha=ALPHA, sequential_tuning=TUNING),
-            *(experiment(key, alpha=ALPHA) for key in ("alone", "one after another")),
+            *(experiment(key, alpha=ALPHA) for key in ("alone", "one after another", "no visits")),
         ],
     )
     warehouse.give("metrics", list(METRICS.values()))
     warehouse.give(
         "experiment_metrics",
         [link("epochs", name) for name in METRICS]
-        + [link(key, "sum") for key in ("alone", "one after another")],
+        + [link(key, "sum") for key in ("alone", "one after another")]
+        + [link("no visits", "ratio")],
     )
     statistics = [
         arm("epochs", name, variation, len(parts[0]), **sums_of(*parts)) | {"epoch": epoch}
@@ -223,6 +224,21 @@ def results(tmp_path_factory):
         | {"epoch": epoch}
         for variation, sizes in {"control": (60, 25, 90), "blue": (50, 0, 0), "green": (1, 40, 0)}.items()
         for epoch, n in enumerate(sizes, 1)
+    ]
+    # In the epoch in which both arms are, nobody visited.
+    statistics += [
+        arm(
+            "no visits",
+            "ratio",
+            variation,
+            n,
+            denominator_sum=visits,
+            outcome_sum=visits,
+            outcome_sum_squares=visits,
+        )
+        | {"epoch": epoch}
+        for variation, sizes in {"control": ((20, 0), (20, 30)), "blue": ((20, 0), (1, 5))}.items()
+        for epoch, (n, visits) in enumerate(sizes, 1)
     ]
     warehouse.give("statistics", statistics)
     warehouse.run()
@@ -266,3 +282,11 @@ def test_stratified__variations_compared_in_different_epochs__control_has_the_me
     assert math.isclose(rows["green"]["control_mean"], second, rel_tol=1e-9)
     for column in ("mean", "control_mean"):
         assert math.isclose(rows["control"][column], (111 * first + 65 * second) / 176, rel_tol=1e-9)
+
+
+def test_stratified__ratio_without_denominator_in_the_compared_epochs__has_no_mean(results):
+    rows = [results["no visits", "ratio", variation] for variation in ("control", "blue")]
+    assert [row["denominator_sum"] for row in rows] == [30, 5]
+    assert [(row["mean"], row["control_mean"], row["absolute_lift"]) for row in rows] == [
+        (None, None, None)
+    ] * 2

@@ -46,7 +46,7 @@ control_means as (
     -- Control's own row: over the epochs in which it is compared with any variation.
     select
         experiment_key, metric_key, population, day, dimension, dimension_value,
-        coalesce(sum(epoch_n * outcome_mean) / nullif(sum(epoch_n * divisor_mean), 0), 0) as mean
+        sum(epoch_n * outcome_mean) / nullif(sum(epoch_n * divisor_mean), 0) as mean
     from epochs
     group by experiment_key, metric_key, population, day, dimension, dimension_value
 
@@ -107,9 +107,14 @@ select
     arms.before_sum,
     arms.before_sum_squares,
     arms.outcome_before_products,
-    -- Weighted by epoch, as the comparisons are.
-    case when arms.mean is not null then coalesce(pairs.mean, of_control.mean, arms.mean) end as mean,
-    case when control.mean is not null then coalesce(pairs.control_mean, of_control.mean, control.mean) end as control_mean,
+    -- Weighted by epoch, as the comparisons are. A ratio without a denominator in these epochs has no mean.
+    {%- for arm, of_all in [('', 'arms'), ('control_', 'control')] %}
+    case
+        when {{ of_all }}.mean is null or (pairs.is_ratio and pairs.{{ arm }}denominator_mean = 0) then null
+        when of_control.experiment_key is not null then of_control.mean
+        else coalesce(pairs.{{ arm }}mean, {{ of_all }}.mean)
+    end as {{ arm }}mean,
+    {%- endfor %}
     comparisons.cuped_theta,
     {%- for column in result_columns() %}
     comparisons.{{ column }},
