@@ -109,22 +109,12 @@ unknown_choices as (
         remedy
     from cells
     where
-        type = 'choice'
-        and not {{ text_contains("' ' || replace(replace(must_be, ',', ''), ' or ', ' ') || ' '", "' ' || lower(cell) || ' '") }}
-
-),
-
-unreadable_breakdowns as (
-
-    select
-        declaration,
-        row_number,
-        column_name,
-        cell,
-        column_name || ' must be ' || must_be as problem,
-        remedy
-    from cells
-    where type = 'breakdowns' and not {{ regex_matches('cell', breakdowns_pattern()) }}
+        case type
+            when 'choice'
+                then not {{ text_contains("' ' || replace(replace(must_be, ',', ''), ' or ', ' ') || ' '", "' ' || lower(cell) || ' '") }}
+            when 'breakdowns' then not {{ regex_matches('cell', breakdowns_pattern()) }}
+            else false
+        end
 
 ),
 
@@ -144,7 +134,7 @@ formulas as (
 
 )
 
-{{ problems_of(['empty_cells', 'unreadable_numbers', 'unreadable_times', 'unknown_choices', 'unreadable_breakdowns', 'formulas']) }}
+{{ problems_of(['empty_cells', 'unreadable_numbers', 'unreadable_times', 'unknown_choices', 'formulas']) }}
 
 union all
 
