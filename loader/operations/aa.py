@@ -18,7 +18,7 @@ import duckdb
 import numpy as np
 
 from flagsmith_warehouse.loader import LoaderError, lock
-from flagsmith_warehouse.loader.operations import dbt, relations
+from flagsmith_warehouse.loader.operations import dbt, declarations, relations
 from flagsmith_warehouse.loader.settings import WAREHOUSE_DIR, Settings
 
 SPLITS_AT_ONCE = 20  # times the identities: what is in memory
@@ -140,7 +140,7 @@ def judge_splits(
 ) -> Answer:  # fmt: skip
     """Split, judge and count. Raises AaError where there is nothing to split."""
     with lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, on_wait):
-        data = _read(settings, metric, days, environment)
+        data = _read(settings, metric, days, environment, on_wait)
     sums = split_sums(data.outcome, data.denominator, data.before, experiments, seed)
     rows = _judge(settings, data, sums)
     if not rows:
@@ -164,10 +164,22 @@ def judge_splits(
     )
 
 
-def _read(settings: Settings, metric_key: str, days: int, environment: str | None) -> Data:
+def _read(
+    settings: Settings,
+    metric_key: str,
+    days: int,
+    environment: str | None,
+    on_wait: Callable[[str], None],
+) -> Data:
     if not settings.warehouse_file.exists():
         raise AaError(f"There is no {settings.warehouse_file}. Run `flagsmith-warehouse refresh` first.")
-    with contextlib.closing(duckdb.connect(settings.warehouse_file, read_only=True)) as warehouse:
+    opened = lock.when_free(
+        lambda: duckdb.connect(settings.warehouse_file, read_only=True),
+        settings.warehouse_file,
+        settings.lock_timeout_seconds,
+        on_wait,
+    )
+    with contextlib.closing(opened) as warehouse:
         warehouse.execute("set timezone = 'UTC'")
         (database,) = warehouse.execute("select current_database()").fetchone()
         there = {
@@ -284,7 +296,7 @@ def _judge(settings: Settings, data: Data, sums: np.ndarray) -> list[tuple]:
             name: f"given.{name}"
             for name in ("experiments", "metrics", "experiment_metrics", "experiment_statistics")
         }
-        known = json.dumps(given | {"conversion_events": None, "cohorts": [], "retention_days": None})
+        known = given | {"conversion_events": None, "cohorts": [], "retention_days": None}
         before = os.environ.get(WAREHOUSE_DIR.name)
         try:
             places = ("--target-path", f"{folder}/target", "--log-path", folder)
@@ -294,8 +306,7 @@ def _judge(settings: Settings, data: Data, sums: np.ndarray) -> list[tuple]:
                 "run",
                 "--select",
                 "+int_experiment_series",
-                "--vars",
-                known,
+                *declarations.variables(settings, known),
                 *places,
             )
         finally:

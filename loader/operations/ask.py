@@ -38,6 +38,13 @@ class Answers:
         return proposed
 
 
+def _lift(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """A lift that can be found: 0 never is, and what is infinite or no number is none."""
+    if not value or not math.isfinite(value):
+        raise click.BadParameter(f"{value:g} cannot be found. Write it like 0.05, which is 5 %.")
+    return value
+
+
 @click.group()
 def experiment() -> None:
     """Declare experiments."""
@@ -64,7 +71,12 @@ def experiment() -> None:
 )
 @click.option("--breakdowns", help="Like `trait:plan;segment:vip`.")
 @click.option(
-    "--target-lift", type=float, default=0.05, show_default=True, help="The relative lift to be found."
+    "--target-lift",
+    type=float,
+    callback=_lift,
+    default=0.05,
+    show_default=True,
+    help="The relative lift to be found.",
 )
 @click.option(
     "--baseline",

@@ -242,8 +242,10 @@ def _publish(settings: Settings, on_wait: Callable[[str], None]) -> None:
         publish.remove(settings.published_file)
         publish.remove(settings.published_file.resolve())
         if not isinstance(error, publish.NothingToPublish):
+            left = [f"\n{place} still has the person in it." for place in places.known(settings)]
             raise EraseError(
-                f"Everything is erased, but {error}\nThe last published copy contained the person and has been removed."
+                f"Everything {'else ' if left else ''}is erased, but {error}\nThe last published copy contained the person and "
+                f"has been removed.{''.join(left)}"
             ) from error
 
 

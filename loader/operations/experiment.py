@@ -57,9 +57,9 @@ group by days order by days
 """
 # The newest experiment that has the metric: its control tells how much identities differ.
 BASELINE = """
-select mean, (outcome_sum_squares - outcome_sum * outcome_sum / identities) / (identities - 1) as variance
+select mean, (outcome_sum_squares - outcome_sum * outcome_sum / identities_matured) / (identities_matured - 1) as variance
 from marts.fct_experiment_results
-where metric_key = ? and status = 'control' and population = 'assigned' and identities > 1
+where metric_key = ? and status = 'control' and population = 'assigned' and identities_matured > 1
 order by last_day desc, experiment_key limit 1
 """
 

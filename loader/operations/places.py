@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 import duckdb
 
-from flagsmith_warehouse.loader.filesystem import close_to_others, make_folder, sync
-from flagsmith_warehouse.loader.operations.publish import PublishError, in_memory, name, text
+from flagsmith_warehouse.loader.filesystem import make_folder, sync
+from flagsmith_warehouse.loader.operations.publish import PublishError, in_memory, name, replace, text
 from flagsmith_warehouse.loader.operations.relations import EXISTING
 from flagsmith_warehouse.loader.settings import Settings
 from flagsmith_warehouse.loader.text import first_line
@@ -68,8 +68,11 @@ def put(settings: Settings, place: str) -> Put:
     is_lake = place.startswith(DUCKLAKE)
     if "://" in place.removeprefix("file://"):
         raise PublishError(f"{place} is no folder of this machine. Publish to one, and copy that.")
+    # Remembered as it is from any folder: `erase` may run in another one. `postgres:…` names a catalog that is no file.
     if not is_lake:
         place = str(Path(place.removeprefix("file://")).absolute())
+    elif ":" not in (catalog := place.removeprefix(DUCKLAKE)):
+        place = f"{DUCKLAKE}{Path(catalog).absolute()}"
     try:
         with contextlib.closing(in_memory(settings.published_file.with_suffix(".spill"))) as connection:
             connection.execute(f"attach {text(str(settings.published_file))} as copy (read_only)")
@@ -89,7 +92,8 @@ def forget_missing(settings: Settings) -> list[str]:
     missing = [
         place
         for place in known(settings)
-        if not place.startswith(DUCKLAKE) and not Path(place, CONTENTS).exists()
+        if not place.startswith(DUCKLAKE)
+        and not any(Path(place, name).exists() for name in (CONTENTS, UNFINISHED))
     ]
     if missing:
         _remember(settings, [place for place in known(settings) if place not in missing])
@@ -107,7 +111,7 @@ def known(settings: Settings) -> list[str]:
 def _remember(settings: Settings, places: list[str]) -> None:
     fresh = settings.published_places.with_suffix(".unfinished")
     _write_json(fresh, places)
-    fresh.rename(settings.published_places)
+    replace(settings.published_places, fresh)
 
 
 def _tables(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str | None]]:
@@ -139,7 +143,7 @@ def _write_folder(connection: duckdb.DuckDBPyConnection, folder: Path, before: s
         )
         for file in sorted(files):
             make_folder((folder / file).parent)
-            (fresh / file).rename(folder / file)
+            replace(folder / file, fresh / file)
         for file in before - files:
             (folder / file).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # others are in it
@@ -153,7 +157,7 @@ def _write_folder(connection: duckdb.DuckDBPyConnection, folder: Path, before: s
 def _write_table(
     connection: duckdb.DuckDBPyConnection, folder: Path, schema: str, table: str, comment: str | None
 ) -> Table:
-    """Write a table below the folder, and return when the disk has it."""
+    """Write a table below the folder, and return when the disk has it: a disk that is full refuses before anything is moved."""
     found = connection.execute(COLUMNS, [schema, table])
     names = [column[0] for column in found.description]
     columns = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
@@ -165,7 +169,6 @@ def _write_table(
     target = f"{text(str(folder / file))} (format parquet, compression zstd)"
     query = f"select {chosen} from {name('copy', schema, table)}"  # noqa: S608
     (rows,) = connection.execute(f"copy ({query}) to {target}").fetchone()
-    close_to_others(folder / file)
     sync(folder / file)
     return Table(schema, table, file, rows, comment, columns)
 
@@ -192,7 +195,8 @@ def _files_of(folder: Path) -> set[str]:
         return set()
     try:
         files = {table["file"] for table in json.loads(contents.read_text("utf-8"))["tables"]}
-        return {file for file in files if ".." not in PurePosixPath(file).parts and file.endswith(".parquet")}
+        inside = {file for file in files if not {"..", "/"} & {*PurePosixPath(file).parts}}
+        return {file for file in inside if file.endswith(".parquet")}
     except (ValueError, TypeError, KeyError) as error:
         raise PublishError(
             f"{contents} cannot be read, so nobody knows which files in {folder} are ours, and nothing was written. Empty the "
@@ -205,14 +209,11 @@ def _write_contents(folder: Path, tables: list[Table]) -> None:
     make_folder(fresh.parent)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     _write_json(fresh, {"published_at": at, "tables": [asdict(table) for table in tables]})
-    fresh.rename(folder / CONTENTS)
-    sync(folder)
+    replace(folder / CONTENTS, fresh)
 
 
 def _write_json(file: Path, content: object) -> None:
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
-    close_to_others(file)
-    sync(file)
 
 
 def _ducklake(connection: duckdb.DuckDBPyConnection, place: str) -> Callable[[], Put]:

@@ -37,7 +37,7 @@ def project(tmp_path):
         )
         copy.execute(
             "create table marts.fct_experiment_results as select 'clicks' as metric_key, 'control' as status, "
-            "'assigned' as population, 'old' as experiment_key, 2.0 as mean, 4 as identities, 8.0 as outcome_sum, "
+            "'assigned' as population, 'old' as experiment_key, 2.0 as mean, 9 as identities, 4 as identities_matured, 8.0 as outcome_sum, "
             "22.0 as outcome_sum_squares, date '2026-01-01' as last_day"
         )
     return folder

@@ -158,3 +158,38 @@ def test_publish_to__a_place_that_cannot_be_reached__says_what_to_do(copy, place
     with pytest.raises(publish.PublishError, match=why):
         places.put(copy, place)
     assert places.known(copy) == []
+
+
+def test_publish_to__a_lake_in_the_current_folder__is_known_from_any_folder(copy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(places, "_ducklake", lambda connection, place: lambda: place)
+    given = ("ducklake:here.ducklake", f"ducklake:{tmp_path}/there.ducklake", "ducklake:postgres:dbname=lake")
+    assert [places.put(copy, place) for place in given] == places.known(copy)
+    assert places.known(copy) == [f"ducklake:{tmp_path}/here.ducklake", *given[1:]]
+
+
+def test_forget_missing__killed_before_its_first_contents__is_not_forgotten(copy, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(places, "_write_table", killed)
+    monkeypatch.setattr(places.shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(KeyboardInterrupt):
+        (tmp_path / "lake" / ".unfinished").mkdir(parents=True)
+        places.put(copy, str(tmp_path / "lake"))
+    assert places.forget_missing(copy) == []
+    (tmp_path / "lake" / ".unfinished").rmdir()
+    assert places.forget_missing(copy) == [str(tmp_path / "lake")]
+
+
+def test_publish_to__contents_that_name_a_file_elsewhere__it_is_left_alone(copy, tmp_path):
+    places.put(copy, str(tmp_path / "lake"))
+    mine = tmp_path / "mine.parquet"
+    mine.touch()
+    contents = tmp_path / "lake" / "published.json"
+    said = json.loads(contents.read_text())
+    for file in (str(mine), "../mine.parquet"):
+        said["tables"][0]["file"] = file
+        contents.write_text(json.dumps(said))
+        places.put(copy, str(tmp_path / "lake"))
+        assert mine.exists(), file
