@@ -9,11 +9,9 @@ with metrics as (
         metrics.metric_key,
         metrics.metric_number,
         metrics.aggregation,
-        metrics.hours_to_maturity,
-        experiments.last_received_at,
+        metrics.last_matured_at,
         caps.cap
     from {{ ref('int_experiment_metrics') }} as metrics
-    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
     left join {{ ref('int_experiment_caps') }} as caps on metrics.metric_number = caps.metric_number
 
 ),
@@ -98,7 +96,7 @@ values_of_identities as (
     inner join metrics on totals.metric_number = metrics.metric_number
     inner join identities on totals.identity_number = identities.identity_number
     -- An identity without its whole window behind it does not count yet.
-    where {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= metrics.last_received_at
+    where identities.first_exposed_at <= metrics.last_matured_at
 
 )
 

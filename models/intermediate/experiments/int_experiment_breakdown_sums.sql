@@ -8,18 +8,6 @@ with dimension_values as (
 
 ),
 
-metrics as (
-
-    select
-        metrics.experiment_key,
-        metrics.metric_key,
-        metrics.hours_to_maturity,
-        experiments.last_received_at
-    from {{ ref('int_experiment_metrics') }} as metrics
-    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
-
-),
-
 identities as (
 
     select
@@ -45,12 +33,10 @@ joined as (
         dimension_values.dimension,
         dimension_values.dimension_value,
         count(*) as identities_assigned,
-        count(*) filter (
-            where {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= metrics.last_received_at
-        ) as identities
+        count(*) filter (where identities.first_exposed_at <= metrics.last_matured_at) as identities
     from dimension_values
     inner join identities on dimension_values.identity_number = identities.identity_number
-    inner join metrics on dimension_values.experiment_key = metrics.experiment_key
+    inner join {{ ref('int_experiment_metrics') }} as metrics on dimension_values.experiment_key = metrics.experiment_key
     where {{ counted.who }}
     group by
         dimension_values.experiment_key, metrics.metric_key, identities.variation, identities.epoch,

@@ -9,11 +9,10 @@ with identities as (
         metrics.winsorise_percentile,
         identities.identity_number
     from {{ ref('int_experiment_metrics') }} as metrics
-    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_identities') }} as identities on metrics.experiment_key = identities.experiment_key
     where
         metrics.winsorise_percentile is not null
-        and {{ plus_hours('identities.first_exposed_at', 'metrics.hours_to_maturity') }} <= experiments.last_received_at
+        and identities.first_exposed_at <= metrics.last_matured_at
 
 ),
 

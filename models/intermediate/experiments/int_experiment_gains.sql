@@ -28,10 +28,9 @@ metrics as (
         metrics.metric_number,
         metrics.aggregation,
         metrics.hours_to_maturity,
-        {{ plus_hours('experiments.last_received_at', '-metrics.hours_to_maturity') }} as last_matured_at,
+        metrics.last_matured_at,
         caps.cap
     from {{ ref('int_experiment_metrics') }} as metrics
-    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
     left join {{ ref('int_experiment_caps') }} as caps on metrics.metric_number = caps.metric_number
 
 ),

@@ -22,7 +22,11 @@ with computed as (
         coalesce(cast(metrics.prior_mean as double), 0e0) as prior_mean,
         cast(metrics.prior_standard_deviation as double) as prior_standard_deviation,
         coalesce(metrics.prior_type, 'relative') as prior_type,
-        coalesce(cast(links.margin as double), cast(metrics.margin as double)) as margin
+        coalesce(cast(links.margin as double), cast(metrics.margin as double)) as margin,
+        -- An identity counts once its window has passed or, where the window has no end, has begun.
+        coalesce(cast(metrics.conversion_window_hours as double), cast(metrics.window_start_hours as double), 0e0)
+            as hours_to_maturity,
+        experiments.last_received_at
     from {{ ref('int_declared_experiment_metrics') }} as links
     inner join {{ ref('int_declared_metrics') }} as metrics on links.metric_key = metrics.metric_key
     inner join {{ ref('int_experiments') }} as experiments on links.experiment_key = experiments.experiment_key
@@ -45,8 +49,8 @@ select
     is_lower_better,
     conversion_window_hours,
     window_start_hours,
-    -- An identity counts once its window has passed or, where the window has no end, has begun.
-    coalesce(conversion_window_hours, window_start_hours, 0e0) as hours_to_maturity,
+    hours_to_maturity,
+    {{ plus_hours('last_received_at', '-hours_to_maturity') }} as last_matured_at,
     winsorise_percentile,
     minimum_sample,
     before_days,

@@ -99,14 +99,9 @@ select
     arms.identities,
     control.identities_assigned as control_identities_assigned,
     control.identities as control_identities,
-    arms.outcome_sum,
-    arms.outcome_sum_squares,
-    arms.denominator_sum,
-    arms.denominator_sum_squares,
-    arms.outcome_denominator_products,
-    arms.before_sum,
-    arms.before_sum_squares,
-    arms.outcome_before_products,
+    {%- for sum in experiment_sums() %}
+    arms.{{ sum }},
+    {%- endfor %}
     -- Weighted by epoch, as the comparisons are. A ratio without a denominator in these epochs has no mean.
     {%- for arm, of_all in [('', 'arms'), ('control_', 'control')] %}
     case

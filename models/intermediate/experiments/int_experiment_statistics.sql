@@ -31,12 +31,8 @@ metrics as (
 
 maturities as (
 
-    select distinct
-        metrics.experiment_key,
-        metrics.hours_to_maturity,
-        experiments.last_received_at
+    select distinct experiment_key, hours_to_maturity, last_matured_at
     from metrics
-    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
 
 ),
 
@@ -52,7 +48,7 @@ identities as (
         cast(identities.first_exposed_at as date) as first_exposed_on,
         cast(identities.activated_at as date) as activated_on,
         case
-            when {{ plus_hours('identities.first_exposed_at', 'maturities.hours_to_maturity') }} <= maturities.last_received_at
+            when identities.first_exposed_at <= maturities.last_matured_at
                 then cast({{ plus_hours('identities.first_exposed_at', 'maturities.hours_to_maturity') }} as date)
         end as counted_on,
         count(*) as identities
