@@ -313,6 +313,8 @@ def test_check__says_the_same_and_writes_nothing(untidy):
     assert sorted(line.split(": ", 2)[2].split(". Remedy")[0] for line in since) == [
         "no delivery carried this variation of checkout_button (`Control`)",
         "nothing was ever received from this environment (`nowhere`)",
+        "the experiment has no metric, so it has no results (`later`)",
+        "the experiment has no metric, so it has no results (`latest`)",
     ]
 
 

@@ -126,6 +126,40 @@ def test_commands__from_the_project_or_with_its_name__work(machine):
     assert machine.run("doctor").returncode == 0
 
 
+def test_check__of_the_project__holds_declarations_against_what_was_received(machine):
+    """Given an event that no outcome has, a metric that no experiment has, and dates without a webhook; then check warns."""
+    folder = machine.project / "experiments"
+    ((feature,),) = published(machine, "select min(name) from marts.dim_flags")
+    rows = {
+        "experiments": f"early,production,{feature},control,2020-01-01,2020-02-01,environment_default",
+        "metrics": "purchases,Bought,count,higher_is_better\nlonely,bought,count,higher_is_better",
+        "experiment_metrics": "early,purchases,primary",
+    }
+    headers = {
+        "experiments": "experiment_key,environment,feature_name,control_variation,started_at,ended_at,assignment_reason",
+        "metrics": "metric_key,event_name,aggregation,direction",
+        "experiment_metrics": "experiment_key,metric_key,role",
+    }
+    before = {name: (folder / f"{name}.csv").read_bytes() for name in rows}
+    for name, text in rows.items():
+        (folder / f"{name}.csv").write_text(f"{headers[name]}\n{text}\n")
+    checked = machine.run("check", "--project-dir", str(machine.project), cwd=machine.folder)
+    for name, content in before.items():
+        (folder / f"{name}.csv").write_bytes(content)
+    dates, unknown, unlinked = sorted(
+        line for line in checked.stderr.splitlines() if line.startswith("warning")
+    )
+    assert checked.returncode == 0
+    assert dates.startswith(
+        "warning: experiments/experiments.csv, row 2, ended_at: no delivery from production"
+    )
+    assert f"carried {feature} in these dates, only from " in dates
+    assert (
+        "row 2, event_name: no outcome has this event (`Bought`)" in unknown and "write `bought`" in unknown
+    )
+    assert "row 3, metric_key: no experiment has this metric" in unlinked
+
+
 def test_commands__where_no_project_is__say_so(machine):
     ran = machine.run("status", cwd=machine.folder)
     assert ran.returncode == 1 and "init my-warehouse" in ran.stderr

@@ -101,6 +101,19 @@ BAD = {
     "before": {"window_start_hours": "-1"},
     "empty": {"window_start_hours": "48", "conversion_window_hours": 48},
 }
+# Metrics whose events no outcome has, and experiments in whose dates nothing was received.
+UNKNOWN = [
+    metric("misspelt", event_name=" Buy"),
+    metric("divided", aggregation="ratio", event_name="buy", denominator_event_name="session"),
+    metric("not divided", event_name="visit", denominator_event_name="session"),
+]
+WITHOUT_TRAFFIC = {
+    "too early": ("2025-12-01", "2026-01-01", {}),
+    "too late": ("2026-02-01", None, {}),
+    "between": ("2026-01-08 13:00", "2026-01-08 22:00", {}),
+    "in the gap": ("2026-01-08 13:00", "2026-01-08 22:00", {"feature_name": "another"}),
+    "unheard of": ("2025-12-01", "2026-01-01", {"feature_name": "nobody's", "activation_event": "opened"}),
+}
 
 
 def landed(before: float, until: float) -> list:
@@ -123,7 +136,12 @@ def declare(warehouse: ExperimentWarehouse) -> None:
                 method, decision_method=method, expected_weights="control=50;blue=50", sequential_tuning=1000
             )
             for method in ("frequentist", "sequential")
-        ],
+        ]
+        + [
+            experiment(key, started_at=started_at, ended_at=ended_at, **others)
+            for key, (started_at, ended_at, others) in WITHOUT_TRAFFIC.items()
+        ]
+        + [experiment("without metrics")],
     )
     kinds = [
         metric(
@@ -142,12 +160,13 @@ def declare(warehouse: ExperimentWarehouse) -> None:
         metric("guarded", aggregation="sum", event_name="score"),
     ]
     bad = [metric(key, **cells) for key, cells in BAD.items()]
-    warehouse.give("metrics", kinds + OF_MARGINS + bad)
+    warehouse.give("metrics", kinds + OF_MARGINS + bad + UNKNOWN)
     warehouse.give(
         "experiment_metrics",
         [link("changed", key) for key in [*WINDOWS, "capped", "adjusted"]]
         + [link(key.split()[0], key) for key in MARGINS]
-        + [link("frequentist", "worse"), link("frequentist", "guarded", "guardrail", margin="0.5")],
+        + [link("frequentist", "worse"), link("frequentist", "guarded", "guardrail", margin="0.5")]
+        + [link(key, "guarded") for key in WITHOUT_TRAFFIC],
     )
     warehouse.give(
         "conversion_events",
@@ -304,11 +323,63 @@ def test_margin__of_a_guardrail__decides_it(built):
 
 
 def test_metrics__a_bad_margin_or_window__refused_by_its_cell(built):
-    found = {row["metric_key"]: (row["column_name"], row["problem"]) for row in built[1]}
+    found = {
+        row["metric_key"]: (row["column_name"], row["problem"])
+        for row in built[1]
+        if row["severity"] == "problem"
+    }
     assert found == {
         "negative": ("margin", "margin must be a number above 0"),
         "no margin": ("margin", "margin must be a number above 0"),
         "words": ("margin", "margin must be a number above 0"),
         "before": ("window_start_hours", "window_start_hours must be a number, not negative"),
         "empty": ("window_start_hours", "window_start_hours is not before conversion_window_hours"),
+    }
+
+
+def test_declarations__held_against_what_was_seen__a_warning_says_what_and_what_to_do(built):
+    """Given events that no outcome has, metrics and experiments that are not linked, and dates without a webhook."""
+    found = {
+        (row["experiment_key"] or row["metric_key"], row["column_name"]): (row["problem"], row["remedy"])
+        for row in built[1]
+        if row["severity"] == "warning"
+    }
+    unlinked = {
+        (
+            "no experiment has this metric, so it is not computed",
+            "add a row to experiment_metrics, or leave it for later",
+        )
+    }
+    assert {
+        found.pop((key, "metric_key")) for key in ("misspelt", "divided", "not divided", *BAD)
+    } == unlinked
+    unseen, events = "no outcome has this event", "`buy`, `visit`, `fewer`, `score`, `open`"
+    to_come, dates = "unless it is still to come", "correct started_at and ended_at"
+    since = "nothing was received from production since then: its last webhook came at 2026-01-09 08:00 UTC"
+    only = "no delivery from production carried {} in these dates, only"
+    assert found == {
+        ("misspelt", "event_name"): (unseen, f"write `buy`, {to_come}"),
+        ("divided", "denominator_event_name"): (
+            unseen,
+            f"write one that outcomes have, like {events}, {to_come}",
+        ),
+        ("unheard of", "activation_event"): (
+            unseen,
+            f"write one that outcomes have, like {events}, {to_come}",
+        ),
+        ("unheard of", "feature_name"): (
+            "no delivery from production carried this feature",
+            "write it as in Flagsmith, unless it is still to come",
+        ),
+        ("without metrics", "experiment_key"): (
+            "the experiment has no metric, so it has no results",
+            "name its metrics in experiment_metrics",
+        ),
+        ("too early", "ended_at"): (only.format("checkout") + " from 2026-01-01 01:00 on (UTC)", dates),
+        ("too late", "started_at"): (since, "correct it, unless the experiment is still to come"),
+        ("between", "started_at"): (only.format("checkout") + " until 2026-01-08 12:00 (UTC)", dates),
+        ("in the gap", "started_at"): (
+            only.format("another") + " until 2026-01-06 00:00 and from 2026-01-09 08:00 on (UTC)",
+            dates,
+        ),
     }

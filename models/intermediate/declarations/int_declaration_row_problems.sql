@@ -121,6 +121,31 @@ links_to_nothing as (
     {{ 'union all' if not loop.last }}
     {% endfor %}
 
+),
+
+unlinked as (
+
+    {% for kind, its, problem, remedy in [
+        ('experiment', 'experiments', 'the experiment has no metric, so it has no results', 'name its metrics in experiment_metrics'),
+        ('metric', 'metrics', 'no experiment has this metric, so it is not computed', 'add a row to experiment_metrics, or leave it for later'),
+    ] -%}
+    select
+        '{{ its }}' as declaration,
+        row_number,
+        '{{ kind }}_key' as column_name,
+        {{ kind }}_key as cell,
+        '{{ problem }}' as problem,
+        '{{ remedy }}' as remedy
+    from {{ its }}
+    where
+        {{ kind }}_key is not null
+        and not exists (select 1 from links where links.{{ kind }}_key = {{ its }}.{{ kind }}_key)
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 )
 
 {{ problems_of(['ends', 'experiments_without_activation', 'ill_matched_metrics', 'links_to_nothing']) }}
+
+union all
+
+select 'warning' as severity, declaration, row_number, column_name, cell, problem, remedy from unlinked

@@ -6,9 +6,9 @@ with unusable as (
     select
         unusable_column,
         coalesce(event_name, '') as event_name,
-        count(*) as outcomes,
-        min(unusable_cell) as cell
-    from ({{ typed_outcomes() }}) as outcomes -- not int_outcomes: `flagsmith-warehouse check` has built nothing
+        sum(outcomes) as outcomes,
+        min(cell) as cell
+    from {{ ref('int_outcome_events') }}
     where unusable_column is not null
     group by unusable_column, coalesce(event_name, '')
 

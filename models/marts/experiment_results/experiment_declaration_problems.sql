@@ -1,5 +1,11 @@
 {{ config(materialized='table_in_place') }}
 
+{%- set models = [
+    'int_declaration_problems', 'int_experiment_declaration_warnings', 'int_experiment_date_warnings',
+    'int_declared_event_warnings', 'int_outcome_problems',
+] %}
+
+{% for model in models -%}
 select
     severity,
     declared_in,
@@ -11,35 +17,6 @@ select
     cell,
     problem,
     remedy
-from {{ ref('int_declaration_problems') }}
-
-union all
-
-select
-    severity,
-    declared_in,
-    row_number,
-    column_name,
-
-    experiment_key,
-    metric_key,
-    cell,
-    problem,
-    remedy
-from {{ ref('int_experiment_declaration_warnings') }}
-
-union all
-
--- Faults in the relation of the outcomes.
-select
-    severity,
-    declared_in,
-    row_number,
-    column_name,
-
-    experiment_key,
-    metric_key,
-    cell,
-    problem,
-    remedy
-from {{ ref('int_outcome_problems') }}
+from {{ ref(model) }}
+{{ 'union all' if not loop.last }}
+{% endfor %}
