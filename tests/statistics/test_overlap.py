@@ -3,7 +3,9 @@
 import json
 import math
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from .experiments import ExperimentWarehouse, clock, delivery_of, event, experiment, link, metric, state
 from .test_oracle import ORACLES
@@ -46,6 +48,7 @@ def pairs(tmp_path_factory):
         "experiments",
         [experiment(name, feature_name=name, alpha=0.1) for name in FEATURES]
         + [
+            experiment("windowed", alpha=0.1),
             experiment("ended", feature_name="banner", ended_at="2026-01-03"),
             experiment("nobody's", feature_name="search", assignment_reason="segment_override"),
             experiment("a ratio's", environment="staging"),
@@ -57,6 +60,7 @@ def pairs(tmp_path_factory):
         [
             metric("spent", aggregation="sum"),
             metric("clicks", aggregation="count"),
+            metric("spent soon", aggregation="sum", event_name="spent", conversion_window_hours=60),
             metric("never", aggregation="count"),
             metric("ratio", aggregation="ratio", event_name="spent", denominator_event_name="clicks"),
         ],
@@ -64,7 +68,12 @@ def pairs(tmp_path_factory):
     warehouse.give(
         "experiment_metrics",
         [link(name, METRICS[name]) for name in FEATURES]
-        + [link("checkout", "clicks", "secondary"), link("a ratio's", "ratio"), link("everybody's", "never")],
+        + [
+            link("windowed", "spent soon"),
+            link("checkout", "clicks", "secondary"),
+            link("a ratio's", "ratio"),
+            link("everybody's", "never"),
+        ],
     )
     warehouse.give(
         "conversion_events",
@@ -94,9 +103,35 @@ def test_overlap__pairs_of_experiments__every_figure_is_that_of_statsmodels(pair
 
 
 def test_overlap__two_experiments__a_row_for_each_if_both_run_in_one_environment(pairs):
-    running = [*FEATURES, "nobody's"]
+    running = [*FEATURES, "windowed", "nobody's"]
     expected = {(one, other) for one in running for other in running if one != other}
     assert set(pairs) == expected | {("a ratio's", "everybody's"), ("everybody's", "a ratio's")}
+
+
+def test_overlap__metric_with_a_window__the_interaction_of_those_who_have_it_behind_them(pairs):
+    """Given half the people exposed less than the window ago; then the interaction is that of the others, by least squares."""
+    early = [person for person in PEOPLE if not person["is_late"]]
+    treated = np.array(
+        [[person[name] != "control" for name in ("checkout", "banner")] for person in early], float
+    )
+    design = np.column_stack([np.ones(len(early)), treated, treated.prod(axis=1)])
+    spent = np.array([person["spent"] for person in early])
+    effects, (squares,), *_ = np.linalg.lstsq(design, spent, rcond=None)
+    freedom = len(early) - 4
+    error = math.sqrt(squares / freedom * np.linalg.inv(design.T @ design)[3, 3])
+    width = stats.t.ppf(0.95, freedom) * error
+    expected = {
+        "identities": len(PEOPLE),
+        "identities_matured": len(early),
+        "interaction": effects[3],
+        "interaction_low": effects[3] - width,
+        "interaction_high": effects[3] + width,
+        "p_value_interaction": 2 * stats.t.sf(abs(effects[3]) / error, freedom),
+    }
+    row = pairs["windowed", "banner"]
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-9)
+    of_everybody = pairs["checkout", "banner"]["p_value_independence"]
+    assert row["p_value_independence"] == pytest.approx(of_everybody, rel=1e-9)
 
 
 @pytest.mark.parametrize(

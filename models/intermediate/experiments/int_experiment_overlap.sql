@@ -96,7 +96,7 @@ arms as (
         avg(outcome) as mean,
         var_pop(outcome) * count(*) as squares
     from shared
-    where metric_key is not null
+    where is_matured
     group by experiment_key, other_experiment_key, epoch, other_epoch, is_treated, is_other_treated
 
 ),
@@ -161,7 +161,7 @@ standardised as (
 
 sizes as (
 
-    select experiment_key, other_experiment_key, metric_key, count(*) as identities
+    select experiment_key, other_experiment_key, metric_key, count(*) as identities, count_if(is_matured) as identities_matured
     from shared
     group by experiment_key, other_experiment_key, metric_key
 
@@ -183,6 +183,7 @@ select
     end as status,
 
     coalesce(sizes.identities, 0) as identities,
+    cast(coalesce(sizes.identities_matured, 0) as bigint) as identities_matured,
     independence.p_value_independence,
     tested.interaction,
     tested.interaction + tested.minus_critical * nullif(tested.standard_error, 0) as interaction_low,

@@ -12,7 +12,8 @@ metrics as (
     -- The primary metric. The interaction is in sums of identities, which a ratio is not.
     select
         experiment_key,
-        min(metric_key) as metric_key
+        min(metric_key) as metric_key,
+        min_by(last_matured_at, metric_key) as last_matured_at
     from {{ ref('int_experiment_metrics') }}
     where role = 'primary' and aggregation <> 'ratio'
     group by experiment_key
@@ -26,7 +27,8 @@ pairs as (
         others.experiment_key as other_experiment_key,
         mine.control_variation,
         others.control_variation as other_control_variation,
-        metrics.metric_key
+        metrics.metric_key,
+        metrics.last_matured_at
     from running as mine
     inner join running as others
         on mine.environment = others.environment and mine.experiment_key <> others.experiment_key
@@ -64,6 +66,8 @@ select
     mine.variation <> pairs.control_variation as is_treated,
     others.variation <> pairs.other_control_variation as is_other_treated,
     pairs.metric_key,
+    -- An identity without its whole window behind it does not count yet.
+    coalesce(mine.first_exposed_at <= pairs.last_matured_at, false) as is_matured,
     coalesce({{ capped('totals.outcome', 'totals.cap') }}, 0e0) as outcome
 from pairs
 inner join {{ ref('int_experiment_identities') }} as mine on pairs.experiment_key = mine.experiment_key

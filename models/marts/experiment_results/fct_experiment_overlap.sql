@@ -9,6 +9,7 @@ select
     status,
 
     identities,
+    identities_matured,
     p_value_independence,
     interaction,
     interaction_low,
