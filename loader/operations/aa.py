@@ -22,6 +22,7 @@ from flagsmith_warehouse.loader.operations import dbt, declarations, relations
 from flagsmith_warehouse.loader.settings import WAREHOUSE_DIR, Settings
 
 SPLITS_AT_ONCE = 20  # times the identities: what is in memory
+KNOWN = ("occurrence", "count", "sum", "mean", "ratio")  # aggregations
 SUMS = ("outcome_sum", "outcome_sum_squares", "denominator_sum", "denominator_sum_squares", "outcome_denominator_products",
         "before_sum", "before_sum_squares", "outcome_before_products")  # fmt: skip
 # One row per identity that was evaluated in the last days: what it had since, by the metric, and what it had before.
@@ -196,6 +197,11 @@ def _read(
                 f"No metric {metric_key} is declared, or it has a problem: see `flagsmith-warehouse check`."
             )
         metric = dict(zip([column[0] for column in found.description], row, strict=True))
+        if metric["aggregation"] not in KNOWN:
+            raise AaError(
+                f"{metric_key} is of the aggregation {metric['aggregation']}, which aa cannot split. Try a metric of "
+                f"{', '.join(KNOWN[:-1])} or {KNOWN[-1]}."
+            )
         declared = warehouse.execute(SETTINGS.format(**there), [metric_key]).fetchone() or (
             0.05,
             5000.0,

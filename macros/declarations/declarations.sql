@@ -10,6 +10,7 @@
     {%- set reasons = 'environment_default, segment_override or identity_override' -%}
     {%- set where_split = 'say where the split was set up in Flagsmith (segment_override for a rollout)' -%}
     {%- set event = 'name the event as in the conversion events' -%}
+    {%- set aggregations = 'occurrence, count, sum, mean, ratio, days, hours_to_first or quantile' -%}
     {%- set margin = 'write 0.02 to accept being up to two per cent of control worse, or leave it empty' -%}
     {{ return({
         'experiments': {'key': ['experiment_key'], 'columns': {
@@ -41,8 +42,7 @@
         'metrics': {'key': ['metric_key'], 'columns': {
             'metric_key': {'type': 'text', 'needed': 'give the metric a name of its own'},
             'event_name': {'type': 'text', 'needed': event},
-            'aggregation': {'type': 'choice', 'must_be': 'occurrence, count, sum, mean or ratio',
-                'needed': 'write occurrence, count, sum, mean or ratio', 'remedy': 'write one of them'},
+            'aggregation': {'type': 'choice', 'must_be': aggregations, 'needed': 'write ' ~ aggregations, 'remedy': 'write one of them'},
             'numerator_aggregation': {'type': 'choice', 'must_be': 'count or sum', 'remedy': 'leave it empty for count'},
             'denominator_event_name': {'type': 'text'},
             'denominator_aggregation': {'type': 'choice', 'must_be': 'count or sum', 'remedy': 'leave it empty for count'},
@@ -63,6 +63,8 @@
                 'remedy': 'leave it empty for a flat prior'},
             'prior_type': {'type': 'choice', 'must_be': 'relative or absolute', 'remedy': 'leave it empty for relative'},
             'margin': {'type': 'number', 'holds': 'number > 0', 'must_be': 'a number above 0', 'remedy': margin},
+            'quantile': {'type': 'number', 'holds': 'number > 0 and number < 1', 'must_be': 'a number between 0 and 1',
+                'remedy': 'write 0.5 for the median, or 0.9'},
         }},
         'experiment_metrics': {'key': ['experiment_key', 'metric_key'], 'columns': {
             'experiment_key': {'type': 'text', 'needed': 'name an experiment that is declared'},

@@ -154,7 +154,7 @@ FILES = {
     + "production,caf\u00e9\n".encode("latin-1"),
 }
 FILE_PROBLEMS = [
-    ("metrics.csv", 3, "winsorise_percentile", "is for count, sum and mean"),
+    ("metrics.csv", 3, "winsorise_percentile", "is for count, sum, mean and days"),
     ("metrics.csv", 4, "denominator_event_name", "a ratio needs denominator_event_name"),
     ("metrics.csv", 5, "direction", "higher_is_better or lower_is_better"),
     ("experiment_metrics.csv", 3, "metric_key", "no metric of this metric_key is declared"),

@@ -51,7 +51,12 @@ METRICS = [
     Metric("revenue", "buy", "sum"),
     Metric("basket", "buy", "mean"),
     Metric("revenue_per_open", "buy", "ratio", "sum", "open", "count", 48.0),
+    Metric("days_open", "open", "days"),
+    Metric("hours_to_buy", "buy", "hours_to_first", window_hours=48.0),
 ]
+
+
+DIVIDED = ("ratio", "hours_to_first")
 
 
 class Sighting(NamedTuple):
@@ -264,8 +269,8 @@ def results(
                     )
                 ]
                 until_change = [e for e in mine if change is None or e.occurred_at < change]
-                whole = Outcome(row["epoch"], *outcome(metric, mine))
-                cut = Outcome(row["epoch"], *outcome(metric, until_change))
+                whole = Outcome(row["epoch"], *outcome(metric, start, mine))
+                cut = Outcome(row["epoch"], *outcome(metric, start, until_change))
                 is_matured = start + timedelta(hours=metric.window_hours or 0) <= clock
                 for population, is_in, value in (
                     ("assigned", True, whole),
@@ -308,13 +313,18 @@ def _mean(metric: Metric, arms: dict[str, list[Outcome]], variation: str) -> flo
     for arm in strata:
         weight = sum(size[name, arm[0].epoch] for name in arms) / len(arm)
         value += weight * sum(o.value for o in arm)
-        divisor += weight * (sum(o.divisor for o in arm) if metric.aggregation == "ratio" else len(arm))
+        divisor += weight * (sum(o.divisor for o in arm) if metric.aggregation in DIVIDED else len(arm))
     return value / divisor if divisor else None
 
 
-def outcome(metric: Metric, events: list[Event]) -> tuple[float, float]:
-    """One identity's outcome and, of a ratio, its denominator."""
+def outcome(metric: Metric, start: datetime, events: list[Event]) -> tuple[float, float]:
+    """One identity's outcome since its exposure and, of a ratio, its denominator."""
     values = [e.value for e in events if e.event_name == metric.event]
+    times = [e.occurred_at for e in events if e.event_name == metric.event]
+    if metric.aggregation == "days":
+        return float(len({at.date() for at in times})), 0.0
+    if metric.aggregation == "hours_to_first":
+        return ((min(times) - start) / timedelta(hours=1), 1.0) if times else (0.0, 0.0)
     if metric.aggregation == "ratio":
         divisors = [e.value for e in events if e.event_name == metric.denominator_event]
         return _aggregate(metric.numerator, values), _aggregate(metric.denominator, divisors)

@@ -62,6 +62,7 @@ METRIC = {
     "prior_type": "varchar",
     "window_start_hours": "varchar",
     "margin": "varchar",
+    "quantile": "varchar",
 }
 LINK = {"metric_key": "varchar", "role": "varchar", "target_lift": "double", "margin": "varchar"}
 TABLES = {
@@ -97,6 +98,7 @@ OPTIONAL = {
     "epoch",
     "window_start_hours",
     "margin",
+    "quantile",
 }
 DECLARED = {"experiments", "metrics", "experiment_metrics", "conversion_events"}
 

@@ -44,7 +44,8 @@ def warehouse(tmp_path_factory):
                 before_days=5,
                 winsorise_percentile=0.95,
                 conversion_window_hours=24 * 9,
-            )
+            ),
+            metric("hours", aggregation="hours_to_first", conversion_window_hours=24),
         ],
     )
     warehouse.give("experiment_metrics", [link("any", "spent")])
@@ -120,6 +121,7 @@ def test_aa__identities_of_the_last_days__every_split_is_judged_as_by_scipy(ware
     ("arguments", "words"),
     [
         (("--metric", "spend"), "No metric spend is declared"),
+        (("--metric", "hours"), "of the aggregation hours_to_first, which aa cannot split"),
         (("--metric", "spent", "--environment", "nowhere"), "Nothing was ever received from nowhere"),
         (("--metric", "spent", "--environment", "staging"), "too few to split"),
     ],

@@ -1,5 +1,9 @@
-"""Metrics with a window count whoever has it behind them, and a margin decides whether a variation is not worse."""
+"""Metrics with a window count whoever has it behind them, and a margin decides whether a variation is not worse.
 
+On the same people: days, first times and quantiles, which equal those of gbstats.
+"""
+
+import json
 import math
 from typing import NamedTuple
 
@@ -8,6 +12,7 @@ import pytest
 from scipy import stats
 
 from .experiments import BEGIN, ExperimentWarehouse, at, clock, evaluation, event, experiment, link, metric
+from .test_oracle import METHODS, ORACLES, equal
 
 CHANGE = 90  # hours: blue falls from 50 % to 20 %
 CLOCKS = (120, 200)
@@ -94,7 +99,39 @@ def interval(method: str) -> tuple[float, float]:
 
 
 MARGINS, OF_MARGINS = margins()
+# Kinds of metrics that are no sums of an identity's events.
+ORACLE = json.loads((ORACLES / "gbstats_0_8_0_kinds.json").read_text())
+KINDS = {
+    "load p50": metric("load p50", event_name="load", aggregation="quantile", quantile="0.5"),
+    "load p90": metric("load p90", event_name="load", aggregation="quantile", quantile="0.9"),
+    "load days": metric("load days", event_name="load", aggregation="days"),
+    "first load": metric(
+        "first load", event_name="load", aggregation="hours_to_first", conversion_window_hours=24
+    ),
+    "load value": metric("load value", event_name="load", aggregation="sum", before_days=1),
+}
+TEA_TASTING = json.loads((ORACLES / "tea_tasting_1_14_0.json").read_text())["expected"]
+CHANGED_KINDS = {
+    "visit days": metric("visit days", event_name="visit", aggregation="days", conversion_window_hours=72),
+    "first buy": metric(
+        "first buy", event_name="buy", aggregation="hours_to_first", conversion_window_hours=48
+    ),
+    "buy p60": metric(
+        "buy p60", event_name="buy", aggregation="quantile", quantile="0.6", conversion_window_hours=48
+    ),
+    "extreme": metric("extreme", event_name="buy", aggregation="quantile", quantile="0.999"),
+}
 BAD = {
+    "no quantile": {"aggregation": "quantile"},
+    "not a quantile": {"aggregation": "quantile", "quantile": "50"},
+    "quantile of a sum": {"aggregation": "sum", "quantile": "0.5"},
+    "quantile before": {"aggregation": "quantile", "quantile": "0.5", "before_days": 7},
+    "capped time": {
+        "aggregation": "hours_to_first",
+        "conversion_window_hours": 24,
+        "winsorise_percentile": 0.9,
+    },
+    "endless": {"aggregation": "hours_to_first"},
     "negative": {"margin": "-0.1"},
     "no margin": {"margin": "0"},
     "words": {"margin": "two per cent"},
@@ -160,13 +197,17 @@ def declare(warehouse: ExperimentWarehouse) -> None:
         metric("guarded", aggregation="sum", event_name="score"),
     ]
     bad = [metric(key, **cells) for key, cells in BAD.items()]
-    warehouse.give("metrics", kinds + OF_MARGINS + bad + UNKNOWN)
+    new = [*KINDS.values(), *CHANGED_KINDS.values()]
+    warehouse.give("metrics", kinds + OF_MARGINS + bad + UNKNOWN + new)
     warehouse.give(
         "experiment_metrics",
         [link("changed", key) for key in [*WINDOWS, "capped", "adjusted"]]
         + [link(key.split()[0], key) for key in MARGINS]
         + [link("frequentist", "worse"), link("frequentist", "guarded", "guardrail", margin="0.5")]
-        + [link(key, "guarded") for key in WITHOUT_TRAFFIC],
+        + [link(key, "guarded") for key in WITHOUT_TRAFFIC]
+        + [link("frequentist", key, "guardrail") for key in KINDS]
+        + [link("changed", key, "secondary") for key in CHANGED_KINDS]
+        + [link("sequential", "extreme", "guardrail")],
     )
     warehouse.give(
         "conversion_events",
@@ -174,6 +215,7 @@ def declare(warehouse: ExperimentWarehouse) -> None:
         + [event(p.name, "visit", hour) for p in PEOPLE for hour in p.visited]
         + [event(p.name, "open", p.activated) for p in PEOPLE if p.activated]
         + [event(p.name, "score", p.exposed, SCORES[p.name]) for p in PEOPLE]
+        + [event(name, "load", hour, value) for name, hour, value in ORACLE["events"]]
         + [
             event(p.name, "fewer", p.exposed, SCORES[p.name] * (0.5 if p.arm == "blue" else 1))
             for p in PEOPLE
@@ -334,7 +376,148 @@ def test_metrics__a_bad_margin_or_window__refused_by_its_cell(built):
         "words": ("margin", "margin must be a number above 0"),
         "before": ("window_start_hours", "window_start_hours must be a number, not negative"),
         "empty": ("window_start_hours", "window_start_hours is not before conversion_window_hours"),
+        "no quantile": ("quantile", "the aggregation quantile needs quantile"),
+        "not a quantile": ("quantile", "quantile must be a number between 0 and 1"),
+        "quantile of a sum": ("quantile", "quantile is for the aggregation quantile"),
+        "quantile before": ("before_days", "before_days is for occurrence, count, sum and mean"),
+        "capped time": ("winsorise_percentile", "winsorise_percentile is for count, sum, mean and days"),
+        "endless": ("conversion_window_hours", "hours_to_first needs conversion_window_hours"),
     }
+
+
+@pytest.mark.parametrize("key", KINDS)
+@pytest.mark.parametrize("difference", ["absolute", "relative"])
+def test_kinds__days_first_times_quantiles_and_an_adjusted_sum__equal_those_of_gbstats(
+    built, key, difference
+):
+    """Given identities with several events each, some alike; then every figure is that of gbstats on the same events."""
+    rows = {
+        row["variation"]: row
+        for row in built[0][CLOCKS[-1]][0]
+        if (row["experiment_key"], row["population"], row["metric_key"]) == ("frequentist", "assigned", key)
+    }
+    expected = ORACLE["expected"][key]
+    is_adjusted = key == "load value"
+    if not is_adjusted:
+        assert [rows["control"]["mean"], rows["blue"]["mean"]] == pytest.approx(expected["mean"], rel=1e-9)
+    ours = {
+        (method, name): rows["blue"][f"{'cuped_' * is_adjusted}{difference}_{METHODS[method][name]}"]
+        for method in METHODS
+        for name in expected[difference][method]
+    }
+    wrong = {
+        (method, name): (value, expected[difference][method][name])
+        for (method, name), value in ours.items()
+        if not equal(value, expected[difference][method][name])
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", TEA_TASTING)
+def test_kinds__equal_those_of_tea_tasting__but_the_ends_of_the_relative_interval(built, name):
+    """Given tea-tasting's results of the same events; then lifts, the absolute interval and its p-value are equal."""
+    key, prefix = ("load value", "cuped_") if name == "load value" else (name.replace("plain", "load"), "")
+    row = next(
+        row
+        for row in built[0][CLOCKS[-1]][0]
+        if (row["experiment_key"], row["population"], row["metric_key"], row["variation"])
+        == ("frequentist", "assigned", key, "blue")
+    )
+    theirs = TEA_TASTING[name]
+    ours = {
+        "effect_size": row[f"{prefix}absolute_lift"],
+        "effect_size_ci_lower": row[f"{prefix}absolute_low"],
+        "effect_size_ci_upper": row[f"{prefix}absolute_high"],
+        "pvalue": row[f"{prefix}absolute_p_value"],
+    }
+    if not prefix:
+        ours["rel_effect_size"] = row["relative_lift"]
+    assert ours == pytest.approx({name: theirs[name] for name in ours}, rel=1e-9)
+
+
+def values_of(key: str, population: str, until: float) -> list[tuple[str, bool, dict[float, float]]]:
+    """Of everybody who counts as of a clock: the variation, whether exposed before the change, and the events that count."""
+    declared = CHANGED_KINDS[key]
+    found = []
+    for p in PEOPLE:
+        window = declared.get("conversion_window_hours") or 0
+        if p.exposed + window > until or not belongs(p, population, until):
+            continue
+        stop = min(p.exposed + window if window else math.inf, until + 1e-9)
+        if population == "until_change" and p.exposed < CHANGE:
+            stop = min(stop, CHANGE)
+        happened = dict.fromkeys(p.visited, 1.0) if declared["event_name"] == "visit" else p.bought
+        mine = {hour - p.exposed: v for hour, v in happened.items() if p.exposed <= hour < stop}
+        found.append((p.arm, p.exposed < CHANGE, {hour: mine[hour] for hour in sorted(mine)}, p.exposed))
+    return found
+
+
+@pytest.mark.parametrize("population", ["assigned", "until_change", "undisturbed", "activated"])
+@pytest.mark.parametrize("until", CLOCKS)
+def test_kinds__in_every_population__as_counted_by_hand(built, until, population):
+    """Given weights that changed; then days, first times and quantiles are of those in the population, and a quantile's lift
+    is the mean of those of the epochs, by their events."""
+    rows = {
+        (row["metric_key"], row["variation"]): row
+        for row in built[0][until][0]
+        if row["experiment_key"] == "changed" and row["population"] == population
+    }
+    for arm in ("control", "blue"):
+        days = [
+            float(len({int((hour + exposed) // 24) for hour in mine}))
+            for name, _, mine, exposed in values_of("visit days", population, until)
+            if name == arm
+        ]
+        times = [
+            min(mine)
+            for name, _, mine, _ in values_of("first buy", population, until)
+            if name == arm and mine
+        ]
+        got = rows["visit days", arm]
+        assert (got["outcome_sum"], got["outcome_sum_squares"]) == (sum(days), sum(d * d for d in days))
+        got = rows["first buy", arm]
+        assert got["denominator_sum"] == len(times) and got["outcome_sum"] == pytest.approx(
+            sum(times), rel=1e-9
+        )
+    people = values_of("buy p60", population, until)
+    events = {
+        (arm, early): [
+            v for name, is_early, mine, _ in people if (name, is_early) == (arm, early) for v in mine.values()
+        ]
+        for arm in ("control", "blue")
+        for early in (True, False)
+    }
+    epochs = [
+        early for early in (True, False) if all(len(events[arm, early]) > 5 for arm in ("control", "blue"))
+    ]
+    weights = [len(events["control", early]) + len(events["blue", early]) for early in epochs]
+    means = {
+        arm: np.average([np.quantile(events[arm, early], 0.6) for early in epochs], weights=weights)
+        for arm in ("control", "blue")
+    }
+    row = rows["buy p60", "blue"]
+    assert len(epochs) == (2 if until == CLOCKS[-1] else 1)
+    assert (row["mean"], row["control_mean"]) == pytest.approx((means["blue"], means["control"]), rel=1e-9)
+    assert row["absolute_lift"] == pytest.approx(means["blue"] - means["control"], rel=1e-9, abs=1e-12)
+
+
+def test_kinds__quantile_beyond_its_events__refused_and_kept_out_of_the_days(built):
+    results, daily = built[0][CLOCKS[-1]]
+    of_changed = [row for row in results if row["experiment_key"] == "changed" and row["variation"] == "blue"]
+    extreme = [row for row in results if row["metric_key"] == "extreme" and row["variation"] == "blue"]
+    assert {row["status"] for row in extreme} == {"too_few_identities"}
+    (reason,) = (
+        row["verdict_reason"]
+        for row in extreme
+        if (row["experiment_key"], row["population"]) == ("sequential", "assigned")
+    )
+    assert reason.startswith("An arm has too few events for this quantile")
+    last = max(row["day"] for row in daily if row["experiment_key"] == "changed")
+    assert {row["day"] for row in daily if row["metric_key"] == "buy p60"} == {last}
+    flagsmith = {
+        row["flagsmith_status"] for row in of_changed if row["metric_key"] in ("buy p60", "first buy")
+    }
+    assert flagsmith == {"not_a_flagsmith_metric"}
 
 
 def test_declarations__held_against_what_was_seen__a_warning_says_what_and_what_to_do(built):
@@ -353,7 +536,7 @@ def test_declarations__held_against_what_was_seen__a_warning_says_what_and_what_
     assert {
         found.pop((key, "metric_key")) for key in ("misspelt", "divided", "not divided", *BAD)
     } == unlinked
-    unseen, events = "no outcome has this event", "`buy`, `visit`, `fewer`, `score`, `open`"
+    unseen, events = "no outcome has this event", "`buy`, `visit`, `load`, `fewer`, `score`, `open`"
     to_come, dates = "unless it is still to come", "correct started_at and ended_at"
     since = "nothing was received from production since then: its last webhook came at 2026-01-09 08:00 UTC"
     only = "no delivery from production carried {} in these dates, only"

@@ -54,52 +54,35 @@ experiments_without_activation as (
 ill_matched_metrics as (
 
     -- Settings that contradict the aggregation.
+    {% for column, is_wrong, problem, remedy in [
+        ('denominator_event_name', "aggregation = 'ratio' and denominator_event_name is null",
+            'a ratio needs denominator_event_name', 'name the event to divide by'),
+        ('quantile', "aggregation = 'quantile' and quantile is null",
+            'the aggregation quantile needs quantile', 'write 0.5 for the median, or 0.9'),
+        ('quantile', "aggregation <> 'quantile' and quantile is not null",
+            'quantile is for the aggregation quantile', 'leave it empty, or write quantile as aggregation'),
+        ('conversion_window_hours', "aggregation = 'hours_to_first' and conversion_window_hours is null",
+            'hours_to_first needs conversion_window_hours', 'write within how many hours a first event counts, like 168'),
+        ('before_days', "aggregation in ('ratio', 'days', 'hours_to_first', 'quantile') and before_days is not null",
+            'before_days is for occurrence, count, sum and mean', 'leave it empty'),
+        ('winsorise_percentile',
+            "aggregation in ('occurrence', 'ratio', 'hours_to_first', 'quantile') and winsorise_percentile is not null",
+            'winsorise_percentile is for count, sum, mean and days', 'leave it empty'),
+        ('window_start_hours', 'window_start_hours >= conversion_window_hours',
+            'window_start_hours is not before conversion_window_hours',
+            'write the hours after the first evaluation between which outcomes count, like 168 and 336'),
+    ] -%}
     select
         'metrics' as declaration,
         row_number,
-        'denominator_event_name' as column_name,
-        cast(null as string) as cell,
-        'a ratio needs denominator_event_name' as problem,
-        'name the event to divide by' as remedy
+        '{{ column }}' as column_name,
+        cast({{ column }} as string) as cell,
+        '{{ problem }}' as problem,
+        '{{ remedy }}' as remedy
     from metrics
-    where aggregation = 'ratio' and denominator_event_name is null
-
-    union all
-
-    select
-        'metrics' as declaration,
-        row_number,
-        'before_days' as column_name,
-        cast(before_days as string) as cell,
-        'before_days is not available for a ratio' as problem,
-        'leave it empty' as remedy
-    from metrics
-    where aggregation = 'ratio' and before_days is not null
-
-    union all
-
-    select
-        'metrics' as declaration,
-        row_number,
-        'winsorise_percentile' as column_name,
-        cast(winsorise_percentile as string) as cell,
-        'winsorise_percentile is for count, sum and mean' as problem,
-        'leave it empty' as remedy
-    from metrics
-    where aggregation in ('occurrence', 'ratio') and winsorise_percentile is not null
-
-    union all
-
-    select
-        'metrics' as declaration,
-        row_number,
-        'window_start_hours' as column_name,
-        cast(window_start_hours as string) as cell,
-        'window_start_hours is not before conversion_window_hours' as problem,
-        'write the hours after the first evaluation between which outcomes count, like 168 and 336' as remedy
-    from metrics
-    where window_start_hours >= conversion_window_hours
-
+    where {{ is_wrong }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 links_to_nothing as (

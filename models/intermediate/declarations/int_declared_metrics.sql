@@ -21,6 +21,7 @@ select
     prior_mean,
     prior_standard_deviation,
     coalesce(prior_type, 'relative') as prior_type,
-    margin
+    margin,
+    quantile
 from declared
 where {{ is_in_order('metrics', 'declared') }}

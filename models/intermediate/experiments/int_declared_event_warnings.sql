@@ -62,7 +62,7 @@ frequent_events as (
     -- To choose from, where none is spelt alike.
     select {{ joined_texts("'`' || event_name || '`'", ', ', 'frequency_rank') }} as names
     from (
-        select *, row_number() over (order by outcomes desc, event_name) as frequency_rank
+        select *, row_number() over (order by outcomes desc, event_name asc) as frequency_rank
         from outcome_events
     ) as ranked
     where frequency_rank <= 10

@@ -14,9 +14,10 @@ with arms as (
         statistics.outcome_sum,
         experiments.control_variation,
         metrics.aggregation,
+        metrics.is_ratio or metrics.quantile is not null as is_unknown_to_flagsmith,
         metrics.is_lower_better,
         case
-            when metrics.aggregation = 'ratio' then statistics.outcome_sum / nullif(statistics.denominator_sum, 0)
+            when metrics.is_ratio then statistics.outcome_sum / nullif(statistics.denominator_sum, 0)
             else statistics.outcome_sum / nullif(statistics.identities, 0)
         end as mean,
         -- Flagsmith's variance, for occurrences too: n − 1 in the denominator.
@@ -39,7 +40,7 @@ compared as (
         control.mean as control_mean,
         case
             when arms.variation = arms.control_variation then 'control'
-            when arms.aggregation = 'ratio' then 'not_a_flagsmith_metric'
+            when arms.is_unknown_to_flagsmith then 'not_a_flagsmith_metric'
             when arms.identities < 50 or coalesce(control.identities, 0) < 50 then 'fewer_than_50_identities'
             when arms.aggregation = 'occurrence' and (arms.outcome_sum < 5 or control.outcome_sum < 5)
                 then 'fewer_than_5_conversions'

@@ -10,6 +10,9 @@ with computed as (
         cast(links.target_lift as double) as target_lift,
         metrics.event_name,
         metrics.aggregation,
+        -- hours_to_first is divided by the number of those who had the event.
+        metrics.aggregation in ('ratio', 'hours_to_first') as is_ratio,
+        metrics.quantile,
         coalesce(metrics.numerator_aggregation, 'count') as numerator_aggregation,
         case when metrics.aggregation = 'ratio' then metrics.denominator_event_name end as denominator_event_name,
         coalesce(metrics.denominator_aggregation, 'count') as denominator_aggregation,
@@ -43,6 +46,8 @@ select
     target_lift,
     event_name,
     aggregation,
+    is_ratio,
+    quantile,
     numerator_aggregation,
     denominator_event_name,
     denominator_aggregation,

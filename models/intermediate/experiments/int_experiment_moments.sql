@@ -13,15 +13,25 @@ with arms as (
         statistics.dimension_value,
         experiments.control_variation,
         metrics.aggregation = 'occurrence' as is_proportion,
-        metrics.aggregation = 'ratio' as is_ratio,
-        metrics.before_days is not null and metrics.aggregation <> 'ratio' as has_before,
+        metrics.is_ratio,
+        metrics.quantile is not null as is_quantile,
+        metrics.before_days is not null and not metrics.is_ratio as has_before,
         experiments.alpha,
         experiments.sequential_tuning,
         metrics.is_lower_better,
         metrics.prior_mean,
         metrics.prior_standard_deviation,
         metrics.prior_type,
-        cast(statistics.identities as double) as n,
+        statistics.identities,
+        -- A quantile is of events, not of identities.
+        case
+            when metrics.quantile is null then cast(statistics.identities as double)
+            else coalesce(quantiles.events, 0e0)
+        end as n,
+        case when metrics.quantile is null then statistics.identities >= 2 else coalesce(quantiles.is_comparable, false) end
+            as is_comparable,
+        quantiles.quantile_value,
+        quantiles.variance as quantile_variance,
         statistics.outcome_sum,
         statistics.outcome_sum_squares,
         statistics.denominator_sum,
@@ -34,6 +44,13 @@ with arms as (
     inner join {{ ref('int_experiments') }} as experiments on statistics.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_metrics') }} as metrics
         on statistics.experiment_key = metrics.experiment_key and statistics.metric_key = metrics.metric_key
+    left join {{ ref('int_experiment_quantiles') }} as quantiles
+        on
+            statistics.experiment_key = quantiles.experiment_key
+            and statistics.metric_key = quantiles.metric_key
+            and statistics.variation = quantiles.variation
+            and statistics.population = quantiles.population
+            and statistics.epoch = quantiles.epoch
 
 ),
 
@@ -41,10 +58,16 @@ moments as (
 
     select
         *,
-        coalesce(outcome_sum / nullif(n, 0), 0) as outcome_mean,
+        case
+            when is_quantile then coalesce(quantile_value, 0e0)
+            else coalesce(outcome_sum / nullif(n, 0), 0)
+        end as outcome_mean,
         coalesce(denominator_sum / nullif(n, 0), 0) as denominator_mean,
         coalesce(before_sum / nullif(n, 0), 0) as before_mean,
-        {{ sample_variance('outcome_sum', 'outcome_sum_squares', 'n', 'is_proportion') }} as outcome_variance,
+        coalesce(
+            case when is_quantile then coalesce(quantile_variance, 0e0) end,
+            {{ sample_variance('outcome_sum', 'outcome_sum_squares', 'n', 'is_proportion') }}
+        ) as outcome_variance,
         {{ sample_variance('denominator_sum', 'denominator_sum_squares', 'n', 'false') }} as denominator_variance,
         {{ sample_variance('before_sum', 'before_sum_squares', 'n', 'is_proportion') }} as before_variance,
         {{ sample_covariance('outcome_sum', 'denominator_sum', 'outcome_denominator_products', 'n') }}

@@ -34,7 +34,7 @@ strata as (
             '(control.outcome_before_products + treatment.outcome_before_products)',
             '(control.n + treatment.n)'
         ) }} as joint_before_covariance,
-        control.n >= 2 and treatment.n >= 2 as has_both_arms
+        control.is_comparable and treatment.is_comparable as has_both_arms
     from weighted as treatment
     inner join weighted as control
         on

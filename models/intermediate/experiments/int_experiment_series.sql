@@ -36,8 +36,8 @@ epochs as (
     from {{ ref('int_experiment_moments') }}
     group by experiment_key, metric_key, population, day, dimension, dimension_value, epoch
     having
-        max(n) filter (where variation = control_variation) >= 2
-        and max(n) filter (where variation <> control_variation) >= 2
+        bool_or(is_comparable) filter (where variation = control_variation)
+        and bool_or(is_comparable) filter (where variation <> control_variation)
 
 ),
 
@@ -52,6 +52,17 @@ control_means as (
 
 ),
 
+quantiles as (
+
+    select
+        experiment_key, metric_key, variation, population, day,
+        sum(n * outcome_mean) / nullif(sum(n), 0) as mean
+    from {{ ref('int_experiment_moments') }}
+    where is_quantile
+    group by experiment_key, metric_key, variation, population, day
+
+),
+
 arms as (
 
     select
@@ -62,13 +73,21 @@ arms as (
         metrics.margin,
         metrics.before_days is not null as has_before,
         case
-            when metrics.aggregation = 'ratio' then statistics.outcome_sum / nullif(statistics.denominator_sum, 0)
+            when metrics.quantile is not null then quantiles.mean
+            when metrics.is_ratio then statistics.outcome_sum / nullif(statistics.denominator_sum, 0)
             else statistics.outcome_sum / nullif(statistics.identities, 0)
         end as mean
     from {{ ref('int_experiment_sums') }} as statistics
     inner join {{ ref('int_experiments') }} as experiments on statistics.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_metrics') }} as metrics
         on statistics.experiment_key = metrics.experiment_key and statistics.metric_key = metrics.metric_key
+    left join quantiles
+        on
+            statistics.experiment_key = quantiles.experiment_key
+            and statistics.metric_key = quantiles.metric_key
+            and statistics.variation = quantiles.variation
+            and statistics.population = quantiles.population
+            and statistics.day is not distinct from quantiles.day
 
 )
 

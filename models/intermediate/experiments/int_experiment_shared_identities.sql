@@ -9,13 +9,13 @@ with running as (
 
 metrics as (
 
-    -- The primary metric. The interaction is in sums of identities, which a ratio is not.
+    -- The primary metric. The interaction is in sums of identities, which a ratio and a quantile are not.
     select
         experiment_key,
         min(metric_key) as metric_key,
         min_by(last_matured_at, metric_key) as last_matured_at
     from {{ ref('int_experiment_metrics') }}
-    where role = 'primary' and aggregation <> 'ratio'
+    where role = 'primary' and not is_ratio and quantile is null
     group by experiment_key
 
 ),

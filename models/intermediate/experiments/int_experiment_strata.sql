@@ -24,12 +24,29 @@
     },
 ] %}
 
+with quantile_metrics as (
+
+    select experiment_key, metric_key
+    from {{ ref('int_experiment_metrics') }}
+    where quantile is not null
+
+),
+
+last_days as (
+
+    select experiment_key, max(day) as last_day
+    from {{ experiment_statistics() }}
+    group by experiment_key
+
+)
+
+-- A quantile is not the sum of those of days, so it has the last day alone, and no slices.
 {% for part in parts %}
 select
-    experiment_key,
-    metric_key,
-    variation,
-    population
+    sums.experiment_key,
+    sums.metric_key,
+    sums.variation,
+    sums.population
     {%- for column in ['epoch', 'day', 'dimension', 'dimension_value', 'identities_assigned'] %},
     {{ part[column] }} as {{ column }}
     {%- endfor %},
@@ -37,6 +54,14 @@ select
     {%- for sum in experiment_sums() %},
     {{ sum }}
     {%- endfor %}
-from {{ part.relation }}
+from {{ part.relation }} as sums
+left join quantile_metrics
+    on sums.experiment_key = quantile_metrics.experiment_key and sums.metric_key = quantile_metrics.metric_key
+{%- if loop.first %}
+left join last_days on sums.experiment_key = last_days.experiment_key
+where quantile_metrics.metric_key is null or sums.day is not distinct from last_days.last_day
+{%- else %}
+where quantile_metrics.metric_key is null
+{%- endif %}
 {{ 'union all' if not loop.last }}
 {% endfor %}

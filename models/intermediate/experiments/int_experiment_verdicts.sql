@@ -115,6 +115,8 @@ select
         when status = 'not_started' then 'The experiment has not begun: nothing was received since started_at.'
         when status = 'no_control_identities' then 'Nobody was assigned to control, so there is nothing to compare with.'
         when status = 'no_identities' then 'Nobody was assigned to this variation yet.'
+        when status = 'too_few_identities' and aggregation = 'quantile'
+            then 'An arm has too few events for this quantile: its interval would reach beyond them.'
         when status = 'too_few_identities' then 'One identity has no variance: two are needed in each arm, in the same epoch, to compare.'
         when status = 'zero_variance' then 'Every identity of an arm has the same outcome, so its spread is unknown.'
         when identities < minimum_sample or control_identities < minimum_sample

@@ -20,7 +20,7 @@ arms as (
         moments.variation,
         moments.control_variation,
         moments.epoch,
-        max(moments.n) as identities
+        max(moments.identities) as identities
     from {{ ref('int_experiment_moments') }} as moments
     inner join experiments
         on moments.experiment_key = experiments.experiment_key and moments.population = experiments.primary_population
@@ -75,7 +75,7 @@ ranked as (
         series.relative_lift,
         series.relative_standard_error,
         series.outcome_sum / nullif(
-            case when metrics.aggregation = 'ratio' then series.denominator_sum else cast(series.identities as double) end, 0
+            case when metrics.is_ratio then series.denominator_sum else cast(series.identities as double) end, 0
         ) as pooled_mean,
         experiments.control_variation,
         row_number() over (
@@ -85,7 +85,9 @@ ranked as (
     inner join {{ ref('int_experiments') }} as experiments on series.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_metrics') }} as metrics
         on series.experiment_key = metrics.experiment_key and series.metric_key = metrics.metric_key
-    where series.population = experiments.primary_population and series.dimension is null
+    -- A quantile has no pooled sums.
+    where
+        series.population = experiments.primary_population and series.dimension is null and metrics.quantile is null
 
 ),
 

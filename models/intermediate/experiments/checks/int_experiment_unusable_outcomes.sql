@@ -6,7 +6,7 @@ with events_of_experiments as (
     select
         experiment_key,
         event_name,
-        bool_or(aggregation in ('sum', 'mean') or (aggregation = 'ratio' and numerator_aggregation = 'sum')) as has_values
+        bool_or(aggregation in ('sum', 'mean', 'quantile') or (aggregation = 'ratio' and numerator_aggregation = 'sum')) as has_values
     from {{ ref('int_experiment_metrics') }}
     group by experiment_key, event_name
 
