@@ -129,9 +129,10 @@ def test_commands__from_the_project_or_with_its_name__work(machine):
 def test_check__of_the_project__holds_declarations_against_what_was_received(machine):
     """Given an event that no outcome has, a metric that no experiment has, and dates without a webhook; then check warns."""
     folder = machine.project / "experiments"
-    ((feature,),) = published(machine, "select min(name) from marts.dim_flags")
+    seen = "select feature_name, variation from marts.fct_flag_exposures where enabled order by all limit 1"
+    ((feature, variation),) = published(machine, seen)
     rows = {
-        "experiments": f"early,production,{feature},control,2020-01-01,2020-02-01,environment_default",
+        "experiments": f"early,production,{feature},{variation},2020-01-01,2020-02-01,environment_default",
         "metrics": "purchases,Bought,count,higher_is_better\nlonely,bought,count,higher_is_better",
         "experiment_metrics": "early,purchases,primary",
     }
@@ -146,10 +147,9 @@ def test_check__of_the_project__holds_declarations_against_what_was_received(mac
     checked = machine.run("check", "--project-dir", str(machine.project), cwd=machine.folder)
     for name, content in before.items():
         (folder / f"{name}.csv").write_bytes(content)
-    dates, unknown, unlinked = sorted(
-        line for line in checked.stderr.splitlines() if line.startswith("warning")
-    )
-    assert checked.returncode == 0
+    warnings = sorted(line for line in checked.stderr.splitlines() if line.startswith("warning"))
+    assert checked.returncode == 0 and len(warnings) == 3, warnings
+    dates, unknown, unlinked = warnings
     assert dates.startswith(
         "warning: experiments/experiments.csv, row 2, ended_at: no delivery from production"
     )
