@@ -52,7 +52,7 @@ def warehouse(tmp_path_factory):
         "experiment_metrics",
         [
             link(key, name)
-            for key in ("changed", "by hand", "undisturbed", "not activated")
+            for key in ("changed", "by hand", "undisturbed", "not activated", "nobody's")
             for name in ("bought", "spent")
         ],
     )
