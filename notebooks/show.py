@@ -18,6 +18,7 @@ from flagsmith_warehouse.loader.text import printable, shortened
 from flagsmith_warehouse.notebooks.pages import PAGES, address, is_live
 
 LISTED = 200  # the most rows of a table; few people read further
+WORD = 40  # the most letters of a word; what is longer is a name or a value, and shortened in a table
 CELL = 2_000  # the most letters of a text in a CSV file
 FIRST = ("control", "off")
 NOTHING = "–"
@@ -288,6 +289,16 @@ def badge(status: str, words: str | None = None) -> Html:
     )
 
 
+def between(lift: float, low: float, high: float) -> Html:
+    """A lift in bold, with the ends of its interval below."""
+    if pandas.isna(lift):
+        return Html(NOTHING)
+    low, high = percent(low, signed=True), percent(high, signed=True)
+    return Html(
+        f'<span><b>{percent(lift, signed=True)}</b><br><span class="faint">{low} and {high}</span></span>'
+    )
+
+
 def joined(*pieces: Html | str | None, by: str = "") -> Html:
     """Several pieces as one. Texts are escaped."""
     return Html(
@@ -348,25 +359,33 @@ def table(
     otherwise: str = "Nothing to list.",
     is_full: bool = False,
     saved: Iterable[str] | None = None,
+    numbers: Iterable[str] = (),
 ) -> Html:
     """A table of the columns named in `headings`, or the sentence `otherwise` where there are no rows.
 
     `formats`: for a column, the function that writes its values where its type does not tell; it returns text, or
     Html. Of a long frame the first rows are listed, and the title says how many there are. All rows can be
-    downloaded, with the columns that are shown or those `saved`; with none, nothing is offered.
+    downloaded, with the columns that are shown or those `saved`; with none, nothing is offered. `numbers`: columns
+    of texts that are numbers. On a narrow page a table that `is_full` shows its rows one below the other.
     """
     if frame.empty:
         return Html(f'<p class="missing"><b>{escape(title)}.</b> {escape(otherwise)}</p>')
     listed, long_title = _first(frame, LISTED, title)
     formats = {name: _format(frame[name]) for name in headings} | dict(formats or {})
-    classes = {name: f' class="{_kind(listed[name])}"' for name in headings}
+    classes = {name: f' class="{"number" if name in numbers else _kind(listed[name])}"' for name in headings}
     head = "".join(f'<th scope="col"{classes[name]}>{escape(text)}</th>' for name, text in headings.items())
-    rows = (
-        "".join(f"<td{classes[name]}>{joined(formats[name](row[name])).html}</td>" for name in headings)
-        for row in listed.to_dict("records")
-    )
+
+    def cell(name: str, value: object) -> str:
+        html = joined(formats[name](value)).html
+        # A narrow page shows the heading beside the cell, and leaves out what is empty.
+        stacked = f' data-label="{escape(headings[name])}"' if is_full and html != NOTHING else ""
+        return f"<td{classes[name]}{stacked}>{html}</td>"
+
+    rows = ("".join(cell(name, row[name]) for name in headings) for row in listed.to_dict("records"))
     body = "".join(f"<tr>{cells}</tr>" for cells in rows)
-    html = grid(long_title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", "full" if is_full else "")
+    html = grid(
+        long_title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", "full stacked" if is_full else ""
+    )
     columns = list(headings if saved is None else saved)
     return Html(html + (download(frame[columns], title).html if columns else ""))
 
@@ -429,4 +448,7 @@ def _format(column: pandas.Series) -> object:
 def _text(value: object) -> str:
     if value is None or value is pandas.NA or value != value:
         return NOTHING
-    return shortened(str(value), 200)
+    text = str(value)
+    # Sentences are shown whole. A name that no line can break would make the row a tower.
+    is_prose = max(map(len, text[:CELL].split()), default=0) <= WORD
+    return shortened(text, 600 if is_prose else 2 * WORD)
