@@ -5,12 +5,16 @@ are escaped when they become HTML, and nowhere else.
 """
 
 import base64
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from html import escape
+from pathlib import Path
 
+import duckdb
 import marimo
 import pandas
 
@@ -400,15 +404,35 @@ def grid(title: str, rows: str, kind: str = "", has_caption: bool = True) -> str
 
 
 def download(frame: pandas.DataFrame, title: str) -> Html:
-    """A link that saves the whole frame as CSV. The link contains the file, so nothing is loaded."""
-    text = "\ufeff" + frame.map(_cell).to_csv(index=False)  # the mark tells Excel that it is UTF-8
-    data = base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
+    """Links that save the whole frame as CSV and as Parquet. The links contain the files, so nothing is loaded."""
     name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in title.split(",")[0])
+    csv = "\ufeff" + frame.map(_cell).to_csv(index=False)  # the mark tells Excel that it is UTF-8
     rows = f"{len(frame):,} row" + ("" if len(frame) == 1 else "s")
-    return Html(
-        f'<a class="download" download="{name[:60]}.csv" href="data:text/csv;charset=utf-8;base64,{data}" '
-        f'aria-label="Download {escape(title)} as CSV">CSV ({rows})</a>'
+    files = (
+        ("CSV", "text/csv;charset=utf-8", csv.encode("utf-8", "replace")),
+        ("Parquet", "application/vnd.apache.parquet", _parquet(frame)),
     )
+    links = " · ".join(
+        f'<a download="{name[:60]}.{kind.lower()}" href="data:{media};base64,{base64.b64encode(data).decode("ascii")}" '
+        f'aria-label="Download {escape(title)} as {kind}">{kind}</a>'
+        for kind, media, data in files
+    )
+    return Html(f'<p class="download">{links} <span class="faint">({rows})</span></p>')
+
+
+def _parquet(frame: pandas.DataFrame) -> bytes:
+    """The frame as a Parquet file: values as they are, times and numbers with their types."""
+    with tempfile.TemporaryDirectory() as folder, _memory().cursor() as connection:
+        file = Path(folder) / "table.parquet"
+        connection.register("saved", frame)
+        connection.execute("copy saved to $file (format parquet, compression zstd)", {"file": str(file)})
+        return file.read_bytes()
+
+
+@cache
+def _memory() -> duckdb.DuckDBPyConnection:
+    """A database in memory, opened once: 3 ms for a file instead of 24 ms. Each session has a cursor of its own."""
+    return duckdb.connect()
 
 
 def _cell(value: object) -> object:

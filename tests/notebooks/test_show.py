@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from itertools import combinations
 from math import dist
 
+import duckdb
 import pandas
 import pytest
 
@@ -225,6 +226,22 @@ def test_download__a_text_that_a_spreadsheet_would_compute__is_a_text():
     html = show.download(pandas.DataFrame({"a": ["=1+1", "-x", "fine"], "n": [-1, 2, 3]}), "T").html
     text = base64.b64decode(html.partition("base64,")[2].partition('"')[0]).decode("utf-8-sig")
     assert text == "a,n\n'=1+1,-1\n'-x,2\nfine,3\n"
+
+
+def test_download__parquet__has_values_and_types_as_they_are(tmp_path):
+    frame = pandas.DataFrame(
+        {
+            "at": pandas.to_datetime(["2026-09-01 10:00", None]),
+            "name": ["=1+1", None],
+            "n": [1, 2],
+            "x": [0.5, None],
+        }
+    )
+    html = show.download(frame, "T").html
+    file = tmp_path / "T.parquet"
+    file.write_bytes(base64.b64decode(html.partition("parquet;base64,")[2].partition('"')[0]))
+    rows = duckdb.sql(f"select \"at\"::varchar, name, n, x from '{file}'").fetchall()
+    assert rows == [("2026-09-01 10:00:00", "=1+1", 1, 0.5), (None, None, 2, None)]
 
 
 @pytest.mark.parametrize("chart", CHARTS)
