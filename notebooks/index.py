@@ -109,10 +109,11 @@ def _(read):
         order by severity, declared_in, row_number
     """)
     alarms = ask("""
-        select experiment_key, message
-        from marts.fct_experiment_health
-        where status = 'alarm' and spoils_results
-        order by experiment_key, check_name
+        select health.experiment_key, experiments.name as experiment_name, health.message
+        from marts.fct_experiment_health as health
+        left join marts.dim_experiments as experiments on health.experiment_key = experiments.experiment_key
+        where health.status = 'alarm' and health.spoils_results
+        order by health.experiment_key, health.check_name
     """)
     return alarms, declared_problems, experiments
 
@@ -145,7 +146,9 @@ def _(alarms, declared_problems, failed, refresh):
                 show.badge("alarm"),
                 " ",
                 show.link(
-                    words.label(row.experiment_key), "experiment_readout", experiment=row.experiment_key
+                    words.called(row.experiment_key, row.experiment_name),
+                    "experiment_readout",
+                    experiment=row.experiment_key,
                 ),
             ),
             f": {show.shortened(row.message, 200)}",

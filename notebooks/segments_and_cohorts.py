@@ -423,7 +423,14 @@ def _(environment):
             "example": "One of them",
             "last_disagreement_at": "Last time (UTC)",
         },
-        {"agreement": show.percent},
+        {
+            "agreement": show.percent,
+            "example": lambda name: (
+                show.link_if_live(name, "one_identity", environment=environment, identity=name)
+                if isinstance(name, str)
+                else show.NOTHING
+            ),
+        },
         otherwise="No cohort mirrors a segment of this environment.",
     )
     return (drift,)

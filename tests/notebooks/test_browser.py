@@ -16,6 +16,7 @@ import duckdb
 import pytest
 from playwright import sync_api as playwright
 
+from flagsmith_warehouse.loader.operations import explore
 from flagsmith_warehouse.notebooks import report
 from flagsmith_warehouse.notebooks.report import NOTEBOOKS
 from flagsmith_warehouse.notebooks.show import percent
@@ -266,6 +267,19 @@ def test_report__in_a_browser__fits_and_can_be_read_by_everybody(
         assert page.evaluate("document.documentElement.scrollWidth") == width, "it does with another font"
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert violations(page) == []
+
+
+def test_docs__a_link_that_names_a_graph__loads_the_page_which_then_draws_it(page, tmp_path):
+    file = tmp_path / "docs.html"
+    count = "<script>sessionStorage.loads = 1 + Number(sessionStorage.loads || 0)</script>"
+    link = '<a href="#!/overview?g_v=1&g_i=1%2Bmarts.connectors">draw</a><a href="#!/words">words</a>'
+    file.write_text(count + link + explore.DRAW_ON_CLICK)
+    page.goto(file.as_uri())
+    page.get_by_text("words").click()
+    assert page.evaluate("sessionStorage.loads") == "1"
+    page.get_by_text("draw").click()
+    page.wait_for_function("sessionStorage.loads === '2'")
+    assert page.url.endswith("#!/overview?g_v=1&g_i=1%2Bmarts.connectors")
 
 
 def violations(page) -> list[str]:
