@@ -77,7 +77,7 @@ def amount(value: float, aggregation: str | None, unit: str | None) -> str:
         return number(value)
     if len(unit) == 1 and unicodedata.category(unit) == "Sc":  # a currency
         return f"{'−' if value < 0 else ''}{unit}{abs(value):,.{2 if abs(value) < 1000 else 0}f}"
-    return f"{number(value)} {shortened(unit, 24)}"
+    return f"{number(value)} {shortened(unit, 16)}"
 
 
 def differences(breakdown: pandas.DataFrame, by: str) -> list[str]:
