@@ -65,6 +65,9 @@
             'margin': {'type': 'number', 'holds': 'number > 0', 'must_be': 'a number above 0', 'remedy': margin},
             'quantile': {'type': 'number', 'holds': 'number > 0 and number < 1', 'must_be': 'a number between 0 and 1',
                 'remedy': 'write 0.5 for the median, or 0.9'},
+            'name': {'type': 'text'},
+            'description': {'type': 'text'},
+            'unit': {'type': 'text'},
         }},
         'experiment_metrics': {'key': ['experiment_key', 'metric_key'], 'columns': {
             'experiment_key': {'type': 'text', 'needed': 'name an experiment that is declared'},
