@@ -293,8 +293,8 @@ class Run:
             with lock.try_hold(inbox_file.lock_of(path)) as worker_is_dead:
                 self.dead |= {path.name} if worker_is_dead else set()
             with self._noting_damage(path), reader.connect(path) as source:
-                if source and reader.form(source) > inbox_file.FORM:
-                    self.landed.unreadable.append(of_later_release(path, reader.form(source)))
+                if source and reader.format_of(source) > inbox_file.FORMAT:
+                    self.landed.unreadable.append(of_later_release(path, reader.format_of(source)))
                 elif source:
                     newest[path.name] = (
                         source.execute("select max(row_id) from deliveries").fetchone()[0] or 0
@@ -440,14 +440,14 @@ def erased_by(tombstones: dict[str, bytes]) -> Callable[[str, datetime, bytes], 
     by_key: dict[str, duckdb.DuckDBPyConnection] = {}
     for path, content in tombstones.items():
         try:
-            said = json.loads(content)
+            tombstone = json.loads(content)
             row = [
-                said["environment"],
-                said["identity_hash"],
-                said["hash_key"],
-                datetime.fromisoformat(said["erased_at"]),
+                tombstone["environment"],
+                tombstone["identity_hash"],
+                tombstone["hash_key"],
+                datetime.fromisoformat(tombstone["erased_at"]),
             ]
-            names = [[said["identity_hash"], length, opening] for length, opening in said["names"]]
+            names = [[tombstone["identity_hash"], length, opening] for length, opening in tombstone["names"]]
         except (ValueError, TypeError, KeyError) as error:
             raise LakeError(
                 f"{path} is no tombstone ({error!r}). Nothing is landed while it is not known whose it is."

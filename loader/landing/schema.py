@@ -88,11 +88,11 @@ def upgrade(warehouse: duckdb.DuckDBPyConnection) -> None:
     (version,) = warehouse.execute("select coalesce(max(version), 1) from landing.schema_version").fetchone()
     if version > SCHEMA_VERSION:
         raise LandingError(
-            f"The landing has the form {version}, and this release knows {SCHEMA_VERSION}: a later release has "
+            f"The landing has format {version}, and this release knows format {SCHEMA_VERSION}: a later release has "
             "written it. Install that release again; nothing was changed."
         )
     if version < SCHEMA_VERSION:
-        # Form 2 marks bodies that privacy rules have altered.
+        # Format 2 marks bodies that privacy rules have altered.
         warehouse.execute(
             "alter table landing.webhooks add column if not exists original_payload_hash varchar"
         )

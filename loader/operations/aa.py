@@ -18,7 +18,7 @@ import duckdb
 import numpy as np
 
 from flagsmith_warehouse.loader import LoaderError, lock
-from flagsmith_warehouse.loader.operations import dbt, declarations, relations
+from flagsmith_warehouse.loader.operations import dbt, declarations, publish, relations
 from flagsmith_warehouse.loader.settings import WAREHOUSE_DIR, Settings
 
 SPLITS_AT_ONCE = 20  # times the identities: what is in memory
@@ -181,21 +181,8 @@ def _read(
     )
     with contextlib.closing(opened) as warehouse:
         warehouse.execute("set timezone = 'UTC'")
-        (database,) = warehouse.execute("select current_database()").fetchone()
-        there = {
-            each.name: f'"{each.schema}"."{each.identifier}"' for each in relations.read(warehouse, database)
-        }
-        if missing := set(NEEDED) - there.keys():
-            raise AaError(
-                f"{', '.join(sorted(missing))} is not built. Run `flagsmith-warehouse refresh` first."
-            )
-        found = warehouse.execute(f"from {there['int_declared_metrics']} where metric_key = ?", [metric_key])
-        row = found.fetchone()
-        if row is None:
-            raise AaError(
-                f"No metric {metric_key} is declared, or it has a problem: see `flagsmith-warehouse check`."
-            )
-        metric = dict(zip([column[0] for column in found.description], row, strict=True))
+        there = _needed(warehouse)
+        metric = _declared_metric(warehouse, there["int_declared_metrics"], metric_key)
         declared = warehouse.execute(SETTINGS.format(**there), [metric_key]).fetchone() or (
             0.05,
             5000.0,
@@ -226,6 +213,27 @@ def _read(
         cap = max(np.sort(outcome)[math.ceil(percentile * len(outcome)) - 1], 0)
         outcome, before = np.minimum(outcome, cap), np.minimum(before, cap)
     return Data(metric, *declared, environment, outcome, values[:, 2], before)
+
+
+def _needed(warehouse: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The relations that are read, by the name of their model, as they are written in SQL."""
+    (database,) = warehouse.execute("select current_database()").fetchone()
+    there = {
+        each.name: publish.name(each.schema, each.identifier) for each in relations.read(warehouse, database)
+    }
+    if missing := set(NEEDED) - there.keys():
+        raise AaError(f"{', '.join(sorted(missing))} is not built. Run `flagsmith-warehouse refresh` first.")
+    return there
+
+
+def _declared_metric(warehouse: duckdb.DuckDBPyConnection, metrics: str, metric_key: str) -> dict:
+    found = warehouse.execute(f"from {metrics} where metric_key = ?", [metric_key])
+    row = found.fetchone()
+    if row is None:
+        raise AaError(
+            f"No metric {metric_key} is declared, or it has a problem: see `flagsmith-warehouse check`."
+        )
+    return dict(zip([column[0] for column in found.description], row, strict=True))
 
 
 def _clock(warehouse: duckdb.DuckDBPyConnection, deliveries: str, environment: str | None) -> tuple:
@@ -318,7 +326,7 @@ def _judge(settings: Settings, data: Data, sums: np.ndarray) -> list[tuple]:
         with contextlib.closing(duckdb.connect(own.warehouse_file, read_only=True)) as warehouse:
             (database,) = warehouse.execute("select current_database()").fetchone()
             series = relations.read(warehouse, database).named("int_experiment_series")
-            rows = warehouse.execute(JUDGED.format(f'"{series.schema}"."{series.identifier}"')).fetchall()
+            rows = warehouse.execute(JUDGED.format(publish.name(series.schema, series.identifier))).fetchall()
     return [row for row in rows if row[0] is not None]
 
 

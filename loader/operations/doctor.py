@@ -257,9 +257,9 @@ def _inbox_files(settings: Settings) -> Iterator[Finding]:
                 if connection is None:  # the file is new, or is landed and about to be removed
                     empty += 1
                     continue
-                if (form := reader.form(connection)) > inbox_file.FORM:
+                if (number := reader.format_of(connection)) > inbox_file.FORMAT:
                     yield Finding(
-                        "fail", "inbox", f"{path} was not read: it has the form {form}, of a later release, "
+                        "fail", "inbox", f"{path} was not read: it has format {number}, of a later release, "
                         "and this release cannot land it. Install that release again."
                     )  # fmt: skip
                     continue

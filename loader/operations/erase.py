@@ -225,7 +225,7 @@ def _inbox_rows(
     for path in inbox_file.files(settings.inbox_dir):
         # `land` will report a file that cannot be read.
         with contextlib.suppress(sqlite3.Error), reader.connect(path) as source:
-            if not source or reader.form(source) > inbox_file.FORM:
+            if not source or reader.format_of(source) > inbox_file.FORMAT:
                 continue
             first, last = source.execute("select min(row_id), max(row_id) from deliveries").fetchone()
             first = max(first or 0, landed.get(path.name, 0) + 1)

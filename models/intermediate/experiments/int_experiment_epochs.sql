@@ -2,7 +2,7 @@
 
 with minutes as (
 
-    -- What was said of a variation's weight, a minute at a time: few rows to put in order.
+    -- What webhooks reported of a variation's weight, a minute at a time: few rows to put in order.
     select
         experiment_key,
         variation,
@@ -107,7 +107,7 @@ epochs as (
 
 ),
 
-weights_said as (
+reported_weights as (
 
     select
         epochs.experiment_key,
@@ -128,10 +128,10 @@ weights_said as (
 
 ),
 
-said as (
+likeliest_weights as (
 
-    -- Of several weights said within an epoch, the one said most often.
-    select experiment_key, epoch, variation, weight from weights_said
+    -- Of several weights reported within an epoch, the one reported most often.
+    select experiment_key, epoch, variation, weight from reported_weights
     where rank_in_epoch = 1
 
 ),
@@ -147,12 +147,12 @@ weight_parts as (
 weights as (
 
     -- Control carries no percentage: it has what the others leave.
-    select experiment_key, epoch, variation, weight from said
+    select experiment_key, epoch, variation, weight from likeliest_weights
 
     union all
 
     select experiment_key, epoch, 'control' as variation, greatest(100 - sum(weight), 0) as weight
-    from said
+    from likeliest_weights
     group by experiment_key, epoch
 
 )
