@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from flagsmith_warehouse.loader import LoaderError, lock
-from flagsmith_warehouse.loader.filesystem import make_folder, mend, refuse_network
+from flagsmith_warehouse.loader.filesystem import make_folder, refuse_network, restrict_permissions
 from flagsmith_warehouse.loader.settings import Settings
 
 # landing.webhooks must be the same as in macros/engine/create_landing.sql; a test compares the two.
@@ -61,7 +61,7 @@ def open_warehouse(
         on_wait,
     )
     with contextlib.closing(opened) as warehouse:
-        mend(settings.warehouse_dir)
+        restrict_permissions(settings.warehouse_dir)
         warehouse.execute("set enable_progress_bar = false")  # our own says more
         upgrade(warehouse)
         yield warehouse

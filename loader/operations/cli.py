@@ -162,7 +162,7 @@ def serve(host: str, port: int, workers: int) -> None:
 @click.option(
     "--only",
     is_flag=True,
-    help="From now on a webhook leaves the inbox once it is landed here; other landings no longer get it.",
+    help="From now on a webhook leaves the inbox once it is landed in this place; other places no longer get it.",
 )
 @click.argument("more_captures", nargs=-1, type=click.File("rb"), metavar="")
 def land(

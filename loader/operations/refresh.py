@@ -1,4 +1,4 @@
-"""Lands the inbox, then builds the marts. Never are two refreshes running at once."""
+"""Builds and tests the marts with dbt, and says what retention did."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -28,7 +28,7 @@ NAMES = [
     ),
     *("null", "0", "true", "日本語", "e\u0301", "é", "tester", "%", "x" * 300),
 ]
-# What a history can do without, to see what else differs: an oddity each.
+# Oddities that can be left out of a history one by one, to see whether the marts still differ without them.
 ODDITIES = {
     "types": "elements of the wrong type, NaN, events without data",
     "borrowed": "an array of segments where traits belong, and the like",
@@ -375,7 +375,7 @@ def _told(rng: Random, environment: Environment, person: Person) -> str:
         ('"trait_value": ', '"trait_value": 7'), ('"traits": ', '"traits": []'), ('"identity": ', '"identity": "nobody"'),
     ])  # fmt: skip
     text = json.dumps(body, sort_keys=True)
-    # Behind the first one: `"identity": "ann"` ends the body but for segments and traits.
+    # Put the repeated key after the first one.
     head, found, tail = text.rpartition(key)
     end = tail.find(', "') if found else -1
     return text if end < 0 else f"{head}{found}{tail[:end]}, {again}{tail[end:]}"

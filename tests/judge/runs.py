@@ -74,7 +74,7 @@ REBUILDS = [
 
 
 class Warehouse:
-    """A DuckDB file in `directory`, which is kept for the next history: dbt parses a project once a directory."""
+    """A new DuckDB file in `directory`. The directory itself is reused, because dbt parses the project once per directory."""
 
     def __init__(self, directory: Path):
         directory.mkdir(parents=True, exist_ok=True)

@@ -401,7 +401,7 @@ def test_erase__a_seed_names_the_person__says_so(warehouse, environ):
     with duckdb.connect(warehouse.warehouse_file) as connection:
         connection.execute("insert into seeds.test_identities (identity) values (?)", [PERSON])
     ran = invoke(environ, "erase", "--identity", PERSON)
-    assert "test_identities" in ran.output and "Remove it there" in ran.output
+    assert "test_identities" in ran.output and "remove the identity there" in ran.output
 
 
 @pytest.mark.parametrize(
