@@ -11,7 +11,7 @@ select
     assignments.experiment_key,
     assignments.identity,
 
-    {{ distinct_number() }} as identity_number,
+    {{ content_hash(text_of(['assignments.experiment_key', 'assignments.identity'])) }} as identity_number,
     assignments.variation,
     assignments.epoch,
     assignments.is_quarantined,

@@ -38,7 +38,7 @@ select
     experiment_key,
     metric_key,
 
-    cast(row_number() over (order by experiment_key, metric_key) as int) as metric_number,
+    {{ text_number(text_of(['experiment_key', 'metric_key'])) }} as metric_number,
     role,
     target_lift,
     event_name,
