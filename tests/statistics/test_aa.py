@@ -137,7 +137,7 @@ def test_aa__profile_that_places_the_warehouse_itself__refused_before_dbt_runs(w
         "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n"
     )
     ran = run(warehouse, "--metric", "spent", "--days", "15", "--project-dir", str(tmp_path))
-    assert ran.exit_code == 1 and "does not place the warehouse" in ran.output
+    assert ran.exit_code == 1 and "for the path of the warehouse" in ran.output
 
 
 def test_rates_and_uniformity__of_known_numbers__those_of_scipy():
