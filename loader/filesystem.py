@@ -91,7 +91,7 @@ def open_file(path: Path, flags: int = 0) -> int:
     return os.open(path, os.O_CREAT | os.O_RDWR | flags, FILE_MODE)
 
 
-def mend(folder: Path) -> None:
+def restrict_permissions(folder: Path) -> None:
     """Close files that are open to others, for example from an earlier release. `doctor` names those that are not ours."""
     for path in open_to_others(folder):
         close_to_others(path)

@@ -324,8 +324,9 @@ def _in_project(project_dir: Path | None, setting: Setting, path: str) -> Path:
     expanded = Path(path).expanduser()
     if project_dir is None and not expanded.is_absolute():
         raise SettingsError(
-            f"There is no project here, so nobody knows where {setting.name} ({path}) is. Make one with `flagsmith-warehouse "
-            f"init my-warehouse`, and work in it; or name it in {PROJECT_DIR.name} or --project-dir."
+            f"There is no project here, so we cannot tell which folder the relative path in {setting.name} ({path}) "
+            "starts at. Make a project with `flagsmith-warehouse init my-warehouse`, and work in it, or name it "
+            f"in {PROJECT_DIR.name} or --project-dir."
         )
     return (project_dir or Path()) / expanded
 

@@ -151,7 +151,7 @@ def lines(
         order = _most(frame, colour, None, MOST)
         frame, title = frame[frame[colour].isin(order)], f"{title} ({MOST} of {found:,})"
     frame, names = _grouped(frame, colour, None, order)
-    clock = Clock(scope, time)
+    clock = Clock(scope, time) if time in UNITS else Count(int(frame[time].max()))
     columns = [values, *(band or ())]
     low, high = limits or (min(0.0, frame[columns].min().min()), frame[columns].max().max())
     is_whole = bool((frame[values] % 1 == 0).all()) and band is None
@@ -202,7 +202,9 @@ class Clock:
     def __init__(self, scope: Scope, unit: str) -> None:
         self.start, self.unit = pandas.Timestamp(scope.start), unit
         self.days = (scope.end - scope.start).days + 1
-        self.step = 1000 * (UNITS[unit] / timedelta(days=self.days))
+        self.next = UNITS[unit]
+        self.step = 1000 * (self.next / timedelta(days=self.days))
+        self.middle = self.step / 2 if unit == "day" else 0
 
     def at(self, value: object) -> float:
         """The horizontal position of a time, in thousandths from the left."""
@@ -217,10 +219,25 @@ class Clock:
         if self.unit == "hour" and self.days == 1:
             return [(1000 * hour / 24, f"{hour:02}:00") for hour in range(0, 24, 2)]
         every = ceil(self.days / 14)
-        middle = self.step / 2 if self.unit == "day" else 0
         days = [(at, self.start + timedelta(days=at)) for at in range(0, self.days, every)]
         form = "%b %Y" if self.days > 400 else "%b"
-        return [(1000 * at / self.days + middle, f"{day.day} {day:{form}}") for at, day in days]
+        return [(1000 * at / self.days + self.middle, f"{day.day} {day:{form}}") for at, day in days]
+
+
+class Count:
+    """Whole numbers from 0 below a chart, such as the days since the first evaluation."""
+
+    def __init__(self, last: int) -> None:
+        self.last, self.next, self.step, self.middle = max(last, 1), 1, 0, 0
+
+    def at(self, value: int) -> float:
+        return round(1000 * value / self.last, 2)
+
+    def write(self, value: int) -> str:
+        return f"day {value}"
+
+    def ticks(self) -> list[tuple[float, str]]:
+        return [(self.at(day), str(day)) for day in range(0, self.last + 1, ceil((self.last + 1) / 14))]
 
 
 def _bar(clock: Clock, axis: Axis, row: tuple, said: str) -> str:
@@ -236,10 +253,10 @@ def _bar(clock: Clock, axis: Axis, row: tuple, said: str) -> str:
 def _line(clock: Clock, axis: Axis, rows: pandas.DataFrame, name: str, place: int, band: tuple | None) -> str:
     rows = rows.sort_values("at")
     # A line breaks where a day or an hour is missing.
-    stretch = (rows["at"].diff() > UNITS[clock.unit]).cumsum()
+    stretch = (rows["at"].diff() > clock.next).cumsum()
     shapes = []
     for _, part in rows.groupby(stretch):
-        across = [clock.at(at) + (clock.step / 2 if clock.unit == "day" else 0) for at in part["at"]]
+        across = [clock.at(at) + clock.middle for at in part["at"]]
         if band:
             shapes.append(_band(across, part[band[0]], part[band[1]], axis))
         points = [f"{x:.1f} {axis.at(y)}" for x, y in zip(across, part["value"], strict=True)]
@@ -360,7 +377,9 @@ def spells(frame: pandas.DataFrame, name: str, state: str, *, title: str, scope:
     if frame.empty:
         return nothing(title, scope)
     clock = Clock(scope, "day")
-    names = list(dict.fromkeys(frame[name]))[:SPELL_ROWS]
+    found = list(dict.fromkeys(frame[name]))
+    names = found[:SPELL_ROWS]
+    title += f" ({SPELL_ROWS} of {len(found):,})" if len(found) > SPELL_ROWS else ""
     said = labels(names, 48)
     rows = []
     for one in names:
@@ -387,11 +406,12 @@ def _spell(clock: Clock, start: object, end: object, state: str, is_odd: int) ->
     left = max(0.0, clock.at(start) / 10)
     right = 100.0 if pandas.isna(end) else min(100.0, clock.at(end) / 10)
     text = labels([state], 40).popitem()[1]
+    written = text if right - left > len(text) + 1 else ""  # a letter takes about one per cent of the width
     until = "now" if pandas.isna(end) else moment(end)
     said = escape(f"{text}: {moment(start)} to {until}")
     return (
         f'<span class="spell{" odd" if is_odd else ""}" style="left:{left:.2f}%;width:{max(right - left, 0.3):.2f}%" '
-        f'title="{said}">{escape(text)}</span>'
+        f'title="{said}">{escape(written)}</span>'
     )
 
 
@@ -518,6 +538,18 @@ def interval(
         f'<svg class="interval" role="img" aria-label="{escape(said)}" viewBox="0 0 200 20" preserveAspectRatio="none">'
         f"<title>{escape(said)}</title>{lines_}</svg>"
     )
+
+
+def limits(ends: pandas.DataFrame) -> tuple[float, float]:
+    """The scale of intervals in one column: all of them, but at most from −120 % to +200 %, and zero."""
+    low, high = (max(ends.min().min(), -1.2), min(ends.max().max(), 2.0))
+    return (-1.0, 1.0) if pandas.isna(low) else (min(low, -0.01), max(high, 0.01))
+
+
+def around(intervals: pandas.DataFrame) -> tuple[float, float]:
+    """The scale of a chart of lifts, symmetric about zero, in which these intervals (`low`, `high`) have room."""
+    widest = 1.25 * max([0.1, *intervals.low.abs().dropna(), *intervals.high.abs().dropna()])
+    return -widest, widest
 
 
 def nothing(title: str, scope: Scope) -> Html:

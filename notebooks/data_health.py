@@ -97,10 +97,16 @@ def _(freshness):
         "Warehouse": files.warehouse_file,
         "Published copy": files.published_file,
     }
-    cost = {
-        "Last refresh": show.joined(show.badge(refresh["result"])) if refresh else "not recorded",
-        "It took": show.seconds(refresh.get("seconds")),
-        "and landed": f"{show.number(refresh.get('landed'))} deliveries",
+    last = (
+        {
+            "Last refresh": show.badge(refresh["result"]),
+            "It took": show.seconds(refresh.get("seconds")),
+            "and landed": f"{show.number(refresh.get('landed'))} deliveries",
+        }
+        if refresh
+        else {"Last refresh": "not recorded"}
+    )
+    cost = last | {
         **{name: show.megabytes(file.stat().st_size) for name, file in sizes.items() if file.exists()},
         "Received so far": show.megabytes(1e6 * freshness.megabytes.sum()),
     }

@@ -9,7 +9,7 @@ with app.setup:
     import pandas
 
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.warehouse import ask, source
+    from flagsmith_warehouse.notebooks.warehouse import DECIDING, ask, source
 
     ROLES = {"primary": "Primary metrics", "secondary": "Secondary metrics", "guardrail": "Guardrails"}
     # The columns of the CSV file below the metrics.
@@ -27,13 +27,22 @@ with app.setup:
         ),
         *("chance_to_win", "fixed_p_value", "p_value_holm", "sequential_p_value"),
     )
+    SAVED_BY = (
+        *("dimension", "dimension_value", "variation", "status", "identities_matured", "lift", "low", "high"),
+        *("chance_to_win", "p_value_interaction", "p_value_benjamini_hochberg"),
+    )
+    SAVED_OVERLAP = (
+        *("other_experiment_key", "metric_key", "status", "identities", "p_value_independence"),
+        *("interaction", "interaction_low", "interaction_high", "p_value_interaction"),
+    )
 
 
 @app.cell
 def _():
     read = source(
-        *("dim_experiments", "fct_experiment_health", "fct_experiment_results"),
-        *("fct_experiment_results_daily", "fct_experiment_power"),
+        *("dim_experiments", "dim_metrics", "fct_experiment_health", "fct_experiment_results"),
+        *("fct_experiment_results_daily", "fct_experiment_results_by", "fct_experiment_curves"),
+        *("fct_experiment_overlap", "fct_experiment_power"),
     )
     show.masthead(
         "experiment_readout", f"Did it win, and can you trust the result? Source: {read.path.name}."
@@ -60,8 +69,9 @@ def _(read):
 
 @app.cell
 def _(experiments):
+    called = [words.called(row.experiment_key, row.name) for row in experiments.itertuples()]
     experiment_picker = show.picker(
-        "experiment", show.choices(experiments.experiment_key, experiments.experiment_key), "Experiment"
+        "experiment", show.choices(called, experiments.experiment_key), "Experiment", searchable=True
     )
     show.choice(experiment_picker)
     return (experiment_picker,)
@@ -103,7 +113,7 @@ def _(population_picker):
 @app.cell
 def _(experiment, experiments, population):
     declared = experiments[experiments.experiment_key == experiment].iloc[0]
-    title = words.label(declared.get("name") or experiment)
+    title = words.called(experiment, declared["name"])
     scope = show.Scope(declared.environment, declared.started_at.date(), declared.read_until.date())
     health = ask(
         """
@@ -115,30 +125,28 @@ def _(experiment, experiments, population):
         experiment=experiment,
     )
     computed = ask(
-        """
+        f"""
         select
-            *,
-            case when cuped_status = 'ok' then cuped_relative_lift else relative_lift end as lift,
-            case when cuped_status = 'ok' then cuped_relative_low else relative_low end as fixed_low,
-            case when cuped_status = 'ok' then cuped_relative_high else relative_high end as fixed_high,
+            results.*,
+            metrics.name as metric_name,
+            metrics.aggregation,
+            metrics.unit,
+            {DECIDING},
             case when cuped_status = 'ok' then cuped_relative_p_value else relative_p_value end as fixed_p_value,
             case when cuped_status = 'ok' then cuped_relative_sequential_low else relative_sequential_low end as sequential_low,
             case when cuped_status = 'ok' then cuped_relative_sequential_high else relative_sequential_high end as sequential_high,
             case when cuped_status = 'ok' then cuped_relative_sequential_p_value else relative_sequential_p_value end
-                as sequential_p_value,
-            case when cuped_status = 'ok' then cuped_relative_chance_to_win else relative_chance_to_win end as chance_to_win,
-            -- The interval that the declared method decides by.
-            case when decision_method = 'sequential' then sequential_low else fixed_low end as low,
-            case when decision_method = 'sequential' then sequential_high else fixed_high end as high
-        from marts.fct_experiment_results
+                as sequential_p_value
+        from marts.fct_experiment_results as results
+        left join marts.dim_metrics as metrics on results.metric_key = metrics.metric_key
         where experiment_key = $experiment and population = $population
         order by
-            array_position(['primary', 'secondary', 'guardrail'], role), metric_key, verdict <> 'control', variation
+            array_position(['primary', 'secondary', 'guardrail'], role), results.metric_key, verdict <> 'control', variation
         """,
         experiment=experiment,
         population=population,
     )
-    computed["label"] = computed.metric_key.map(words.label)
+    computed["label"] = [words.called(row.metric_key, row.metric_name) for row in computed.itertuples()]
     return computed, declared, health, scope, title
 
 
@@ -172,10 +180,19 @@ def _(experiment, population, results):
     mo.stop(results.empty)
     power = ask(
         """
-        select metric_key, variation, status, identities, target_lift, minimum_detectable_lift, days_left
-        from marts.fct_experiment_power
+        select
+            power.metric_key,
+            metrics.name as metric_name,
+            variation,
+            status,
+            identities,
+            target_lift,
+            minimum_detectable_lift,
+            days_left
+        from marts.fct_experiment_power as power
+        left join marts.dim_metrics as metrics on power.metric_key = metrics.metric_key
         where experiment_key = $experiment and population = $population
-        order by metric_key, variation
+        order by power.metric_key, variation
         """,
         experiment=experiment,
         population=population,
@@ -197,7 +214,8 @@ def _(declared, health, population, power, results, scope, title):
         title,
         show.joined(show.badge(declared.status), *badges, by=" "),
         *(show.paragraph(one) for one in [declared.get("description") or "", *verdicts] if one),
-        show.sentences(one for one in further if one),
+        # The tables below have the secondary metrics.
+        show.sentences(one for one in further if one and one not in words.secondary(results)),
         show.paragraph(counted, "faint"),
         show.to_copy(
             "Copy as Markdown", words.markdown(title, [*verdicts, *further, counted], results, health)
@@ -228,18 +246,27 @@ def _(health, scope):
         {"status": show.badge, "check_name": words.label},
         otherwise="No check was made yet.",
     )
-    messages = [show.joined(show.badge(row.status), " ", row.message) for row in failed.itertuples()]
-    show.joined(show.sentences(messages) if messages else None, show.folded(line, checks))
+    # Alarms are in sight; warnings and what is fine open with a click.
+    told = {
+        status: show.sentences(
+            show.joined(show.badge(row.status), " ", row.message)
+            for row in failed[failed.status == status].itertuples()
+        )
+        for status in ("alarm", "warn")
+        if (failed.status == status).any()
+    }
+    control = show.paragraph(
+        "How often is a difference found where there is none? Ask with past identities, split at random: "
+        "flagsmith-warehouse aa --metric <metric>",
+        "faint",
+    )
+    show.joined(told.get("alarm"), show.folded(line, show.joined(told.get("warn"), checks, control)))
     return
 
 
 @app.cell
 def _(results):
-    both = results[["fixed_low", "fixed_high", "sequential_low", "sequential_high"]]
-    limits = (
-        (max(both.min().min(), -1.2), min(both.max().max(), 2.0)) if both.notna().any().any() else (-1, 1)
-    )
-    limits = (min(limits[0], -0.01), max(limits[1], 0.01))
+    limits = charts.limits(results[["low", "high", "sequential_low", "sequential_high"]])
 
     def interval(row: tuple) -> show.Html:
         kind = show.BADGES[row.verdict][2]
@@ -248,20 +275,13 @@ def _(results):
             row.low, row.lift, row.high, limits, kind, said, (row.sequential_low, row.sequential_high)
         )
 
-    def lift_between(row: tuple) -> show.Html:
-        if pandas.isna(row.lift):
-            return show.Html(show.NOTHING)
-        return show.Html(
-            f"<b>{show.percent(row.lift, signed=True)}</b><br>"
-            f'<span class="faint">{show.percent(row.low, signed=True)} and {show.percent(row.high, signed=True)}</span>'
-        )
-
     estimates = results.assign(
         said=results.verdict.where(
             (results.role != "guardrail") | (results.verdict == "control"), results.guardrail_status
         ),
         interval=[interval(row) for row in results.itertuples()],
-        lift_between=[lift_between(row) for row in results.itertuples()],
+        lift_between=[show.between(row.lift, row.low, row.high) for row in results.itertuples()],
+        mean_in_unit=[words.amount(row.mean, row.aggregation, row.unit) for row in results.itertuples()],
     )
     return (estimates,)
 
@@ -279,7 +299,7 @@ def _(declared, estimates, population, scope):
                 "interval": "Lift with its interval",
                 "lift_between": "Lift",
                 "chance_to_win": "Chance to win",
-                "mean": "Mean",
+                "mean_in_unit": "Mean",
                 "identities": "n",
             },
             {
@@ -290,6 +310,7 @@ def _(declared, estimates, population, scope):
             },
             otherwise="None is declared.",
             is_full=True,
+            numbers=("mean_in_unit",),
             saved=SAVED,
         )
 
@@ -320,8 +341,25 @@ def _(declared, estimates, population, scope):
 
 
 @app.cell
-def _(experiment, population, results):
-    metric = results.metric_key.iloc[0]
+def _(results):
+    # The primary metric comes first. What follows is about one metric.
+    metric_picker = show.picker(
+        "metric", {row.label: row.metric_key for row in results.itertuples()}, "Look closer at"
+    )
+    show.choice(metric_picker)
+    return (metric_picker,)
+
+
+@app.cell
+def _(metric_picker):
+    metric = metric_picker.value
+    return (metric,)
+
+
+@app.cell
+def _(experiment, metric, population, results):
+    asked = {"experiment": experiment, "population": population, "metric": metric}
+    metric_name = results.label[results.metric_key == metric].iloc[0]
     trend = ask(
         """
         select
@@ -334,29 +372,207 @@ def _(experiment, population, results):
         where experiment_key = $experiment and population = $population and metric_key = $metric and status <> 'control'
         order by day, variation
         """,
-        experiment=experiment,
-        population=population,
-        metric=metric,
+        **asked,
     )
-    return metric, trend
+    curves = ask(
+        f"""
+        select days_since_exposure, variation, curves.status, identities, {DECIDING}
+        from marts.fct_experiment_curves as curves
+        inner join marts.dim_experiments as experiments using (experiment_key)
+        where
+            experiment_key = $experiment and population = $population and metric_key = $metric and curves.status = 'ok'
+        order by days_since_exposure, variation
+        """,
+        **asked,
+    )
+    breakdowns = ask(
+        f"""
+        select
+            dimension,
+            dimension_value,
+            variation,
+            results.status,
+            identities_matured,
+            p_value_interaction,
+            p_value_benjamini_hochberg,
+            comparisons,
+            alpha,
+            {DECIDING}
+        from marts.fct_experiment_results_by as results
+        inner join marts.dim_experiments as experiments using (experiment_key)
+        where
+            experiment_key = $experiment
+            and population = $population
+            and metric_key = $metric
+            and results.status <> 'control'
+        -- What is left over comes last.
+        order by dimension, variation, dimension_value in ('others', '(none)'), dimension_value
+        """,
+        **asked,
+    )
+    return asked, breakdowns, curves, metric_name, trend
 
 
 @app.cell
-def _(metric, scope, trend):
-    last = trend[trend.day == trend.day.max()]
-    widest = 1.25 * max([0.1, *last.low.abs().dropna(), *last.high.abs().dropna()])
+def _(metric_name, scope, trend):
     trend_chart = charts.lines(
         trend,
         "lift",
         "variation",
-        title=f"Lift of {words.label(metric)} by day, with the interval that stays valid if you look every day",
+        title=f"Lift of {metric_name} by day, with the interval that stays valid if you look every day",
         heading="relative lift so far",
         scope=scope,
         write=lambda value: show.percent(value, signed=True),
         band=("low", "high"),
-        limits=(-widest, widest),
+        limits=charts.around(trend[trend.day == trend.day.max()]),
     )
     trend_chart
+    return
+
+
+@app.cell
+def _(curves, metric_name, scope):
+    # The first and the last days are uncertain, so their intervals may leave the scale.
+    width = curves.high - curves.low
+    curves_chart = charts.lines(
+        curves,
+        "lift",
+        "variation",
+        title=f"Does the lift of {metric_name} last? By days since each identity's first evaluation",
+        heading="relative lift so far (later days have fewer identities)",
+        scope=scope,
+        time="days_since_exposure",
+        write=lambda value: show.percent(value, signed=True),
+        band=("low", "high"),
+        limits=charts.around(curves[width <= width.quantile(0.7)]),
+    )
+    curves_chart
+    return
+
+
+@app.cell
+def _(breakdowns, metric_name, population, scope):
+    def breakdown(dimension: str) -> show.Html:
+        own = breakdowns[breakdowns.dimension == dimension]
+        by = words.dimension(dimension)
+        limits = charts.limits(own[["low", "high"]])
+        drawn = own.assign(
+            interval=[
+                charts.interval(row.low, row.lift, row.high, limits, "", words.breakdown(row))
+                for row in own.itertuples()
+            ],
+            lift_between=[show.between(row.lift, row.low, row.high) for row in own.itertuples()],
+        )
+        found = show.table(
+            drawn,
+            f"{metric_name.capitalize()} by {by} among {words.people(population)}, {scope}",
+            {
+                "variation": "Variation",
+                "dimension_value": by.capitalize(),
+                "interval": "Lift with its interval",
+                "lift_between": "Lift",
+                "p_value_benjamini_hochberg": f"p, corrected for {show.number(own.comparisons.max())} comparisons",
+                "identities_matured": "n",
+            },
+            {
+                "interval": lambda drawn: drawn,
+                "lift_between": lambda drawn: drawn,
+                "p_value_benjamini_hochberg": show.p_value,
+            },
+            is_full=True,
+            saved=SAVED_BY,
+        )
+        return show.joined(found, show.sentences(words.differences(own, by)))
+
+    show.joined(
+        show.Html(show.heading("For whom?")),
+        *(
+            [
+                show.paragraph(
+                    "The value at the identity's first evaluation. Look here for questions, not for decisions.",
+                    "faint",
+                ),
+                *map(breakdown, dict.fromkeys(breakdowns.dimension)),
+            ]
+            if len(breakdowns)
+            else [
+                show.note(
+                    "No breakdown is declared: name traits, segments or cohorts in the column breakdowns of experiments.csv."
+                )
+            ]
+        ),
+    )
+    return
+
+
+@app.cell
+def _(experiment):
+    overlap = ask(
+        """
+        select
+            other_experiment_key,
+            others.name as other_name,
+            overlap.metric_key,
+            metrics.name as metric_name,
+            metrics.aggregation,
+            metrics.unit,
+            overlap.status,
+            identities,
+            p_value_independence,
+            interaction,
+            interaction_low,
+            interaction_high,
+            p_value_interaction,
+            mine.alpha
+        from marts.fct_experiment_overlap as overlap
+        inner join marts.dim_experiments as mine on overlap.experiment_key = mine.experiment_key
+        inner join marts.dim_experiments as others on overlap.other_experiment_key = others.experiment_key
+        left join marts.dim_metrics as metrics on overlap.metric_key = metrics.metric_key
+        where overlap.experiment_key = $experiment
+        order by identities desc, other_experiment_key
+        """,
+        experiment=experiment,
+    )
+    return (overlap,)
+
+
+@app.cell
+def _(overlap):
+    show.joined(
+        show.Html(show.heading("Beside which other experiments?")),
+        show.table(
+            overlap.assign(
+                other=[
+                    show.link_if_live(
+                        words.called(row.other_experiment_key, row.other_name),
+                        "experiment_readout",
+                        experiment=row.other_experiment_key,
+                    )
+                    for row in overlap.itertuples()
+                ],
+                said=[words.side_by_side(row) for row in overlap.itertuples()],
+                difference=[words.interaction(row) for row in overlap.itertuples()],
+            ),
+            "Experiments that run side by side",
+            {
+                "other": "Other experiment",
+                "identities": "Identities in both",
+                "p_value_independence": "p of independence",
+                "difference": "Its effect is larger by, where the other is on",
+                "p_value_interaction": "p of that",
+                "said": "What it means",
+            },
+            {
+                "other": lambda link: link,
+                "p_value_independence": show.p_value,
+                "p_value_interaction": show.p_value,
+                "said": lambda text: text,
+            },
+            otherwise="No other experiment runs in this environment.",
+            is_full=True,
+            saved=SAVED_OVERLAP,
+        ),
+    )
     return
 
 
@@ -364,7 +580,7 @@ def _(metric, scope, trend):
 def _(declared, power, scope):
     show.table(
         power.assign(
-            label=power.metric_key.map(words.label),
+            label=[words.called(row.metric_key, row.metric_name) for row in power.itertuples()],
             stop_on=[words.stop_day(declared, days) for days in power.days_left],
         ),
         f"When you can stop, {scope}",

@@ -11,7 +11,7 @@ with app.setup:
     from flagsmith_warehouse.loader.operations import status
     from flagsmith_warehouse.notebooks import show, words
     from flagsmith_warehouse.notebooks.pages import PAGES
-    from flagsmith_warehouse.notebooks.warehouse import ask, source, stale_flags
+    from flagsmith_warehouse.notebooks.warehouse import DECIDING, ask, source, stale_flags
 
     LISTED = 12  # experiments, environments and flags; the other pages have the rest
 
@@ -19,7 +19,8 @@ with app.setup:
 @app.cell
 def _():
     read = source(
-        *("dim_experiments", "dim_flags", "dim_identities", "experiment_declaration_problems"),
+        *("dim_experiments", "dim_flags", "dim_identities", "dim_metrics"),
+        "experiment_declaration_problems",
         *(
             "cohort_declaration_problems",
             "fct_canary_calls",
@@ -108,10 +109,11 @@ def _(read):
         order by severity, declared_in, row_number
     """)
     alarms = ask("""
-        select experiment_key, message
-        from marts.fct_experiment_health
-        where status = 'alarm' and spoils_results
-        order by experiment_key, check_name
+        select health.experiment_key, experiments.name as experiment_name, health.message
+        from marts.fct_experiment_health as health
+        left join marts.dim_experiments as experiments on health.experiment_key = experiments.experiment_key
+        where health.status = 'alarm' and health.spoils_results
+        order by health.experiment_key, health.check_name
     """)
     return alarms, declared_problems, experiments
 
@@ -144,7 +146,9 @@ def _(alarms, declared_problems, failed, refresh):
                 show.badge("alarm"),
                 " ",
                 show.link(
-                    words.label(row.experiment_key), "experiment_readout", experiment=row.experiment_key
+                    words.called(row.experiment_key, row.experiment_name),
+                    "experiment_readout",
+                    experiment=row.experiment_key,
                 ),
             ),
             f": {show.shortened(row.message, 200)}",
@@ -226,33 +230,23 @@ def _(attention, environments, experiments):
 @app.cell
 def _(experiments):
     shown = experiments[:LISTED]
-    primary = ask("""
+    primary = ask(
+        f"""
         select
-            experiment_key,
+            results.experiment_key,
             metric_key,
-            variation,
-            role,
-            verdict,
-            case when cuped_status = 'ok' then cuped_relative_chance_to_win else relative_chance_to_win end as chance_to_win,
-            case when cuped_status = 'ok' then cuped_relative_lift else relative_lift end as lift,
-            case
-                when results.decision_method = 'sequential' and cuped_status = 'ok' then cuped_relative_sequential_low
-                when results.decision_method = 'sequential' then relative_sequential_low
-                when cuped_status = 'ok' then cuped_relative_low
-                else relative_low
-            end as low,
-            case
-                when results.decision_method = 'sequential' and cuped_status = 'ok' then cuped_relative_sequential_high
-                when results.decision_method = 'sequential' then relative_sequential_high
-                when cuped_status = 'ok' then cuped_relative_high
-                else relative_high
-            end as high
+            results.variation,
+            results.role,
+            results.verdict,
+            metrics.name as metric_name,
+            {DECIDING}
         from marts.fct_experiment_results as results
-        inner join marts.dim_experiments as experiments using (experiment_key)
-        where role = 'primary' and population = experiments.primary_population and verdict <> 'control'
-        order by experiment_key, metric_key, variation
-    """)
-    primary["label"] = primary.metric_key.map(words.label)
+        left join marts.dim_metrics as metrics using (metric_key)
+        where results.role = 'primary' and results.is_primary_population and results.verdict <> 'control'
+        order by results.experiment_key, metric_key, results.variation
+        """
+    )
+    primary["label"] = [words.called(row.metric_key, row.metric_name) for row in primary.itertuples()]
     return primary, shown
 
 
@@ -270,7 +264,7 @@ def _(experiments, primary, shown):
         ]
         return show.card(
             show.link(
-                words.label(getattr(row, "name", None) or row.experiment_key),
+                words.called(row.experiment_key, row.name),
                 "experiment_readout",
                 experiment=row.experiment_key,
             ),
@@ -343,17 +337,27 @@ def _(environments):
     mo.stop(environments.empty)
     stale = stale_flags()
     show.table(
-        stale,
+        stale.assign(
+            flag=[
+                show.link_if_live(
+                    row.name_, "flag_exposure", environment=row.environment, feature_id=row.feature_id
+                )
+                for row in stale.rename(columns={"name": "name_"}).itertuples()
+            ]
+        ),
         "Flags to clean up: recently everybody got the same value",
         {
-            "name": "Flag",
+            "flag": "Flag",
             "environment": "Environment",
             "type": "Type",
             "everybody_gets": "Everybody gets",
             "since": "Since (UTC)",
             "identities": "Identities ever",
         },
-        otherwise="Every flag recently gave different people different values, or is new. `vars: stale_flag_days` sets the period.",
+        {"flag": lambda link: link},
+        otherwise="Every flag recently gave different people different values, or is new. The var stale_flag_days sets the period.",
+        is_full=True,
+        saved=("name", "environment", "type", "everybody_gets", "since", "identities"),
     )
     return (stale,)
 

@@ -11,7 +11,7 @@ with app.setup:
     from flagsmith_warehouse.notebooks.pages import is_live
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
-    KINDS = {"flag": "Flags", "segment": "Segments", "trait": "Traits", "experiment": "Experiments"}
+    KINDS = {"experiment": "Experiments", "flag": "Flags", "segment": "Segments", "trait": "Traits"}
 
 
 @app.cell
@@ -205,7 +205,7 @@ def _(environment, happened, who):
         show.shortened(who.identity, 120),
         show.paragraph(
             f"In {show.shortened(environment)}, seen from {show.moment(who.first_seen_at)} to {show.moment(who.last_seen_at)}, "
-            f"evaluated {show.number(who.evaluation_count)} times. A flag changed {show.number(len(changed))} times."
+            f"evaluated {show.number(who.evaluation_count)} times. {words.counted(len(changed), 'change')} of a flag."
         ),
         show.sentences(
             f"{words.label(row.name_)} went from {show.shortened(row.before)} to {show.shortened(row.after)} "
@@ -220,9 +220,27 @@ def _(environment, happened, who):
 
 
 @app.cell
+def _(happened, who):
+    flags = happened[(happened.kind == "flag") & happened.until.isna()].sort_values(
+        ["since", "name"], ascending=[False, True]
+    )
+    show.table(
+        flags,
+        f"What {show.shortened(who.identity, 60)} has now, and why",
+        {"name": "Flag", "after": "Variation", "since": "Since (UTC)", "why": "Why"},
+        otherwise="No webhook carried a flag of this identity.",
+        is_full=True,
+    )
+    return (flags,)
+
+
+@app.cell
 def _(happened, scope):
-    # Flags that never changed say little, so only the table lists them.
-    spells = happened.assign(row=happened.kind + " " + happened.name)
+    # Flags that never changed say little, so only the tables list them.
+    spells = happened.assign(
+        row=happened.kind + " " + happened.name, place=happened.kind.map(list(KINDS).index)
+    )
+    spells = spells.sort_values(["place", "name", "since"], kind="stable")
     is_told = spells.groupby("row").since.transform("size").gt(1) | (spells.kind != "flag")
     timeline_chart = charts.spells(
         spells[is_told],

@@ -8,6 +8,7 @@ with app.setup:
     from datetime import timedelta
 
     import marimo as mo
+    import pandas
 
     from flagsmith_warehouse.notebooks import charts, show
     from flagsmith_warehouse.notebooks.warehouse import ask, source
@@ -249,40 +250,48 @@ def _(environment, everything, overlap):
 @app.cell
 def _(environment, latest):
     largest = latest.sort_values("members", ascending=False, kind="stable")[:8]
-    pairs = ask(
+    # Identities are counted once for each combination of the eight, and the combinations are added up: one pass over them.
+    together = ask(
         """
         with memberships as (
             select 'segment:' || segment_id::varchar as key, identity
             from marts.fct_segment_memberships
             where environment = $environment and is_current
-            union
+            union all
             select 'cohort:' || cohort_key, identity
             from marts.fct_cohort_memberships
             where environment = $environment and is_current
         ),
-        shown as (select key, identity from memberships where list_contains($keys, key))
-        select one.key as member_of, other.key as also_in, count(*) as identities
-        from shown as one
-        inner join shown as other on one.identity = other.identity
-        group by one.key, other.key
-        order by list_position($keys, one.key), list_position($keys, other.key)
+        combinations as (
+            select identity, bit_or((1 << (list_position($keys, key) - 1))::utinyint) as combination
+            from memberships
+            where list_contains($keys, key)
+            group by identity
+        )
+        select combination, count(*) as identities from combinations group by combination
         """,
         environment=environment,
         keys=list(largest["kind"] + ":" + largest["key"]),
     )
-    return largest, pairs
+    return largest, together
 
 
 @app.cell
-def _(environment, everything, largest, pairs):
+def _(environment, everything, largest, together):
     called = show.labels(largest["kind"] + " " + largest["name"] + " (" + largest["key"] + ")", 48)
-    names_of = dict(zip(largest["kind"] + ":" + largest["key"], called.values(), strict=True))
-    members = pairs[pairs.member_of == pairs.also_in].set_index("member_of").identities
-    shares = pairs.assign(
-        share=pairs.identities / pairs.member_of.map(members),
-        member_of=pairs.member_of.map(names_of),
-        also_in=pairs.also_in.map(names_of),
-    )
+    is_in = {name: together.combination & (1 << place) > 0 for place, name in enumerate(called.values())}
+    counted = [
+        (
+            one,
+            other,
+            together.identities[is_in[one] & is_in[other]].sum(),
+            together.identities[is_in[one]].sum(),
+        )
+        for one in is_in
+        for other in is_in
+    ]
+    shares = pandas.DataFrame(counted, columns=["member_of", "also_in", "identities", "members"])
+    shares = shares[shares.members > 0].assign(share=shares.identities / shares.members)
     matrix = charts.heat(
         shares,
         "share",
@@ -414,7 +423,14 @@ def _(environment):
             "example": "One of them",
             "last_disagreement_at": "Last time (UTC)",
         },
-        {"agreement": show.percent},
+        {
+            "agreement": show.percent,
+            "example": lambda name: (
+                show.link_if_live(name, "one_identity", environment=environment, identity=name)
+                if isinstance(name, str)
+                else show.NOTHING
+            ),
+        },
         otherwise="No cohort mirrors a segment of this environment.",
     )
     return (drift,)

@@ -5,12 +5,16 @@ are escaped when they become HTML, and nowhere else.
 """
 
 import base64
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from html import escape
+from pathlib import Path
 
+import duckdb
 import marimo
 import pandas
 
@@ -18,6 +22,7 @@ from flagsmith_warehouse.loader.text import printable, shortened
 from flagsmith_warehouse.notebooks.pages import PAGES, address, is_live
 
 LISTED = 200  # the most rows of a table; few people read further
+WORD = 40  # the most letters of a word; what is longer is a name or a value, and shortened in a table
 CELL = 2_000  # the most letters of a text in a CSV file
 FIRST = ("control", "off")
 NOTHING = "–"
@@ -288,6 +293,16 @@ def badge(status: str, words: str | None = None) -> Html:
     )
 
 
+def between(lift: float, low: float, high: float) -> Html:
+    """A lift in bold, with the ends of its interval below."""
+    if pandas.isna(lift):
+        return Html(NOTHING)
+    low, high = percent(low, signed=True), percent(high, signed=True)
+    return Html(
+        f'<span><b>{percent(lift, signed=True)}</b><br><span class="faint">{low} and {high}</span></span>'
+    )
+
+
 def joined(*pieces: Html | str | None, by: str = "") -> Html:
     """Several pieces as one. Texts are escaped."""
     return Html(
@@ -348,25 +363,33 @@ def table(
     otherwise: str = "Nothing to list.",
     is_full: bool = False,
     saved: Iterable[str] | None = None,
+    numbers: Iterable[str] = (),
 ) -> Html:
     """A table of the columns named in `headings`, or the sentence `otherwise` where there are no rows.
 
     `formats`: for a column, the function that writes its values where its type does not tell; it returns text, or
     Html. Of a long frame the first rows are listed, and the title says how many there are. All rows can be
-    downloaded, with the columns that are shown or those `saved`; with none, nothing is offered.
+    downloaded, with the columns that are shown or those `saved`; with none, nothing is offered. `numbers`: columns
+    of texts that are numbers. On a narrow page a table that `is_full` shows its rows one below the other.
     """
     if frame.empty:
         return Html(f'<p class="missing"><b>{escape(title)}.</b> {escape(otherwise)}</p>')
     listed, long_title = _first(frame, LISTED, title)
     formats = {name: _format(frame[name]) for name in headings} | dict(formats or {})
-    classes = {name: f' class="{_kind(listed[name])}"' for name in headings}
+    classes = {name: f' class="{"number" if name in numbers else _kind(listed[name])}"' for name in headings}
     head = "".join(f'<th scope="col"{classes[name]}>{escape(text)}</th>' for name, text in headings.items())
-    rows = (
-        "".join(f"<td{classes[name]}>{joined(formats[name](row[name])).html}</td>" for name in headings)
-        for row in listed.to_dict("records")
-    )
+
+    def cell(name: str, value: object) -> str:
+        html = joined(formats[name](value)).html
+        # A narrow page shows the heading beside the cell, and leaves out what is empty.
+        stacked = f' data-label="{escape(headings[name])}"' if is_full and html != NOTHING else ""
+        return f"<td{classes[name]}{stacked}>{html}</td>"
+
+    rows = ("".join(cell(name, row[name]) for name in headings) for row in listed.to_dict("records"))
     body = "".join(f"<tr>{cells}</tr>" for cells in rows)
-    html = grid(long_title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", "full" if is_full else "")
+    html = grid(
+        long_title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", "full stacked" if is_full else ""
+    )
     columns = list(headings if saved is None else saved)
     return Html(html + (download(frame[columns], title).html if columns else ""))
 
@@ -381,15 +404,35 @@ def grid(title: str, rows: str, kind: str = "", has_caption: bool = True) -> str
 
 
 def download(frame: pandas.DataFrame, title: str) -> Html:
-    """A link that saves the whole frame as CSV. The link contains the file, so nothing is loaded."""
-    text = "\ufeff" + frame.map(_cell).to_csv(index=False)  # the mark tells Excel that it is UTF-8
-    data = base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
+    """Links that save the whole frame as CSV and as Parquet. The links contain the files, so nothing is loaded."""
     name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in title.split(",")[0])
+    csv = "\ufeff" + frame.map(_cell).to_csv(index=False)  # the mark tells Excel that it is UTF-8
     rows = f"{len(frame):,} row" + ("" if len(frame) == 1 else "s")
-    return Html(
-        f'<a class="download" download="{name[:60]}.csv" href="data:text/csv;charset=utf-8;base64,{data}" '
-        f'aria-label="Download {escape(title)} as CSV">CSV ({rows})</a>'
+    files = (
+        ("CSV", "text/csv;charset=utf-8", csv.encode("utf-8", "replace")),
+        ("Parquet", "application/vnd.apache.parquet", _parquet(frame)),
     )
+    links = " · ".join(
+        f'<a download="{name[:60]}.{kind.lower()}" href="data:{media};base64,{base64.b64encode(data).decode("ascii")}" '
+        f'aria-label="Download {escape(title)} as {kind}">{kind}</a>'
+        for kind, media, data in files
+    )
+    return Html(f'<p class="download">{links} <span class="faint">({rows})</span></p>')
+
+
+def _parquet(frame: pandas.DataFrame) -> bytes:
+    """The frame as a Parquet file: values as they are, times and numbers with their types."""
+    with tempfile.TemporaryDirectory() as folder, _memory().cursor() as connection:
+        file = Path(folder) / "table.parquet"
+        connection.register("saved", frame)
+        connection.execute("copy saved to $file (format parquet, compression zstd)", {"file": str(file)})
+        return file.read_bytes()
+
+
+@cache
+def _memory() -> duckdb.DuckDBPyConnection:
+    """A database in memory, opened once: 3 ms for a file instead of 24 ms. Each session has a cursor of its own."""
+    return duckdb.connect()
 
 
 def _cell(value: object) -> object:
@@ -429,4 +472,7 @@ def _format(column: pandas.Series) -> object:
 def _text(value: object) -> str:
     if value is None or value is pandas.NA or value != value:
         return NOTHING
-    return shortened(str(value), 200)
+    text = str(value)
+    # Sentences are shown whole. A name that no line can break would make the row a tower.
+    is_prose = max(map(len, text[:CELL].split()), default=0) <= WORD
+    return shortened(text, 600 if is_prose else 2 * WORD)

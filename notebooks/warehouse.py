@@ -10,6 +10,24 @@ import pandas
 from flagsmith_warehouse.loader import settings
 
 WAIT_SECONDS = 10
+# The estimate that decides, from the columns of a mart of results and the experiment's decision_method: adjusted by what
+# people did before, where that was possible, and with the interval of the declared method.
+DECIDING = """
+    case when cuped_status = 'ok' then cuped_relative_lift else relative_lift end as lift,
+    case
+        when decision_method = 'sequential' and cuped_status = 'ok' then cuped_relative_sequential_low
+        when decision_method = 'sequential' then relative_sequential_low
+        when cuped_status = 'ok' then cuped_relative_low
+        else relative_low
+    end as low,
+    case
+        when decision_method = 'sequential' and cuped_status = 'ok' then cuped_relative_sequential_high
+        when decision_method = 'sequential' then relative_sequential_high
+        when cuped_status = 'ok' then cuped_relative_high
+        else relative_high
+    end as high,
+    case when cuped_status = 'ok' then cuped_relative_chance_to_win else relative_chance_to_win end as chance_to_win
+"""
 
 
 class WarehouseError(Exception):
@@ -60,7 +78,7 @@ def ask(sql: str, **parameters: object) -> pandas.DataFrame:
 def stale_flags(environment: str | None = None) -> pandas.DataFrame:
     """Return the flags that recently gave everybody the same value, those with the most identities first.
 
-    Columns: environment, name, type, everybody_gets, identities, since (when somebody was last given another value).
+    Columns: environment, feature_id, name, type, everybody_gets, identities, since (when somebody was last given another value).
     `environment`: only flags of this environment; None for all environments.
     """
     return ask(
@@ -76,7 +94,7 @@ def stale_flags(environment: str | None = None) -> pandas.DataFrame:
             from given
             group by environment, feature_id
         )
-        select flags.environment, flags.name, flags.type, alone.everybody_gets, flags.identities,
+        select flags.environment, flags.feature_id, flags.name, lower(flags.type) as type, alone.everybody_gets, flags.identities,
             coalesce(alone.since, flags.first_seen_at) as since
         from marts.dim_flags as flags
         inner join alone on flags.environment = alone.environment and flags.feature_id = alone.feature_id

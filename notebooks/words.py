@@ -5,6 +5,7 @@ with `label` (the metric as people call it), and `lift`, `low`, `high` and `chan
 `power`: its rows of fct_experiment_power; `health`: its rows of fct_experiment_health.
 """
 
+import unicodedata
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from flagsmith_warehouse.notebooks.show import (
     Scope,
     day,
     number,
+    p_value,
     percent,
     printable,
     round_percent,
@@ -60,11 +62,88 @@ def label(key: str) -> str:
     return shortened(key.replace("_", " "), 60)
 
 
+def called(key: str, name: str | None) -> str:
+    """What people call a metric or an experiment: its declared name, or its key in words."""
+    return shortened(name, 60) if isinstance(name, str) and name else label(key)
+
+
+def amount(value: float, aggregation: str | None, unit: str | None) -> str:
+    """A metric's mean in its unit: 0.329 of an occurrence → `32.9 %`, 13.5 in € → `€13.50`, 1.02 in pages → `1.02 pages`."""
+    if pandas.isna(value):
+        return number(value)
+    if unit == "%" or (aggregation == "occurrence" and not isinstance(unit, str)):
+        return percent(value)
+    if not isinstance(unit, str):
+        return number(value)
+    if len(unit) == 1 and unicodedata.category(unit) == "Sc":  # a currency
+        return f"{'−' if value < 0 else ''}{unit}{abs(value):,.{2 if abs(value) < 1000 else 0}f}"
+    return f"{number(value)} {shortened(unit, 16)}"
+
+
+def differences(breakdown: pandas.DataFrame, by: str) -> list[str]:
+    """A sentence per variation: whether its effect differs between the values of a breakdown."""
+    found = breakdown.dropna(subset=["p_value_interaction"]).drop_duplicates("variation")
+    return [
+        f"The effect of {shortened(row.variation)} {'differs' if row.p_value_interaction < row.alpha else 'was not shown to differ'} "
+        f"by {by} (p {_p(row.p_value_interaction)})."
+        for row in found.itertuples()
+    ]
+
+
+def dimension(key: str) -> str:
+    """What a breakdown is by: `trait:plan` → `plan`, `segment:vip` → `segment vip`."""
+    kind, _, name = key.partition(":")
+    return label(name) if kind == "trait" else f"{kind} {label(name)}"
+
+
+def breakdown(row: tuple) -> str:
+    """`free, variant_b: +24.2 %, between −6.0 % and +54.3 %.`"""
+    lift, low, high = (percent(value, signed=True) for value in (row.lift, row.low, row.high))
+    return f"{shortened(row.dimension_value)}, {shortened(row.variation)}: {lift}, between {low} and {high}."
+
+
+def interaction(row: tuple) -> str:
+    """How much an effect differs beside another experiment, with its interval, in the metric's unit."""
+    if pandas.isna(row.interaction):
+        return number(row.interaction)
+    low, middle, high = (
+        amount(value, row.aggregation, row.unit).replace("-", "−")
+        for value in (row.interaction_low, row.interaction, row.interaction_high)
+    )
+    points = " points" if middle.endswith("%") else ""
+    return f"{middle}{points}, between {low} and {high}"
+
+
+def side_by_side(row: tuple) -> str:
+    """What a row of fct_experiment_overlap says, in a sentence."""
+    if not row.identities:
+        return "Nobody is in both."
+    dependent = (
+        "Who got which variation here depends on the other experiment, so each effect contains a part of the other"
+        if row.p_value_independence < row.alpha
+        else "The two assignments were not shown to depend on each other"
+    )
+    if pandas.isna(row.p_value_interaction):
+        return f"{dependent}. Whether the effects depend on each other cannot be said: {label(row.status)}."
+    together = (
+        "The effects depend on each other: do not add up what each promises"
+        if row.p_value_interaction < row.alpha
+        else "Nor were their effects"
+    )
+    return f"{dependent}. {together}."
+
+
+def _p(value: float) -> str:
+    return p_value(value) if value < 0.001 else f"= {p_value(value)}"
+
+
 def why(row: tuple) -> str:
     """Why an identity has a state: `the value changed, from the environment's default, by admin@example.com`."""
     if not isinstance(row.change_reason, str):
         return row.why
     origin = ORIGINS.get(row.assignment_reason, row.assignment_reason)
+    if row.change_reason == "first_seen":
+        return f"{origin}, since the first evaluation"
     by = f", by {shortened(row.changed_by, 60)}" if isinstance(row.changed_by, str) else ""
     return f"{CHANGES.get(row.change_reason, row.change_reason)}, now {origin}{by}"
 
@@ -125,9 +204,14 @@ def verdict(row: tuple) -> str:
 
 def others(results: pandas.DataFrame) -> list[str]:
     """Sentences about the decided secondary metrics and about the guardrails."""
-    rest = results[results.verdict != "control"]
-    secondary = rest[(rest.role == "secondary") & rest.verdict.isin(DECIDED)]
-    return [*(verdict(row) for row in secondary.itertuples()), *_guardrails(rest[rest.role == "guardrail"])]
+    guardrails = results[(results.role == "guardrail") & (results.verdict != "control")]
+    return [*secondary(results), *_guardrails(guardrails)]
+
+
+def secondary(results: pandas.DataFrame) -> list[str]:
+    """Sentences about the decided secondary metrics."""
+    decided = results[(results.role == "secondary") & results.verdict.isin(DECIDED)]
+    return [verdict(row) for row in decided.itertuples()]
 
 
 def _guardrails(guardrails: pandas.DataFrame) -> list[str]:
@@ -219,7 +303,13 @@ def markdown(
         signed = [percent(value, signed=True) for value in (row.lift, row.low, row.high)]
         said = row.guardrail_status if row.role == "guardrail" else row.verdict
         texts = (row.label, row.role, shortened(row.variation), said.replace("_", " "))
-        cells = [*texts, number(row.identities), number(row.mean), *signed, percent(row.chance_to_win)]
+        cells = [
+            *texts,
+            number(row.identities),
+            amount(row.mean, row.aggregation, row.unit),
+            *signed,
+            percent(row.chance_to_win),
+        ]
         lines.append(f"| {' | '.join(map(_plain, cells))} |")
     found = health[health.status != "ok"]
     lines += ["", *(f"- {row.status}: {_plain(shortened(row.message, 300))}" for row in found.itertuples())]

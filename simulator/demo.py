@@ -30,7 +30,7 @@ from flagsmith_warehouse.loader.operations.init import write_project
 from flagsmith_warehouse.loader.settings import IS_CLONE
 from flagsmith_warehouse.simulator import capture, landing, report
 from flagsmith_warehouse.simulator.cli import progress, summary
-from flagsmith_warehouse.simulator.example import MONTH
+from flagsmith_warehouse.simulator.example import MONTH, STALE_FLAG_DAYS
 from flagsmith_warehouse.simulator.parameters import Parameters
 from flagsmith_warehouse.simulator.sender import Fate, Outcome, Receiver, send
 from flagsmith_warehouse.simulator.wire import sign
@@ -160,8 +160,13 @@ class Demo:
         report.show(console, self.warehouse)
 
     def declare(self) -> None:
-        """Make a project with the example experiment, its metrics and its outcomes, and with two cohorts."""
+        """Make a project with the example experiments, their metrics and outcomes, and with two cohorts."""
         write_project(self.project)
+        settings = self.project / "dbt_project.yml"
+        text = settings.read_text(encoding="utf-8")
+        settings.write_text(
+            text.replace("stale_flag_days: 30", f"stale_flag_days: {STALE_FLAG_DAYS}"), encoding="utf-8"
+        )
         shutil.copy(EXAMPLE / "cohorts.yml", self.project)
         for file in EXAMPLE.glob("*.csv"):
             is_outcome = file.stem == "example_conversion_events"

@@ -7,6 +7,9 @@ from flagsmith_warehouse.simulator.parameters import Parameters
 # `conversions(World(MONTH))` are the rows of that file.
 MONTH = Parameters(deliveries=20_000, identities=2_000, environments=("example",))
 
+# Shorter than the month, so that some flags have given everybody the same for long enough to be cleaned up.
+STALE_FLAG_DAYS = 14
+
 FOLDER = Path(__file__).resolve().parent / "example_month"
 
 

@@ -68,7 +68,8 @@ QUESTIONS = (
                format('{{:.2f}} to {{:.2f}}', relative_low, relative_high) as "95 % interval", verdict
            from marts.fct_experiment_results as results
            left join (values {TRUE_LIFTS}) as true_lifts (variation, lift) using (variation)
-           where metric_key = 'example_purchased' and population = 'assigned' order by variation""",  # noqa: S608  # ours
+           where experiment_key = 'example_checkout' and metric_key = 'example_purchased' and population = 'assigned'
+           order by variation""",  # noqa: S608  # ours
     ),
     Question(
         "What could not be read?",

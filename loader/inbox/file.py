@@ -23,7 +23,7 @@ pragma checkpoint_fullfsync = on;
 """
 # The format of an inbox file, kept in its `user_version`. In formats 0 and 1 each row has its own `delivery_id`,
 # `is_verified` and `body`. Workers always begin a new file, so older formats are only read.
-FORM = 2
+FORMAT = 2
 # The file's only writer counts row ids, so no id is used twice, even after its row was landed and deleted.
 # (SQLite's autoincrement would write one more page to the log with every commit.)
 TABLE = f"""
@@ -37,7 +37,7 @@ create table if not exists deliveries (
     -- only the frame. The columns above repeat its values for counting the backlog.
     pack blob
 );
-pragma user_version = {FORM};
+pragma user_version = {FORMAT};
 """
 INSERT = "insert into deliveries (row_id, environment, received_at, size, pack) values "
 # Most bodies of a commit are alike, so they are compressed together. This takes 13 µs per body and leaves 1/145 of its bytes;
@@ -83,7 +83,7 @@ class InboxFile:
             self._connection.execute(INSERT + places, [value for row in self._packed(rows) for value in row])
             self._last_row_id += len(rows)
         else:
-            self._connection.execute(f"pragma user_version = {FORM}")
+            self._connection.execute(f"pragma user_version = {FORMAT}")
 
     def _packed(self, rows: list[tuple]) -> Iterator[tuple]:
         """The deliveries as rows of the table."""

@@ -69,8 +69,8 @@ class Landings:
         """The names of the landings that are fed, the warehouse first."""
         if not self.path.exists():
             return [WAREHOUSE]
-        with self._connect() as known:
-            rows = known.execute(
+        with self._connect() as connection:
+            rows = connection.execute(
                 "select name from landings where is_fed order by name <> ?, name", [WAREHOUSE]
             )
             return [name for (name,) in rows]
@@ -82,15 +82,17 @@ class Landings:
         """
         if not self.path.exists():
             self._create()
-        with self._connect() as known, _transaction(known):
-            fed = {name for (name,) in known.execute("select name from landings where is_fed")}
+        with self._connect() as connection, _transaction(connection):
+            fed = {name for (name,) in connection.execute("select name from landings where is_fed")}
             if only:
                 # An upload to another landing may have been begun. It may have arrived or not, but nobody repeats it.
-                begun = known.execute("select name, reached from pending where name <> ?", [name]).fetchall()
+                begun = connection.execute(
+                    "select name, reached from pending where name <> ?", [name]
+                ).fetchall()
                 for other, reached in begun:
-                    self._end(known, other, json.loads(reached))
-                known.execute("update landings set is_fed = 0 where name <> ?", [name])
-            known.execute(
+                    self._end(connection, other, json.loads(reached))
+                connection.execute("update landings set is_fed = 0 where name <> ?", [name])
+            connection.execute(
                 "insert into landings (name, is_fed, fed_since) values (?1, 1, ?2) on conflict (name) do update "
                 "set fed_since = iif(is_fed, fed_since, ?2), is_fed = 1",
                 [name, _now()],
@@ -99,34 +101,36 @@ class Landings:
 
     def loader_id(self) -> str:
         """The random id of this loader, drawn once."""
-        with self._connect() as known:
-            return known.execute("select loader_id from loader").fetchone()[0]
+        with self._connect() as connection:
+            return connection.execute("select loader_id from loader").fetchone()[0]
 
     def progress(self, name: str) -> dict[str, int]:
         """The last row that the landing has of each inbox file, by file name."""
         if not self.path.exists():
             return {}
-        with self._connect() as known:
-            return dict(known.execute("select inbox_file, last_row_id from progress where name = ?", [name]))
+        with self._connect() as connection:
+            return dict(
+                connection.execute("select inbox_file, last_row_id from progress where name = ?", [name])
+            )
 
     def record(self, name: str, inbox_file: str, last_row_id: int) -> int:
         """Record that the landing has the file's rows up to this one. Returns the last row that all landings have."""
         if not self.path.exists():
             return last_row_id
-        with self._connect() as known, _transaction(known):
-            known.execute(RECORD, [name, inbox_file, last_row_id])
-            return known.execute(READ_BY_ALL, [inbox_file]).fetchone()[0] or 0
+        with self._connect() as connection, _transaction(connection):
+            connection.execute(RECORD, [name, inbox_file, last_row_id])
+            return connection.execute(READ_BY_ALL, [inbox_file]).fetchone()[0] or 0
 
     def forget(self, inbox_file: str) -> None:
         """Forget the progress of a file that has been removed."""
         if self.path.exists():
-            with self._connect() as known:
-                known.execute("delete from progress where inbox_file = ?", [inbox_file])
+            with self._connect() as connection:
+                connection.execute("delete from progress where inbox_file = ?", [inbox_file])
 
     def pending(self, name: str) -> Pending | None:
         """The object whose upload the last run had begun but not finished."""
-        with self._connect() as known:
-            row = known.execute(
+        with self._connect() as connection:
+            row = connection.execute(
                 "select path, content, landed_at, reached, deliveries from pending where name = ?", [name]
             ).fetchone()
         return Pending(*row[:3], json.loads(row[3]), row[4]) if row else None
@@ -141,38 +145,42 @@ class Landings:
             json.dumps(pending.reached),
             pending.deliveries,
         ]
-        with self._connect() as known, _transaction(known):
-            known.execute("insert into pending values (?, ?, ?, ?, ?, ?)", row)
-            known.execute("update landings set last_landed_at = ? where name = ?", [pending.landed_at, name])
+        with self._connect() as connection, _transaction(connection):
+            connection.execute("insert into pending values (?, ?, ?, ?, ?, ?)", row)
+            connection.execute(
+                "update landings set last_landed_at = ? where name = ?", [pending.landed_at, name]
+            )
 
     def end(self, name: str, reached: dict[str, int]) -> None:
         """Record that the object has been uploaded, and with it the deliveries up to `reached`."""
-        with self._connect() as known, _transaction(known):
-            self._end(known, name, reached)
+        with self._connect() as connection, _transaction(connection):
+            self._end(connection, name, reached)
 
-    def _end(self, known: sqlite3.Connection, name: str, reached: dict[str, int]) -> None:
-        known.executemany(RECORD, [(name, file, row_id) for file, row_id in reached.items()])
-        known.execute("delete from pending where name = ?", [name])
+    def _end(self, connection: sqlite3.Connection, name: str, reached: dict[str, int]) -> None:
+        connection.executemany(RECORD, [(name, file, row_id) for file, row_id in reached.items()])
+        connection.execute("delete from pending where name = ?", [name])
 
     def last_landed_at(self, name: str) -> int:
         """`landed_at` of the last object that was begun."""
-        with self._connect() as known:
-            return known.execute("select last_landed_at from landings where name = ?", [name]).fetchone()[0]
+        with self._connect() as connection:
+            return connection.execute(
+                "select last_landed_at from landings where name = ?", [name]
+            ).fetchone()[0]
 
     def tombstones(self, name: str) -> dict[str, bytes]:
         """The tombstones read from the landing so far, by path."""
-        with self._connect() as known:
-            return dict(known.execute("select path, content from tombstones where name = ?", [name]))
+        with self._connect() as connection:
+            return dict(connection.execute("select path, content from tombstones where name = ?", [name]))
 
     def keep_tombstone(self, name: str, path: str, content: bytes) -> None:
         """Keep a tombstone, so that it is read from the landing only once."""
-        with self._connect() as known:
-            known.execute("insert or replace into tombstones values (?, ?, ?)", [name, path, content])
+        with self._connect() as connection:
+            connection.execute("insert or replace into tombstones values (?, ?, ?)", [name, path, content])
 
     def set_problem(self, name: str, problem: str | None) -> None:
         """Record why the last run failed, or that it did not."""
-        with self._connect() as known:
-            known.execute("update landings set problem = ? where name = ?", [problem, name])
+        with self._connect() as connection:
+            connection.execute("update landings set problem = ? where name = ?", [problem, name])
 
     def waiting(self) -> Iterator[tuple[str, int, int | None, str | None]]:
         """For each landing: how many deliveries wait for it, when the oldest was received, and why the last run failed.
@@ -181,8 +189,8 @@ class Landings:
         """
         if not self.path.exists():
             return
-        with self._connect() as known:
-            problems = dict(known.execute("select name, problem from landings"))
+        with self._connect() as connection:
+            problems = dict(connection.execute("select name, problem from landings"))
         for name in self.names():
             yield name, *reader.backlog(self.folder, self.progress(name)), problems.get(name)
 
@@ -190,19 +198,19 @@ class Landings:
         """Overwrite all deleted bytes. Returns False if other processes are too busy with the file."""
         if not self.path.exists():
             return True
-        with self._connect() as known:
-            known.execute("vacuum")
-            return not known.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+        with self._connect() as connection:
+            connection.execute("vacuum")
+            return not connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
 
     def _create(self) -> None:
         """Create the file in one step, because others conclude from its existence that not only the warehouse is fed."""
         make_folder(self.folder)
         unfinished = self.folder / f".{FILE}-{secrets.token_hex(4)}"
         os.close(open_file(unfinished))
-        with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as known:
-            known.executescript(TABLES)
-            known.execute("insert into loader values (?)", [secrets.token_hex(6)])
-            known.execute(
+        with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+            connection.executescript(TABLES)
+            connection.execute("insert into loader values (?)", [secrets.token_hex(6)])
+            connection.execute(
                 "insert into landings (name, is_fed, fed_since) values (?, 1, ?)", [WAREHOUSE, _now()]
             )
         with contextlib.suppress(FileExistsError):  # another process was faster, so its file counts
@@ -219,14 +227,14 @@ class Landings:
 
 
 @contextlib.contextmanager
-def _transaction(known: sqlite3.Connection) -> Iterator[None]:
-    known.execute("begin immediate")
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("begin immediate")
     try:
         yield
     except BaseException:
-        known.execute("rollback")
+        connection.execute("rollback")
         raise
-    known.execute("commit")
+    connection.execute("commit")
 
 
 def _now() -> int:

@@ -13,11 +13,11 @@ import zstandard
 from flagsmith_warehouse.loader.inbox.file import files
 
 PACKS = "select row_id, pack from deliveries where pack is not null and row_id >= ? order by row_id"
-UNREAD_OF_FORM_1 = """
+UNREAD_OF_FORMAT_1 = """
 select row_id, delivery_id, environment, received_at, is_verified, body
 from deliveries where row_id between ? and ? order by row_id
 """
-TYPES_OF_FORM_1 = [int, str, str, int, int, bytes]
+TYPES_OF_FORMAT_1 = [int, str, str, int, int, bytes]
 MEAN_SIZE = "select avg({}) from (select * from deliveries order by row_id limit 100)"
 WAITING = """
 select (select max(row_id) from deliveries) - row_id + 1, received_at
@@ -56,8 +56,8 @@ def connect(path: Path) -> Iterator[sqlite3.Connection | None]:
             raise sqlite3.DatabaseError(str(error)) from error
 
 
-def form(connection: sqlite3.Connection) -> int:
-    """The format of an inbox file. A number above FORM means that a later release wrote it."""
+def format_of(connection: sqlite3.Connection) -> int:
+    """The format of an inbox file. A number above FORMAT means that a later release wrote it."""
     return connection.execute("pragma user_version").fetchone()[0]
 
 
@@ -104,7 +104,7 @@ def unread(connection: sqlite3.Connection, first: int, last: int) -> Iterator[tu
     Raises sqlite3.Error if the file is damaged.
     """
     expected = first
-    for row in (_unread if form(connection) >= 2 else _unread_of_form_1)(connection, first, last):
+    for row in (_unread if format_of(connection) >= 2 else _unread_of_format_1)(connection, first, last):
         if row[0] != expected:
             raise DamagedError(f"there is nothing in it of the rows {expected} to {row[0] - 1}", row[0])
         yield row
@@ -132,9 +132,9 @@ def _unread(connection: sqlite3.Connection, first: int, last: int) -> Iterator[t
             start += size
 
 
-def _unread_of_form_1(connection: sqlite3.Connection, first: int, last: int) -> Iterator[tuple]:
-    for row in connection.execute(UNREAD_OF_FORM_1, [first, last]):
-        if [*map(type, row)] != TYPES_OF_FORM_1 or not 0 <= row[3] < 2**52:
+def _unread_of_format_1(connection: sqlite3.Connection, first: int, last: int) -> Iterator[tuple]:
+    for row in connection.execute(UNREAD_OF_FORMAT_1, [first, last]):
+        if [*map(type, row)] != TYPES_OF_FORMAT_1 or not 0 <= row[3] < 2**52:
             raise DamagedError(f"the row {row[0]} is damaged", row[0] + 1)
         yield row
 
@@ -153,9 +153,9 @@ def damage(connection: sqlite3.Connection, last: int | None = None) -> sqlite3.E
 def damage_between_rows(connection: sqlite3.Connection) -> sqlite3.Error | None:
     """Damage that reading the rows does not show, such as missing rows; None if there is none."""
     try:
-        said = connection.execute("pragma quick_check(1)").fetchone()[0]
-        if said != "ok":
-            return sqlite3.DatabaseError(said)
+        result = connection.execute("pragma quick_check(1)").fetchone()[0]
+        if result != "ok":
+            return sqlite3.DatabaseError(result)
         strays = connection.execute("select count(*) - count(row_id) from deliveries").fetchone()[0]
         if strays:
             return sqlite3.DatabaseError(f"{strays} rows have no number")
@@ -185,6 +185,6 @@ def mean_size(folder: Path) -> float:
     for path in files(folder):
         with contextlib.suppress(sqlite3.Error), connect(path) as connection:
             if connection:
-                size = "size" if form(connection) >= 2 else "length(body)"
+                size = "size" if format_of(connection) >= 2 else "length(body)"
                 means += filter(None, connection.execute(MEAN_SIZE.format(size)).fetchone())
     return sum(means) / len(means) if means else 0

@@ -1,8 +1,8 @@
-"""From the inbox to Parquet on object storage (`land --to URL`): every delivery once, wherever this is killed.
+"""Moves deliveries from the inbox to Parquet on object storage (`land --to URL`), each exactly once, even if it is killed.
 
-A file is made, and kept in the inbox with its path and with how far the inbox is in it; then it is put, on condition that
-nothing is there yet; then the rows are deleted from the inbox. Killed anywhere, the next run puts the same bytes again,
-and finds them there.
+Each file is made, and saved in the inbox with its path and with the last row of each inbox file that it contains. Then it is
+put, unless it is there already. Then the rows are deleted from the inbox. If the command is killed, the next run puts the same
+bytes under the same path.
 """
 
 import contextlib
@@ -75,7 +75,7 @@ def land(
     landings = Landings(settings.inbox_dir)
     with contextlib.ExitStack() as locks:
         is_new = store.url not in landings.names()
-        # Who was erased here before is not to come back there.
+        # People who were erased from the warehouse earlier must not appear again on object storage.
         has_tombstones = is_new and settings.warehouse_file.exists()
         if has_tombstones:
             locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, on_wait))
@@ -103,7 +103,7 @@ def land(
 
 
 def erase(settings: Settings, url: str, on_wait: Callable[[str], None] = lambda text: None) -> int:
-    """Take everybody with a tombstone below `url` out of all files there. How many rows that were.
+    """Remove everybody who has a tombstone from all files below `url`. Returns the number of removed rows.
 
     A file is written anew under its own path, so that no loader puts it again. Raises LakeError.
     """
@@ -136,7 +136,7 @@ class Store:
             raise LakeError(f"{self.url} cannot be used: {_why(error)}") from error
 
     def put(self, path: str, content: bytes) -> None:
-        """Put the object where there is none. That it is there is as good: no two objects have one path."""
+        """Create the object. If it exists already, it is the same object, because no two objects share a path."""
         already = self._obstore.exceptions.AlreadyExistsError
 
         def create() -> None:
@@ -147,7 +147,7 @@ class Store:
         self._sync(path)
 
     def get(self, path: str) -> tuple[bytes, dict]:
-        """The object, and by which tag it is known as long as nobody writes it anew."""
+        """The object and its tag, which changes when somebody overwrites the object."""
 
         def read() -> tuple[bytes, dict]:
             found = self._obstore.get(self._store, path)
@@ -258,9 +258,9 @@ class Run:
         self.noted: set[str] = set()
 
     def land(self) -> None:
-        """Put what a run before has begun, then all that is in the inbox now."""
+        """Put what an earlier run has begun, then everything that is in the inbox now."""
         self.reached = self.landings.progress(self.store.url)
-        # Asked first: where storage does not answer, nothing is begun, and so no file is named after an hour long past.
+        # Read tombstones first: if storage does not answer, no file is begun, so none is named after an hour long past.
         read_tombstones(self.store, self.landings)
         self.erased = erased_by(self.landings.tombstones(self.store.url))
         with _scratch(self.settings) as self.scratch:
@@ -287,14 +287,14 @@ class Run:
             )
 
     def _newest_rows(self) -> dict[str, int]:
-        """The last row there is now, by inbox file, however fast new ones arrive. Of files that can be read."""
+        """The last row of each readable inbox file at this moment. Rows that arrive later are left to the next run."""
         newest = {}
         for path in inbox_file.files(self.settings.inbox_dir):
             with lock.try_hold(inbox_file.lock_of(path)) as worker_is_dead:
                 self.dead |= {path.name} if worker_is_dead else set()
             with self._noting_damage(path), reader.connect(path) as source:
-                if source and reader.form(source) > inbox_file.FORM:
-                    self.landed.unreadable.append(of_later_release(path, reader.form(source)))
+                if source and reader.format_of(source) > inbox_file.FORMAT:
+                    self.landed.unreadable.append(of_later_release(path, reader.format_of(source)))
                 elif source:
                     newest[path.name] = (
                         source.execute("select max(row_id) from deliveries").fetchone()[0] or 0
@@ -328,7 +328,7 @@ class Run:
         return EPOCH + timedelta(microseconds=max(now, self.landings.last_landed_at(self.store.url) + 1))
 
     def _deliveries(self, reached: dict[str, int]) -> Iterator[tuple]:
-        """What has not been put, file by file; in `reached`, how far that was taken."""
+        """The deliveries that no file holds yet, by inbox file. Records in `reached` the last row taken from each."""
         for path in inbox_file.files(self.settings.inbox_dir):
             last = self.until.get(path.name, 0)
             with self._noting_damage(path), reader.connect(path) as source:
@@ -345,7 +345,7 @@ class Run:
                         done = reached[path.name] = reader.next_readable(source, done + 1, last) - 1
 
     def _put(self, file: Pending, is_new: bool) -> None:
-        """Put the file; take out who was erased after it had been made. Whoever erases after the second look sees the file."""
+        """Put the file, then remove everybody who was erased after it was made. An `erase` that begins later finds the file itself."""
         self.store.put(file.path, file.content)
         if read_tombstones(self.store, self.landings) or not is_new:
             self.erased = erased_by(self.landings.tombstones(self.store.url))
@@ -356,7 +356,7 @@ class Run:
         self.on_batch(file.deliveries)
 
     def _release(self) -> None:
-        """Delete from the inbox what every landing has. Of damaged files nothing, as in a run of `land`."""
+        """Delete the rows that every landing has from the inbox. As in `land`, nothing is deleted from damaged files."""
         for path in inbox_file.files(self.settings.inbox_dir):
             if path.name in self.noted:
                 continue
@@ -377,7 +377,7 @@ class Run:
             done = max(self.reached.get(path.name, 0), reader.last_deleted(source))
             everywhere = self.landings.record(self.store.url, path.name, done)
             is_over = worker_is_dead and everywhere >= (last or 0)
-            # What this run has read can be read. A run before it may have seen damage, and gone on behind it.
+            # This run has read its own rows without an error. An earlier run may have skipped damage, so check the rows before.
             damage = reader.damage(source, min(everywhere, self.before.get(path.name, 0)))
             if damage := damage or (reader.damage_between_rows(source) if is_over else None):
                 raise damage
@@ -440,14 +440,14 @@ def erased_by(tombstones: dict[str, bytes]) -> Callable[[str, datetime, bytes], 
     by_key: dict[str, duckdb.DuckDBPyConnection] = {}
     for path, content in tombstones.items():
         try:
-            said = json.loads(content)
+            tombstone = json.loads(content)
             row = [
-                said["environment"],
-                said["identity_hash"],
-                said["hash_key"],
-                datetime.fromisoformat(said["erased_at"]),
+                tombstone["environment"],
+                tombstone["identity_hash"],
+                tombstone["hash_key"],
+                datetime.fromisoformat(tombstone["erased_at"]),
             ]
-            names = [[said["identity_hash"], length, opening] for length, opening in said["names"]]
+            names = [[tombstone["identity_hash"], length, opening] for length, opening in tombstone["names"]]
         except (ValueError, TypeError, KeyError) as error:
             raise LakeError(
                 f"{path} is no tombstone ({error!r}). Nothing is landed while it is not known whose it is."

@@ -129,10 +129,10 @@ def not_landed(path: Path, error: sqlite3.Error, worker_is_dead: bool) -> str:
     )
 
 
-def of_later_release(path: Path, form: int) -> str:
+def of_later_release(path: Path, number: int) -> str:
     """The message about an inbox file that this release cannot read."""
     return (
-        f"{path} has the form {form}, and this release knows {inbox_file.FORM}: a later release has written it. Install that "
+        f"{path} has format {number}, and this release knows format {inbox_file.FORMAT}: a later release has written it. Install that "
         "release again, and land; the file was not changed."
     )
 
@@ -182,8 +182,8 @@ class Run:
         with lock.try_hold(inbox_file.lock_of(path)) as worker_is_dead:
             try:
                 with reader.connect(path) as source:
-                    if source and reader.form(source) > inbox_file.FORM:
-                        self.landed.unreadable.append(of_later_release(path, reader.form(source)))
+                    if source and reader.format_of(source) > inbox_file.FORMAT:
+                        self.landed.unreadable.append(of_later_release(path, reader.format_of(source)))
                         return
                     if source and not self.land_deliveries(source, path.name, keep=worker_is_dead):
                         return

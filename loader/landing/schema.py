@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from flagsmith_warehouse.loader import LoaderError, lock
-from flagsmith_warehouse.loader.filesystem import make_folder, mend, refuse_network
+from flagsmith_warehouse.loader.filesystem import make_folder, refuse_network, restrict_permissions
 from flagsmith_warehouse.loader.settings import Settings
 
 # landing.webhooks must be the same as in macros/engine/create_landing.sql; a test compares the two.
@@ -61,7 +61,7 @@ def open_warehouse(
         on_wait,
     )
     with contextlib.closing(opened) as warehouse:
-        mend(settings.warehouse_dir)
+        restrict_permissions(settings.warehouse_dir)
         warehouse.execute("set enable_progress_bar = false")  # our own says more
         upgrade(warehouse)
         yield warehouse
@@ -88,11 +88,11 @@ def upgrade(warehouse: duckdb.DuckDBPyConnection) -> None:
     (version,) = warehouse.execute("select coalesce(max(version), 1) from landing.schema_version").fetchone()
     if version > SCHEMA_VERSION:
         raise LandingError(
-            f"The landing has the form {version}, and this release knows {SCHEMA_VERSION}: a later release has "
+            f"The landing has format {version}, and this release knows format {SCHEMA_VERSION}: a later release has "
             "written it. Install that release again; nothing was changed."
         )
     if version < SCHEMA_VERSION:
-        # Form 2 marks bodies that privacy rules have altered.
+        # Format 2 marks bodies that privacy rules have altered.
         warehouse.execute(
             "alter table landing.webhooks add column if not exists original_payload_hash varchar"
         )

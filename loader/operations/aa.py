@@ -1,7 +1,7 @@
-"""`flagsmith-warehouse aa`: does this pipeline deserve belief on our data? Experiments in which nothing differs, on past identities.
+"""`flagsmith-warehouse aa`: A/A tests on past identities. How often does this pipeline find a difference where there is none?
 
-Identities are assigned as by an experiment of the last days, then split at random again and again, with the outcomes that they
-really had. The models of experiments judge each split, in a warehouse of their own that is thrown away.
+Takes the identities that were evaluated in the last days, with the outcomes that they really had, and splits them at random many
+times. The models of experiments judge each split, in a temporary warehouse.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ import duckdb
 import numpy as np
 
 from flagsmith_warehouse.loader import LoaderError, lock
-from flagsmith_warehouse.loader.operations import dbt, declarations, relations
+from flagsmith_warehouse.loader.operations import dbt, declarations, publish, relations
 from flagsmith_warehouse.loader.settings import WAREHOUSE_DIR, Settings
 
-SPLITS_AT_ONCE = 20  # times the identities: what is in memory
+SPLITS_AT_ONCE = 20  # splits held in memory, each with one number per identity
 SUMS = ("outcome_sum", "outcome_sum_squares", "denominator_sum", "denominator_sum_squares", "outcome_denominator_products",
         "before_sum", "before_sum_squares", "outcome_before_products")  # fmt: skip
 # One row per identity that was evaluated in the last days: what it had since, by the metric, and what it had before.
@@ -181,21 +181,8 @@ def _read(
     )
     with contextlib.closing(opened) as warehouse:
         warehouse.execute("set timezone = 'UTC'")
-        (database,) = warehouse.execute("select current_database()").fetchone()
-        there = {
-            each.name: f'"{each.schema}"."{each.identifier}"' for each in relations.read(warehouse, database)
-        }
-        if missing := set(NEEDED) - there.keys():
-            raise AaError(
-                f"{', '.join(sorted(missing))} is not built. Run `flagsmith-warehouse refresh` first."
-            )
-        found = warehouse.execute(f"from {there['int_declared_metrics']} where metric_key = ?", [metric_key])
-        row = found.fetchone()
-        if row is None:
-            raise AaError(
-                f"No metric {metric_key} is declared, or it has a problem: see `flagsmith-warehouse check`."
-            )
-        metric = dict(zip([column[0] for column in found.description], row, strict=True))
+        there = _needed(warehouse)
+        metric = _declared_metric(warehouse, there["int_declared_metrics"], metric_key)
         declared = warehouse.execute(SETTINGS.format(**there), [metric_key]).fetchone() or (
             0.05,
             5000.0,
@@ -228,6 +215,27 @@ def _read(
     return Data(metric, *declared, environment, outcome, values[:, 2], before)
 
 
+def _needed(warehouse: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The relations that are read, by the name of their model, as they are written in SQL."""
+    (database,) = warehouse.execute("select current_database()").fetchone()
+    there = {
+        each.name: publish.name(each.schema, each.identifier) for each in relations.read(warehouse, database)
+    }
+    if missing := set(NEEDED) - there.keys():
+        raise AaError(f"{', '.join(sorted(missing))} is not built. Run `flagsmith-warehouse refresh` first.")
+    return there
+
+
+def _declared_metric(warehouse: duckdb.DuckDBPyConnection, metrics: str, metric_key: str) -> dict:
+    found = warehouse.execute(f"from {metrics} where metric_key = ?", [metric_key])
+    row = found.fetchone()
+    if row is None:
+        raise AaError(
+            f"No metric {metric_key} is declared, or it has a problem: see `flagsmith-warehouse check`."
+        )
+    return dict(zip([column[0] for column in found.description], row, strict=True))
+
+
 def _clock(warehouse: duckdb.DuckDBPyConnection, deliveries: str, environment: str | None) -> tuple:
     """The environment, by default the one with most deliveries, and the last time that it was heard of."""
     query = (
@@ -255,7 +263,7 @@ def _values(metric: dict, total: np.ndarray, number: np.ndarray) -> np.ndarray:
 def split_sums(
     outcome: np.ndarray, denominator: np.ndarray, before: np.ndarray, experiments: int, seed: int
 ) -> np.ndarray:
-    """Of each split, both arms: how many identities, and their sums. By experiment, arm and sum."""
+    """The number of identities of each arm of each split, and their sums: an array by experiment, arm and sum."""
     parts = (
         outcome,
         outcome**2,
@@ -285,7 +293,7 @@ def _judge(settings: Settings, data: Data, sums: np.ndarray) -> list[tuple]:
     if not profiles.exists() or WAREHOUSE_DIR.name not in profiles.read_text(encoding="utf-8"):
         # dbt would judge the splits in the warehouse that people read.
         raise AaError(
-            f"{profiles} does not place the warehouse by {WAREHOUSE_DIR.name}, as ours does. Nothing was done."
+            f"{profiles} does not use {WAREHOUSE_DIR.name} for the path of the warehouse, as our profile does. Nothing was done."
         )
     keys = [f"split {number}" for number in range(len(sums))]
     with tempfile.TemporaryDirectory() as folder:
@@ -318,7 +326,7 @@ def _judge(settings: Settings, data: Data, sums: np.ndarray) -> list[tuple]:
         with contextlib.closing(duckdb.connect(own.warehouse_file, read_only=True)) as warehouse:
             (database,) = warehouse.execute("select current_database()").fetchone()
             series = relations.read(warehouse, database).named("int_experiment_series")
-            rows = warehouse.execute(JUDGED.format(f'"{series.schema}"."{series.identifier}"')).fetchall()
+            rows = warehouse.execute(JUDGED.format(publish.name(series.schema, series.identifier))).fetchall()
     return [row for row in rows if row[0] is not None]
 
 
@@ -352,7 +360,7 @@ def _give(warehouse: duckdb.DuckDBPyConnection, data: Data, keys: list[str], sum
 
 
 def _rates(columns: np.ndarray, data: Data) -> list[Rate]:
-    """Of each method that decides without Flagsmith's own formulas."""
+    """The false-alarm rate of each decision method except Flagsmith's own."""
     p_values, sequential, chances = columns.T
     alarms = {
         "frequentist": (p_values < data.alpha, data.alpha),

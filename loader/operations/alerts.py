@@ -136,7 +136,10 @@ def of_experiments(file: Path) -> Iterator[Alert]:
 
 
 def tell(alerts: list[Alert], on_failure: Callable[[str], None]) -> None:
-    """Run FLAGSMITH_ALERT_COMMAND for each alert, with one JSON line on standard input. A failure of it stops nothing."""
+    """Run FLAGSMITH_ALERT_COMMAND for each alert, with one JSON line on standard input.
+
+    If it fails, the remaining alerts are not sent, but the refresh goes on.
+    """
     command = os.environ.get(ALERT_COMMAND.name, "").strip()
     if not command:
         return

@@ -39,9 +39,11 @@ class Answers:
 
 
 def _lift(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    """A lift that can be found: 0 never is, and what is infinite or no number is none."""
+    """Refuse a target lift that is 0, infinite or not a number."""
     if not value or not math.isfinite(value):
-        raise click.BadParameter(f"{value:g} cannot be found. Write it like 0.05, which is 5 %.")
+        raise click.BadParameter(
+            f"{value:g} is not a lift that an experiment can find. Write it like 0.05, which is 5 %."
+        )
     return value
 
 
@@ -67,7 +69,7 @@ def experiment() -> None:
     "--method",
     "decision_method",
     type=click.Choice(METHODS),
-    help="What decides; sequential, if nothing is said.",
+    help="The method that decides; default: sequential.",
 )
 @click.option("--breakdowns", help="Like `trait:plan;segment:vip`.")
 @click.option(
@@ -122,7 +124,7 @@ def new(is_asking: bool | None, target_lift: float, baseline: float | None, **gi
 
 
 def _split(answers: Answers, seen: list["Split"]) -> "Split":
-    """The split that is meant: among those that were seen, if it was."""
+    """The split that the answers name: the one seen in webhooks, if there is one, otherwise a split without variations."""
     from flagsmith_warehouse.loader.operations.experiment import Split, describe
 
     for each in seen[:20] if answers.is_asking else []:
@@ -176,7 +178,7 @@ def _power(
         return "A variation has no weight, or control's mean is 0: no number of days is enough."
     return (
         f"To find a lift of {100 * lift:g} % (power 80 %, alpha 0.05) takes {math.ceil(needed):,} identities: about {days:,} days, "
-        "if they come as they did."
+        "if they arrive at the same rate as before."
     )
 
 
@@ -220,7 +222,7 @@ def _show(answer: "Answer") -> None:
 
     console = Console()
     metric, environment = (escape(printable(text)) for text in (answer.metric, answer.environment))
-    adjusted = ", adjusted by what was before" if answer.is_adjusted else ""
+    adjusted = ", adjusted by earlier outcomes (before_days)" if answer.is_adjusted else ""
     console.print(
         f"{answer.experiments:,} splits of the {answer.identities:,} identities that {environment} evaluated in {answer.days} days: "
         f"{metric}{adjusted}. Nothing differs, so every difference found is a false alarm."
@@ -241,7 +243,9 @@ def _show(answer: "Answer") -> None:
     for tenth, count in enumerate(answer.p_values_by_tenth):
         console.print(f"p from {tenth / 10:.1f}  {'█' * round(40 * count / most)} {count:,}", highlight=False)
     console.print(
-        f"The p-values are uniform, as they should be: p = {answer.uniformity_p_value:.3f} (below 0.01, they are not)."
+        f"Test whether the p-values are uniform, as they should be: p = {answer.uniformity_p_value:.3f} (below 0.01, they are not)."
     )
     if answer.variance_saved is not None:
-        console.print(f"What was before saves {answer.variance_saved:.0%} of the variance (CUPED).")
+        console.print(
+            f"The adjustment by outcomes before the first evaluation (CUPED) removes {answer.variance_saved:.0%} of the variance."
+        )

@@ -16,7 +16,12 @@ from dbt.flags import get_flags
 from duckdb import DuckDBPyConnection
 
 from flagsmith_warehouse.loader import lock
-from flagsmith_warehouse.loader.filesystem import close_to_others, keep_private, make_folder, mend
+from flagsmith_warehouse.loader.filesystem import (
+    close_to_others,
+    keep_private,
+    make_folder,
+    restrict_permissions,
+)
 
 
 class Plugin(BasePlugin):
@@ -43,7 +48,7 @@ class Plugin(BasePlugin):
                 self.timeout_seconds,
                 _say,
             )
-            mend(file.parent)
+            restrict_permissions(file.parent)
         # A weak reference, because otherwise the connection would keep itself and the warehouse open.
         ask = FaultOf(weakref.ref(conn), self.creds.database)
         conn.create_function(

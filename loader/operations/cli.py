@@ -30,16 +30,16 @@ WITH_PROBLEMS = 3
 
 
 class Commands(click.Group):
-    """The commands below, and those of other modules."""
+    """The commands below, and those of other modules, which are imported when they are called."""
 
-    elsewhere = {  # noqa: RUF012 -- never changed
+    lazy = {  # noqa: RUF012 -- never changed
         "aa": "flagsmith_warehouse.loader.operations.ask:aa",
-        "compact": "flagsmith_warehouse.loader.operations.operate:compact",
-        "doctor": "flagsmith_warehouse.loader.operations.operate:doctor",
+        "compact": "flagsmith_warehouse.loader.operations.maintenance:compact",
+        "doctor": "flagsmith_warehouse.loader.operations.maintenance:doctor",
         "experiment": "flagsmith_warehouse.loader.operations.ask:experiment",
-        "erase": "flagsmith_warehouse.loader.operations.operate:erase",
-        "publish": "flagsmith_warehouse.loader.operations.operate:publish",
-        "status": "flagsmith_warehouse.loader.operations.operate:status",
+        "erase": "flagsmith_warehouse.loader.operations.maintenance:erase",
+        "publish": "flagsmith_warehouse.loader.operations.maintenance:publish",
+        "status": "flagsmith_warehouse.loader.operations.maintenance:status",
         "init": "flagsmith_warehouse.loader.operations.init:init",
         "docs": "flagsmith_warehouse.loader.operations.explore:docs",
         "notebook": "flagsmith_warehouse.loader.operations.explore:notebook",
@@ -49,7 +49,7 @@ class Commands(click.Group):
     }
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), *self.elsewhere])
+        return sorted([*super().list_commands(context), *self.lazy])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         command = self._find_command(context, name)
@@ -58,9 +58,9 @@ class Commands(click.Group):
         return command
 
     def _find_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in self.elsewhere:
+        if name not in self.lazy:
             return super().get_command(context, name)
-        module, command = self.elsewhere[name].split(":")
+        module, command = self.lazy[name].split(":")
         try:
             return getattr(importlib.import_module(module), command)
         except ModuleNotFoundError as error:
@@ -162,7 +162,7 @@ def serve(host: str, port: int, workers: int) -> None:
 @click.option(
     "--only",
     is_flag=True,
-    help="From now on a webhook leaves the inbox once it is landed here; other landings no longer get it.",
+    help="From now on a webhook leaves the inbox once it is landed in this place; other places no longer get it.",
 )
 @click.argument("more_captures", nargs=-1, type=click.File("rb"), metavar="")
 def land(

@@ -81,7 +81,11 @@ def _versions(settings: Settings) -> Iterator[Finding]:
         if requirement.name in ("duckdb", "dbt-core", "dbt-duckdb"):
             found.append(f"{requirement.name} {installed}")
     if wrong:
-        yield Finding("fail", "versions", f"{'; '.join(wrong)}. Install again: make .venv/installed")
+        yield Finding(
+            "fail",
+            "versions",
+            f"{'; '.join(wrong)}. Install again: pip install -U flagsmith-warehouse (in a clone: make .venv/installed)",
+        )
     else:
         yield Finding("ok", "versions", ", ".join(found))
 
@@ -257,9 +261,9 @@ def _inbox_files(settings: Settings) -> Iterator[Finding]:
                 if connection is None:  # the file is new, or is landed and about to be removed
                     empty += 1
                     continue
-                if (form := reader.form(connection)) > inbox_file.FORM:
+                if (number := reader.format_of(connection)) > inbox_file.FORMAT:
                     yield Finding(
-                        "fail", "inbox", f"{path} was not read: it has the form {form}, of a later release, "
+                        "fail", "inbox", f"{path} was not read: it has format {number}, of a later release, "
                         "and this release cannot land it. Install that release again."
                     )  # fmt: skip
                     continue
@@ -277,7 +281,9 @@ def _inbox_files(settings: Settings) -> Iterator[Finding]:
     if whole:
         yield Finding("ok", "inbox", f"{whole} files were read to the end and are undamaged")
     if empty or not paths:
-        yield Finding("ok", "inbox", f"{empty or 'no'} files without deliveries")
+        yield Finding(
+            "ok", "inbox", f"{empty} files hold no deliveries" if empty else "there are no inbox files yet"
+        )
 
 
 def _warehouse(settings: Settings) -> Iterator[Finding]:

@@ -131,10 +131,16 @@ def preview(
                 finally:
                     warehouse.rollback()
                 still_in = _still_in(warehouse, names, environment)
-    told = _note(rows, environment, known, "Nothing was changed, and no tombstone was written.")
+    notes = _note(rows, environment, known, "Nothing was changed, and no tombstone was written.")
     if urls := [name for name in Landings(settings.inbox_dir).names() if name != WAREHOUSE]:
-        told["not_looked_through"] = urls  # that would have to read every file there
-    return {"dry_run": True, "environment": environment, "rows_to_delete": rows, "still_in": still_in, **told}
+        notes["not_looked_through"] = urls  # that would have to read every file there
+    return {
+        "dry_run": True,
+        "environment": environment,
+        "rows_to_delete": rows,
+        "still_in": still_in,
+        **notes,
+    }
 
 
 @contextlib.contextmanager
@@ -143,7 +149,7 @@ def _explained() -> Iterator[None]:
         yield
     except (duckdb.Error, sqlite3.Error, OSError, lake.LakeError) as error:
         raise EraseError(
-            f"Erasing stopped: {error}. A tombstone keeps what was not landed away, but not everything is "
+            f"Erasing stopped: {error}. The tombstone keeps waiting deliveries about the person from being landed, but not everything is "
             "erased: run the same command again when the cause is gone."
         ) from error
 
@@ -225,7 +231,7 @@ def _inbox_rows(
     for path in inbox_file.files(settings.inbox_dir):
         # `land` will report a file that cannot be read.
         with contextlib.suppress(sqlite3.Error), reader.connect(path) as source:
-            if not source or reader.form(source) > inbox_file.FORM:
+            if not source or reader.format_of(source) > inbox_file.FORMAT:
                 continue
             first, last = source.execute("select min(row_id), max(row_id) from deliveries").fetchone()
             first = max(first or 0, landed.get(path.name, 0) + 1)

@@ -1,7 +1,7 @@
 """`flagsmith-warehouse experiment new`: the rows that declare an experiment, proposed from what the warehouse has seen.
 
-Rows are only ever added, each at the end of its file. Everything is looked at before anything is written, and the experiment's own
-row is the last: killed in between, a metric is left that nobody uses.
+Rows are only added, at the ends of the files. Everything is checked before anything is written. The experiment's own row is
+written last: if the command is killed before that, only rows are left that no experiment uses.
 """
 
 import csv
@@ -148,7 +148,8 @@ def sheets(settings: Settings) -> dict[str, tuple[Path, declarations.Sheet]]:
     for name in FILES:
         if known.get(name):
             raise ExperimentError(
-                f"vars: {name} names {known[name]}, and a relation is yours to write to. Nothing was written."
+                f"vars: {name} names {known[name]}, and this command writes only to CSV files. "
+                "Add the rows to that relation yourself. Nothing was written."
             )
         file = next((file for folder in folders for file in sorted(folder.rglob(f"{name}.csv"))), None)
         if not is_own or file is None:
@@ -171,7 +172,7 @@ def keys_of(sheet: declarations.Sheet, *columns: str) -> set[tuple[str, ...]]:
 
 
 def declare(settings: Settings, experiment: dict, metric: dict, link: dict) -> list[Path]:
-    """Add the rows to their files; the files. A metric that is declared already is left as it is. Raises ExperimentError."""
+    """Add the rows to their files. Returns these files. A metric that is already declared stays as it is. Raises ExperimentError."""
     found = sheets(settings)
     rows = {"metrics": metric, "experiment_metrics": link, "experiments": experiment}
     key = (experiment["experiment_key"],)
@@ -192,7 +193,7 @@ def declare(settings: Settings, experiment: dict, metric: dict, link: dict) -> l
 
 
 def _line(path: Path, sheet: declarations.Sheet, row: dict) -> bytes:
-    """The row in the columns of the file, which goes on as it ends: with a line break, of the kind that it has."""
+    """The row as a CSV line: in the order of the file's columns, and with the file's kind of line break."""
     filled = {name: str(value) for name, value in row.items() if value not in (None, "")}
     if missing := filled.keys() - set(sheet.columns):
         raise ExperimentError(

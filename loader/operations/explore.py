@@ -11,6 +11,20 @@ from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER
 
+# dbt's page draws the graph that its address names only when it is loaded. With this, the links of models/overview.md draw too.
+DRAW_ON_CLICK = """
+<script>
+addEventListener("click", (event) => {
+  const link = event.target.closest("a[href*='g_v=1']");
+  if (!link) return;
+  event.preventDefault();
+  event.stopPropagation();
+  location.hash = link.getAttribute("href");
+  location.reload();
+}, true);
+</script>
+"""
+
 
 @click.command()
 @click.option("--port", default=2718, show_default=True, type=click.IntRange(1, 65535), help="The port.")
@@ -57,6 +71,8 @@ def docs(file: Path | None) -> None:
     if not outcome.success:
         raise dbt.DbtError(f"The documentation could not be written: {dbt.reason(outcome)}")
     page = target / "static_index.html"
+    with page.open("a", encoding="utf-8") as text:
+        text.write(DRAW_ON_CLICK)
     if file is not None:
         page = page.replace(file)
     click.echo(f"Open {page}")

@@ -1,8 +1,8 @@
 """Where else the published copy goes (`publish --to`): a folder of Parquet files, or a DuckLake.
 
 A file is written beside its last version and moved over it, so a reader never sees half of one. The folder is ours: what was
-published there before and is no longer, goes. So a person who was erased leaves with the next publication, and `erase`
-publishes anew itself, wherever we have published before.
+published there before and no longer is, we remove. So the next publication removes an erased person, and `erase` itself
+publishes again, wherever we have published before.
 """
 
 import contextlib
@@ -67,8 +67,10 @@ def put(settings: Settings, place: str) -> Put:
     """Publish the published copy to a place, and remember it. The caller holds the locks. Raises PublishError."""
     is_lake = place.startswith(DUCKLAKE)
     if "://" in place.removeprefix("file://"):
-        raise PublishError(f"{place} is no folder of this machine. Publish to one, and copy that.")
-    # Remembered as it is from any folder: `erase` may run in another one. `postgres:…` names a catalog that is no file.
+        raise PublishError(
+            f"{place} is not a folder on this machine. Publish to a local folder, and copy that folder."
+        )
+    # Remember an absolute path, because `erase` may run in another folder. `postgres:…` names a catalogue that is no file.
     if not is_lake:
         place = str(Path(place.removeprefix("file://")).absolute())
     elif ":" not in (catalog := place.removeprefix(DUCKLAKE)):
@@ -77,7 +79,7 @@ def put(settings: Settings, place: str) -> Put:
         with contextlib.closing(in_memory(settings.published_file.with_suffix(".spill"))) as connection:
             connection.execute(f"attach {text(str(settings.published_file))} as copy (read_only)")
             write = (_ducklake if is_lake else _folder)(connection, place)
-            # Remembered before: what is killed half-way has perhaps written already.
+            # Remember the place before writing to it: a run that is killed half-way may have written something.
             _remember(settings, [*dict.fromkeys([*known(settings), place])])
             return write()
     except (duckdb.Error, OSError) as error:
@@ -137,7 +139,7 @@ def _write_folder(connection: duckdb.DuckDBPyConnection, folder: Path, before: s
             except NOT_FOR_PARQUET as error:
                 left_out.append(f"{schema}.{table}: {first_line(error)}")
         files = {table.file for table in written}
-        # Killed from here on, the next run knows every file that is ours.
+        # Old and new files are listed before any is moved, so that after a kill the next run knows which files are ours.
         _write_contents(
             folder, [*written, *(Table("", "", file, 0, None) for file in sorted(before - files))]
         )

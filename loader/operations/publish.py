@@ -14,12 +14,12 @@ from pathlib import Path
 import duckdb
 
 from flagsmith_warehouse.loader import LoaderError, lock
-from flagsmith_warehouse.loader.filesystem import close_to_others, mend, sync
+from flagsmith_warehouse.loader.filesystem import close_to_others, restrict_permissions, sync
 from flagsmith_warehouse.loader.operations import relations
 from flagsmith_warehouse.loader.settings import Settings
 from flagsmith_warehouse.loader.text import first_line
 
-# What is published: the marts, what people declared, which says what the marts mean, and the host's own models.
+# What is published: the marts, the declarations (they explain the marts), and the host project's own models.
 LAYERS = ("marts", "seeds", "own")
 # The schemas of the first two, where the project has not named them otherwise.
 SCHEMAS = ("marts", "seeds")
@@ -67,7 +67,7 @@ def publish(settings: Settings, on_wait: Callable[[str], None] = lambda text: No
         raise NothingToPublish(
             f"There is no {settings.warehouse_file} to publish. Run `flagsmith-warehouse refresh` first."
         )
-    mend(settings.warehouse_dir)
+    restrict_permissions(settings.warehouse_dir)
     fresh = beside(settings.published_file)
     try:
         remove(fresh)  # what a run killed half-way has left
@@ -96,7 +96,7 @@ def locked(settings: Settings, on_wait=lambda text: None) -> Iterator[None]:
 def _copy(
     settings: Settings, fresh: Path, on_wait: Callable[[str], None]
 ) -> tuple[int, int, tuple[str, ...]]:
-    """How many tables, and how many rows in all, were written to the new file; and what of the host's could not be read."""
+    """Copy all relations to the new file. Returns the number of tables and rows, and the host's relations that could not be read."""
     warehouse_file = settings.warehouse_file
     with contextlib.closing(in_memory(fresh.with_suffix(".spill"))) as connection:
         attach = f"attach {text(str(warehouse_file))} as warehouse (read_only)"
@@ -146,7 +146,7 @@ def compact(settings: Settings, on_wait=lambda text: None) -> tuple[int, int]:
 
 
 def rewrite_warehouse(settings: Settings) -> int:
-    """Write it table by table into a new file, without what was deleted, and put that in its place; the new size."""
+    """Rewrite the warehouse into a new file, without deleted rows, and replace the old file. Returns the new size."""
     fresh = beside(settings.warehouse_file)
     remove(fresh)
     with contextlib.closing(in_memory(fresh.with_suffix(".spill"))) as connection:
@@ -158,7 +158,7 @@ def rewrite_warehouse(settings: Settings) -> int:
 
 
 def in_memory(spill_folder: Path) -> duckdb.DuckDBPyConnection:
-    """A connection to no file, so that neither file is opened but by `attach`, and few bytes are held."""
+    """A connection to an empty database in memory, with a small memory limit. Files are opened only by `attach`."""
     return duckdb.connect(
         config={
             "memory_limit": "1GB",

@@ -1,4 +1,4 @@
-"""Lands the inbox, then builds the marts. Never are two refreshes running at once."""
+"""Builds and tests the marts with dbt, and says what retention did."""
 
 import time
 from collections import Counter
@@ -155,10 +155,10 @@ def pruning_in_words(settings: Settings) -> list[str]:
             found = warehouse.execute(f'from "{schema}".last_pruning order by environment')
             names = [column[0] for column in found.description]
             rows += [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-    said = [line for row in rows for line in _pruned(row)]
-    if rows and not said:
-        said = [f"Retention deleted nothing: no delivery is older than {rows[0]['retention_days']} days."]
-    return said
+    lines = [line for row in rows for line in _pruned(row)]
+    if rows and not lines:
+        lines = [f"Retention deleted nothing: no delivery is older than {rows[0]['retention_days']} days."]
+    return lines
 
 
 def _pruned(row: dict) -> Iterator[str]:

@@ -44,7 +44,7 @@ def show_status(status: dict) -> None:
     )  # fmt: skip
     _table(
         console,
-        "Alarms of running experiments",
+        "Alarms and warnings of running experiments",
         [(a["experiment"], a["check"], a["status"], a["message"]) for a in status["alarms"]],
         "check", "status", "what it means",
     )  # fmt: skip

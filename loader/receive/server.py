@@ -19,7 +19,7 @@ from pathlib import Path
 from granian.constants import HTTPModes, Interfaces, Loops
 
 from flagsmith_warehouse.loader import lock, log
-from flagsmith_warehouse.loader.filesystem import mend, refuse_network
+from flagsmith_warehouse.loader.filesystem import refuse_network, restrict_permissions
 from flagsmith_warehouse.loader.log import LOG
 from flagsmith_warehouse.loader.receive.supervisor import STOP_SECONDS, Supervisor, listen
 from flagsmith_warehouse.loader.settings import Settings, read, require_environments
@@ -54,7 +54,7 @@ def serve(
     settings = read()
     require_environments(settings)
     refuse_network(settings.warehouse_dir)
-    mend(settings.warehouse_dir)
+    restrict_permissions(settings.warehouse_dir)
     slots = [f"{place}{letter}" for place in range(workers) for letter in "ab"]
     with listen(host, port) as listener, shared_folder(slots) as folder:
         Supervisor(

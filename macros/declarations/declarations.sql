@@ -63,6 +63,9 @@
                 'remedy': 'leave it empty for a flat prior'},
             'prior_type': {'type': 'choice', 'must_be': 'relative or absolute', 'remedy': 'leave it empty for relative'},
             'margin': {'type': 'number', 'holds': 'number > 0', 'must_be': 'a number above 0', 'remedy': margin},
+            'name': {'type': 'text'},
+            'description': {'type': 'text'},
+            'unit': {'type': 'text'},
         }},
         'experiment_metrics': {'key': ['experiment_key', 'metric_key'], 'columns': {
             'experiment_key': {'type': 'text', 'needed': 'name an experiment that is declared'},

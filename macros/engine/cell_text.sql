@@ -1,5 +1,5 @@
-{#- A cell as a text without blanks around it (Excel's non-breaking ones too), null where nothing else is in it. An exact
-    one keeps its blanks. -#}
+{#- A cell as a text without blanks around it (Excel's non-breaking ones included); null if it has only blanks. With is_exact,
+    the blanks around the text are kept. -#}
 {% macro cell_text(column, is_exact=false) %}{{ return(adapter.dispatch('cell_text', 'flagsmith_warehouse')(column, is_exact)) }}{% endmacro %}
 
 {% macro default__cell_text(column, is_exact) %}{{ refuse_engine('cell_text', 'cell_text') }}{% endmacro %}

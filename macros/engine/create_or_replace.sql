@@ -1,4 +1,4 @@
-{#- Statement: the table or view of a query, in place of one with that name, or not at all. `dropped` is a relation of another
+{#- Statement: creates the table or view of a query, and replaces one of that name, in one step. `dropped` is a relation of another
     type that has the name, or none. -#}
 {% macro create_or_replace(relation, query, dropped) %}
     {{ return(adapter.dispatch('create_or_replace', 'flagsmith_warehouse')(relation, query, dropped)) }}

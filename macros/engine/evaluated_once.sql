@@ -1,4 +1,4 @@
-{#- `with name as {{ evaluated_once() }} (…)`: the engine may not work out the CTE once for each place that reads it, and
+{#- `with name as {{ evaluated_once() }} (…)`: the engine must compute the CTE only once, however many places read it, and must
     not mix its joins with those of its readers. -#}
 {% macro evaluated_once() %}{{ return(adapter.dispatch('evaluated_once', 'flagsmith_warehouse')()) }}{% endmacro %}
 

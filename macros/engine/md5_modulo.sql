@@ -3,9 +3,9 @@
 
 {% macro default__md5_modulo(text, modulus) %}{{ refuse_engine('md5_modulo', 'md5_modulo') }}{% endmacro %}
 
-{#- DuckDB's number has the bytes of the hash in reverse. Each half becomes four lanes of two bytes in the right order, each
-    lane counts what 2^16, 2^32, ... leave. All fits 64 bits and no text is made: half the time of numbers cut out of the
-    hexadecimal text. -#}
+{#- DuckDB's number has the bytes of the hash in reverse order. Each half is cut into four lanes of two bytes, whose bytes
+    are put right. Each lane is multiplied by its power of 2 modulo the modulus. Everything fits in 64 bits and no text is made, which
+    takes half the time of cutting numbers out of the hexadecimal text. -#}
 {% macro duckdb__md5_modulo(text, modulus) %}
     {%- set hash = 'md5_number(' ~ text ~ ')' -%}
     {%- set terms = [] -%}

@@ -26,7 +26,7 @@
 
 
 {#- True of a text that DuckDB reads and that is not JSON: a comma behind the last element of an array or object; NaN and
-    Infinity in another spelling than Python's (`nan`, `-NaN`, `inf`). Strings may hold the same, so the few texts that look
+    Infinity spelt otherwise than in Python (`nan`, `-NaN`, `inf`). Strings may contain the same characters, so the few texts that look
     like it are looked at without their strings, and without the numbers in Python's spelling. CASE, because DuckDB computes
     both sides of AND for every text. Three searches take half as long as one for all. -#}
 {% macro is_json_to_duckdb_alone(text) -%}

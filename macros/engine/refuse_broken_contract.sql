@@ -1,4 +1,4 @@
-{#- Refuses the relation that the model in hand has just become, where its columns are not those of the model's contract. dbt does so
+{#- Refuses the table or view that was just built for the current model if its columns are not those of the model's contract. dbt does so
     itself in its own materialisations only, by planning the query once more; here the table or view is asked, in the same
     transaction, so that the old one stands. -#}
 {% macro refuse_broken_contract(relation) %}

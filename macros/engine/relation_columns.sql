@@ -44,7 +44,7 @@
 
 
 {#- Why a relation that a var names cannot be read, in the engine's words; none where it can. A view may stand while what it
-    reads is gone, or hold a cast that fails at one of its rows: to ask the view itself would end the run. -#}
+    reads is gone, or contain a cast that fails for one of its rows. Querying such a view directly would end the run. -#}
 {% macro relation_fault(relation) %}{{ return(adapter.dispatch('relation_fault', 'flagsmith_warehouse')(relation)) }}{% endmacro %}
 
 {% macro default__relation_fault(relation) %}{{ return(none) }}{% endmacro %}
@@ -57,7 +57,7 @@
     {%- if plan.get('error') and plan.error_type in ['binder', 'catalog', 'io', 'parser', 'permission'] -%}
         {{ return(plan.error_message) }}
     {%- endif -%}
-    {#- A table has been computed already. Of anything else every column is computed here, which takes as long as to read it
+    {#- A table is stored, so reading it cannot fail. For a view or a query, every column is computed here, which takes as long as reading it
         all. The function is our plugin's (loader/operations/attach.py): another profile may not have it. -#}
     {%- set name = relation | replace('"', '') | lower -%}
     {%- set can_fail = "select not exists (select 1 from duckdb_tables() where " ~ text_literal(name)

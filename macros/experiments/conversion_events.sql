@@ -1,5 +1,5 @@
 {#- The relation with the outcomes: what `var('conversion_events')` names, a relation or a folder of files; without it, an
-    empty one. Only int_outcomes reads it: what that hands on is typed. -#}
+    empty one. Only typed_outcomes reads its rows, and gives them types. -#}
 {% macro conversion_events() %}
     {%- set named = var('conversion_events', none) -%}
     {%- if named and is_folder(named) and execute -%}
@@ -22,7 +22,7 @@
     {{ return(needed) }}
 {% endmacro %}
 
-{#- The outcomes of nobody. -#}
+{#- A relation of outcomes without rows, for projects that declare no outcomes. -#}
 {% macro no_conversion_events() %}
     {{ return("(select cast(null as string) as identity, cast(null as string) as event_name, cast(null as timestamp) as occurred_at, "
         ~ "cast(null as double) as value, cast(null as string) as environment from (select 1 as nothing) as nobody where 1 = 0)") }}
@@ -118,7 +118,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- An expression: the value of an outcome; null where it is no number, or one with which no mean can be computed: squares
+{#- An expression: the value of an outcome; null if it is not a number, or is too large to compute means and variances with: squares
     of squares of it must not be infinite. -#}
 {% macro outcome_value(columns) -%}
     {%- set number = double_of('trim(' ~ outcome_text('value', columns) ~ ')') if type_family(columns.get('value', 'NULL')) == 'text'

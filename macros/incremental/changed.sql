@@ -19,7 +19,7 @@
       the source's column to compare with that moment; without a clock, no row is left out. -#}
 {% macro changed(name, clock='received_at') -%}
     {%- set source = ref(name) -%}
-    {%- set key = flagsmith_warehouse.says('adds') -%}
+    {%- set key = flagsmith_warehouse.model_meta('adds') -%}
     {%- set unit = flagsmith_warehouse.replaced_unit() -%}
     {%- if key and flagsmith_warehouse.is_numbered(name) -%}
     (

@@ -23,11 +23,11 @@
     {%- if is_empty_run() -%}{{ return(known) }}{%- endif -%}
     {%- set lost -%}
         select count(*)
-        from (select landed_at, count(*) as deliveries from {{ relations[-1] }} group by landed_at) as taken_in
+        from (select landed_at, count(*) as deliveries from {{ relations[-1] }} group by landed_at) as known_deliveries
         left join (
             select landed_at, count(*) as deliveries from {{ source('landing', 'webhooks') }} group by landed_at
-        ) as landed on taken_in.landed_at = landed.landed_at
-        where taken_in.deliveries > coalesce(landed.deliveries, 0)
+        ) as landed on known_deliveries.landed_at = landed.landed_at
+        where known_deliveries.deliveries > coalesce(landed.deliveries, 0)
     {%- endset -%}
     {{ return(known if scalar(lost, 0) | int == 0 else next_build_number()) }}
 {% endmacro %}

@@ -90,7 +90,7 @@
     {%- for source in sources if source in latest -%}{%- do numberings.append(latest[source].numbering) -%}{%- endfor -%}
     {%- set numbering = (numberings | max if numberings else 0) if sources else flagsmith_warehouse.numbering(own.numbering) -%}
     {%- set parts = [flagsmith_warehouse.logic_version() | string, numbering | string] -%}
-    {%- for name in flagsmith_warehouse.says('vars') or [] -%}
+    {%- for name in flagsmith_warehouse.model_meta('vars') or [] -%}
         {#- YAML has dates; JSON has none. -#}
         {%- set value = flagsmith_warehouse.given_cohorts() if name == 'cohorts' else var(name, none) -%}
         {%- do parts.append(value | string if 'datetime.' in value | string else tojson(value)) -%}

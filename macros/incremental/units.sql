@@ -14,18 +14,18 @@
         'day': {'columns': ['environment', 'day'], 'is_in_part': false},
         'days': {'columns': ['environment'], 'is_in_part': true},
     } -%}
-    {{ return(units.get(flagsmith_warehouse.says('replaces'))) }}
+    {{ return(units.get(flagsmith_warehouse.model_meta('replaces'))) }}
 {% endmacro %}
 
 {#- A value from the `meta` of the current model; none while parsing, and in a unit test. -#}
-{% macro says(name) %}
+{% macro model_meta(name) %}
     {{ return((config.get('meta') or {}).get(name)) }}
 {% endmacro %}
 
 {#- The current model's columns for the beginning and end of a spell, and the column of int_state_spells that its spells follow. -#}
 {% macro spell_columns() %}
     {%- set columns = {'begins': 'valid_from', 'ends': 'valid_to', 'of': none} -%}
-    {%- do columns.update(flagsmith_warehouse.says('spell') or {}) -%}
+    {%- do columns.update(flagsmith_warehouse.model_meta('spell') or {}) -%}
     {{ return(columns) }}
 {% endmacro %}
 
@@ -43,7 +43,7 @@
 {#- A query: the keys of the units that have changed, with `rebuilt_from` if they are replaced in part. None for a model that
     only adds rows. -#}
 {% macro changed_keys() %}
-    {%- set replaces = flagsmith_warehouse.says('replaces') -%}
+    {%- set replaces = flagsmith_warehouse.model_meta('replaces') -%}
     {%- if replaces == 'identity' -%}
         {{ return(flagsmith_warehouse.changed_identities()) }}
     {%- elif replaces in ['spell', 'state'] -%}
@@ -59,7 +59,7 @@
 
 {#- The model's own statements that run before an increment; `meta.prepares` names them. -#}
 {% macro preparations() %}
-    {%- set prepares = flagsmith_warehouse.says('prepares') -%}
+    {%- set prepares = flagsmith_warehouse.model_meta('prepares') -%}
     {%- if prepares == 'kept_flags' -%}
         {{ return(flagsmith_warehouse.describe_kept_flags() | trim) }}
     {%- endif -%}
@@ -72,7 +72,7 @@
     {%- if not unit -%}{{ return(none) }}{%- endif -%}
     {%- set conditions = [] -%}
     {%- for key in unit.columns -%}{%- do conditions.append('target.' ~ key ~ ' = changed.' ~ key) -%}{%- endfor -%}
-    {%- set replaces = flagsmith_warehouse.says('replaces') -%}
+    {%- set replaces = flagsmith_warehouse.model_meta('replaces') -%}
     {%- if replaces == 'spell' -%}
         {%- set ends = 'target.' ~ flagsmith_warehouse.spell_columns().ends -%}
         {%- do conditions.append('(' ~ ends ~ ' > changed.rebuilt_from or ' ~ ends ~ ' is null)') -%}

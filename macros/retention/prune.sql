@@ -26,7 +26,7 @@
     {%- set unread = ['int_declaration_cells', 'int_declaration_cell_problems', 'int_declaration_weight_problems',
         'int_declaration_row_problems', 'int_declaration_key_problems', 'int_declaration_problems', 'int_declared_experiments']
         | map('replace', 'int_', 'model.flagsmith_warehouse.int_', 1) | reject('in', built) | list -%}
-    {%- if unread or not flagsmith_warehouse.is_all_taken_in() -%}
+    {%- if unread or not flagsmith_warehouse.is_everything_processed() -%}
         {{ return(flagsmith_warehouse.nothing_pruned(days, 'only a part of the project was built')) }}
     {%- endif -%}
     {#- A wrongly declared experiment may make the cutoff earlier once it is corrected. Until then, nothing is deleted. -#}
@@ -52,7 +52,7 @@
 {% endmacro %}
 
 {#- True if every model that was ever built has read every delivery. (A run of a few models leaves others behind.) -#}
-{% macro is_all_taken_in() %}
+{% macro is_everything_processed() %}
     {%- set deliveries = flagsmith_warehouse.built_model('stg_flagsmith__deliveries') -%}
     {%- if not deliveries -%}{{ return(false) }}{%- endif -%}
     {{ return(flagsmith_warehouse.scalar(

@@ -129,7 +129,7 @@ class History:
 
     @property
     def evaluations(self) -> list[Delivery]:
-        """All evaluations of identities that are no testers, those that lose a tie included."""
+        """All evaluations except those of test identities. Includes those that another one in the same microsecond supersedes."""
         return [d for d in self.deliveries if d.kind == "evaluation" and not d.is_test]
 
     def by_identity(self) -> dict[tuple[str, str], list[Delivery]]:

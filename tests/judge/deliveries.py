@@ -16,7 +16,7 @@ def hourly(history: History) -> list[dict]:
             "environment": environment, "hour": hour, "kind": kind, "deliveries": len(seen),
             "bytes": sum(d.bytes for d in seen), "distinct_payloads": len({d.payload_hash for d in seen}),
             "identities": len({d.identity for d in seen if d.identity is not None}),
-            # The contract does not say whether whom an unreadable body names is a tester.
+            # The contract does not say whether an unreadable body that names a test identity counts as a test delivery.
             "test_deliveries": ANYTHING if kind == "quarantined" else sum(d.is_test for d in seen),
             "max_landing_delay_seconds": max((d.landed_at - d.received_at).total_seconds() for d in seen),
             "last_received_at": max(d.received_at for d in seen), "last_landed_at": max(d.landed_at for d in seen),

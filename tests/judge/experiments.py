@@ -154,7 +154,7 @@ def _epochs(drawn: list[Sighting], started_at: datetime) -> list[datetime]:
         if last.flag.percentage != sighting.flag.percentage:
             changes.add((last.at, sighting.at))
         before[sighting.flag.variation] = sighting
-    # The weight changed somewhere between the two. Where another variation says so more narrowly, that one tells.
+    # The weight changed at some time between the two evaluations. If a pair of another variation lies within them, that pair counts.
     narrow = sorted(
         (after, until)
         for after, until in changes

@@ -146,7 +146,7 @@ def _absences(history: History) -> dict[tuple, list[Delivery]]:
 
 def current_default(seen: list[tuple]) -> str | None:
     """`off`, or the text of the value that is no option's: null where it has not been seen."""
-    # Of an identity's sightings of one exposure only the last is kept, with the type that the feature then had.
+    # fct_flag_exposures keeps one row per exposure, with the values of its last sighting.
     last = {(d.identity, *flag.exposure): (d.order, flag) for d, flag in seen}
     defaults = [flag for _, flag in sorted(last.values(), key=lambda kept: kept[0])]
     defaults = [flag for flag in defaults if flag.reason == "environment_default"]

@@ -28,7 +28,7 @@ NAMES = [
     ),
     *("null", "0", "true", "日本語", "e\u0301", "é", "tester", "%", "x" * 300),
 ]
-# What a history can do without, to see what else differs: an oddity each.
+# Oddities that can be left out of a history one by one, to see whether the marts still differ without them.
 ODDITIES = {
     "types": "elements of the wrong type, NaN, events without data",
     "borrowed": "an array of segments where traits belong, and the like",
@@ -375,7 +375,7 @@ def _told(rng: Random, environment: Environment, person: Person) -> str:
         ('"trait_value": ', '"trait_value": 7'), ('"traits": ', '"traits": []'), ('"identity": ', '"identity": "nobody"'),
     ])  # fmt: skip
     text = json.dumps(body, sort_keys=True)
-    # Behind the first one: `"identity": "ann"` ends the body but for segments and traits.
+    # Put the repeated key after the first one.
     head, found, tail = text.rpartition(key)
     end = tail.find(', "') if found else -1
     return text if end < 0 else f"{head}{found}{tail[:end]}, {again}{tail[end:]}"
@@ -386,27 +386,7 @@ def _unreadable(rng: Random, environment: Environment, person: Person) -> str | 
     good = {"flags": [], "segments": [], "traits": [], **{k: v for k, v in good.items() if v is not None}}
     text = json.dumps(good, sort_keys=True)
     if rng.random() < 0.35 or "types" in environment.without:
-        plain = [
-            text[:-7],
-            "hello",
-            "",
-            "[1, 2]",
-            '"text"',
-            "{}",
-            text.encode("utf-16"),
-            b"\xff\xfe",
-            '{"data": {}}',
-        ]
-        if "types" in environment.without:
-            return rng.choice(plain)
-        return rng.choice([
-            "", "hello", "NaN", "[1, 2]", '"text"', "null", "5", "{}", text[:-7], text[:-1] + ",}", text + "x", text.encode("utf-16"),
-            b"\xff\xfe", '{"flags": []}', "{}" * 2, "[" * 200 + "]" * 200,
-            '{"event_type": "FLAG_UPDATED", "data": null}', '{"event_type": "FLAG_UPDATED"}',
-            '{"event_type": "FLAG_UPDATED", "data": []}', '{"data": {}}', '{"event_type": null, "data": {}}',
-            "[[]]",
-            text.replace('"identity": ', '"identity": "\\ud800", "was": ', 1) if '"identity": "' in text else "",
-        ])  # fmt: skip
+        return _not_a_webhook(rng, environment, text)
     flag = json.loads(json.dumps(_flag(rng, environment, person, environment.features[0])))
     kind = rng.randrange(5 if "borrowed" in environment.without else 6)
     if kind == 0:
@@ -446,6 +426,31 @@ def _unreadable(rng: Random, environment: Environment, person: Person) -> str | 
         if rng.random() < 0.5 and good[taken]:
             good[taken] = []
     return json.dumps(good, sort_keys=True)
+
+
+def _not_a_webhook(rng: Random, environment: Environment, text: str) -> str | bytes:
+    """A body that is no JSON object, or one of another shape; `text` is a good one."""
+    plain = [
+        text[:-7],
+        "hello",
+        "",
+        "[1, 2]",
+        '"text"',
+        "{}",
+        text.encode("utf-16"),
+        b"\xff\xfe",
+        '{"data": {}}',
+    ]
+    if "types" in environment.without:
+        return rng.choice(plain)
+    return rng.choice([
+        "", "hello", "NaN", "[1, 2]", '"text"', "null", "5", "{}", text[:-7], text[:-1] + ",}", text + "x", text.encode("utf-16"),
+        b"\xff\xfe", '{"flags": []}', "{}" * 2, "[" * 200 + "]" * 200,
+        '{"event_type": "FLAG_UPDATED", "data": null}', '{"event_type": "FLAG_UPDATED"}',
+        '{"event_type": "FLAG_UPDATED", "data": []}', '{"data": {}}', '{"event_type": null, "data": {}}',
+        "[[]]",
+        text.replace('"identity": ', '"identity": "\\ud800", "was": ', 1) if '"identity": "' in text else "",
+    ])  # fmt: skip
 
 
 def _event(rng: Random, environment: Environment, person: Person, at: datetime) -> str:

@@ -74,7 +74,7 @@ REBUILDS = [
 
 
 class Warehouse:
-    """A DuckDB file in `directory`, which is kept for the next history: dbt parses a project once a directory."""
+    """A new DuckDB file in `directory`. The directory itself is reused, because dbt parses the project once per directory."""
 
     def __init__(self, directory: Path):
         directory.mkdir(parents=True, exist_ok=True)
@@ -230,6 +230,12 @@ def judge(
     at_once.land(history.rows)
     run(at_once)
 
+    _compare(verdict, history, at_once, in_parts)
+    return verdict
+
+
+def _compare(verdict: Verdict, history: World, at_once: Warehouse, in_parts: Warehouse) -> None:
+    """Add to the verdict what differs from the judge in either warehouse, and between the two."""
     wanted = expected(History(history.rows, history.test_identities), history.experiments, history.events)
     for warehouse, found in ((at_once, verdict.at_once), (in_parts, verdict.in_parts)):
         for mart, key in KEYS.items():
@@ -239,7 +245,6 @@ def judge(
             found += differences(mart, key, wanted[mart], got)
     for mart in at_once.tables("marts"):
         verdict.between += unlike(mart, at_once.rows(mart), in_parts.rows(mart))
-    return verdict
 
 
 def unlike(mart: str, at_once: list[dict], in_parts: list[dict]) -> list[Difference]:

@@ -1,5 +1,6 @@
 """The dbt project as a whole: on a fresh clone, as a package, its declarations and its documentation."""
 
+import ast
 import csv
 import json
 import re
@@ -324,6 +325,19 @@ def test_package__host_has_models_of_our_names__nobody_reads_the_others(host, mo
     flag = "flags:\n  require_ref_searches_node_package_before_root: true"
     (host / "dbt_project.yml").write_text(settings.replace("flags:", flag))
     assert readers(parse()) == set()
+
+
+def test_functions__length__at_most_sixty_lines():
+    folders = ("loader", "simulator", "notebooks", "benchmarks", "tests")
+    longer = {
+        f"{path}: {node.name}": lines
+        for folder in folders
+        for path in (PROJECT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := node.end_lineno - node.lineno + 1) > 60
+    }
+    assert longer == {}
 
 
 def test_models__length__fits_a_readers_patience():

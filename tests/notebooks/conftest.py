@@ -19,7 +19,7 @@ RECIPES = PROJECT / "docs" / "recipes.md"
 def declared() -> str:
     """The cohorts of docs/recipes.md, as the vars of dbt."""
     cohorts = yaml.safe_load(re.search(r"```yaml\n(.*?)```", RECIPES.read_text(), re.S)[1])
-    return json.dumps(cohorts | example.declared())
+    return json.dumps(cohorts | example.declared() | {"stale_flag_days": example.STALE_FLAG_DAYS})
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,10 @@ import duckdb
 import pytest
 from playwright import sync_api as playwright
 
+from flagsmith_warehouse.loader.operations import explore
 from flagsmith_warehouse.notebooks import report
 from flagsmith_warehouse.notebooks.report import NOTEBOOKS
+from flagsmith_warehouse.notebooks.show import percent
 
 from ..marts.warehouse import PROJECT
 
@@ -29,7 +31,7 @@ WITHIN_SECONDS = 120
 # On each page: what it draws, and how many; what to choose on which picker, and what is drawn only afterwards.
 DRAWN = {
     "index": (".card", 8),
-    "experiment_readout": ("figure", 1),
+    "experiment_readout": ("figure", 2),
     "flag_exposure": ("figure", 5),
     "segments_and_cohorts": ("figure", 5),
     "one_identity": ("figure", 1),
@@ -58,6 +60,13 @@ LONG = (
     ("fct_cohort_flag_exposures", "variation"),
     ("fct_experiment_results", "variation"),
     ("fct_experiment_results_daily", "variation"),
+    ("fct_experiment_results_by", "variation"),
+    ("fct_experiment_results_by", "dimension_value"),
+    ("fct_experiment_curves", "variation"),
+    ("fct_experiment_power", "variation"),
+    ("dim_experiments", "name"),
+    ("dim_metrics", "name"),
+    ("dim_metrics", "unit"),
     ("fct_experiment_health", "message"),
     ("fct_identity_traits", "value_text"),
 )
@@ -151,6 +160,52 @@ def test_notebook__opened_and_clicked__draws_its_charts_without_an_error(name, s
     assert "Error" not in log.read_text()
 
 
+def test_overview__five_questions__are_answered_in_three_clicks(server, month, page):
+    """The paths of docs/pages.md, as somebody new would go them."""
+    address, log = server
+    with duckdb.connect(str(month / "warehouse.duckdb"), read_only=True) as connection:
+        ((lift,),) = connection.execute(
+            "select relative_lift from marts.fct_experiment_results where experiment_key = 'example_checkout' "
+            "and metric_key = 'example_purchased' and is_primary_population and variation = 'variant_b'"
+        ).fetchall()
+        ((entered,),) = connection.execute(
+            "select count(*) from marts.fct_cohort_memberships where cohort_key = 'paying' and entered_at >= '2026-09-22'"
+        ).fetchall()
+        ((ann, by),) = connection.execute(
+            "select identity, changed_by from marts.fct_explained_assignments "
+            "where feature_name = 'checkout_button' and variation = 'variant_b' order by identity limit 1"
+        ).fetchall()
+        stale = [
+            name
+            for (name,) in connection.execute("select name from marts.dim_flags where is_stale").fetchall()
+        ]
+    overview = f"{address}/?file=index.py"
+
+    # Did it win? Is anything broken? Which flags can go? The overview says so.
+    page.goto(overview)
+    page.get_by_text(f"variant_b is winning on purchases: {percent(lift, signed=True)}").first.wait_for()
+    page.get_by_text("Nothing needs attention").first.wait_for()
+    for name in stale:
+        page.get_by_role("link", name=name, exact=True).first.wait_for()
+    # One click more shows the flag.
+    page.get_by_role("link", name="theme", exact=True).click()
+    page.get_by_text("Evaluations of theme per day").first.wait_for()
+
+    # Why did Ann see B? One click, and her name.
+    page.goto(overview)
+    page.get_by_role("link", name="One identity", exact=True).first.click()
+    page.get_by_label("Identity").first.fill(ann)
+    page.keyboard.press("Enter")
+    page.get_by_text(f"the weights changed, now the environment's default, by {by}").first.wait_for()
+
+    # How many paying users entered last week? One click.
+    page.get_by_role("link", name="Segments and cohorts", exact=True).first.click()
+    row = page.get_by_role("row").filter(has_text="Paying customers").first
+    row.wait_for()
+    assert row.get_by_role("cell").nth(3).inner_text() == str(entered)
+    assert "Error" not in log.read_text()
+
+
 def choose(page, label: str, choice: str) -> None:
     picker = page.locator("marimo-dropdown", has_text=label).first
     if picker.locator("select").count():
@@ -207,8 +262,24 @@ def test_report__in_a_browser__fits_and_can_be_read_by_everybody(
         assert of == "empty" or page.locator(selector).count() >= times
         assert page.evaluate("document.documentElement.scrollWidth") == width, "the page scrolls sideways"
         screenshot(page, f"{name}_{of}_{scheme}", tmp_path)
+        # A computer with other fonts: the widest letters that there are.
+        page.add_style_tag(content=".piece, .piece * { font-family: monospace !important }")
+        assert page.evaluate("document.documentElement.scrollWidth") == width, "it does with another font"
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert violations(page) == []
+
+
+def test_docs__a_link_that_names_a_graph__loads_the_page_which_then_draws_it(page, tmp_path):
+    file = tmp_path / "docs.html"
+    count = "<script>sessionStorage.loads = 1 + Number(sessionStorage.loads || 0)</script>"
+    link = '<a href="#!/overview?g_v=1&g_i=1%2Bmarts.connectors">draw</a><a href="#!/words">words</a>'
+    file.write_text(count + link + explore.DRAW_ON_CLICK)
+    page.goto(file.as_uri())
+    page.get_by_text("words").click()
+    assert page.evaluate("sessionStorage.loads") == "1"
+    page.get_by_text("draw").click()
+    page.wait_for_function("sessionStorage.loads === '2'")
+    assert page.url.endswith("#!/overview?g_v=1&g_i=1%2Bmarts.connectors")
 
 
 def violations(page) -> list[str]:

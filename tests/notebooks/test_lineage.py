@@ -45,6 +45,12 @@ def test_exposures__the_recipes__depend_on_what_they_read():
     assert DECLARED["recipes"] == read_by(sql)
 
 
+def test_overview__every_family_of_marts__has_a_link_that_draws_its_lineage():
+    overview = (PROJECT / "models/overview.md").read_text(encoding="utf-8")
+    families = {path.name for path in (PROJECT / "models/marts").iterdir() if path.is_dir()}
+    assert set(re.findall(r"g_v=1&g_i=1%2Bmarts\.(\w+)\)", overview)) == families
+
+
 def test_overview__every_mart__is_in_the_table_that_says_where_to_start():
     overview = (PROJECT / "models/overview.md").read_text(encoding="utf-8")
     start_from = overview.partition("What is one row of your answer?")[2]

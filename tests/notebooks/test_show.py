@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from itertools import combinations
 from math import dist
 
+import duckdb
 import pandas
 import pytest
 
@@ -126,6 +127,17 @@ def test_table__text_of_anybody__is_never_markup():
     assert not {"<b>", "<i>", "<u>"} & {html[at : at + 3] for at in range(len(html))}
 
 
+def test_table__a_long_name_and_a_long_sentence__are_shortened_and_shown_whole():
+    sentence = "This is what it means. " * 20
+    html = show.table(pandas.DataFrame({"a": ["w" * 200, sentence]}), "T", {"a": "A"}, saved=()).html
+    assert "w" * 81 not in html and "…" in html and sentence.strip() in html
+
+
+def test_table__full__tells_a_narrow_page_the_heading_of_each_cell_that_has_something():
+    html = show.table(pandas.DataFrame({"a": [1.0, None]}), "T", {"a": "<A>"}, is_full=True, saved=()).html
+    assert html.count('data-label="&lt;A&gt;"') == 1
+
+
 def test_table__no_rows__says_so_in_the_sentence_it_was_given():
     assert "Nobody." in show.table(pandas.DataFrame({"a": []}), "Who", {"a": "A"}, otherwise="Nobody.").html
 
@@ -160,6 +172,33 @@ def test_charts__any__can_be_downloaded_and_says_its_number_in_text(chart):
     assert 'href="data:text/csv' in html and ">3<" in html
 
 
+def test_spells__more_rows_than_are_drawn__says_of_how_many():
+    frame = pandas.DataFrame(
+        {"name": [f"trait {n}" for n in range(60)], "state": "a", "since": pandas.Timestamp("2026-09-01")}
+    ).assign(until=pandas.NaT)
+    html = charts.spells(frame, "name", "state", title="T", scope=SCOPE).html
+    assert "T (40 of 60)" in html and html.count('class="spell"') + html.count('class="spell ') == 40
+
+
+def test_spells__a_state_without_room__is_told_when_pointed_at_and_not_cut_off():
+    frame = pandas.DataFrame(
+        {"name": "t", "state": ["enterprise"], "since": [pandas.Timestamp("2026-09-01")]}
+    )
+    short = charts.spells(
+        frame.assign(until=pandas.Timestamp("2026-09-01 01:00")), "name", "state", title="T", scope=SCOPE
+    ).html
+    long = charts.spells(frame.assign(until=pandas.NaT), "name", "state", title="T", scope=SCOPE).html
+    assert 'title="enterprise:' in short and ">enterprise</span>" not in short
+    assert ">enterprise</span>" in long
+
+
+def test_lines__days_since_exposure__are_counted_and_broken_where_one_is_missing():
+    frame = pandas.DataFrame({"days": [0, 1, 3, 4], "kind": "a", "n": 1.5})
+    html = charts.lines(frame, "n", "kind", title="T", heading="n", scope=SCOPE, time="days").html
+    assert html.partition("<svg role")[2].count('class="path"') == 2
+    assert ">day 4<" in html and "a, day 0: 1.5" in html
+
+
 def test_lines__a_day_is_missing__are_broken_there():
     frame = pandas.DataFrame(
         {
@@ -187,6 +226,22 @@ def test_download__a_text_that_a_spreadsheet_would_compute__is_a_text():
     html = show.download(pandas.DataFrame({"a": ["=1+1", "-x", "fine"], "n": [-1, 2, 3]}), "T").html
     text = base64.b64decode(html.partition("base64,")[2].partition('"')[0]).decode("utf-8-sig")
     assert text == "a,n\n'=1+1,-1\n'-x,2\nfine,3\n"
+
+
+def test_download__parquet__has_values_and_types_as_they_are(tmp_path):
+    frame = pandas.DataFrame(
+        {
+            "at": pandas.to_datetime(["2026-09-01 10:00", None]),
+            "name": ["=1+1", None],
+            "n": [1, 2],
+            "x": [0.5, None],
+        }
+    )
+    html = show.download(frame, "T").html
+    file = tmp_path / "T.parquet"
+    file.write_bytes(base64.b64decode(html.partition("parquet;base64,")[2].partition('"')[0]))
+    rows = duckdb.sql(f"select \"at\"::varchar, name, n, x from '{file}'").fetchall()
+    assert rows == [("2026-09-01 10:00:00", "=1+1", 1, 0.5), (None, None, 2, None)]
 
 
 @pytest.mark.parametrize("chart", CHARTS)

@@ -173,7 +173,7 @@ def killed_at_random(site: Site, rounds: int = 12) -> str:
         try:
             for _ in range(rounds):
                 time.sleep(dice.uniform(0.2, 1.5))
-                workers = server.worker_ids()  # none: two deaths within seconds, and the server has given up
+                workers = server.worker_ids()  # may be empty while dead workers are being replaced
                 if workers and dice.random() < 0.5:
                     os.kill(dice.choice(workers), signal.SIGKILL)
                 else:
@@ -302,7 +302,7 @@ def disk_full_in_build_and_publish(site: Site) -> str:
 
 
 def read_only_folder(site: Site) -> str:
-    """The folder mounted over itself, read-only: root is not asked for permissions, but this holds for root too."""
+    """Mounts the folder over itself, read-only. Permissions do not stop root, but a read-only mount does."""
     folder = site.folder / "data"
     if os.geteuid():
         raise Skipped("mounting needs root")
@@ -356,7 +356,7 @@ int clock_gettime(clockid_t which, struct timespec *at) {
 
 
 def clock_set_back_an_hour(site: Site) -> str:
-    """The wall clock of all our processes, while they live: a library before libc's, that a file switches on."""
+    """Sets back the wall clock of our processes while they run: a preloaded library replaces clock_gettime, and a file switches it on."""
     library, switch = site.folder / "clock.so", site.folder / "set_back"
     if not shutil.which("gcc"):
         raise Skipped("no compiler")

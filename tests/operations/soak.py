@@ -2,8 +2,8 @@
 
 Sends at a steady rate to the real loader while refreshes run and a reader keeps an old published copy open.
 Identities come back, mostly with the state they had. Prints a line a window: answers, p50, p99 and the slowest
-answer, memory of the web workers, the last refresh. Ends with the account: everything that was answered with 2xx,
-in the landing as often as it was answered so. Exits with 1 if it does not balance.
+answer, memory of the web workers, the last refresh. In the end it compares the landing with the answers: every
+body must be landed as often as it was answered with 2xx. Exits with 1 if not.
 """
 
 # ruff: noqa: E501  # a line of the table is a line here

@@ -325,7 +325,7 @@ def test_erase__dry_run_before_anything_was_landed__counts_the_inbox_and_makes_n
     ("answer", "arguments", "is_erased"), [("n", (), False), ("y", (), True), ("", ("--yes",), True)]
 )
 def test_erase__on_a_terminal__asks(settings, environ, monkeypatch, answer, arguments, is_erased):
-    monkeypatch.setattr("flagsmith_warehouse.loader.operations.operate._is_terminal", lambda: True)
+    monkeypatch.setattr("flagsmith_warehouse.loader.operations.maintenance._is_terminal", lambda: True)
     receive(settings, body(PERSON))
     ran = invoke(environ, "erase", "--identity", PERSON, *arguments, input=f"{answer}\n")
     assert (ran.exit_code == 0) == is_erased == settings.receipts_file.exists()
@@ -401,7 +401,7 @@ def test_erase__a_seed_names_the_person__says_so(warehouse, environ):
     with duckdb.connect(warehouse.warehouse_file) as connection:
         connection.execute("insert into seeds.test_identities (identity) values (?)", [PERSON])
     ran = invoke(environ, "erase", "--identity", PERSON)
-    assert "test_identities" in ran.output and "Remove it there" in ran.output
+    assert "test_identities" in ran.output and "remove the identity there" in ran.output
 
 
 @pytest.mark.parametrize(

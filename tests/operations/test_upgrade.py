@@ -60,11 +60,11 @@ def test_land__data_of_a_later_release__is_refused_and_left_alone(first_release,
         warehouse.execute("insert into landing.schema_version values (99)")
     before = landed(first_release)
     ran = invoke(environ, command)
-    assert ran.exit_code == 1 and "form 99" in ran.output and "later release" in ran.output
+    assert ran.exit_code == 1 and "format 99" in ran.output and "later release" in ran.output
     assert landed(first_release) == before
 
 
-EARLIER_FORM = """
+EARLIER_FORMAT = """
 create table deliveries (row_id integer primary key, delivery_id text not null, environment text not null,
     received_at integer not null, is_verified integer not null, body blob not null);
 insert into deliveries values (1, '0198', 'production', 1, 1, x'6f6e65'), (2, '0199', 'production', 2, 1, x'74776f');
@@ -76,7 +76,7 @@ def test_land__inbox_file_of_an_earlier_release__is_drained(settings, environ, n
     receive(settings, b"of this release")
     path = settings.inbox_dir / "0198.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.executescript(EARLIER_FORM + f"pragma user_version = {number};")
+        connection.executescript(EARLIER_FORMAT + f"pragma user_version = {number};")
     inbox_file.lock_of(path).touch()
     assert (reader.backlog(settings.inbox_dir), reader.mean_size(settings.inbox_dir)) == (
         (3, 1),
@@ -88,11 +88,11 @@ def test_land__inbox_file_of_an_earlier_release__is_drained(settings, environ, n
 
 
 def test_land__inbox_file_of_a_later_release__is_refused_and_holds_up_no_other(settings, environ):
-    receive(settings, b"in a later form")
+    receive(settings, b"in a later format")
     [path] = inbox_file.files(settings.inbox_dir)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        assert reader.form(connection) == inbox_file.FORM
-        connection.execute(f"pragma user_version = {inbox_file.FORM + 1}")
+        assert reader.format_of(connection) == inbox_file.FORMAT
+        connection.execute(f"pragma user_version = {inbox_file.FORMAT + 1}")
     receive(settings, b"of this release")
     content = path.read_bytes()
     ran = invoke(environ, "land")

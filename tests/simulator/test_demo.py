@@ -79,6 +79,7 @@ def test_report__experiment__shows_the_interval_beside_the_truth(tmp_path):
         warehouse.execute("create schema marts")
         warehouse.execute(
             "create table marts.fct_experiment_results as select variation, population, 'example_purchased' as metric_key, "
+            "'example_checkout' as experiment_key, "
             "100 as identities, 0.3 as mean, lift as relative_lift, lift - 0.5 as relative_low, lift + 0.5 as relative_high, "
             "'losing' as verdict from (values ('control', null), ('variant_c', -0.2::double)) as arms (variation, lift), "
             "(values ('assigned'), ('activated')) as populations (population)"

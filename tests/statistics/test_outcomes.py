@@ -367,8 +367,9 @@ def test_measured__health__names_the_event_and_how_many(measured):
         for row in measured.mart("fct_experiment_health")
         if row["check_name"] == "unusable_outcomes"
     }
-    assert (rows["bayesian"]["status"], rows["bayesian"]["value"]) == ("warn", 4)
-    assert "4 of the event buy with a value that is not a finite number" in rows["bayesian"]["message"]
+    # Four after the exposure, and four in the days before it, by which `adjusted` adjusts.
+    assert (rows["bayesian"]["status"], rows["bayesian"]["value"]) == ("warn", 8)
+    assert "8 of the event buy with a value that is not a finite number" in rows["bayesian"]["message"]
 
 
 def test_measured__relation_refused_since__do_not_trust_and_whole_again_once_mended(measured):

@@ -31,7 +31,9 @@ GROWN = {
     ],
 }
 PLANS = ("free", "pro", None)
-TOWNS = [f"town {number:02}" for number in range(14)]
+# Two towns, one of the most frequent and one of the others, have names that the breakdown gives to groups.
+GROUPS = ("(none)", "(others)")
+TOWNS = [*GROUPS[:1], *(f"town {number:02}" for number in range(1, 13)), *GROUPS[1:]]
 METRICS = {
     "spent": metric("spent", aggregation="sum", before_days=2),
     "bought": metric("bought", event_name="spent", conversion_window_hours=60),
@@ -300,9 +302,9 @@ def test_curves__every_day_since_exposure__as_counted_identity_by_identity(wareh
 
 def broken_down(dimension: str, person: Person) -> str:
     if dimension == "trait:town":
-        counts = Counter(p.town for p in PEOPLE)
+        counts = Counter(p.town for p in PEOPLE if p.town not in GROUPS)
         kept = sorted(counts, key=lambda town: (-counts[town], town))[:10]
-        return person.town if person.town in kept else "others"
+        return person.town if person.town in kept else "(others)"
     return {
         "trait:plan": person.plan or "(none)",
         "segment:vip": "true" if person.is_vip else "false",
@@ -360,6 +362,7 @@ def test_breakdown__of_a_trait_segment_or_cohort__as_counted_identity_by_identit
             assert (row["status"] == "ok") == bool(result), (name, value)
             if result:
                 wrong |= {(name, value, k): v for k, v in differences(row, result).items()}
+            if "ok" in (row["status"], row["cuped_status"]):
                 of_dimension.append(row)
         wrong |= {(name, k): v for k, v in wrong_corrections(of_dimension).items()}
     assert not wrong

@@ -181,6 +181,52 @@ def posterior(
     }
 
 
+def statistics() -> list[dict]:
+    """The sums of each epoch and variation of the experiments."""
+    sums = [
+        arm("epochs", name, variation, len(parts[0]), **sums_of(*parts)) | {"epoch": epoch}
+        for (name, variation, epoch), parts in VALUES.items()
+    ]
+    # Blue and control never meet in an epoch.
+    sums += [
+        arm("alone", "sum", variation, 30, **sums_of(*(part[:30] for part in VALUES["sum", "blue", 1])))
+        | {"epoch": epoch}
+        for epoch, variation in enumerate(("control", "blue"), 1)
+    ] + [
+        arm("alone", "sum", variation, 0) | {"epoch": epoch}
+        for epoch, variation in enumerate(("blue", "control"), 1)
+    ]
+    # Control meets blue in the first epoch, green in the second, and nobody in the third.
+    sums += [
+        arm(
+            "one after another",
+            "sum",
+            variation,
+            n,
+            **sums_of(*(part[:n] for part in VALUES["sum", variation, epoch])),
+        )
+        | {"epoch": epoch}
+        for variation, sizes in {"control": (60, 25, 90), "blue": (50, 0, 0), "green": (1, 40, 0)}.items()
+        for epoch, n in enumerate(sizes, 1)
+    ]
+    # In the epoch in which both arms are, nobody visited.
+    sums += [
+        arm(
+            "no visits",
+            "ratio",
+            variation,
+            n,
+            denominator_sum=visits,
+            outcome_sum=visits,
+            outcome_sum_squares=visits,
+        )
+        | {"epoch": epoch}
+        for variation, sizes in {"control": ((20, 0), (20, 30)), "blue": ((20, 0), (1, 5))}.items()
+        for epoch, (n, visits) in enumerate(sizes, 1)
+    ]
+    return sums
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("stratified"))
@@ -199,48 +245,7 @@ def results(tmp_path_factory):
         + [link(key, "sum") for key in ("alone", "one after another")]
         + [link("no visits", "ratio")],
     )
-    statistics = [
-        arm("epochs", name, variation, len(parts[0]), **sums_of(*parts)) | {"epoch": epoch}
-        for (name, variation, epoch), parts in VALUES.items()
-    ]
-    # Blue and control never meet in an epoch.
-    statistics += [
-        arm("alone", "sum", variation, 30, **sums_of(*(part[:30] for part in VALUES["sum", "blue", 1])))
-        | {"epoch": epoch}
-        for epoch, variation in enumerate(("control", "blue"), 1)
-    ] + [
-        arm("alone", "sum", variation, 0) | {"epoch": epoch}
-        for epoch, variation in enumerate(("blue", "control"), 1)
-    ]
-    # Control meets blue in the first epoch, green in the second, and nobody in the third.
-    statistics += [
-        arm(
-            "one after another",
-            "sum",
-            variation,
-            n,
-            **sums_of(*(part[:n] for part in VALUES["sum", variation, epoch])),
-        )
-        | {"epoch": epoch}
-        for variation, sizes in {"control": (60, 25, 90), "blue": (50, 0, 0), "green": (1, 40, 0)}.items()
-        for epoch, n in enumerate(sizes, 1)
-    ]
-    # In the epoch in which both arms are, nobody visited.
-    statistics += [
-        arm(
-            "no visits",
-            "ratio",
-            variation,
-            n,
-            denominator_sum=visits,
-            outcome_sum=visits,
-            outcome_sum_squares=visits,
-        )
-        | {"epoch": epoch}
-        for variation, sizes in {"control": ((20, 0), (20, 30)), "blue": ((20, 0), (1, 5))}.items()
-        for epoch, (n, visits) in enumerate(sizes, 1)
-    ]
-    warehouse.give("statistics", statistics)
+    warehouse.give("statistics", statistics())
     warehouse.run()
     return {
         (row["experiment_key"], row["metric_key"], row["variation"]): row

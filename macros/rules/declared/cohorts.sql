@@ -50,7 +50,7 @@
 {% endmacro %}
 
 
-{#- The same for any list of cohorts. A wrong cohort stops the run. -#}
+{#- Like `cohorts`, but for any list of cohorts, and a wrong cohort stops the run. -#}
 {% macro check_cohorts(declared) %}
     {%- set judged = flagsmith_warehouse.judge_cohorts(declared) -%}
     {%- for fault in judged.faults if fault.severity == 'problem' -%}

@@ -6,6 +6,9 @@ with declared as (
 
 select
     metric_key,
+    name,
+    description,
+    unit,
 
     event_name,
     aggregation,

@@ -1,6 +1,6 @@
 {{ config(materialized='table_in_place') }}
 
-{#- Values of one dimension that are shown; the rarer ones are "others". -#}
+{#- Values of one dimension that are shown; the rarer ones are "(others)". -#}
 {%- set most_values = 10 -%}
 
 with experiments as (
@@ -165,7 +165,8 @@ ranked_values as (
         named_value,
         row_number() over (partition by experiment_key, dimension order by count(*) desc, named_value) as place
     from named_values
-    where named_value is not null
+    -- A trait may hold the texts that name groups of ours; such a value is one of the others.
+    where named_value not in ('(none)', '(others)')
     group by experiment_key, dimension, named_value
 
 )
@@ -177,8 +178,8 @@ select
 
     case
         when named_values.named_value is null then '(none)'
-        when ranked_values.place > {{ most_values }} then 'others'
-        else named_values.named_value
+        when ranked_values.place <= {{ most_values }} then named_values.named_value
+        else '(others)'
     end as dimension_value
 from named_values
 left join ranked_values

@@ -50,7 +50,8 @@ weighted as (
         1 / pow(standard_error, 2) as weight,
         sum(lift / pow(standard_error, 2)) over effects / sum(1 / pow(standard_error, 2)) over effects as common_lift
     from compared
-    where status = 'ok'
+    -- An arm without variance (nobody bought) can have one after the adjustment.
+    where status = 'ok' or cuped_status = 'ok'
     window effects as (partition by experiment_key, metric_key, variation, population, dimension)
 
 ),

@@ -40,7 +40,7 @@ totals as (
 
 ranked as (
 
-    -- From above, since identities without any outcome, who have 0, are not among the totals.
+    -- Ranked from the highest down, because identities without an outcome (they count as 0) have no row in totals.
     select
         totals.metric_number,
         totals.outcome,

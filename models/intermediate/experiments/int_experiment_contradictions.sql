@@ -20,7 +20,7 @@ with contradicted as (
 
 sightings as (
 
-    -- The feature as the identity was given it then (1) and the time before (2), also where it was off.
+    -- The feature in the contradicting evaluation (place 1) and in the one before it (place 2), even if it was off.
     select
         contradicted.experiment_key,
         contradicted.identity,

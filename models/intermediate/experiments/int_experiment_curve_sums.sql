@@ -5,7 +5,7 @@
 
 with counted_until as (
 
-    -- When the outcomes of an experiment end, or of an epoch: what was not reached yet cannot be compared.
+    -- Until when the outcomes of an experiment, and of each of its epochs, are known. Later days cannot be compared yet.
     select
         experiments.experiment_key,
         epochs.epoch,

@@ -17,7 +17,7 @@ latest as (
 
 ),
 
-trust as (
+reasons_for_distrust as (
 
     -- The first alarm that makes a comparison worthless, whatever it says, or the finding that a population is biased.
     select experiment_key, spoils_population as population, min(message) as message
@@ -37,7 +37,7 @@ decided as (
         metrics.aggregation,
         metrics.is_lower_better,
         control.outcome_sum as control_outcome_sum,
-        coalesce(trust.message, of_population.message) as distrust,
+        coalesce(of_experiment.message, of_population.message) as distrust,
         -- The adjusted comparison where it was asked for and could be made.
         {%- for column in ['lift', 'low', 'high', 'p_value', 'sequential_low', 'sequential_high', 'sequential_p_value', 'chance_to_win'] %}
         case
@@ -54,8 +54,9 @@ decided as (
             and latest.metric_key = control.metric_key
             and latest.population = control.population
             and experiments.control_variation = control.variation
-    left join trust on latest.experiment_key = trust.experiment_key and trust.population is null
-    left join trust as of_population
+    left join reasons_for_distrust as of_experiment
+        on latest.experiment_key = of_experiment.experiment_key and of_experiment.population is null
+    left join reasons_for_distrust as of_population
         on latest.experiment_key = of_population.experiment_key and latest.population = of_population.population
 
 )

@@ -1,8 +1,8 @@
 {{ config(materialized='table_in_place') }}
 
-with minutes as (
+with weights_by_minute as (
 
-    -- What was said of a variation's weight, a minute at a time: few rows to put in order.
+    -- What webhooks reported of a variation's weight, minute by minute: few rows to put in order.
     select
         experiment_key,
         variation,
@@ -22,7 +22,7 @@ in_order as (
         *,
         lag(percentage_allocation) over weights_in_order as percentage_before,
         lag(last_at) over weights_in_order as last_before_at
-    from minutes
+    from weights_by_minute
     window weights_in_order as (partition by experiment_key, variation order by first_at, last_at, percentage_allocation)
 
 ),
@@ -39,9 +39,10 @@ changes as (
 
 ),
 
-narrow as (
+narrowest_changes as (
 
-    -- A seldom seen variation brackets the moment widely; where another does so more narrowly, that one tells.
+    -- For a rarely seen variation, the two evaluations around a change are far apart. If those of another variation
+    -- lie within them, they give the time.
     select wide.*
     from changes as wide
     where not exists (
@@ -56,7 +57,7 @@ narrow as (
 
 ),
 
-reached as (
+changes_with_end as (
 
     select
         *,
@@ -64,7 +65,7 @@ reached as (
             partition by experiment_key order by after_at, until_at
             rows between unbounded preceding and 1 preceding
         ) as reached_at
-    from narrow
+    from narrowest_changes
 
 ),
 
@@ -75,7 +76,7 @@ grouped as (
         *,
         sum(case when after_at < {{ plus_hours('reached_at', spread_hours()) }} then 0 else 1 end)
             over (partition by experiment_key order by after_at, until_at) as change_number
-    from reached
+    from changes_with_end
 
 ),
 
@@ -107,31 +108,31 @@ epochs as (
 
 ),
 
-weights_said as (
+reported_weights as (
 
     select
         epochs.experiment_key,
         epochs.epoch,
-        minutes.variation,
-        minutes.percentage_allocation as weight,
+        weights_by_minute.variation,
+        weights_by_minute.percentage_allocation as weight,
         row_number() over (
-            partition by epochs.experiment_key, epochs.epoch, minutes.variation
-            order by sum(minutes.evaluations) desc, minutes.percentage_allocation
+            partition by epochs.experiment_key, epochs.epoch, weights_by_minute.variation
+            order by sum(weights_by_minute.evaluations) desc, weights_by_minute.percentage_allocation
         ) as rank_in_epoch
     from epochs
-    inner join minutes
+    inner join weights_by_minute
         on
-            epochs.experiment_key = minutes.experiment_key
-            and epochs.valid_from <= minutes.first_at
-            and (epochs.valid_to > minutes.first_at or epochs.valid_to is null)
-    group by epochs.experiment_key, epochs.epoch, minutes.variation, minutes.percentage_allocation
+            epochs.experiment_key = weights_by_minute.experiment_key
+            and epochs.valid_from <= weights_by_minute.first_at
+            and (epochs.valid_to > weights_by_minute.first_at or epochs.valid_to is null)
+    group by epochs.experiment_key, epochs.epoch, weights_by_minute.variation, weights_by_minute.percentage_allocation
 
 ),
 
-said as (
+likeliest_weights as (
 
-    -- Of several weights said within an epoch, the one said most often.
-    select experiment_key, epoch, variation, weight from weights_said
+    -- Of several weights reported within an epoch, the one reported most often.
+    select experiment_key, epoch, variation, weight from reported_weights
     where rank_in_epoch = 1
 
 ),
@@ -147,12 +148,12 @@ weight_parts as (
 weights as (
 
     -- Control carries no percentage: it has what the others leave.
-    select experiment_key, epoch, variation, weight from said
+    select experiment_key, epoch, variation, weight from likeliest_weights
 
     union all
 
     select experiment_key, epoch, 'control' as variation, greatest(100 - sum(weight), 0) as weight
-    from said
+    from likeliest_weights
     group by experiment_key, epoch
 
 )

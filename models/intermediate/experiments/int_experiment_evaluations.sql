@@ -1,6 +1,6 @@
 {{ config(materialized='view_in_place') }}
 
--- From its end on nothing counts, and neither does anything in a pause.
+-- Evaluations from the experiment's end on, and those in a pause, do not count.
 select
     sightings.experiment_key,
     sightings.identity,

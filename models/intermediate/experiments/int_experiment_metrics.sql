@@ -2,7 +2,7 @@
 
 with computed as (
 
-    -- Every experiment that is in order with every metric that is.
+    -- Each correctly declared experiment with each of its correctly declared metrics.
     select
         links.experiment_key,
         links.metric_key,

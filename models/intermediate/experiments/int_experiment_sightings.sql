@@ -32,7 +32,7 @@ select
 
     shown.variation,
     shown.enabled or features.has_off_as_arm as is_evaluation,
-    -- What a disabled flag carries is no weight: it is that of the variation which it would give.
+    -- A disabled flag carries the weight of the variation that it would give, so the weight is left out.
     case when shown.enabled then shown.percentage_allocation end as percentage_allocation,
     -- Identities outside a rollout look like control; only the declared reason is the experiment.
     shown.assignment_reason = features.assignment_reason as is_within_experiment,

@@ -82,7 +82,7 @@ stops as (
 
 )
 
--- Before the first split nothing has begun that could stop.
+-- Stops from before the first split are left out, because the experiment had not begun.
 select
     stops.experiment_key,
 

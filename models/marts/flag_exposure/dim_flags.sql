@@ -40,7 +40,8 @@ last_sightings as (
 
 hidden_features as (
 
-    -- Some calls leave these out: one did, and more than a minute later, when all of Flagsmith's workers knew, another did not.
+    -- Features that only some calls contain: one call lacked the feature, and more than a minute later (by then all of
+    -- Flagsmith's workers know of a change) another call had it.
     select distinct last_sightings.environment, last_sightings.feature_id
     from last_sightings
     inner join {{ ref('int_flag_absences') }} as absences
@@ -87,8 +88,8 @@ select
 
     max_by(exposures.feature_name, exposures.last_exposure) as name,
     case when max_by(exposures.is_multivariate, exposures.last_exposure) then 'MULTIVARIATE' else 'STANDARD' end as type,
-    -- A flag that was off and is on again is on: the last default says whether it is off. Which value it gives says the last
-    -- that is no option's: of control, or from before there were options, or after them.
+    -- The last sighting of the default says whether the flag is off. If it is on, the default is the last value that belongs to
+    -- no option: that of control, or one from a time when the feature had no options.
     case
         when not max_by(exposures.enabled, exposures.last_exposure) filter (where exposures.assignment_reason = 'environment_default')
             then 'off'

@@ -15,7 +15,7 @@ with landed as (
     where landed_at in (
         select batches.landed_at
         from (select landed_at, count(*) as deliveries from {{ source('landing', 'webhooks') }} group by landed_at) as batches
-        left join (select landed_at, count(*) as deliveries from {{ known() }} as taken_in group by landed_at) as known
+        left join (select landed_at, count(*) as deliveries from {{ known() }} as known_deliveries group by landed_at) as known
             on batches.landed_at = known.landed_at
         where batches.deliveries is distinct from known.deliveries
     )

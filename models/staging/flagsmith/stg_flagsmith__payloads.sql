@@ -17,7 +17,7 @@ bodies as (
 
 ),
 
-cut as (
+divided_bodies as (
 
     -- Flagsmith writes the flags first. They are most of a body, and many bodies have the same flags. So the body is cut after
     -- them, and only the rest is parsed here. int_flag_set_elements finds out whether the flags are JSON, once for each distinct
@@ -30,15 +30,15 @@ cut as (
 
 ),
 
-behind as (
+parsed_rests as (
 
     select
         *,
         case
             when flags_end > 0
                 then {{ json_parts("'{' || substring(body, flags_end + 3)", ['$.identity', '$.segments', '$.traits']) }}
-        end as part_behind
-    from cut
+        end as rest_parts
+    from divided_bodies
 
 ),
 
@@ -51,15 +51,15 @@ parts as (
         body_encoding,
         {{ body_bytes('body', 'body_encoding') }} as bytes,
         case
-            when {{ list_element('part_behind', 1) }} is not null and {{ list_element('part_behind', 2) }} is not null and {{ list_element('part_behind', 3) }} is not null
+            when {{ list_element('rest_parts', 1) }} is not null and {{ list_element('rest_parts', 2) }} is not null and {{ list_element('rest_parts', 3) }} is not null
                 then substring(body, 11, flags_end - 10)
         end as flags_cut,
-        part_behind,
+        rest_parts,
         case
-            when {{ list_element('part_behind', 1) }} is null or {{ list_element('part_behind', 2) }} is null or {{ list_element('part_behind', 3) }} is null
+            when {{ list_element('rest_parts', 1) }} is null or {{ list_element('rest_parts', 2) }} is null or {{ list_element('rest_parts', 3) }} is null
                 then {{ json_parts('body', ['$.identity', '$.flags', '$.segments', '$.traits', '$.event_type', '$.data']) }}
         end as part
-    from behind
+    from parsed_rests
 
 ),
 
@@ -71,10 +71,10 @@ named as (
         body_encoding,
         bytes,
         flags_cut is not null or part is not null as is_json,
-        cast(case when flags_cut is null then {{ list_element('part', 1) }} else {{ list_element('part_behind', 1) }} end as string) as identity,
+        cast(case when flags_cut is null then {{ list_element('part', 1) }} else {{ list_element('rest_parts', 1) }} end as string) as identity,
         coalesce(flags_cut, cast({{ list_element('part', 2) }} as string)) as flags,
-        cast(case when flags_cut is null then {{ list_element('part', 3) }} else {{ list_element('part_behind', 2) }} end as string) as segments,
-        cast(case when flags_cut is null then {{ list_element('part', 4) }} else {{ list_element('part_behind', 3) }} end as string) as traits,
+        cast(case when flags_cut is null then {{ list_element('part', 3) }} else {{ list_element('rest_parts', 2) }} end as string) as segments,
+        cast(case when flags_cut is null then {{ list_element('part', 4) }} else {{ list_element('rest_parts', 3) }} end as string) as traits,
         cast({{ list_element('part', 5) }} as string) as event_type,
         cast({{ list_element('part', 6) }} as string) as data
     from parts

@@ -14,7 +14,7 @@ with experiments as (
 
 arms as (
 
-    -- How many identities each variation has in each epoch by now, for the metric for which most count.
+    -- The identities of each variation in each epoch, by the metric with the most.
     select
         moments.experiment_key,
         moments.variation,

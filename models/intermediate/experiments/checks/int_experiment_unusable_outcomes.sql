@@ -2,11 +2,12 @@
 
 with events_of_experiments as (
 
-    -- The events that an experiment reads, and whether it sums their values.
+    -- The events that an experiment reads, whether it sums their values, and how many days before the exposure it reads them.
     select
         experiment_key,
         event_name,
-        bool_or(aggregation in ('sum', 'mean') or (aggregation = 'ratio' and numerator_aggregation = 'sum')) as has_values
+        bool_or(aggregation in ('sum', 'mean') or (aggregation = 'ratio' and numerator_aggregation = 'sum')) as has_values,
+        coalesce(max(before_days), 0) as before_days
     from {{ ref('int_experiment_metrics') }}
     group by experiment_key, event_name
 
@@ -15,7 +16,8 @@ with events_of_experiments as (
     select
         experiment_key,
         denominator_event_name as event_name,
-        bool_or(denominator_aggregation = 'sum') as has_values
+        bool_or(denominator_aggregation = 'sum') as has_values,
+        0 as before_days
     from {{ ref('int_experiment_metrics') }}
     where denominator_event_name is not null
     group by experiment_key, denominator_event_name
@@ -25,7 +27,8 @@ with events_of_experiments as (
     select
         experiment_key,
         activation_event as event_name,
-        false as has_values
+        false as has_values,
+        0 as before_days
     from {{ ref('int_experiments') }}
     where status <> 'invalid' and activation_event is not null
 
@@ -36,7 +39,8 @@ distinct_events as (
     select
         experiment_key,
         event_name,
-        bool_or(has_values) as has_values
+        bool_or(has_values) as has_values,
+        max(before_days) as before_days
     from events_of_experiments
     group by experiment_key, event_name
 
@@ -58,7 +62,7 @@ where
         -- An outcome whose time cannot be read may be of any time.
         outcomes.unusable_column = 'occurred_at'
         or (
-            outcomes.occurred_at >= experiments.started_at
+            outcomes.occurred_at >= {{ plus_hours('experiments.started_at', '(-24 * distinct_events.before_days)') }}
             and (outcomes.occurred_at < experiments.ended_at or experiments.ended_at is null)
             and outcomes.occurred_at <= experiments.last_received_at
         )

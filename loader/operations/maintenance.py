@@ -124,7 +124,8 @@ def erase(identity: str, environment: str | None, dry_run: bool, yes: bool) -> N
     click.echo(json.dumps(receipt, indent=2))
     for relation in receipt["still_in"]:
         _say(
-            f"{relation} still names the identity. Remove it there, because the relation is yours (from a seed's file, then refresh)."
+            f"{relation} still names the identity. The relation is yours, so remove the identity there. "
+            "If it is a seed, edit the seed's file and refresh."
         )
 
 
