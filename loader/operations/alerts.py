@@ -31,6 +31,8 @@ CHECKS = (
 )
 # The marts give its problems one by one.
 OF_DECLARATIONS = "assert_declarations_are_right"
+# The checks of experiments begin so.
+OF_EXPERIMENTS = "experiment_"
 EXPERIMENTS = """
 select experiments.environment, health.experiment_key, health.check_name, health.status, health.message
 from marts.fct_experiment_health as health
@@ -62,8 +64,7 @@ class Alert:
 
 def queries_of(built: "Built") -> dict[str, str]:
     """The compiled SQL of the checks that depend on the wall clock, by name."""
-    results = getattr(getattr(built.outcome, "result", None), "results", None) or []
-    found = {result.node.name: getattr(result.node, "compiled_code", None) for result in results}
+    found = {result.node.name: getattr(result.node, "compiled_code", None) for result in built.results()}
     return {name: found[name] for name in CHECKS if found.get(name)}
 
 
@@ -87,15 +88,18 @@ def by_the_clock(warehouse_file: Path, queries: dict[str, str]) -> Iterator[Aler
 
 def of_tests(built: "Built") -> Iterator[Alert]:
     """The other tests that found something."""
-    for result in getattr(getattr(built.outcome, "result", None), "results", None) or []:
+    for result in built.results():
         if str(result.node.resource_type) != "test" or str(result.status) == "pass":
             continue
         if result.node.name not in (*CHECKS, OF_DECLARATIONS):
-            message = f"the test {result.node.name} found {result.failures} rows"
-            yield Alert(
-                _now(), None, result.node.name, "warning", result.failures, 0, message,
-                f"look at them: dbt test --select {result.node.name} --store-failures",
-            )  # fmt: skip
+            yield of_test(result.node.name, result.failures)
+
+
+def of_test(name: str, rows: int) -> Alert:
+    """The alert of a test that found rows."""
+    message = f"the test {name} found {rows} rows"
+    remedy = f"look at them: dbt test --select {name} --store-failures"
+    return Alert(_now(), None, name, "warning", rows, 0, message, remedy)
 
 
 def of_declarations(problems: list["Problem"]) -> Iterator[Alert]:
@@ -122,7 +126,7 @@ def of_experiments(file: Path) -> Iterator[Alert]:
             yield Alert(
                 _now(),
                 environment,
-                f"experiment_{check}",
+                OF_EXPERIMENTS + check,
                 status,
                 experiment,
                 None,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flagsmith_warehouse.loader.landing.land import Landed
     from flagsmith_warehouse.loader.operations.alerts import Alert
     from flagsmith_warehouse.loader.operations.declarations import Problem
-    from flagsmith_warehouse.loader.operations.refresh import Request
+    from flagsmith_warehouse.loader.operations.refresh import Built, Request
 
 # The exit code if everything was done but there are mistakes in declarations.
 WITH_PROBLEMS = 3
@@ -233,15 +233,27 @@ def _refresh(request: "Request") -> None:
         before = last_refresh(settings)
         record = locks.enter_context(recorded_refresh(settings))
         locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say))
+        seen = unchanged.look(settings)
         landed = _land(settings)
         record["landed"] = landed.deliveries
-        is_ordinary = request == type(request)() and not landed.deliveries
-        if is_ordinary and unchanged.is_unchanged(settings, before):
+        is_unchanged = request == type(request)() and unchanged.is_unchanged(seen, before)
+        if is_unchanged and not landed.deliveries:
             problems = _look_at_the_clock(settings, before, record)
+        elif is_unchanged and before.get("additions"):
+            problems = _build_and_publish(
+                settings, record, lambda: _build_additions(settings, before, record)
+            )
+            record["built_from"] = unchanged.record_of(seen, settings, unchanged.left_by(before)["variables"])
         else:
-            problems = _build_and_publish(settings, request, record)
+            variables = []
+            problems = _build_and_publish(
+                settings, record, lambda: _build_everything(settings, request, record, variables)
+            )
             if not (request.select or request.variables):
-                record |= {"built_at": time.time(), "built_from": unchanged.fingerprint(settings)}
+                record |= {
+                    "built_at": time.time(),
+                    "built_from": unchanged.record_of(seen, settings, variables),
+                }
         _fail_if_unreadable(landed)
     click.echo(
         f"Refreshed in {time.monotonic() - started:.1f} s: {landed.deliveries:,} deliveries landed; "
@@ -254,10 +266,11 @@ def _look_at_the_clock(settings: Settings, before: dict, record: dict) -> list["
     """Check again the alerts that depend on the time, because there is nothing to build."""
     from flagsmith_warehouse.loader.operations import alerts, declarations, unchanged
 
-    kept = ("built", "built_at", "built_from", "published", "kept_history", "problems", "alert_queries")
+    kept = ("built", "built_at", "built_from", "additions", "published", "kept_history")
+    kept += ("problems", "alert_queries")
     record |= {name: before[name] for name in kept if name in before}
     problems = declarations.problems_in(settings.warehouse_file)
-    carried = unchanged.carried_over(before, (*alerts.CHECKS, "declarations"))
+    carried = unchanged.carried_over(before, alerts.CHECKS)
     found = [
         *alerts.by_the_clock(settings.warehouse_file, before.get("alert_queries") or {}),
         *(alerts.Alert(**alert) for alert in carried),
@@ -267,18 +280,53 @@ def _look_at_the_clock(settings: Settings, before: dict, record: dict) -> list["
     return problems
 
 
-def _build_and_publish(settings: Settings, request: "Request", record: dict) -> list["Problem"]:
-    """Report what was built, tested and published, one line each. Record it, and return the problems in declarations."""
-    from flagsmith_warehouse.loader.operations import alerts, checks, dbt, declarations
-    from flagsmith_warehouse.loader.operations.publish import publish
-    from flagsmith_warehouse.loader.operations.refresh import build, kept_history, pruning_in_words
+def _build_everything(
+    settings: Settings, request: "Request", record: dict, variables: list[str]
+) -> tuple["Built", list["Alert"]]:
+    """Build and test everything that was asked for. `variables` gets the environment variables that the project reads."""
+    from flagsmith_warehouse.loader.operations import additions, alerts, checks, dbt, declarations
+    from flagsmith_warehouse.loader.operations.refresh import build
 
     known = declarations.variables(settings, request.vars())
     manifest = dbt.parse(settings, *known, verbose=request.verbose)
     checks.refuse_unusable_vars(settings, manifest, request.vars())
-    record["kept_history"] = kept_before = kept_history(settings)
     declarations.load(settings, manifest, _say, request.vars())
     built = build(settings, request, manifest)
+    record["alert_queries"] = alerts.queries_of(built)
+    if not (request.select or request.variables):
+        prunes = dbt.our_vars(settings.project_dir).get("retention_days") is not None
+        record["additions"] = additions.plan(manifest, built, settings.warehouse_file, prunes)
+        variables += manifest.env_vars
+    return built, list(alerts.of_tests(built))
+
+
+def _build_additions(settings: Settings, before: dict, record: dict) -> tuple["Built", list["Alert"]]:
+    """Build what new deliveries change, because nothing else has changed. Problems of what is left out are told again."""
+    from flagsmith_warehouse.loader.operations import alerts, unchanged
+    from flagsmith_warehouse.loader.operations.refresh import build_additions
+
+    planned = before["additions"]
+    record |= {name: before[name] for name in ("built_at", "additions", "alert_queries")}
+    built, found = build_additions(settings, planned)
+    run_now = {test["name"] for test in planned["tests"]} | {result.node.name for result in built.results()}
+    carried = unchanged.carried_over(before, (*alerts.CHECKS, *run_now))
+    return built, [
+        *alerts.of_tests(built),
+        *(alerts.of_test(each.test, each.rows) for each in found),
+        *(alerts.Alert(**each) for each in carried if not each["check"].startswith(alerts.OF_EXPERIMENTS)),
+    ]
+
+
+def _build_and_publish(
+    settings: Settings, record: dict, build: Callable[[], tuple["Built", list["Alert"]]]
+) -> list["Problem"]:
+    """Report what was built, tested and published, one line each. Record it, and return the problems in declarations."""
+    from flagsmith_warehouse.loader.operations import alerts, declarations
+    from flagsmith_warehouse.loader.operations.publish import publish
+    from flagsmith_warehouse.loader.operations.refresh import kept_history, pruning_in_words
+
+    record["kept_history"] = kept_before = kept_history(settings)
+    built, of_tests = build()
     record["built"] = str(built)
     record["kept_history"] = kept = kept_history(settings)
     click.echo(f"Built {built.models} models in {built.model_seconds:.1f} s.")
@@ -287,10 +335,9 @@ def _build_and_publish(settings: Settings, request: "Request", record: dict) -> 
     for line in record["retention"]:
         click.echo(line)
     problems = declarations.problems_in(settings.warehouse_file)
-    record["alert_queries"] = queries = alerts.queries_of(built)
     found = [
-        *alerts.by_the_clock(settings.warehouse_file, queries),
-        *alerts.of_tests(built),
+        *alerts.by_the_clock(settings.warehouse_file, record["alert_queries"]),
+        *of_tests,
         *alerts.of_experiments(settings.warehouse_file),
     ]
     _alert(record, found, problems)

@@ -87,7 +87,7 @@ def run(
 
 def parse(settings: Settings, *arguments: str, verbose: bool = False) -> "Manifest":
     """The manifest of the project. Raises DbtError with dbt's reason if dbt cannot parse it."""
-    outcome = run(settings, "parse", *arguments, verbose=verbose)
+    outcome = run(settings, "parse", "--no-write-json", *arguments, verbose=verbose)
     if not outcome.success:
         raise DbtError(f"dbt cannot read the project in {settings.project_dir}: {reason(outcome)}")
     return outcome.result

@@ -121,9 +121,7 @@ def _copy(
                 if relation.layer != "own":
                     raise
                 left_out.append(f"{relation.schema}.{relation.identifier}: {first_line(error)}")
-        for schema, table, column, comment in connection.execute(COLUMN_COMMENTS).fetchall():
-            if (schema, table) in counts:
-                _comment(connection, f"column {name('published', schema, table, column)}", comment)
+        _describe(connection, chosen, set(counts))
         schemas = {schema for schema, _ in counts}
         for function in connection.execute(FUNCTIONS).fetchall():
             if function[0] in schemas:
@@ -175,9 +173,22 @@ def _copy_relation(connection: duckdb.DuckDBPyConnection, relation: relations.Re
     source, target = name("warehouse", *place), name("published", *place)
     connection.execute(f"create schema if not exists {name('published', relation.schema)}")
     (rows,) = connection.execute(f"create table {target} as from {source}").fetchone()
-    if relation.comment is not None:
-        _comment(connection, f"table {target}", relation.comment)
     return rows
+
+
+def _describe(
+    connection: duckdb.DuckDBPyConnection, chosen: list[relations.Relation], copied: set[tuple[str, str]]
+) -> None:
+    """Copy the descriptions of tables and columns, in one transaction: hundreds of commits would each wait for the disk."""
+    columns = connection.execute(COLUMN_COMMENTS).fetchall()
+    connection.execute("begin")
+    for each in chosen:
+        if (each.schema, each.identifier) in copied and each.comment is not None:
+            _comment(connection, f"table {name('published', each.schema, each.identifier)}", each.comment)
+    for schema, table, column, comment in columns:
+        if (schema, table) in copied:
+            _comment(connection, f"column {name('published', schema, table, column)}", comment)
+    connection.execute("commit")
 
 
 def _copy_function(

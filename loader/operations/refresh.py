@@ -1,15 +1,16 @@
 """Builds and tests the marts with dbt, and says what retention did."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import duckdb
 import yaml
 
 from flagsmith_warehouse.loader import LoaderError
-from flagsmith_warehouse.loader.operations import dbt, declarations
+from flagsmith_warehouse.loader.operations import additions, dbt, declarations
 from flagsmith_warehouse.loader.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class Built:
     check_seconds: float = 0.0
     outcome: "dbtRunnerResult | None" = None
 
+    def results(self) -> list:
+        """What dbt says of each model and test."""
+        return list(getattr(getattr(self.outcome, "result", None), "results", None) or [])
+
     def __str__(self) -> str:
         warned = sum(self.checks.values()) - self.checks["pass"]
         return f"{self.models} models built; {self.checks.total()} tests, {warned} with a warning"
@@ -81,14 +86,34 @@ def build(settings: Settings, request: Request = Request(), manifest: "Manifest 
     seeds = [f"resource_type:seed,package:{package},{name}" for name in declarations.NAMES]
     arguments = ["--exclude-resource-type", "unit_test", "--exclude", *seeds, *request.arguments()]
     known = declarations.variables(settings, request.vars())
-    outcome = dbt.run(settings, "build", *arguments, *known, manifest=manifest, verbose=request.verbose)
-    built = _built(outcome)
-    if not outcome.success:
-        raise BuildError(f"dbt build failed. Models that it built stay.\n{dbt.reason(outcome)}")
-    return built
+    return _built(dbt.run(settings, "build", *arguments, *known, manifest=manifest, verbose=request.verbose))
+
+
+def build_additions(settings: Settings, planned: dict) -> tuple[Built, list[additions.Found]]:
+    """Build what new deliveries change, and test their rows. Returns the tests with warnings. Raises BuildError."""
+    # The manifest is as before, and writing it again takes half a second.
+    arguments = ["--exclude-resource-types", "unit_test", "seed", "--no-write-json", "--exclude"]
+    built = _built(
+        dbt.run(
+            settings, "build", *arguments, *additions.left_out(planned), *declarations.variables(settings)
+        )
+    )
+    before = time.monotonic()
+    found = additions.run_tests(settings.warehouse_file, planned)
+    if failed := [each for each in found if each.severity == "error"]:
+        lines = [
+            f"{each.test}: {each.rows} rows; look at them: dbt test --select {each.test}" for each in failed
+        ]
+        raise BuildError("\n".join(["Tests failed. Models that were built stay.", *lines]))
+    checks = built.checks + Counter({"pass": len(planned["tests"]) - len(found), "warn": len(found)})
+    seconds = built.check_seconds + time.monotonic() - before
+    return replace(built, checks=checks, check_seconds=seconds), found
 
 
 def _built(outcome: "dbtRunnerResult") -> Built:
+    """What dbt has done. Raises BuildError if it failed."""
+    if not outcome.success:
+        raise BuildError(f"dbt build failed. Models that it built stay.\n{dbt.reason(outcome)}")
     results = list(getattr(outcome.result, "results", None) or [])
     tested = [result for result in results if str(result.node.resource_type) in CHECKS]
     models = [result for result in results if str(result.node.resource_type) in ("model", "seed", "snapshot")]

@@ -1,15 +1,17 @@
-"""Decides whether there is anything to build. Without new deliveries, there is only if a file or setting has changed.
+"""Decides how much there is to build: everything, or what new deliveries change, or nothing.
 
 Files are compared by size and time. A relation outside the warehouse cannot be compared, so it always counts as
 changed. Once a day everything is built and tested anyway.
 """
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -19,8 +21,10 @@ from flagsmith_warehouse.loader.settings import ALERT_COMMAND, PROJECT_FOLDER, S
 
 # The files of our own project that dbt and the commands read.
 READ = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds", "tests/warehouse", "loader")
-# The parts of the user's project that a build writes or does not read.
-NOT_READ = {"target", "logs", "dbt_packages", "deploy", "secrets", "data", "__pycache__"}
+# The folders at the top of the user's project that a build writes or does not read. (Packages are found apart.)
+NOT_READ = {"target", "logs", "dbt_packages", "deploy", "secrets", "data"}
+# What else decides how a project is built.
+INSTALLED = ("duckdb", "dbt-core", "dbt-duckdb")
 RELATION_VARS = (
     *("conversion_events", "experiments", "metrics", "experiment_metrics", "variants", "identity_map"),
     *("test_identities", "experiment_statistics", "landing_database"),
@@ -30,38 +34,85 @@ NOT_ABOUT_BUILDS = {SECRETS.name, ALERT_COMMAND.name}
 FULL_EVERY_SECONDS = 86_400
 
 
-def fingerprint(settings: Settings) -> str | None:
-    """One hash of everything that a build would read now, except deliveries; None if it cannot be known. If the next refresh
-    finds the same hash, there is nothing to build."""
-    project = settings.project_dir
-    if project is None or not settings.published_file.exists() or not _is_all_in_sight(settings):
+@dataclass(frozen=True)
+class Seen:
+    """Hashes of the files that a build reads, and of the warehouse with its published copy."""
+
+    read: str
+    built: str
+
+
+def look(settings: Settings) -> Seen | None:
+    """What there is now; None without a project."""
+    if settings.project_dir is None:
         return None
-    digest = hashlib.sha256()
+    warehouse = settings.warehouse_file.resolve()
+    built = (warehouse, Path(f"{warehouse}.wal"), settings.published_file.resolve())
+    return Seen(_hash(map(_state, _files(settings, settings.project_dir))), _hash(map(_state, built)))
+
+
+def record_of(before: Seen | None, settings: Settings, variables: list[str]) -> dict | None:
+    """What the next refresh compares with; None if a change could not be seen.
+
+    `before`: what was seen before the build began, so that an edit made meanwhile is not overlooked. `variables`: the
+    environment variables that the project reads, besides ours.
+    """
+    after = look(settings)
+    if before is None or after is None or not _is_all_in_sight(settings):
+        return None
+    return {
+        "read": before.read,
+        "built": after.built,
+        "variables": variables,
+        "environment": _environment(variables),
+    }
+
+
+def is_unchanged(seen: Seen | None, record: dict | None) -> bool:
+    """True if the last complete build was less than a day ago, and all is as the last refresh has left it."""
+    left = left_by(record)
+    if seen is None or not left or record.get("result") != "success":
+        return False
+    age = time.time() - record.get("built_at", 0)
+    return (
+        0 <= age < FULL_EVERY_SECONDS
+        and (left.get("read"), left.get("built")) == (seen.read, seen.built)
+        and left.get("environment") == _environment(left.get("variables") or [])
+    )
+
+
+def left_by(record: dict | None) -> dict:
+    """What the refresh of this record has left behind. (Earlier releases recorded a text.)"""
+    left = (record or {}).get("built_from")
+    return left if isinstance(left, dict) else {}
+
+
+def _environment(variables: list[str]) -> str:
+    """One hash of what else decides how a project is built: installed packages, and environment variables."""
+    said = [f"{name} {importlib.metadata.version(name)}" for name in INSTALLED]
     for name, value in sorted(os.environ.items()):
-        if name.startswith(("FLAGSMITH_", "DBT_")) and name not in NOT_ABOUT_BUILDS:
-            digest.update(f"{name}={value}\0".encode(errors="surrogateescape"))
-    for path in _files(settings, project):
-        try:
-            seen = path.stat()
-        except FileNotFoundError:
-            continue
-        digest.update(
-            f"{path} {seen.st_size} {seen.st_mtime_ns} {seen.st_ino}\0".encode(errors="surrogateescape")
-        )
+        is_ours = name.startswith(("FLAGSMITH_", "DBT_")) and name not in NOT_ABOUT_BUILDS
+        if is_ours or name in variables:
+            said.append(f"{name}={value}")
+    return _hash(said)
+
+
+def _hash(texts: Iterator[str] | list[str]) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(f"{text}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def is_unchanged(settings: Settings, record: dict | None) -> bool:
-    """True if the refresh of this record was less than a day ago, and nothing has changed since."""
-    if not record or record.get("result") != "success" or not record.get("built_from"):
-        return False
-    age = time.time() - record.get("built_at", 0)
-    return 0 <= age < FULL_EVERY_SECONDS and record["built_from"] == fingerprint(settings)
+def _state(path: Path) -> str:
+    try:
+        seen = path.stat()
+    except FileNotFoundError:
+        return f"{path} is missing"
+    return f"{path} {seen.st_size} {seen.st_mtime_ns} {seen.st_ino}"
 
 
 def _files(settings: Settings, project: Path) -> Iterator[Path]:
-    warehouse = settings.warehouse_file.resolve()
-    yield from (warehouse, Path(f"{warehouse}.wal"), settings.published_file.resolve())
     if settings.privacy_file is not None:
         yield settings.privacy_file
     for name in READ:
@@ -74,6 +125,11 @@ def _files(settings: Settings, project: Path) -> Iterator[Path]:
                 and path.resolve() != settings.warehouse_dir.resolve()
             ):
                 yield from _below(path)
+        if not (project / "profiles.yml").exists():
+            yield Path(os.environ.get("DBT_PROFILES_DIR") or Path.home() / ".dbt", "profiles.yml")
+        for package in sorted((project / "dbt_packages").glob("*")):
+            if package.resolve() != PROJECT_FOLDER:
+                yield from _below(package.resolve())
     for name in _relations(project).values():
         if name.endswith("/"):
             yield from _below(project / name)
@@ -84,7 +140,7 @@ def _below(path: Path) -> Iterator[Path]:
         yield path
         return
     for place, folders, files in os.walk(path):
-        folders[:] = sorted(folder for folder in folders if folder not in NOT_READ)
+        folders[:] = sorted(folder for folder in folders if folder != "__pycache__")
         yield from (Path(place, name) for name in sorted(files))
 
 
@@ -109,6 +165,6 @@ def _is_all_in_sight(settings: Settings) -> bool:
 
 
 def carried_over(record: dict, checks_run_now: tuple[str, ...]) -> list[dict]:
-    """The alerts of the last refresh that only a build can find anew."""
-    is_kept = json.loads(json.dumps(record.get("alerts") or []))
-    return [alert for alert in is_kept if alert["check"] not in checks_run_now]
+    """The alerts of the last refresh that neither these checks nor the marts of declarations tell anew."""
+    kept = json.loads(json.dumps(record.get("alerts") or []))
+    return [alert for alert in kept if alert["check"] not in (*checks_run_now, "declarations")]

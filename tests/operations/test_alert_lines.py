@@ -87,7 +87,7 @@ def test_refresh__something_new__is_built(silent, tmp_path, monkeypatch, what):
     settings = settings_module.read(environ)
     record = json.loads(settings.refresh_record.read_text())
     with mock.patch.dict(os.environ, {**environ, "DBT_LOG_LEVEL_FILE": "none"}):
-        record["built_from"] = unchanged.fingerprint(settings)
+        record["built_from"] = unchanged.record_of(unchanged.look(settings), settings, [])
     arguments = ["refresh"]
     if what == "a delivery":
         receive(settings, BODY.encode())
@@ -103,7 +103,7 @@ def test_refresh__something_new__is_built(silent, tmp_path, monkeypatch, what):
     elif what == "a failure":
         record["result"] = "failure"
     settings.refresh_record.write_text(json.dumps(record))
-    monkeypatch.setattr("flagsmith_warehouse.loader.operations.dbt.parse", started)
+    monkeypatch.setattr("flagsmith_warehouse.loader.operations.dbt.run", started)
     ran = invoke(environ, *arguments)
     assert ("dbt was started" in ran.output) == (what != "nothing"), ran.output
 

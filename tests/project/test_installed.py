@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -34,10 +35,12 @@ class Machine:
         (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
         self.packages = packages
 
-    def install(self) -> Path:
-        """Build the wheel from a copy of the tree, and install it without a download."""
+    def install(self, change: Callable[[Path], None] = lambda copy: None) -> Path:
+        """Build the wheel from a copy of the tree, after `change`, and install it without a download."""
         copy = self.folder / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(PROJECT_FOLDER, copy, ignore=LEFT_OUT)
+        change(copy)
         built = subprocess.check_output([sys.executable, "-c", BUILD, self.folder], cwd=copy, text=True)
         wheel = self.folder / built.splitlines()[-1]
         pip = [sys.executable, "-m", "pip", "--python", self.bin / "python", "install", "--quiet"]
@@ -195,3 +198,71 @@ def test_init__files__have_the_right_paths(machine):
         if p.is_file() and p.suffix in (".yml", ".md", ".sql") and "@NAME@" in p.read_text()
     ]
     assert unresolved == []
+
+
+EDITS = {
+    "cohorts.yml": """- key: everybody
+  rules: [{type: ALL, conditions: [{property: plan, operator: IS_SET}]}]
+""",
+    "experiments/experiments.csv": """experiment_key,environment,feature_name,control_variation,started_at,assignment_reason
+mine,production,checkout_button,control,2026-01-01,environment_default
+""",
+    "models/mine.sql": "select identity from {{ ref('flagsmith_warehouse', 'dim_identities') }}\n",
+    "privacy.toml": "# nothing is hidden yet, says our own note\n",
+}
+NEW_MODEL = "models/marts/deliveries/of_the_newer_release.sql"
+RENAMED = "One row per flag exposure, as the newer release says."
+
+
+def newer(copy: Path) -> None:
+    """Make the copy a later release: one more model, and other words for a mart that is built in increments."""
+    project = copy / "pyproject.toml"
+    project.write_text(project.read_text().replace('version = "0.1.0"', 'version = "0.1.1"'))
+    (copy / NEW_MODEL).write_text("{{ config(materialized='table_in_place') }}\nselect 1 as one\n")
+    described = copy / "models/marts/flag_exposure/_flag_exposure__models.yml"
+    text = described.read_text()
+    before, found, after = text.partition("  - name: fct_flag_exposures\n    description: ")
+    assert found
+    _, _, rest = after.partition("\n    ")
+    while rest.startswith("  "):  # the other lines of the description
+        _, _, rest = rest.partition("\n    ")
+    described.write_text(f"{before}{found}{RENAMED}\n    {rest}")
+
+
+def test_upgrade__of_a_project_in_use__loses_no_edit_and_builds_anew_only_what_must_be(machine):
+    """Given cohorts, an experiment, retention, a model and a table that was filled by increments; when the wheel is upgraded;
+    then every file is as it was, the new release's model and words are there, and the increments were not built anew."""
+    project, data = machine.project, machine.project / "data"
+    for name, text in EDITS.items():
+        (project / name).write_text(text)
+    settings = project / "dbt_project.yml"
+    settings.write_text(settings.read_text().replace("retention_days: null", "retention_days: 4000"))
+    ran = machine.run("refresh")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    with duckdb.connect(data / "warehouse.duckdb") as warehouse:  # only a full build would lose this row
+        warehouse.execute(
+            "insert into marts.fct_flag_exposures select * replace ('kept' as identity) from marts.fct_flag_exposures limit 1"
+        )
+        landed = warehouse.execute("from landing.webhooks order by all").fetchall()
+    own = [
+        path
+        for path in project.rglob("*")
+        if path.is_file() and not {"data", "target", "logs"} & set(path.parts)
+    ]
+    files = {path: path.read_bytes() for path in own}
+
+    machine.install(newer)
+    ran = machine.run("refresh")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert {path: path.read_bytes() for path in own} == files
+    assert published(machine, "from marts.of_the_newer_release") == [(1,)]
+    comment = "select comment from duckdb_tables() where table_name = 'fct_flag_exposures'"
+    assert published(machine, comment) == [(RENAMED,)]
+    assert published(machine, "select count(*) from marts.fct_flag_exposures where identity = 'kept'") == [
+        (1,)
+    ]
+    assert published(machine, "select experiment_key, problem from marts.dim_experiments") == [("mine", None)]
+    assert published(machine, "select cohort_key from marts.dim_cohorts") == [("everybody",)]
+    assert published(machine, "select count(*) > 0 from analytics.mine") == [(True,)]
+    with duckdb.connect(data / "warehouse.duckdb", read_only=True) as warehouse:
+        assert warehouse.execute("from landing.webhooks order by all").fetchall() == landed
