@@ -239,21 +239,14 @@ def _refresh(request: "Request") -> None:
         is_unchanged = request == type(request)() and unchanged.is_unchanged(seen, before)
         if is_unchanged and not landed.deliveries:
             problems = _look_at_the_clock(settings, before, record)
-        elif is_unchanged and before.get("additions"):
-            problems = _build_and_publish(
-                settings, record, lambda: _build_additions(settings, before, record)
-            )
-            record["built_from"] = unchanged.record_of(seen, settings, unchanged.left_by(before)["variables"])
         else:
             variables = []
+            left = before if is_unchanged else {}
             problems = _build_and_publish(
-                settings, record, lambda: _build_everything(settings, request, record, variables)
+                settings, record, lambda: _build(settings, request, left, record, variables)
             )
             if not (request.select or request.variables):
-                record |= {
-                    "built_at": time.time(),
-                    "built_from": unchanged.record_of(seen, settings, variables),
-                }
+                record["built_from"] = unchanged.record_of(seen, settings, variables)
         _fail_if_unreadable(landed)
     click.echo(
         f"Refreshed in {time.monotonic() - started:.1f} s: {landed.deliveries:,} deliveries landed; "
@@ -280,10 +273,31 @@ def _look_at_the_clock(settings: Settings, before: dict, record: dict) -> list["
     return problems
 
 
+def _build(
+    settings: Settings, request: "Request", before: dict, record: dict, variables: list[str]
+) -> tuple["Built", list["Alert"]]:
+    """Build what new deliveries change, if the record of the refresh before says how; otherwise everything.
+
+    `variables` gets the environment variables that the project reads.
+    """
+    from flagsmith_warehouse.loader.operations import unchanged
+    from flagsmith_warehouse.loader.operations.refresh import FailedTests
+
+    if before.get("additions"):
+        try:
+            built = _build_additions(settings, before, record)
+        except FailedTests as error:
+            _say(f"{error}\nSo everything is built and tested now.")
+        else:
+            variables += unchanged.left_by(before)["variables"]
+            return built
+    return _build_everything(settings, request, record, variables)
+
+
 def _build_everything(
     settings: Settings, request: "Request", record: dict, variables: list[str]
 ) -> tuple["Built", list["Alert"]]:
-    """Build and test everything that was asked for. `variables` gets the environment variables that the project reads."""
+    """Build and test everything that was asked for."""
     from flagsmith_warehouse.loader.operations import additions, alerts, checks, dbt, declarations
     from flagsmith_warehouse.loader.operations.refresh import build
 
@@ -295,6 +309,7 @@ def _build_everything(
     record["alert_queries"] = alerts.queries_of(built)
     if not (request.select or request.variables):
         prunes = dbt.our_vars(settings.project_dir).get("retention_days") is not None
+        record["built_at"] = time.time()
         record["additions"] = additions.plan(manifest, built, settings.warehouse_file, prunes)
         variables += manifest.env_vars
     return built, list(alerts.of_tests(built))

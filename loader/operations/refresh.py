@@ -31,6 +31,10 @@ class BuildError(LoaderError):
     """dbt did not build everything. Models that it built stay; the next refresh tries the rest again."""
 
 
+class FailedTests(BuildError):
+    """Tests of new deliveries found rows. A complete build decides whether they are wrong."""
+
+
 @dataclass(frozen=True)
 class Request:
     """The options of `refresh` that are passed on to dbt."""
@@ -90,7 +94,10 @@ def build(settings: Settings, request: Request = Request(), manifest: "Manifest 
 
 
 def build_additions(settings: Settings, planned: dict) -> tuple[Built, list[additions.Found]]:
-    """Build what new deliveries change, and test their rows. Returns the tests with warnings. Raises BuildError."""
+    """Build what new deliveries change, and test their rows. Returns the tests with warnings.
+
+    Raises FailedTests, or BuildError if dbt fails.
+    """
     # The manifest is as before, and writing it again takes half a second.
     arguments = ["--exclude-resource-types", "unit_test", "seed", "--no-write-json", "--exclude"]
     built = _built(
@@ -104,7 +111,7 @@ def build_additions(settings: Settings, planned: dict) -> tuple[Built, list[addi
         lines = [
             f"{each.test}: {each.rows} rows; look at them: dbt test --select {each.test}" for each in failed
         ]
-        raise BuildError("\n".join(["Tests failed. Models that were built stay.", *lines]))
+        raise FailedTests("\n".join(["Tests of the new deliveries failed.", *lines]))
     checks = built.checks + Counter({"pass": len(planned["tests"]) - len(found), "warn": len(found)})
     seconds = built.check_seconds + time.monotonic() - before
     return replace(built, checks=checks, check_seconds=seconds), found
