@@ -188,7 +188,8 @@ def test_plan__an_experiment_is_declared__its_models_are_built_and_with_retentio
     built = SimpleNamespace(results=lambda: [SimpleNamespace(node=compiled)])
     for prunes in (False, True):
         left_out = additions.plan(manifest, built, settings.warehouse_file, prunes)["leave_out"]
-        assert not any("experiment_results" in name for name in left_out)
+        assert "flagsmith_warehouse.marts.experiment_results" not in left_out
+        assert not any(name.endswith((".dim_experiments", ".fct_experiment_results")) for name in left_out)
         assert any("declarations" in name for name in left_out) != prunes
     compiled.config = test.config.replace(error_if="> 10")
     assert additions.plan(manifest, built, settings.warehouse_file, False) is None
