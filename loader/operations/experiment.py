@@ -55,11 +55,13 @@ from (
 )
 group by days order by days
 """
-# The newest experiment that has the metric: its control tells how much identities differ.
+# The newest experiment that has the metric: its control tells how much identities differ. Of ratios, times and quantiles
+# the sums do not tell it.
 BASELINE = """
 select mean, (outcome_sum_squares - outcome_sum * outcome_sum / identities_matured) / (identities_matured - 1) as variance
-from marts.fct_experiment_results
+from marts.fct_experiment_results inner join marts.dim_metrics using (metric_key)
 where metric_key = ? and status = 'control' and population = 'assigned' and identities_matured > 1
+    and aggregation in ('occurrence', 'count', 'sum', 'mean', 'days')
 order by last_day desc, experiment_key limit 1
 """
 

@@ -121,6 +121,14 @@ CHANGED_KINDS = {
     ),
     "extreme": metric("extreme", event_name="buy", aggregation="quantile", quantile="0.999"),
 }
+# Two people of each arm have the event, far apart; and an event that blue does not know.
+RARE = {
+    "rare first": metric(
+        "rare first", event_name="rare", aggregation="hours_to_first", conversion_window_hours=48
+    ),
+    "rare p50": metric("rare p50", event_name="rare", aggregation="quantile", quantile="0.5"),
+    "one-armed p50": metric("one-armed p50", event_name="one-armed", aggregation="quantile", quantile="0.5"),
+}
 BAD = {
     "no quantile": {"aggregation": "quantile"},
     "not a quantile": {"aggregation": "quantile", "quantile": "50"},
@@ -197,7 +205,7 @@ def declare(warehouse: ExperimentWarehouse) -> None:
         metric("guarded", aggregation="sum", event_name="score"),
     ]
     bad = [metric(key, **cells) for key, cells in BAD.items()]
-    new = [*KINDS.values(), *CHANGED_KINDS.values()]
+    new = [*KINDS.values(), *CHANGED_KINDS.values(), *RARE.values()]
     warehouse.give("metrics", kinds + OF_MARGINS + bad + UNKNOWN + new)
     warehouse.give(
         "experiment_metrics",
@@ -207,7 +215,7 @@ def declare(warehouse: ExperimentWarehouse) -> None:
         + [link(key, "guarded") for key in WITHOUT_TRAFFIC]
         + [link("frequentist", key, "guardrail") for key in KINDS]
         + [link("changed", key, "secondary") for key in CHANGED_KINDS]
-        + [link("sequential", "extreme", "guardrail")],
+        + [link("sequential", key, "guardrail") for key in ("extreme", *RARE)],
     )
     warehouse.give(
         "conversion_events",
@@ -216,6 +224,17 @@ def declare(warehouse: ExperimentWarehouse) -> None:
         + [event(p.name, "open", p.activated) for p in PEOPLE if p.activated]
         + [event(p.name, "score", p.exposed, SCORES[p.name]) for p in PEOPLE]
         + [event(name, "load", hour, value) for name, hour, value in ORACLE["events"]]
+        + [
+            event(
+                p.name,
+                "rare",
+                p.exposed + (20 if p.arm == "blue" else 10) + number / 9 + again,
+                number + again,
+            )
+            for number, p in enumerate(PEOPLE[:4])
+            for again in range(3)
+        ]
+        + [event(p.name, "one-armed", p.exposed + 1, p.exposed) for p in PEOPLE if p.arm == "control"]
         + [
             event(p.name, "fewer", p.exposed, SCORES[p.name] * (0.5 if p.arm == "blue" else 1))
             for p in PEOPLE
@@ -501,6 +520,23 @@ def test_kinds__in_every_population__as_counted_by_hand(built, until, population
     assert row["absolute_lift"] == pytest.approx(means["blue"] - means["control"], rel=1e-9, abs=1e-12)
 
 
+def test_kinds__two_people_of_an_arm_have_the_event__nobody_wins(built):
+    """Given 90 people in each arm; then the smallest sample is one of those who had the event, of whom a test could make anything."""
+    rows = {
+        row["metric_key"]: row
+        for row in built[0][CLOCKS[-1]][0]
+        if (row["experiment_key"], row["population"], row["variation"]) == ("sequential", "assigned", "blue")
+    }
+    for key in ("rare first", "rare p50"):
+        assert rows[key]["identities_matured"] >= 50 and rows[key]["status"] == "ok"
+        assert rows[key]["verdict"] == "collecting_data"
+        assert rows[key]["verdict_reason"].startswith(
+            "An arm has fewer identities with the event than the 50"
+        )
+    assert rows["one-armed p50"]["status"] == "too_few_identities"
+    assert rows["one-armed p50"]["verdict_reason"].startswith("An arm has too few events for this quantile")
+
+
 def test_kinds__quantile_beyond_its_events__refused_and_kept_out_of_the_days(built):
     results, daily = built[0][CLOCKS[-1]]
     of_changed = [row for row in results if row["experiment_key"] == "changed" and row["variation"] == "blue"]
@@ -536,7 +572,7 @@ def test_declarations__held_against_what_was_seen__a_warning_says_what_and_what_
     assert {
         found.pop((key, "metric_key")) for key in ("misspelt", "divided", "not divided", *BAD)
     } == unlinked
-    unseen, events = "no outcome has this event", "`buy`, `visit`, `load`, `fewer`, `score`, `open`"
+    unseen, events = "no outcome has this event", "`buy`, `visit`, `load`, `fewer`, `score`, `one-armed`, `open`, `rare`"
     to_come, dates = "unless it is still to come", "correct started_at and ended_at"
     since = "nothing was received from production since then: its last webhook came at 2026-01-09 08:00 UTC"
     only = "no delivery from production carried {} in these dates, only"

@@ -79,8 +79,12 @@ unknown_events as (
         named_events.metric_key,
         named_events.event_name as cell,
         'no outcome has this event' as problem,
-        coalesce('write `' || min(alike.event_name) || '`', 'write one that outcomes have, like ' || frequent_events.names)
-        || ', unless it is still to come' as remedy
+        coalesce(
+            case
+                when min(trim(alike.event_name)) = named_events.event_name then 'remove the spaces around it in the outcomes'
+            end,
+            'write `' || min(alike.event_name) || '`', 'write one that outcomes have, like ' || frequent_events.names
+        ) || ', unless it is still to come' as remedy
     from named_events
     left join outcome_events as known on named_events.event_name = known.event_name
     left join outcome_events as alike on lower(trim(named_events.event_name)) = lower(trim(alike.event_name))
@@ -118,7 +122,8 @@ select
     problem,
     remedy
 from unknown_events
-{%- if not conversion_events_problems() %}
+where {{ 'false' if var('experiment_statistics', none) else 'true' }}
+{%- if not conversion_events_problems() and not var('experiment_statistics', none) %}
 
 union all
 
@@ -131,7 +136,7 @@ select
     cast(null as string) as experiment_key,
     cast(null as string) as metric_key,
     cast(null as string) as cell,
-    'there are no outcomes, so every metric is 0' as problem,
+    'there are no outcomes, so no metric has a result' as problem,
     {{ text_literal('write them there' if var('conversion_events', none) else 'name their table or folder in `vars: conversion_events`') }}
         as remedy
 from (select 1 as one) as anyone

@@ -27,15 +27,46 @@ reasons_for_distrust as (
 
 ),
 
+quantiles as (
+
+    select experiment_key, metric_key, variation, population, sum(identities) as identities
+    from {{ ref('int_experiment_quantiles') }}
+    group by experiment_key, metric_key, variation, population
+
+),
+
+measured as (
+
+    -- Who tells something of the metric: of times and quantiles only those who had the event.
+    select
+        latest.*,
+        metrics.minimum_sample,
+        metrics.aggregation,
+        metrics.is_lower_better,
+        case
+            when metrics.aggregation = 'quantile' then coalesce(quantiles.identities, 0)
+            when metrics.aggregation = 'hours_to_first' then latest.denominator_sum
+            else latest.identities
+        end as identities_measured
+    from latest
+    inner join {{ ref('int_experiment_metrics') }} as metrics
+        on latest.experiment_key = metrics.experiment_key and latest.metric_key = metrics.metric_key
+    left join quantiles
+        on
+            latest.experiment_key = quantiles.experiment_key
+            and latest.metric_key = quantiles.metric_key
+            and latest.variation = quantiles.variation
+            and latest.population = quantiles.population
+
+),
+
 decided as (
 
     select
         latest.*,
         experiments.alpha,
         experiments.decision_method,
-        metrics.minimum_sample,
-        metrics.aggregation,
-        metrics.is_lower_better,
+        control.identities_measured as control_identities_measured,
         control.outcome_sum as control_outcome_sum,
         coalesce(of_experiment.message, of_population.message) as distrust,
         -- The adjusted comparison where it was asked for and could be made.
@@ -44,11 +75,9 @@ decided as (
             when latest.cuped_status = 'ok' then latest.cuped_relative_{{ column }} else latest.relative_{{ column }}
         end as decision_{{ column }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from latest
+    from measured as latest
     inner join {{ ref('int_experiments') }} as experiments on latest.experiment_key = experiments.experiment_key
-    inner join {{ ref('int_experiment_metrics') }} as metrics
-        on latest.experiment_key = metrics.experiment_key and latest.metric_key = metrics.metric_key
-    left join latest as control
+    left join measured as control
         on
             latest.experiment_key = control.experiment_key
             and latest.metric_key = control.metric_key
@@ -79,8 +108,8 @@ select
     alpha,
     decision_method,
 
-    identities,
-    control_identities,
+    identities_measured,
+    control_identities_measured,
     outcome_sum,
     control_outcome_sum,
     control_mean,

@@ -176,6 +176,7 @@ select
     case
         when sizes.identities is null then 'no_shared_identities'
         when sizes.metric_key is null then 'no_primary_metric'
+        when sizes.identities_matured = 0 then 'none_matured'
         when tested.experiment_key is null then 'arm_missing'
         when tested.degrees_of_freedom = 0 then 'too_few_identities'
         when tested.standard_error = 0 then 'zero_variance'

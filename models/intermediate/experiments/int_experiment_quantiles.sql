@@ -3,12 +3,12 @@
 {%- set arm = 'experiment_key, metric_key, variation, population, epoch' -%}
 {#- The 97.5 % quantile of the normal distribution. -#}
 {%- set z = '1.959963984540054e0' -%}
-{#- The quantile and the ends of its 95 % interval, as shares of the events below. -#}
+{#- The quantile and the ends of its 95 % interval, as numbers of the events below. Rounded, because 100 * 0.29 is below 29 in floats. -#}
 {%- set half_width = z ~ ' * sqrt(quantile * (1 - quantile) / events)' -%}
 {%- set levels = {
-    'quantile_value': 'quantile',
-    'low_value': 'greatest(0e0, quantile - ' ~ half_width ~ ')',
-    'high_value': 'least(1e0, quantile + ' ~ half_width ~ ')',
+    'quantile_value': 'round((events - 1) * quantile, 9)',
+    'low_value': 'round((events - 1) * greatest(0e0, quantile - ' ~ half_width ~ '), 9)',
+    'high_value': 'round((events - 1) * least(1e0, quantile + ' ~ half_width ~ '), 9)',
 } -%}
 with {{ events_of_identities("metrics.aggregation = 'quantile'") }},
 
@@ -60,9 +60,9 @@ neighbours as (
     select
         {{ arm }}, quantile, events
         {%- for name, level in levels.items() %},
-        (events - 1) * {{ level }} - floor((events - 1) * {{ level }}) as {{ name }}_share,
-        max(case when smaller_values = floor((events - 1) * {{ level }}) then value end) as {{ name }}_below,
-        max(case when smaller_values = ceil((events - 1) * {{ level }}) then value end) as {{ name }}_above
+        {{ level }} - floor({{ level }}) as {{ name }}_share,
+        max(case when smaller_values = floor({{ level }}) then value end) as {{ name }}_below,
+        max(case when smaller_values = ceil({{ level }}) then value end) as {{ name }}_above
         {%- endfor %}
     from ranked_values
     group by {{ arm }}, quantile, events
@@ -145,6 +145,7 @@ select
     epoch,
 
     quantile_value,
+    identities,
     cast(events as double) as events,
     -- As gbstats: not below 0.00001 from 100 events on, and refused below 1,000 if the values do not vary.
     case

@@ -72,6 +72,7 @@ arms as (
         metrics.role,
         metrics.margin,
         metrics.before_days is not null as has_before,
+        metrics.quantile is not null as is_quantile,
         case
             when metrics.quantile is not null then quantiles.mean
             when metrics.is_ratio then statistics.outcome_sum / nullif(statistics.denominator_sum, 0)
@@ -106,6 +107,9 @@ select
         when arms.experiment_status = 'not_started' then 'not_started'
         when arms.variation = arms.control_variation and arms.identities = 0 then 'no_control_identities'
         when arms.variation = arms.control_variation then 'control'
+        -- Identities are there, but none of them with the event.
+        when arms.is_quantile and arms.identities > 0 and comparisons.status = 'no_identities' then 'too_few_identities'
+        when arms.is_quantile and control.identities > 0 and comparisons.status = 'no_control_identities' then 'too_few_identities'
         else coalesce(comparisons.status, 'no_control_identities')
     end as status,
     case

@@ -64,7 +64,7 @@ verdicts as (
                 status in (
                     'not_started', 'no_control_identities', 'no_identities', 'too_few_identities', 'zero_variance'
                 )
-                or identities < minimum_sample or control_identities < minimum_sample
+                or identities_measured < minimum_sample or control_identities_measured < minimum_sample
                 or (aggregation = 'occurrence' and (outcome_sum < 5 or control_outcome_sum < 5))
                 or (decision_method = 'flagsmith' and flagsmith_status in ('fewer_than_50_identities', 'fewer_than_5_conversions'))
                 then 'collecting_data'
@@ -116,11 +116,14 @@ select
         when status = 'no_control_identities' then 'Nobody was assigned to control, so there is nothing to compare with.'
         when status = 'no_identities' then 'Nobody was assigned to this variation yet.'
         when status = 'too_few_identities' and aggregation = 'quantile'
-            then 'An arm has too few events for this quantile: its interval would reach beyond them.'
+            then 'An arm has too few events for this quantile, or all events are of one identity.'
         when status = 'too_few_identities' then 'One identity has no variance: two are needed in each arm, in the same epoch, to compare.'
+        when status = 'zero_variance' and aggregation = 'hours_to_first'
+            then 'In an arm everybody who had the event took the same time, so its spread is unknown.'
         when status = 'zero_variance' then 'Every identity of an arm has the same outcome, so its spread is unknown.'
-        when identities < minimum_sample or control_identities < minimum_sample
-            then 'An arm has fewer identities than the ' || cast(minimum_sample as string) || ' asked for.'
+        when identities_measured < minimum_sample or control_identities_measured < minimum_sample
+            then 'An arm has fewer identities' || case when aggregation in ('hours_to_first', 'quantile') then ' with the event' else '' end
+                || ' than the ' || cast(minimum_sample as string) || ' asked for.'
         when aggregation = 'occurrence' and (outcome_sum < 5 or control_outcome_sum < 5)
             then 'An arm has fewer than 5 conversions.'
         when control_mean <= 0 or control_mean is null

@@ -8,6 +8,7 @@ select
 
     event_name,
     aggregation,
+    quantile,
     denominator_event_name,
     direction,
     conversion_window_hours,

@@ -4,7 +4,7 @@
 with tests as (
 
     -- The threshold is divided by the number of epochs. So a fair experiment has a false alarm in any of its epochs with a
-        -- chance of 1 in 1,000, and one for the whole with the same chance.
+    -- chance of 1 in 1,000, and one for the whole with the same chance.
     select
         *,
         case when epoch > 0 then count(*) over (partition by experiment_key, epoch > 0) else 1 end as tests

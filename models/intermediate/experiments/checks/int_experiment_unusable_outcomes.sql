@@ -2,12 +2,13 @@
 
 with events_of_experiments as (
 
-    -- The events that an experiment reads, whether it sums their values, and how many days before the exposure it reads them.
+    -- The events that an experiment reads, whether it reads their values, and from how many days before the exposure on.
     select
         experiment_key,
         event_name,
         bool_or(aggregation in ('sum', 'mean', 'quantile') or (aggregation = 'ratio' and numerator_aggregation = 'sum')) as has_values,
-        coalesce(max(before_days), 0) as before_days
+        coalesce(max(before_days), 0) as before_days,
+        coalesce(max(case when aggregation in ('sum', 'mean') then before_days end), 0) as before_days_of_values
     from {{ ref('int_experiment_metrics') }}
     group by experiment_key, event_name
 
@@ -17,7 +18,8 @@ with events_of_experiments as (
         experiment_key,
         denominator_event_name as event_name,
         bool_or(denominator_aggregation = 'sum') as has_values,
-        0 as before_days
+        0 as before_days,
+        0 as before_days_of_values
     from {{ ref('int_experiment_metrics') }}
     where denominator_event_name is not null
     group by experiment_key, denominator_event_name
@@ -28,7 +30,8 @@ with events_of_experiments as (
         experiment_key,
         activation_event as event_name,
         false as has_values,
-        0 as before_days
+        0 as before_days,
+        0 as before_days_of_values
     from {{ ref('int_experiments') }}
     where status <> 'invalid' and activation_event is not null
 
@@ -40,7 +43,8 @@ distinct_events as (
         experiment_key,
         event_name,
         bool_or(has_values) as has_values,
-        max(before_days) as before_days
+        max(before_days) as before_days,
+        max(before_days_of_values) as before_days_of_values
     from events_of_experiments
     group by experiment_key, event_name
 
@@ -62,7 +66,10 @@ where
         -- An outcome whose time cannot be read may be of any time.
         outcomes.unusable_column = 'occurred_at'
         or (
-            outcomes.occurred_at >= {{ plus_hours('experiments.started_at', '(-24 * distinct_events.before_days)') }}
+            outcomes.occurred_at >= {{ plus_hours(
+                'experiments.started_at',
+                "(-24 * case when outcomes.unusable_column = 'value' then distinct_events.before_days_of_values else distinct_events.before_days end)"
+            ) }}
             and (outcomes.occurred_at < experiments.ended_at or experiments.ended_at is null)
             and outcomes.occurred_at <= experiments.last_received_at
         )
