@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from flagsmith_warehouse.loader.operations import alerts, dbt
-from flagsmith_warehouse.loader.operations.publish import name
+from flagsmith_warehouse.loader.operations.publish import beside, in_memory, name
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 DECLARED = "int_declared_experiments"
 # The folders of models that compute experiments. Without a declared experiment, deliveries change none of them.
 OF_EXPERIMENTS = {"experiments", "experiment_results"}
-# Retention reads these in each build (macros/retention/prune.sql).
-OF_DECLARATIONS = "declarations"
 # A test with other settings is left to dbt.
 USUAL = {
     "fail_calc": "count(*)",
@@ -70,12 +68,17 @@ class Found:
     rows: int
 
 
-def plan(manifest: "Manifest", built: "Built", warehouse_file: Path, prunes: bool) -> dict | None:
+def plan(
+    manifest: "Manifest", built: "Built", warehouse_file: Path, prunes: bool, declared_in: set[str]
+) -> dict | None:
     """What to leave out, and the tests to run instead, as JSON. None if dbt must do it all.
 
-    `built`: the outcome of a complete build. `prunes`: whether retention is in use.
+    `built`: the outcome of a complete build. `prunes`: whether retention is in use: it deletes at the end of dbt's run, so all
+    tests must have run by then. `declared_in`: the relations that vars name. Where one is a model, deliveries may change it.
     """
     models = _our_models(manifest)
+    if prunes or declared_in & _relations_of_models(manifest):
+        return None
     tests = [
         result.node
         for result in built.results()
@@ -88,8 +91,7 @@ def plan(manifest: "Manifest", built: "Built", warehouse_file: Path, prunes: boo
     left_out = {
         key
         for key, node in models.items()
-        if (key not in reading and not (prunes and OF_DECLARATIONS in node.fqn))
-        or (not has_experiments and OF_EXPERIMENTS & set(node.fqn))
+        if key not in reading or (not has_experiments and OF_EXPERIMENTS & set(node.fqn))
     }
     return {
         "leave_out": _folders_of(models, left_out),
@@ -111,7 +113,10 @@ def left_out(planned: dict) -> list[str]:
 
 
 def run_tests(warehouse_file: Path, planned: dict) -> list[Found]:
-    """The tests that find something in the rows of the newest build. The caller holds the lock of the warehouse."""
+    """The tests that find something in the rows of the newest build. The caller holds the lock of the warehouse.
+
+    Raises duckdb.Error if a test cannot be run.
+    """
     found = []
     with contextlib.closing(_narrowed(warehouse_file, planned)) as connection:
         for test in planned["tests"]:
@@ -123,7 +128,7 @@ def run_tests(warehouse_file: Path, planned: dict) -> list[Found]:
 
 def _narrowed(warehouse_file: Path, planned: dict) -> duckdb.DuckDBPyConnection:
     """A database in memory that looks like the warehouse, and has only the rows that new deliveries may have changed."""
-    connection = duckdb.connect()
+    connection = in_memory(beside(warehouse_file).with_suffix(".spill"))
     connection.execute("attach ? as everything (read_only)", [str(warehouse_file)])
     connection.execute("attach ':memory:' as warehouse")
     connection.execute("create schema memory.additions")
@@ -132,7 +137,9 @@ def _narrowed(warehouse_file: Path, planned: dict) -> duckdb.DuckDBPyConnection:
     for schema, table, columns in connection.execute(COLUMNS).fetchall():
         connection.execute(f"create schema if not exists {name('warehouse', schema)}")
         chosen = _chosen(name("everything", schema, table), set(columns))
-        connection.execute(f"create view {name('warehouse', schema, table)} as {chosen}")
+        # A view of the host's may read what is not there. A test of ours that reads it fails.
+        with contextlib.suppress(duckdb.Error):
+            connection.execute(f"create view {name('warehouse', schema, table)} as {chosen}")
     return connection
 
 
@@ -150,6 +157,14 @@ def _our_models(manifest: "Manifest") -> dict:
         key: node
         for key, node in manifest.nodes.items()
         if node.resource_type == "model" and node.package_name == dbt.PACKAGE
+    }
+
+
+def _relations_of_models(manifest: "Manifest") -> set[str]:
+    return {
+        f"{node.schema}.{node.alias}".lower()
+        for node in manifest.nodes.values()
+        if node.resource_type in ("model", "snapshot")
     }
 
 

@@ -298,7 +298,14 @@ def _build_everything(
     settings: Settings, request: "Request", record: dict, variables: list[str]
 ) -> tuple["Built", list["Alert"]]:
     """Build and test everything that was asked for."""
-    from flagsmith_warehouse.loader.operations import additions, alerts, checks, dbt, declarations
+    from flagsmith_warehouse.loader.operations import (
+        additions,
+        alerts,
+        checks,
+        dbt,
+        declarations,
+        unchanged,
+    )
     from flagsmith_warehouse.loader.operations.refresh import build
 
     known = declarations.variables(settings, request.vars())
@@ -310,8 +317,10 @@ def _build_everything(
     if not (request.select or request.variables):
         prunes = dbt.our_vars(settings.project_dir).get("retention_days") is not None
         record["built_at"] = time.time()
-        record["additions"] = additions.plan(manifest, built, settings.warehouse_file, prunes)
-        variables += manifest.env_vars
+        named = unchanged.relations(settings.project_dir).values()
+        declared_in = {".".join(name.lower().split(".")[-2:]) for name in named}
+        record["additions"] = additions.plan(manifest, built, settings.warehouse_file, prunes, declared_in)
+        variables += sorted({*manifest.env_vars, *unchanged.variables_of(settings.project_dir)})
     return built, list(alerts.of_tests(built))
 
 
@@ -323,7 +332,8 @@ def _build_additions(settings: Settings, before: dict, record: dict) -> tuple["B
     planned = before["additions"]
     record |= {name: before[name] for name in ("built_at", "additions", "alert_queries")}
     built, found = build_additions(settings, planned)
-    run_now = {test["name"] for test in planned["tests"]} | {result.node.name for result in built.results()}
+    # A test that found nothing in the new rows says nothing of the others.
+    run_now = {each.test for each in found} | {result.node.name for result in built.results()}
     carried = unchanged.carried_over(before, (*alerts.CHECKS, *run_now))
     return built, [
         *alerts.of_tests(built),

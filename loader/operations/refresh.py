@@ -12,6 +12,7 @@ import yaml
 from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.operations import additions, dbt, declarations
 from flagsmith_warehouse.loader.settings import Settings
+from flagsmith_warehouse.loader.text import first_line
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
@@ -99,14 +100,19 @@ def build_additions(settings: Settings, planned: dict) -> tuple[Built, list[addi
     Raises FailedTests, or BuildError if dbt fails.
     """
     # The manifest is as before, and writing it again takes half a second.
-    arguments = ["--exclude-resource-types", "unit_test", "seed", "--no-write-json", "--exclude"]
+    # Cautious: a test of the host is left out only if all its models are.
+    arguments = ["--exclude-resource-types", "unit_test", "seed", "--no-write-json"]
+    arguments += ["--indirect-selection", "cautious", "--exclude"]
     built = _built(
         dbt.run(
             settings, "build", *arguments, *additions.left_out(planned), *declarations.variables(settings)
         )
     )
     before = time.monotonic()
-    found = additions.run_tests(settings.warehouse_file, planned)
+    try:
+        found = additions.run_tests(settings.warehouse_file, planned)
+    except duckdb.Error as error:
+        raise FailedTests(f"Tests of the new deliveries could not be run: {first_line(error)}") from None
     if failed := [each for each in found if each.severity == "error"]:
         lines = [
             f"{each.test}: {each.rows} rows; look at them: dbt test --select {each.test}" for each in failed

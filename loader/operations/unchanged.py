@@ -22,9 +22,11 @@ from flagsmith_warehouse.loader.settings import ALERT_COMMAND, PROJECT_FOLDER, S
 # The files of our own project that dbt and the commands read.
 READ = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds", "tests/warehouse", "loader")
 # The folders at the top of the user's project that a build writes or does not read. (Packages are found apart.)
-NOT_READ = {"target", "logs", "dbt_packages", "deploy", "secrets", "data"}
+NOT_READ = {"target", "logs", "dbt_packages", "deploy", "secrets"}
 # What else decides how a project is built.
 INSTALLED = ("duckdb", "dbt-core", "dbt-duckdb")
+CONFIGURED_IN = ("dbt_project.yml", "profiles.yml", "packages.yml", "dependencies.yml")
+ENV_VAR = re.compile(r"""\benv_var\(\s*['"](\w+)""")
 RELATION_VARS = (
     *("conversion_events", "experiments", "metrics", "experiment_metrics", "variants", "identity_map"),
     *("test_identities", "experiment_statistics", "landing_database"),
@@ -119,32 +121,44 @@ def _files(settings: Settings, project: Path) -> Iterator[Path]:
         yield from _below(PROJECT_FOLDER / name)
     if project != PROJECT_FOLDER:
         for path in sorted(project.iterdir()):
-            if (
-                path.name[0] != "."
-                and path.name not in NOT_READ
-                and path.resolve() != settings.warehouse_dir.resolve()
-            ):
-                yield from _below(path)
+            if path.name[0] != "." and path.name not in NOT_READ:
+                yield from _below(path, settings.warehouse_dir.resolve())
         if not (project / "profiles.yml").exists():
             yield Path(os.environ.get("DBT_PROFILES_DIR") or Path.home() / ".dbt", "profiles.yml")
         for package in sorted((project / "dbt_packages").glob("*")):
             if package.resolve() != PROJECT_FOLDER:
                 yield from _below(package.resolve())
-    for name in _relations(project).values():
+    for name in relations(project).values():
         if name.endswith("/"):
             yield from _below(project / name)
+    cohorts = dbt.our_vars(project).get("cohorts")
+    if isinstance(cohorts, str):
+        yield project / cohorts
 
 
-def _below(path: Path) -> Iterator[Path]:
+def variables_of(project: Path) -> set[str]:
+    """The environment variables that the files of dbt's configuration read. (dbt knows those of models.)"""
+    texts = (
+        path.read_text(errors="replace") for path in map(project.joinpath, CONFIGURED_IN) if path.exists()
+    )
+    return {name for text in texts for name in ENV_VAR.findall(text)}
+
+
+def _below(path: Path, but: Path | None = None) -> Iterator[Path]:
+    """The file, or the files in the folder and below it, but for one folder."""
     if not path.is_dir():
         yield path
         return
+    if path.resolve() == but:
+        return
     for place, folders, files in os.walk(path):
-        folders[:] = sorted(folder for folder in folders if folder != "__pycache__")
+        folders[:] = sorted(
+            folder for folder in folders if folder != "__pycache__" and Path(place, folder).resolve() != but
+        )
         yield from (Path(place, name) for name in sorted(files))
 
 
-def _relations(project: Path) -> dict[str, str]:
+def relations(project: Path) -> dict[str, str]:
     """The project's vars that name a relation or a folder."""
     variables = dbt.our_vars(project)
     return {name: str(variables[name]) for name in RELATION_VARS if variables.get(name)}
@@ -152,7 +166,7 @@ def _relations(project: Path) -> dict[str, str]:
 
 def _is_all_in_sight(settings: Settings) -> bool:
     """True if every relation that a var names is a folder, or a table of the warehouse itself."""
-    named = [name for name in _relations(settings.project_dir).values() if not name.endswith("/")]
+    named = [name for name in relations(settings.project_dir).values() if not name.endswith("/")]
     if not named:
         return True
     if not all(re.fullmatch(r"\w+\.\w+", name) for name in named):

@@ -106,6 +106,16 @@ def test_tests__a_new_row_is_wrong__find_it(mine, statement, test):
     assert any(each.test.startswith(test) for each in found), found
 
 
+def test_tests__a_view_of_the_host_cannot_be_read__they_run_all_the_same(mine):
+    _, settings, planned = mine
+    with duckdb.connect(settings.warehouse_file) as warehouse:
+        warehouse.execute(
+            "create schema mine; create table mine.gone as select 1 as a; create view mine.left as from mine.gone"
+        )
+        warehouse.execute("drop table mine.gone")
+    assert additions.run_tests(settings.warehouse_file, planned) == []
+
+
 def test_refresh__a_test_of_new_rows_fails__publishes_nothing_and_builds_everything(mine, monkeypatch):
     environ, settings, _ = mine
     with duckdb.connect(settings.warehouse_file) as warehouse:
@@ -172,7 +182,7 @@ def test_refresh__a_file_is_edited_while_dbt_runs__the_next_one_builds_again(min
     assert "everything is built" in invoke(environ, "refresh").output
 
 
-def test_plan__an_experiment_is_declared__its_models_are_built_and_with_retention_the_declarations(mine):
+def test_plan__experiments_retention_and_models_that_declare__what_is_built(mine):
     _, settings, planned = mine
     assert "flagsmith_warehouse.marts.experiment_results" in planned["leave_out"]
     assert "flagsmith_warehouse.intermediate.declarations" in planned["leave_out"]
@@ -186,22 +196,30 @@ def test_plan__an_experiment_is_declared__its_models_are_built_and_with_retentio
     )
     compiled = SimpleNamespace(**{**vars(test), "compiled_code": "select 1"})
     built = SimpleNamespace(results=lambda: [SimpleNamespace(node=compiled)])
-    for prunes in (False, True):
-        left_out = additions.plan(manifest, built, settings.warehouse_file, prunes)["leave_out"]
-        assert "flagsmith_warehouse.marts.experiment_results" not in left_out
-        assert not any(name.endswith((".dim_experiments", ".fct_experiment_results")) for name in left_out)
-        assert any("declarations" in name for name in left_out) != prunes
+
+    def plan(*, prunes=False, declared_in=("mine.events",)):
+        return additions.plan(manifest, built, settings.warehouse_file, prunes, set(declared_in))
+
+    left_out = plan()["leave_out"]
+    assert "flagsmith_warehouse.marts.experiment_results" not in left_out
+    assert not any(name.endswith((".dim_experiments", ".fct_experiment_results")) for name in left_out)
+    # It would delete before our tests have run.
+    assert plan(prunes=True) is None
+    # Deliveries may change what people declare there.
+    assert plan(declared_in=["mine.events", "marts.dim_identities"]) is None
     compiled.config = test.config.replace(error_if="> 10")
-    assert additions.plan(manifest, built, settings.warehouse_file, False) is None
+    assert plan() is None
 
 
 EDITS = {
+    "cohorts elsewhere": "../cohorts.yml",
     "a cohort": "cohorts.yml",
     "a var": "dbt_project.yml",
     "a cell of a seed": "experiments/experiments.csv",
     "an outcome file": "outcomes/more.csv",
     "a model": "models/identities_by_plan.sql",
     "a model in a folder called data": "models/data/mine.sql",
+    "a seed in a folder called data": "data/plans.csv",
     "a macro": "macros/mine.sql",
     "a package": "dbt_packages/theirs/models/theirs.sql",
     "its profile": "profiles.yml",
@@ -211,7 +229,11 @@ EDITS = {
 def test_look__any_file_of_the_users_project_changes_or_goes__is_seen(tmp_path):
     project = tmp_path / "mine"
     init.write_project(project)
-    settings = settings_module.read({**environ_of(project / "data"), "FLAGSMITH_PROJECT_DIR": str(project)})
+    settings = settings_module.read(
+        {**environ_of(project / "data" / "warehouse"), "FLAGSMITH_PROJECT_DIR": str(project)}
+    )
+    declared = project / "dbt_project.yml"
+    declared.write_text(declared.read_text().replace("cohorts: cohorts.yml", "cohorts: ../cohorts.yml"))
     for what, name in EDITS.items():
         file = project / name
         before = unchanged.look(settings)
@@ -223,7 +245,7 @@ def test_look__any_file_of_the_users_project_changes_or_goes__is_seen(tmp_path):
         assert edited.read != before.read and edited.built == before.built, what
         file.unlink()
         assert unchanged.look(settings).read not in (edited.read,), f"{what} is gone"
-    for name in ("target/manifest.json", "logs/dbt.log", "data/inbox/x.sqlite"):
+    for name in ("target/manifest.json", "logs/dbt.log", "data/warehouse/inbox/x.sqlite"):
         before = unchanged.look(settings)
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("")
@@ -249,6 +271,9 @@ def test_unchanged__another_release_of_a_package_or_a_variable_that_the_project_
     with monkeypatch.context() as patched:
         patched.setattr("importlib.metadata.version", lambda name: "99")
         assert not unchanged.is_unchanged(seen, record)
+    assert {"FLAGSMITH_WAREHOUSE_DIR", "FLAGSMITH_LOCK_TIMEOUT_SECONDS"} <= unchanged.variables_of(
+        settings.project_dir
+    )
     assert not unchanged.is_unchanged(
         seen, record | {"built_from": "a text, as an earlier release has recorded"}
     )

@@ -572,7 +572,10 @@ def test_declarations__held_against_what_was_seen__a_warning_says_what_and_what_
     assert {
         found.pop((key, "metric_key")) for key in ("misspelt", "divided", "not divided", *BAD)
     } == unlinked
-    unseen, events = "no outcome has this event", "`buy`, `visit`, `load`, `fewer`, `score`, `one-armed`, `open`, `rare`"
+    unseen, events = (
+        "no outcome has this event",
+        "`buy`, `visit`, `load`, `fewer`, `score`, `one-armed`, `open`, `rare`",
+    )
     to_come, dates = "unless it is still to come", "correct started_at and ended_at"
     since = "nothing was received from production since then: its last webhook came at 2026-01-09 08:00 UTC"
     only = "no delivery from production carried {} in these dates, only"
