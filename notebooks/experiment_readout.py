@@ -343,9 +343,8 @@ def _(declared, estimates, population, scope):
 @app.cell
 def _(results):
     # The primary metric comes first. What follows is about one metric.
-    metric_picker = show.picker(
-        "metric", {row.label: row.metric_key for row in results.itertuples()}, "Look closer at"
-    )
+    named = results.drop_duplicates("metric_key")
+    metric_picker = show.picker("metric", show.choices(named.label, named.metric_key, 60), "Look closer at")
     show.choice(metric_picker)
     return (metric_picker,)
 
@@ -465,10 +464,10 @@ def _(breakdowns, metric_name, population, scope):
         )
         found = show.table(
             drawn,
-            f"{metric_name.capitalize()} by {by} among {words.people(population)}, {scope}",
+            f"{show.capital(metric_name)} by {by} among {words.people(population)}, {scope}",
             {
                 "variation": "Variation",
-                "dimension_value": by.capitalize(),
+                "dimension_value": show.capital(by),
                 "interval": "Lift with its interval",
                 "lift_between": "Lift",
                 "p_value_benjamini_hochberg": f"p, corrected for {show.number(own.comparisons.max())} comparisons",

@@ -159,7 +159,7 @@ def _(alarms, declared_problems, failed, refresh):
         show.joined(
             *(
                 show.badge(row.severity),
-                f" {row.declared_in}, row {show.number(row.row_number)}, {row.column_name}: ",
+                f" {row.declared_in}{words.cell(row.row_number, row.column_name)}: ",
             ),
             f"{show.shortened(row.problem, 200)} Remedy: {show.shortened(row.remedy, 200)}",
         )

@@ -155,6 +155,11 @@ def period(start: date, end: date) -> str:
     return f"{day(start)} – {day(end)}"  # from … to
 
 
+def capital(text: str) -> str:
+    """The text with a capital first letter. The others stay: `NPS`, `planID`."""
+    return text[:1].upper() + text[1:]
+
+
 def choices(texts: Iterable[str], values: Iterable[object], most: int = 40) -> dict[str, object]:
     """Map a distinct label for each text to its value. Labels are shortened, and numbered if two would look alike."""
     chosen: dict[str, object] = {}

@@ -114,21 +114,28 @@ def interaction(row: tuple) -> str:
     return f"{middle}{points}, between {low} and {high}"
 
 
+def cell(row_number: float | None, column_name: str | None) -> str:
+    """`, row 3, started_at`: what is known of the place of a problem."""
+    row = "" if pandas.isna(row_number) else f", row {number(row_number)}"
+    return row + ("" if pandas.isna(column_name) else f", {column_name}")
+
+
 def side_by_side(row: tuple) -> str:
     """What a row of fct_experiment_overlap says, in a sentence."""
     if not row.identities:
         return "Nobody is in both."
-    dependent = (
-        "Who got which variation here depends on the other experiment, so each effect contains a part of the other"
-        if row.p_value_independence < row.alpha
-        else "The two assignments were not shown to depend on each other"
-    )
+    if pandas.isna(row.p_value_independence):
+        dependent = "Whether the two assignments depend on each other cannot be said"
+    elif row.p_value_independence < row.alpha:
+        dependent = "Who got which variation here depends on the other experiment, so each effect contains a part of the other"
+    else:
+        dependent = "The two assignments were not shown to depend on each other"
     if pandas.isna(row.p_value_interaction):
         return f"{dependent}. Whether the effects depend on each other cannot be said: {label(row.status)}."
     together = (
         "The effects depend on each other: do not add up what each promises"
         if row.p_value_interaction < row.alpha
-        else "Nor were their effects"
+        else "The effects were not shown to depend on each other"
     )
     return f"{dependent}. {together}."
 

@@ -368,7 +368,18 @@ def test_amount__a_mean__is_written_in_the_unit_of_its_metric(value, aggregation
     ("identities", "independence", "interaction", "said"),
     [
         (0, float("nan"), float("nan"), "Nobody is in both."),
-        (9, 0.01, 0.5, "so each effect contains a part of the other. Nor"),
+        (
+            9,
+            0.01,
+            0.5,
+            "so each effect contains a part of the other. The effects were not shown to depend on each other.",
+        ),
+        (
+            9,
+            float("nan"),
+            0.5,
+            "Whether the two assignments depend on each other cannot be said. The effects were not",
+        ),
         (9, 0.5, 0.01, "do not add up"),
         (9, 0.5, float("nan"), "cannot be said: arm missing."),
     ],

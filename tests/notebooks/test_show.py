@@ -9,7 +9,7 @@ import duckdb
 import pandas
 import pytest
 
-from flagsmith_warehouse.notebooks import charts, show
+from flagsmith_warehouse.notebooks import charts, show, words
 
 SCOPE = show.Scope("production", date(2026, 9, 1), date(2026, 9, 2))
 
@@ -288,3 +288,9 @@ def test_by_time__a_variation_called_others__is_not_mixed_with_the_rest():
 def test_lines__more_than_eight__says_so_and_joins_no_two_into_one():
     chart = charts.lines(many(12), "n", "kind", title="T", heading="n", scope=SCOPE)
     assert chart.title == "T (8 of 12)" and chart.frame.kind.nunique() == len(chart.frame) == 8
+
+
+def test_words__of_places_and_headings__what_is_unknown_is_left_out():
+    assert words.cell(3, "started_at") == ", row 3, started_at"
+    assert words.cell(None, None) == words.cell(float("nan"), float("nan")) == ""
+    assert [show.capital(text) for text in ("NPS", "planID", "plan", "")] == ["NPS", "PlanID", "Plan", ""]
