@@ -151,7 +151,7 @@ def test_publish_to__a_folder_of_something_else__is_left_alone_and_not_remembere
 
 @pytest.mark.parametrize(
     "place, why",
-    [("ducklake:lake.ducklake", "install ducklake"), ("s3://bucket/marts", "no folder of this machine")],
+    [("ducklake:lake.ducklake", "install ducklake"), ("s3://bucket/marts", "not a folder on this machine")],
 )
 def test_publish_to__a_place_that_cannot_be_reached__says_what_to_do(copy, place, why, monkeypatch):
     monkeypatch.setenv("HOME", str(copy.warehouse_dir))  # where DuckDB keeps extensions

@@ -1,5 +1,8 @@
 {{ config(materialized=kept_unless_checked()) }}
 
+{#- If the links cannot be read, that is the problem, and not everything that they would have named. -#}
+{%- set link_columns = declared_columns('experiment_metrics') or {} %}
+
 with cells as (
 
     select * from {{ ref('int_declaration_cells') }}
@@ -122,6 +125,7 @@ unlinked as (
     from {{ its }}
     where
         {{ kind }}_key is not null
+        and {{ 1 if 'experiment_key' in link_columns and 'metric_key' in link_columns else 0 }} = 1
         and not exists (select 1 from links where links.{{ kind }}_key = {{ its }}.{{ kind }}_key)
     {{ 'union all' if not loop.last }}
     {% endfor %}
