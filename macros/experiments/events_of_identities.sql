@@ -4,8 +4,11 @@ metrics as (
 
     select
         metrics.experiment_key,
+        metrics.metric_key,
         metrics.metric_number,
         metrics.aggregation,
+        metrics.quantile,
+        metrics.last_matured_at,
         metrics.event_name,
         metrics.aggregation in ('occurrence', 'count')
         or (metrics.aggregation = 'ratio' and metrics.numerator_aggregation = 'count') as counts_outcomes,
@@ -32,8 +35,11 @@ events_of_metrics as (
     ] -%}
     select
         metrics.experiment_key,
+        metrics.metric_key,
         metrics.metric_number,
         metrics.aggregation,
+        metrics.quantile,
+        metrics.last_matured_at,
         metrics.window_start_hours,
         metrics.conversion_window_hours,
         {{ 'true' if part == 'outcome' else 'false' }} as is_outcome,
@@ -58,10 +64,18 @@ events_of_metrics as (
 events_of_identities as (
 
     select
+        identities.experiment_key,
         identities.identity_number,
+        identities.variation,
+        identities.epoch,
+        identities.is_quarantined,
+        identities.activated_at,
         identities.first_exposed_at,
+        events.metric_key,
         events.metric_number,
         events.aggregation,
+        events.quantile,
+        events.last_matured_at,
         events.is_outcome,
         coalesce(events.occurred_at < identities.epoch_ends_at, true) as is_until_change,
         events.occurred_at,

@@ -15,21 +15,19 @@ with {{ events_of_identities("metrics.aggregation = 'quantile'") }},
 values_of_identities as (
 
     select
-        metrics.experiment_key,
-        metrics.metric_key,
-        metrics.quantile,
-        identities.variation,
-        identities.epoch,
-        identities.is_quarantined,
-        cast(identities.activated_at as date) as activated_day,
-        events.identity_number,
-        events.is_until_change,
-        events.value
-    from events_of_identities as events
-    inner join {{ ref('int_experiment_metrics') }} as metrics on events.metric_number = metrics.metric_number
-    inner join {{ ref('int_experiment_identities') }} as identities on events.identity_number = identities.identity_number
+        experiment_key,
+        metric_key,
+        quantile,
+        variation,
+        epoch,
+        is_quarantined,
+        cast(activated_at as date) as activated_day,
+        identity_number,
+        is_until_change,
+        value
+    from events_of_identities
     -- An identity without its whole window behind it does not count yet.
-    where identities.first_exposed_at <= metrics.last_matured_at and events.value is not null
+    where first_exposed_at <= last_matured_at and value is not null
 
 ),
 
