@@ -217,8 +217,12 @@ def declare(warehouse: ExperimentWarehouse) -> None:
         + [link("changed", key, "secondary") for key in CHANGED_KINDS]
         + [link("sequential", key, "guardrail") for key in ("extreme", *RARE)],
     )
-    warehouse.give(
-        "conversion_events",
+    warehouse.give("conversion_events", outcomes())
+
+
+def outcomes() -> list[dict]:
+    """Every outcome of the people."""
+    return (
         [event(p.name, "buy", hour, value) for p in PEOPLE for hour, value in p.bought.items()]
         + [event(p.name, "visit", hour) for p in PEOPLE for hour in p.visited]
         + [event(p.name, "open", p.activated) for p in PEOPLE if p.activated]
@@ -238,7 +242,7 @@ def declare(warehouse: ExperimentWarehouse) -> None:
         + [
             event(p.name, "fewer", p.exposed, SCORES[p.name] * (0.5 if p.arm == "blue" else 1))
             for p in PEOPLE
-        ],
+        ]
     )
 
 

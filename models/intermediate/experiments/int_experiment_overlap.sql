@@ -15,8 +15,7 @@ pairs as (
         others.experiment_key as other_experiment_key,
         mine.alpha
     from running as mine
-    inner join running as others
-        on mine.environment = others.environment and mine.experiment_key <> others.experiment_key
+    inner join running as others on mine.environment = others.environment and mine.experiment_key <> others.experiment_key
 
 ),
 
