@@ -19,8 +19,10 @@ addEventListener("click", (event) => {
   if (!link) return;
   event.preventDefault();
   event.stopPropagation();
+  // A reload at once could overtake the change of the address.
+  addEventListener("hashchange", () => location.reload(), {once: true});
+  if (location.hash === link.getAttribute("href")) location.reload();
   location.hash = link.getAttribute("href");
-  location.reload();
 }, true);
 </script>
 """

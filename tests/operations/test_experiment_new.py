@@ -38,7 +38,8 @@ def project(tmp_path):
         copy.execute(
             "create table marts.fct_experiment_results as select 'clicks' as metric_key, 'control' as status, "
             "'assigned' as population, 'old' as experiment_key, 2.0 as mean, 9 as identities, 4 as identities_matured, 8.0 as outcome_sum, "
-            "22.0 as outcome_sum_squares, date '2026-01-01' as last_day"
+            "22.0 as outcome_sum_squares, date '2026-01-01' as last_day; "
+            "create table marts.dim_metrics as select 'clicks' as metric_key, 'count' as aggregation"
         )
     return folder
 
@@ -167,6 +168,11 @@ def test_power__weights_and_identities_of_each_day__days_until_there_are_enough(
     assert experiments.days_needed(settings, split, needed) == math.ceil(needed / 1000) == 3
     assert experiments.days_needed(settings, split, 10_001) == 11  # beyond what was seen, at the same rate
     assert experiments.baseline_of(settings, "clicks") == (2.0, 2.0)
+    with duckdb.connect(settings.published_file) as connection:
+        connection.execute("update marts.dim_metrics set aggregation = 'quantile'")
+    assert (
+        experiments.baseline_of(settings, "clicks") is None
+    )  # its sums do not tell how much identities differ
     assert math.isinf(experiments.identities_needed(0.0, 0.21, 0.2, split, "control", 0.05, 0.8))
 
 
