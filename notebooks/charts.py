@@ -139,6 +139,7 @@ def lines(
 ) -> Html:
     """Lines along time. They differ in colour, dash and point. A line breaks where a day or an hour is missing.
 
+    `time`: `day`, `hour`, or a column that counts days from 0.
     `band`: the columns with the ends of an interval; each line then has its own panel.
     `limits`: the lowest and highest value to draw. If there are more than 8 lines, the 8 with the most points are
     drawn, and the title gives the total.
@@ -228,7 +229,7 @@ class Count:
     """Whole numbers from 0 below a chart, such as the days since the first evaluation."""
 
     def __init__(self, last: int) -> None:
-        self.last, self.next, self.step, self.middle = max(last, 1), 1, 0, 0
+        self.last, self.next, self.middle = max(last, 1), 1, 0
 
     def at(self, value: int) -> float:
         return round(1000 * value / self.last, 2)
@@ -250,7 +251,9 @@ def _bar(clock: Clock, axis: Axis, row: tuple, said: str) -> str:
     )
 
 
-def _line(clock: Clock, axis: Axis, rows: pandas.DataFrame, name: str, place: int, band: tuple | None) -> str:
+def _line(
+    clock: Clock | Count, axis: Axis, rows: pandas.DataFrame, name: str, place: int, band: tuple | None
+) -> str:
     rows = rows.sort_values("at")
     # A line breaks where a day or an hour is missing.
     stretch = (rows["at"].diff() > clock.next).cumsum()
@@ -294,7 +297,9 @@ def _events(clock: Clock, events: pandas.DataFrame | None) -> str:
     )
 
 
-def _plot(clock: Clock, axis: Axis, shapes: str, heading: str, spoken: str, is_low: bool = False) -> str:
+def _plot(
+    clock: Clock | Count, axis: Axis, shapes: str, heading: str, spoken: str, is_low: bool = False
+) -> str:
     levels = [(axis.at(tick), axis.write(tick).replace(".0 %", " %"), tick) for tick in axis.ticks]
     upright = "".join(
         f'<span style="bottom:{100 - at / 10:.1f}%">{escape(text)}</span>' for at, text, _ in levels
@@ -343,7 +348,7 @@ def _figure(
     body: str,
     frame: pandas.DataFrame,
     numbers: pandas.DataFrame,
-    clock: Clock,
+    clock: Clock | Count,
     write: object = number,
 ) -> Chart:
     heads = {name: name for name in numbers}
@@ -542,7 +547,7 @@ def interval(
 
 def limits(ends: pandas.DataFrame) -> tuple[float, float]:
     """The scale of intervals in one column: all of them, but at most from −120 % to +200 %, and zero."""
-    low, high = (max(ends.min().min(), -1.2), min(ends.max().max(), 2.0))
+    low, high = max(ends.min().min(), -1.2), min(ends.max().max(), 2.0)
     return (-1.0, 1.0) if pandas.isna(low) else (min(low, -0.01), max(high, 0.01))
 
 

@@ -69,7 +69,7 @@ def _(read):
 
 @app.cell
 def _(experiments):
-    called = [words.called(row.experiment_key, row.name) for row in experiments.itertuples()]
+    called = map(words.called, experiments.experiment_key, experiments["name"])
     experiment_picker = show.picker(
         "experiment", show.choices(called, experiments.experiment_key), "Experiment", searchable=True
     )
@@ -146,13 +146,13 @@ def _(experiment, experiments, population):
         experiment=experiment,
         population=population,
     )
-    computed["label"] = [words.called(row.metric_key, row.metric_name) for row in computed.itertuples()]
+    computed["label"] = list(map(words.called, computed.metric_key, computed.metric_name))
     return computed, declared, health, scope, title
 
 
 @app.cell
 def _(computed, declared, health, scope, title):
-    # Every cell below reads `results`, which exist only if the experiment can be trusted.
+    # Every cell below but the checks reads `results`, which exist only if the experiment can be trusted.
     alarms = health[(health.status == "alarm") & health.spoils_results]
     is_trusted = alarms.empty and not (computed.verdict == "do_not_trust").any() and not computed.empty
     reasons = computed[computed.verdict == "do_not_trust"].verdict_reason.unique()
@@ -203,7 +203,9 @@ def _(experiment, population, results):
 @app.cell
 def _(declared, health, population, power, results, scope, title):
     verdicts = words.verdicts(results)
-    further = [words.warnings(health), *words.others(results), words.stop(declared, results, power)]
+    warned, guarded = words.warnings(health), words.guardrails(results)
+    stop = words.stop(declared, results, power)
+    further = [warned, *words.secondary(results), *guarded, stop]
     counted = words.counted_people(results, declared, population, scope)
     in_words = " ".join(filter(None, [*verdicts, *further, counted]))
     badges = [
@@ -215,7 +217,7 @@ def _(declared, health, population, power, results, scope, title):
         show.joined(show.badge(declared.status), *badges, by=" "),
         *(show.paragraph(one) for one in [declared.get("description") or "", *verdicts] if one),
         # The tables below have the secondary metrics.
-        show.sentences(one for one in further if one and one not in words.secondary(results)),
+        show.sentences(one for one in [warned, *guarded, stop] if one),
         show.paragraph(counted, "faint"),
         show.to_copy(
             "Copy as Markdown", words.markdown(title, [*verdicts, *further, counted], results, health)
@@ -304,8 +306,6 @@ def _(declared, estimates, population, scope):
             },
             {
                 "said": show.badge,
-                "interval": lambda drawn: drawn,
-                "lift_between": lambda drawn: drawn,
                 "chance_to_win": show.percent,
             },
             otherwise="None is declared.",
@@ -375,7 +375,7 @@ def _(experiment, metric, population, results):
     )
     curves = ask(
         f"""
-        select days_since_exposure, variation, curves.status, identities, {DECIDING}
+        select days_since_exposure, variation, {DECIDING}
         from marts.fct_experiment_curves as curves
         inner join marts.dim_experiments as experiments using (experiment_key)
         where
@@ -405,11 +405,11 @@ def _(experiment, metric, population, results):
             and metric_key = $metric
             and results.status <> 'control'
         -- What is left over comes last.
-        order by dimension, variation, dimension_value in ('others', '(none)'), dimension_value
+        order by dimension, variation, dimension_value in ('(others)', '(none)'), dimension_value
         """,
         **asked,
     )
-    return asked, breakdowns, curves, metric_name, trend
+    return breakdowns, curves, metric_name, trend
 
 
 @app.cell
@@ -474,8 +474,6 @@ def _(breakdowns, metric_name, population, scope):
                 "identities_matured": "n",
             },
             {
-                "interval": lambda drawn: drawn,
-                "lift_between": lambda drawn: drawn,
                 "p_value_benjamini_hochberg": show.p_value,
             },
             is_full=True,
@@ -505,7 +503,8 @@ def _(breakdowns, metric_name, population, scope):
 
 
 @app.cell
-def _(experiment):
+def _(experiment, results):
+    mo.stop(results.empty)
     overlap = ask(
         """
         select
@@ -562,10 +561,8 @@ def _(overlap):
                 "said": "What it means",
             },
             {
-                "other": lambda link: link,
                 "p_value_independence": show.p_value,
                 "p_value_interaction": show.p_value,
-                "said": lambda text: text,
             },
             otherwise="No other experiment runs in this environment.",
             is_full=True,
@@ -579,7 +576,7 @@ def _(overlap):
 def _(declared, power, scope):
     show.table(
         power.assign(
-            label=[words.called(row.metric_key, row.metric_name) for row in power.itertuples()],
+            label=list(map(words.called, power.metric_key, power.metric_name)),
             stop_on=[words.stop_day(declared, days) for days in power.days_left],
         ),
         f"When you can stop, {scope}",

@@ -394,12 +394,7 @@ def _(environment, flag_name, people):
 def _(environment):
     stale = stale_flags(environment).sort_values(["since", "name"], ignore_index=True)
     show.table(
-        stale.assign(
-            flag=[
-                show.link_if_live(name, "flag_exposure", environment=environment, feature_id=feature_id)
-                for name, feature_id in zip(stale.name, stale.feature_id, strict=True)
-            ]
-        ),
+        stale.assign(flag=show.flag_links(stale)),
         f"Flags to clean up in {show.shortened(environment)}: recently everybody got the same value",
         {
             "flag": "Flag",
@@ -408,7 +403,6 @@ def _(environment):
             "since": "Since (UTC)",
             "identities": "Identities ever",
         },
-        {"flag": lambda link: link},
         otherwise="Every flag still gives different people different values.",
         is_full=True,
         saved=("name", "type", "everybody_gets", "since", "identities"),

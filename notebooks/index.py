@@ -246,7 +246,7 @@ def _(experiments):
         order by results.experiment_key, metric_key, results.variation
         """
     )
-    primary["label"] = [words.called(row.metric_key, row.metric_name) for row in primary.itertuples()]
+    primary["label"] = list(map(words.called, primary.metric_key, primary.metric_name))
     return primary, shown
 
 
@@ -337,14 +337,7 @@ def _(environments):
     mo.stop(environments.empty)
     stale = stale_flags()
     show.table(
-        stale.assign(
-            flag=[
-                show.link_if_live(
-                    row.name_, "flag_exposure", environment=row.environment, feature_id=row.feature_id
-                )
-                for row in stale.rename(columns={"name": "name_"}).itertuples()
-            ]
-        ),
+        stale.assign(flag=show.flag_links(stale)),
         "Flags to clean up: recently everybody got the same value",
         {
             "flag": "Flag",
@@ -354,7 +347,6 @@ def _(environments):
             "since": "Since (UTC)",
             "identities": "Identities ever",
         },
-        {"flag": lambda link: link},
         otherwise="Every flag recently gave different people different values, or is new. The var stale_flag_days sets the period.",
         is_full=True,
         saved=("name", "environment", "type", "everybody_gets", "since", "identities"),

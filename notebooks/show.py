@@ -23,7 +23,7 @@ from flagsmith_warehouse.notebooks.pages import PAGES, address, is_live
 
 LISTED = 200  # the most rows of a table; few people read further
 WORD = 40  # the most letters of a word; what is longer is a name or a value, and shortened in a table
-CELL = 2_000  # the most letters of a text in a CSV file
+CELL = 2_000  # the most letters of a text in a CSV file, and of one that we look through for long words
 FIRST = ("control", "off")
 NOTHING = "–"
 # Each verdict has a shape, a word and a colour.
@@ -290,6 +290,14 @@ def link_if_live(text: str, name: str, **picks: object) -> Html | str:
     return link(text, name, **picks) if is_live() else shortened(text, 80)
 
 
+def flag_links(flags: pandas.DataFrame) -> list[Html | str]:
+    """A link to the page of each flag: `name`, `environment` and `feature_id`."""
+    return [
+        link_if_live(row.name, "flag_exposure", environment=row.environment, feature_id=row.feature_id)
+        for row in flags.itertuples()
+    ]
+
+
 def badge(status: str, words: str | None = None) -> Html:
     """A status as a badge: a shape, a word and a colour say the same."""
     shape, word, kind = BADGES.get(status, ("", shortened(str(status)), ""))
@@ -474,7 +482,9 @@ def _format(column: pandas.Series) -> object:
     return _text if _is_text(column) else number
 
 
-def _text(value: object) -> str:
+def _text(value: object) -> str | Html:
+    if isinstance(value, Html):
+        return value
     if value is None or value is pandas.NA or value != value:
         return NOTHING
     text = str(value)

@@ -71,13 +71,14 @@ def amount(value: float, aggregation: str | None, unit: str | None) -> str:
     """A metric's mean in its unit: 0.329 of an occurrence → `32.9 %`, 13.5 in € → `€13.50`, 1.02 in pages → `1.02 pages`."""
     if pandas.isna(value):
         return number(value)
+    said = number(value).replace("-", "−")
     if unit == "%" or (aggregation == "occurrence" and not isinstance(unit, str)):
         return percent(value)
     if not isinstance(unit, str):
-        return number(value)
+        return said
     if len(unit) == 1 and unicodedata.category(unit) == "Sc":  # a currency
         return f"{'−' if value < 0 else ''}{unit}{abs(value):,.{2 if abs(value) < 1000 else 0}f}"
-    return f"{number(value)} {shortened(unit, 16)}"
+    return f"{said} {shortened(unit, 16)}"
 
 
 def differences(breakdown: pandas.DataFrame, by: str) -> list[str]:
@@ -98,8 +99,12 @@ def dimension(key: str) -> str:
 
 def breakdown(row: tuple) -> str:
     """`free, variant_b: +24.2 %, between −6.0 % and +54.3 %.`"""
+    return f"{shortened(row.dimension_value)}, {shortened(row.variation)}: {_between(row)}."
+
+
+def _between(row: tuple) -> str:
     lift, low, high = (percent(value, signed=True) for value in (row.lift, row.low, row.high))
-    return f"{shortened(row.dimension_value)}, {shortened(row.variation)}: {lift}, between {low} and {high}."
+    return f"{lift}, between {low} and {high}"
 
 
 def interaction(row: tuple) -> str:
@@ -107,7 +112,7 @@ def interaction(row: tuple) -> str:
     if pandas.isna(row.interaction):
         return number(row.interaction)
     low, middle, high = (
-        amount(value, row.aggregation, row.unit).replace("-", "−")
+        amount(value, row.aggregation, row.unit)
         for value in (row.interaction_low, row.interaction, row.interaction_high)
     )
     points = " points" if middle.endswith("%") else ""
@@ -202,17 +207,10 @@ def verdict(row: tuple) -> str:
     }.get(row.verdict, f"{variation} needs more data on {metric}")
     if pandas.isna(row.lift):
         return f"{said}."
-    lift, low, high = (percent(value, signed=True) for value in (row.lift, row.low, row.high))
     # If there is a verdict although the interval includes zero, the sentence gives the reason.
     is_close = row.verdict in DECIDED and row.low <= 0 <= row.high
     chance = f"; its chance to be better is {percent(row.chance_to_win)}" if is_close else ""
-    return f"{said}: {lift}, between {low} and {high}{chance}."
-
-
-def others(results: pandas.DataFrame) -> list[str]:
-    """Sentences about the decided secondary metrics and about the guardrails."""
-    guardrails = results[(results.role == "guardrail") & (results.verdict != "control")]
-    return [*secondary(results), *_guardrails(guardrails)]
+    return f"{said}: {_between(row)}{chance}."
 
 
 def secondary(results: pandas.DataFrame) -> list[str]:
@@ -221,12 +219,14 @@ def secondary(results: pandas.DataFrame) -> list[str]:
     return [verdict(row) for row in decided.itertuples()]
 
 
-def _guardrails(guardrails: pandas.DataFrame) -> list[str]:
-    if guardrails.empty:
+def guardrails(results: pandas.DataFrame) -> list[str]:
+    """A sentence about the guardrails, if there are any."""
+    guarded = results[(results.role == "guardrail") & (results.verdict != "control")]
+    if guarded.empty:
         return []
-    harmed = guardrails[guardrails.guardrail_status.isin(["harmed", "worse"])]
+    harmed = guarded[guarded.guardrail_status.isin(["harmed", "worse"])]
     if harmed.empty:
-        is_unsure = (~guardrails.guardrail_status.isin(["no_harm_shown", "not_worse_than_margin"])).any()
+        is_unsure = (~guarded.guardrail_status.isin(["no_harm_shown", "not_worse_than_margin"])).any()
         return [
             "For some guardrails there is too little data."
             if is_unsure

@@ -356,6 +356,7 @@ def test_experiment_readout__without_a_breakdown_or_another_experiment__says_so(
         (13.5, "sum", "€", "€13.50"),
         (-1234.5, "sum", "$", "−$1,234"),
         (1.02, "count", "pages", "1.02 pages"),
+        (-1.02, "count", "e-mails", "−1.02 e-mails"),
         (1.02, "count", None, "1.02"),
         (float("nan"), "sum", "€", "–"),
     ],
@@ -577,6 +578,18 @@ def test_experiment_readout__not_to_be_trusted__shows_no_result(altered):
     assert "Do not trust this experiment" in page and "Shares are wrong." in page
     assert "results" not in found and "in_words" not in found
     assert "Lift" not in page and "Chance to win" not in page
+    assert "Beside which" not in page and "overlap" not in found
+
+
+def test_experiment_readout__a_breakdown__what_is_left_over_comes_last(altered):
+    altered(
+        "update marts.fct_experiment_results_by set dimension_value = '(others)'"
+        " where dimension_value = (select min(dimension_value) from marts.fct_experiment_results_by where dimension_value <> '(none)')"
+    )
+    shown = run("experiment_readout")[1]["breakdowns"]
+    by_variation = shown.groupby(["dimension", "variation"]).dimension_value.apply(list)
+    assert any(values[-1] == "(others)" for values in by_variation)
+    assert not any("(others)" in values[:-1] for values in by_variation)
 
 
 def test_pages__a_number_that_two_of_them_show__is_the_same(here):
