@@ -125,7 +125,7 @@ unlinked as (
     from {{ its }}
     where
         {{ kind }}_key is not null
-        and {{ 1 if 'experiment_key' in link_columns and 'metric_key' in link_columns else 0 }} = 1
+        and {{ 'true' if 'experiment_key' in link_columns and 'metric_key' in link_columns else 'false' }}
         and not exists (select 1 from links where links.{{ kind }}_key = {{ its }}.{{ kind }}_key)
     {{ 'union all' if not loop.last }}
     {% endfor %}

@@ -34,6 +34,7 @@ problems as (
 select
     first_rows.experiment_key,
 
+    first_rows.row_number,
     first_rows.environment,
     first_rows.feature_name,
     first_rows.name,

@@ -8,10 +8,6 @@ experiments as (
     {{ typed_rows('experiments') }}
 ),
 
-links as (
-    {{ typed_rows('experiment_metrics') }}
-),
-
 named_events as (
 
     select
@@ -140,5 +136,7 @@ select
     {{ text_literal('write them there' if var('conversion_events', none) else 'name their table or folder in `vars: conversion_events`') }}
         as remedy
 from (select 1 as one) as anyone
-where exists (select 1 from links) and not exists (select 1 from {{ ref('int_outcome_events') }})
+where
+    exists (select 1 from {{ ref('int_declaration_cells') }} where declaration = 'experiment_metrics')
+    and not exists (select 1 from {{ ref('int_outcome_events') }})
 {%- endif %}

@@ -5,6 +5,7 @@ with unseen_experiments as (
     -- Experiments in whose dates the last build found no feature of the declared name.
     select
         experiments.experiment_key,
+        experiments.row_number,
         experiments.environment,
         experiments.feature_name,
         experiments.started_at,
@@ -28,18 +29,6 @@ with unseen_experiments as (
 
 ),
 
-rows as (
-
-    -- Where each experiment was declared.
-    select
-        cells.cell as experiment_key,
-        min(cells.row_number) as row_number
-    from {{ ref('int_declaration_cells') }} as cells
-    where cells.declaration = 'experiments' and cells.column_name = 'experiment_key'
-    group by cells.cell
-
-),
-
 sets as (
 
     select flags_hash, feature_name
@@ -53,11 +42,6 @@ times as (
     -- When the feature was carried. Without such an experiment no delivery is read.
     select
         unseen_experiments.experiment_key,
-        unseen_experiments.environment,
-        unseen_experiments.feature_name,
-        unseen_experiments.started_at,
-        unseen_experiments.ended_at,
-        unseen_experiments.last_received_at,
         max(deliveries.received_at) filter (where deliveries.received_at < unseen_experiments.started_at) as last_before,
         min(deliveries.received_at) filter (where deliveries.received_at >= unseen_experiments.ended_at) as first_after,
         count(*) filter (
@@ -69,35 +53,33 @@ times as (
     inner join {{ ref('int_deliveries') }} as deliveries on unseen_experiments.environment = deliveries.environment
     inner join sets on deliveries.flags_hash = sets.flags_hash and unseen_experiments.feature_name = sets.feature_name
     where deliveries.kind = 'evaluation' and not deliveries.is_test_identity
-    group by
-        unseen_experiments.experiment_key, unseen_experiments.environment, unseen_experiments.feature_name,
-        unseen_experiments.started_at, unseen_experiments.ended_at, unseen_experiments.last_received_at
+    group by unseen_experiments.experiment_key
 
 )
 
 select
     'warning' as severity,
     {{ text_literal(declared_in('experiments')) }} as declared_in,
-    rows.row_number,
+    experiments.row_number,
     case when times.last_before is null then 'ended_at' else 'started_at' end as column_name,
 
-    times.experiment_key,
+    experiments.experiment_key,
     cast(null as string) as metric_key,
-    {{ minute_text('case when times.last_before is null then times.ended_at else times.started_at end') }} as cell,
+    {{ minute_text('case when times.last_before is null then experiments.ended_at else experiments.started_at end') }} as cell,
     case
-        when times.last_received_at < times.started_at
-            then 'nothing was received from ' || times.environment || ' since then: its last webhook came at '
-                || {{ minute_text('times.last_received_at') }} || ' UTC'
-        else 'no delivery from ' || times.environment || ' carried ' || times.feature_name || ' in these dates, only'
+        when experiments.last_received_at < experiments.started_at
+            then 'nothing was received from ' || experiments.environment || ' since then: its last webhook came at '
+                || {{ minute_text('experiments.last_received_at') }} || ' UTC'
+        else 'no delivery from ' || experiments.environment || ' carried ' || experiments.feature_name || ' in these dates, only'
             || coalesce(' until ' || {{ minute_text('times.last_before') }}, '')
             || case when times.last_before is not null and times.first_after is not null then ' and' else '' end
             || coalesce(' from ' || {{ minute_text('times.first_after') }} || ' on', '') || ' (UTC)'
     end as problem,
     case
-        when times.last_received_at < times.started_at then 'correct it, unless the experiment is still to come'
+        when experiments.last_received_at < experiments.started_at then 'correct it, unless the experiment is still to come'
         else 'correct started_at and ended_at'
             {%- if var('retention_days', none) %} || '; what retention has deleted cannot be read any more'{% endif %}
     end as remedy
 from times
-left join rows on times.experiment_key = rows.experiment_key
+inner join unseen_experiments as experiments on times.experiment_key = experiments.experiment_key
 where times.evaluations = 0

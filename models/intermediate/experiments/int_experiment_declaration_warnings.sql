@@ -6,18 +6,6 @@ with experiments as (
 
 ),
 
-rows as (
-
-    -- Where each experiment was declared.
-    select
-        cells.cell as experiment_key,
-        min(cells.row_number) as row_number
-    from {{ ref('int_declaration_cells') }} as cells
-    where cells.declaration = 'experiments' and cells.column_name = 'experiment_key'
-    group by cells.cell
-
-),
-
 flags as (
 
     select distinct environment, feature_id, feature_name, variation
@@ -188,7 +176,7 @@ unseen as (
 select
     unseen.severity,
     {{ text_literal(declared_in('experiments')) }} as declared_in,
-    rows.row_number,
+    experiments.row_number,
     unseen.column_name,
 
     unseen.experiment_key,
@@ -197,4 +185,4 @@ select
     unseen.problem,
     unseen.remedy
 from unseen
-left join rows on unseen.experiment_key = rows.experiment_key
+inner join experiments on unseen.experiment_key = experiments.experiment_key

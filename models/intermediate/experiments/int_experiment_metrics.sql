@@ -13,9 +13,11 @@ with computed as (
         -- hours_to_first is divided by the number of those who had the event.
         metrics.aggregation in ('ratio', 'hours_to_first') as is_ratio,
         metrics.quantile,
-        coalesce(metrics.numerator_aggregation, 'count') as numerator_aggregation,
-        case when metrics.aggregation = 'ratio' then metrics.denominator_event_name end as denominator_event_name,
-        coalesce(metrics.denominator_aggregation, 'count') as denominator_aggregation,
+        metrics.numerator_aggregation,
+        metrics.aggregation in ('sum', 'mean', 'quantile')
+        or (metrics.aggregation = 'ratio' and metrics.numerator_aggregation = 'sum') as reads_values,
+        metrics.denominator_event_name,
+        metrics.denominator_aggregation,
         metrics.direction = 'lower_is_better' as is_lower_better,
         cast(metrics.conversion_window_hours as double) as conversion_window_hours,
         cast(metrics.window_start_hours as double) as window_start_hours,
@@ -24,7 +26,7 @@ with computed as (
         cast(metrics.before_days as double) as before_days,
         coalesce(cast(metrics.prior_mean as double), 0e0) as prior_mean,
         cast(metrics.prior_standard_deviation as double) as prior_standard_deviation,
-        coalesce(metrics.prior_type, 'relative') as prior_type,
+        metrics.prior_type,
         coalesce(cast(links.margin as double), cast(metrics.margin as double)) as margin,
         -- An identity counts once its window has passed or, where the window has no end, has begun.
         coalesce(cast(metrics.conversion_window_hours as double), cast(metrics.window_start_hours as double), 0e0)
@@ -49,6 +51,7 @@ select
     is_ratio,
     quantile,
     numerator_aggregation,
+    reads_values,
     denominator_event_name,
     denominator_aggregation,
     is_lower_better,

@@ -64,10 +64,10 @@ moments as (
         end as outcome_mean,
         coalesce(denominator_sum / nullif(n, 0), 0) as denominator_mean,
         coalesce(before_sum / nullif(n, 0), 0) as before_mean,
-        coalesce(
-            case when is_quantile then coalesce(quantile_variance, 0e0) end,
-            {{ sample_variance('outcome_sum', 'outcome_sum_squares', 'n', 'is_proportion') }}
-        ) as outcome_variance,
+        case
+            when is_quantile then coalesce(quantile_variance, 0e0)
+            else ({{ sample_variance('outcome_sum', 'outcome_sum_squares', 'n', 'is_proportion') }})
+        end as outcome_variance,
         {{ sample_variance('denominator_sum', 'denominator_sum_squares', 'n', 'false') }} as denominator_variance,
         {{ sample_variance('before_sum', 'before_sum_squares', 'n', 'is_proportion') }} as before_variance,
         {{ sample_covariance('outcome_sum', 'denominator_sum', 'outcome_denominator_products', 'n') }}

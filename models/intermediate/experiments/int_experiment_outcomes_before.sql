@@ -6,8 +6,7 @@ with metrics as (
         metrics.experiment_key,
         metrics.metric_number,
         metrics.event_name,
-        metrics.aggregation in ('occurrence', 'count')
-        or (metrics.aggregation = 'ratio' and metrics.numerator_aggregation = 'count') as counts_outcomes,
+        metrics.reads_values,
         metrics.before_days,
         experiments.environment,
         experiments.last_received_at
@@ -25,7 +24,7 @@ events_of_metrics as (
         metrics.before_days,
         events.identity,
         events.occurred_at,
-        case when metrics.counts_outcomes then 1e0 else events.value end as value
+        case when metrics.reads_values then events.value else 1e0 end as value
     from {{ ref('int_outcomes') }} as events
     inner join metrics on events.event_name = metrics.event_name
     where

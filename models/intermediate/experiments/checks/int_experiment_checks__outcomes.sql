@@ -100,7 +100,7 @@ select
     {{ check_threshold('outcomes_readable') }} as threshold,
     unreadable.problems as affected,
     cast(null as bigint) as total,
-    unreadable.problem || '. To mend it: ' || unreadable.remedy as detail
+    unreadable.problem || '. Remedy: ' || unreadable.remedy as detail
 from {{ ref('int_experiments') }} as experiments
 cross join unreadable
 where unreadable.problems > 0 and experiments.status <> 'invalid'

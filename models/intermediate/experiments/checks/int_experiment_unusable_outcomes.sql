@@ -6,9 +6,9 @@ with events_of_experiments as (
     select
         experiment_key,
         event_name,
-        bool_or(aggregation in ('sum', 'mean', 'quantile') or (aggregation = 'ratio' and numerator_aggregation = 'sum')) as has_values,
+        bool_or(reads_values) as has_values,
         coalesce(max(before_days), 0) as before_days,
-        coalesce(max(case when aggregation in ('sum', 'mean') then before_days end), 0) as before_days_of_values
+        coalesce(max(case when reads_values then before_days end), 0) as before_days_of_values
     from {{ ref('int_experiment_metrics') }}
     group by experiment_key, event_name
 
