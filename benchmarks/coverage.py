@@ -1,7 +1,7 @@
 """How often the 95 % intervals of each population cover the effect that it claims, on people as they are in real life.
 
     python -m benchmarks coverage                 1,000 experiments of each kind (about 200 s of processor)
-    python -m benchmarks.coverage 200             so many of each kind
+    python -m benchmarks.coverage 200             so many of each kind, rounded up to hundreds
 
 People differ in how often they come; many leave for good. They spend at each visit, more while there is a sale, and more with
 the blue button. Half-way, as the sale begins, blue's weight falls from 50 to 20 % (`moved`) or stays (`steady`). Flagsmith then

@@ -6,6 +6,7 @@ own project there, with `init`. Only that project declares the example experimen
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -163,10 +164,14 @@ class Demo:
         """Make a project with the example experiments, their metrics and outcomes, and with two cohorts."""
         write_project(self.project)
         settings = self.project / "dbt_project.yml"
-        text = settings.read_text(encoding="utf-8")
-        settings.write_text(
-            text.replace("stale_flag_days: 30", f"stale_flag_days: {STALE_FLAG_DAYS}"), encoding="utf-8"
+        text, edits = re.subn(
+            r"stale_flag_days: \d+",
+            f"stale_flag_days: {STALE_FLAG_DAYS}",
+            settings.read_text(encoding="utf-8"),
         )
+        if edits != 1:
+            raise DemoError(f"{settings} sets stale_flag_days {edits} times, not once.")
+        settings.write_text(text, encoding="utf-8")
         shutil.copy(EXAMPLE / "cohorts.yml", self.project)
         for file in EXAMPLE.glob("*.csv"):
             is_outcome = file.stem == "example_conversion_events"

@@ -19,10 +19,11 @@ import numpy as np
 
 from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader.operations import dbt, declarations, publish, relations
+from flagsmith_warehouse.loader.operations.ask import AGGREGATIONS
 from flagsmith_warehouse.loader.settings import WAREHOUSE_DIR, Settings
 
 SPLITS_AT_ONCE = 20  # splits held in memory, each with one number per identity
-KNOWN = ("occurrence", "count", "sum", "mean", "ratio")  # aggregations
+KNOWN = (*AGGREGATIONS, "ratio")
 SUMS = ("outcome_sum", "outcome_sum_squares", "denominator_sum", "denominator_sum_squares", "outcome_denominator_products",
         "before_sum", "before_sum_squares", "outcome_before_products")  # fmt: skip
 # One row per identity that was evaluated in the last days: what it had since, by the metric, and what it had before.
@@ -219,12 +220,11 @@ def _read(
 def _needed(warehouse: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """The relations that are read, by the name of their model, as they are written in SQL."""
     (database,) = warehouse.execute("select current_database()").fetchone()
-    there = {
-        each.name: publish.name(each.schema, each.identifier) for each in relations.read(warehouse, database)
-    }
-    if missing := set(NEEDED) - there.keys():
-        raise AaError(f"{', '.join(sorted(missing))} is not built. Run `flagsmith-warehouse refresh` first.")
-    return there
+    built = relations.read(warehouse, database)
+    found = {model: built.named(model) for model in NEEDED}
+    if missing := sorted(model for model, each in found.items() if each is None):
+        raise AaError(f"{', '.join(missing)} is not built. Run `flagsmith-warehouse refresh` first.")
+    return {model: publish.name(each.schema, each.identifier) for model, each in found.items()}
 
 
 def _declared_metric(warehouse: duckdb.DuckDBPyConnection, metrics: str, metric_key: str) -> dict:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from flagsmith_warehouse.loader.operations import alerts, dbt
+from flagsmith_warehouse.loader.operations import alerts, dbt, unchanged
 from flagsmith_warehouse.loader.operations.publish import beside, in_memory, name
 
 if TYPE_CHECKING:
@@ -68,16 +68,14 @@ class Found:
     rows: int
 
 
-def plan(
-    manifest: "Manifest", built: "Built", warehouse_file: Path, prunes: bool, declared_in: set[str]
-) -> dict | None:
+def plan(manifest: "Manifest", built: "Built", warehouse_file: Path, known: dict) -> dict | None:
     """What to leave out, and the tests to run instead, as JSON. None if dbt must do it all.
 
-    `built`: the outcome of a complete build. `prunes`: whether retention is in use: it deletes at the end of dbt's run, so all
-    tests must have run by then. `declared_in`: the relations that vars name. Where one is a model, deliveries may change it.
+    `built`: the outcome of a complete build. `known`: the project's vars.
     """
     models = _our_models(manifest)
-    if prunes or declared_in & _relations_of_models(manifest):
+    # Retention deletes at the end of dbt's run, so all tests must have run by then.
+    if known.get("retention_days") is not None or _declares_in_a_model(manifest, known):
         return None
     tests = [
         result.node
@@ -97,7 +95,7 @@ def plan(
         "leave_out": _folders_of(models, left_out),
         "staged": _place(models[f"model.{dbt.PACKAGE}.stg_flagsmith__deliveries"]),
         "deliveries": _place(models[f"model.{dbt.PACKAGE}.int_deliveries"]),
-        "landing": _place(next(iter(_landing(manifest)))),
+        "landing": _place(next(_landing(manifest))),
         "tests": [
             {"name": test.name, "severity": str(test.config.severity).lower(), "sql": test.compiled_code}
             for test in tests
@@ -160,12 +158,14 @@ def _our_models(manifest: "Manifest") -> dict:
     }
 
 
-def _relations_of_models(manifest: "Manifest") -> set[str]:
-    return {
-        f"{node.schema}.{node.alias}".lower()
+def _declares_in_a_model(manifest: "Manifest", known: dict) -> bool:
+    """True if a var names a model or snapshot, which deliveries may change."""
+    built = {
+        (node.schema.lower(), node.alias.lower())
         for node in manifest.nodes.values()
         if node.resource_type in ("model", "snapshot")
     }
+    return any(tuple(place.lower().split(".")[-2:]) in built for place in unchanged.relations(known))
 
 
 def _folders_of(models: dict, left_out: set[str]) -> list[str]:

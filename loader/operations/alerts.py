@@ -31,6 +31,7 @@ CHECKS = (
 )
 # The marts give its problems one by one.
 OF_DECLARATIONS = "assert_declarations_are_right"
+DECLARATIONS = "declarations"
 # The checks of experiments begin so.
 OF_EXPERIMENTS = "experiment_"
 EXPERIMENTS = """
@@ -86,6 +87,12 @@ def by_the_clock(warehouse_file: Path, queries: dict[str, str]) -> Iterator[Aler
                 yield Alert(at=_now(), check=check, severity="warning", **chosen)
 
 
+def carried_over(record: dict, run_now: set[str] | frozenset[str] = frozenset()) -> list[Alert]:
+    """The alerts of an earlier refresh that neither the clock, nor declarations, nor these checks tell anew."""
+    kept = (Alert(**each) for each in record.get("alerts") or [])
+    return [alert for alert in kept if alert.check not in {*CHECKS, *run_now, DECLARATIONS}]
+
+
 def of_tests(built: "Built") -> Iterator[Alert]:
     """The other tests that found something."""
     for result in built.results():
@@ -108,9 +115,7 @@ def of_declarations(problems: list["Problem"]) -> Iterator[Alert]:
         row = f"row {problem.row_number}" if problem.row_number else None
         place = ", ".join(filter(None, (problem.declared_in, row, problem.column_name)))
         message = f"{place}: {problem.problem}"
-        yield Alert(
-            _now(), None, "declarations", problem.severity, problem.cell, None, message, problem.remedy
-        )
+        yield Alert(_now(), None, DECLARATIONS, problem.severity, problem.cell, None, message, problem.remedy)
 
 
 def of_experiments(file: Path) -> Iterator[Alert]:

@@ -171,7 +171,10 @@ def _power(
     if not split.variations:
         return "The webhooks have not shown this split yet, so we cannot say how long it takes."
     if not moments:
-        return "How long it takes depends on how many convert. Give --baseline, or declare an experiment that has the metric."
+        return (
+            "How long it takes depends on how many convert. Give --baseline, or declare an experiment that has the metric "
+            "(no ratio, hours_to_first or quantile)."
+        )
     needed = experiment.identities_needed(*moments, lift, split, control, 0.05, 0.8)
     days = experiment.days_needed(settings, split, needed) if math.isfinite(needed) else math.inf
     if not math.isfinite(days):

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from flagsmith_warehouse.loader.operations.declarations import Problem
     from flagsmith_warehouse.loader.operations.refresh import Built, Request
 
+# What a refresh that builds nothing keeps of the record of the one before.
+KEPT = (
+    *("built", "built_at", "built_from", "additions", "published", "kept_history"),
+    *("problems", "alert_queries"),
+)
 # The exit code if everything was done but there are mistakes in declarations.
 WITH_PROBLEMS = 3
 
@@ -240,13 +245,9 @@ def _refresh(request: "Request") -> None:
         if is_unchanged and not landed.deliveries:
             problems = _look_at_the_clock(settings, before, record)
         else:
-            variables = []
-            left = before if is_unchanged else {}
-            problems = _build_and_publish(
-                settings, record, lambda: _build(settings, request, left, record, variables)
-            )
+            problems = _build_and_publish(settings, request, before if is_unchanged else {}, record)
             if not (request.select or request.variables):
-                record["built_from"] = unchanged.record_of(seen, settings, variables)
+                record["built_from"] = unchanged.record_of(seen, settings, record.pop("variables"))
         _fail_if_unreadable(landed)
     click.echo(
         f"Refreshed in {time.monotonic() - started:.1f} s: {landed.deliveries:,} deliveries landed; "
@@ -257,16 +258,13 @@ def _refresh(request: "Request") -> None:
 
 def _look_at_the_clock(settings: Settings, before: dict, record: dict) -> list["Problem"]:
     """Check again the alerts that depend on the time, because there is nothing to build."""
-    from flagsmith_warehouse.loader.operations import alerts, declarations, unchanged
+    from flagsmith_warehouse.loader.operations import alerts, declarations
 
-    kept = ("built", "built_at", "built_from", "additions", "published", "kept_history")
-    kept += ("problems", "alert_queries")
-    record |= {name: before[name] for name in kept if name in before}
+    record |= {name: before[name] for name in KEPT if name in before}
     problems = declarations.problems_in(settings.warehouse_file)
-    carried = unchanged.carried_over(before, alerts.CHECKS)
     found = [
         *alerts.by_the_clock(settings.warehouse_file, before.get("alert_queries") or {}),
-        *(alerts.Alert(**alert) for alert in carried),
+        *alerts.carried_over(before),
     ]
     click.echo("Nothing has changed since the last build, so nothing was built.")
     _alert(record, found, problems)
@@ -274,29 +272,20 @@ def _look_at_the_clock(settings: Settings, before: dict, record: dict) -> list["
 
 
 def _build(
-    settings: Settings, request: "Request", before: dict, record: dict, variables: list[str]
+    settings: Settings, request: "Request", before: dict, record: dict
 ) -> tuple["Built", list["Alert"]]:
-    """Build what new deliveries change, if the record of the refresh before says how; otherwise everything.
-
-    `variables` gets the environment variables that the project reads.
-    """
-    from flagsmith_warehouse.loader.operations import unchanged
+    """Build what new deliveries change, if the record of the refresh before says how; otherwise everything."""
     from flagsmith_warehouse.loader.operations.refresh import FailedTests
 
     if before.get("additions"):
         try:
-            built = _build_additions(settings, before, record)
+            return _build_additions(settings, before, record)
         except FailedTests as error:
             _say(f"{error}\nSo everything is built and tested now.")
-        else:
-            variables += unchanged.left_by(before)["variables"]
-            return built
-    return _build_everything(settings, request, record, variables)
+    return _build_everything(settings, request, record)
 
 
-def _build_everything(
-    settings: Settings, request: "Request", record: dict, variables: list[str]
-) -> tuple["Built", list["Alert"]]:
+def _build_everything(settings: Settings, request: "Request", record: dict) -> tuple["Built", list["Alert"]]:
     """Build and test everything that was asked for."""
     from flagsmith_warehouse.loader.operations import (
         additions,
@@ -315,12 +304,12 @@ def _build_everything(
     built = build(settings, request, manifest)
     record["alert_queries"] = alerts.queries_of(built)
     if not (request.select or request.variables):
-        prunes = dbt.our_vars(settings.project_dir).get("retention_days") is not None
         record["built_at"] = time.time()
-        named = unchanged.relations(settings.project_dir).values()
-        declared_in = {".".join(name.lower().split(".")[-2:]) for name in named}
-        record["additions"] = additions.plan(manifest, built, settings.warehouse_file, prunes, declared_in)
-        variables += sorted({*manifest.env_vars, *unchanged.variables_of(settings.project_dir)})
+        record["additions"] = additions.plan(
+            manifest, built, settings.warehouse_file, dbt.our_vars(settings.project_dir)
+        )
+        # The environment variables that the project reads.
+        record["variables"] = sorted({*manifest.env_vars, *unchanged.variables_of(settings.project_dir)})
     return built, list(alerts.of_tests(built))
 
 
@@ -331,27 +320,26 @@ def _build_additions(settings: Settings, before: dict, record: dict) -> tuple["B
 
     planned = before["additions"]
     record |= {name: before[name] for name in ("built_at", "additions", "alert_queries")}
+    record["variables"] = unchanged.left_by(before)["variables"]
     built, found = build_additions(settings, planned)
     # A test that found nothing in the new rows says nothing of the others.
     run_now = {each.test for each in found} | {result.node.name for result in built.results()}
-    carried = unchanged.carried_over(before, (*alerts.CHECKS, *run_now))
+    carried = alerts.carried_over(before, run_now)
     return built, [
         *alerts.of_tests(built),
         *(alerts.of_test(each.test, each.rows) for each in found),
-        *(alerts.Alert(**each) for each in carried if not each["check"].startswith(alerts.OF_EXPERIMENTS)),
+        *(alert for alert in carried if not alert.check.startswith(alerts.OF_EXPERIMENTS)),
     ]
 
 
-def _build_and_publish(
-    settings: Settings, record: dict, build: Callable[[], tuple["Built", list["Alert"]]]
-) -> list["Problem"]:
+def _build_and_publish(settings: Settings, request: "Request", before: dict, record: dict) -> list["Problem"]:
     """Report what was built, tested and published, one line each. Record it, and return the problems in declarations."""
     from flagsmith_warehouse.loader.operations import alerts, declarations
     from flagsmith_warehouse.loader.operations.publish import publish
     from flagsmith_warehouse.loader.operations.refresh import kept_history, pruning_in_words
 
     record["kept_history"] = kept_before = kept_history(settings)
-    built, of_tests = build()
+    built, of_tests = _build(settings, request, before, record)
     record["built"] = str(built)
     record["kept_history"] = kept = kept_history(settings)
     click.echo(f"Built {built.models} models in {built.model_seconds:.1f} s.")
@@ -367,10 +355,10 @@ def _build_and_publish(
     ]
     _alert(record, found, problems)
     record["problems"] = sum(problem.severity == "problem" for problem in problems)
-    before = time.monotonic()
+    begun = time.monotonic()
     published = publish(settings, _say)
     record["published"] = str(published)
-    click.echo(f"Published {published}, in {time.monotonic() - before:.1f} s.")
+    click.echo(f"Published {published}, in {time.monotonic() - begun:.1f} s.")
     for relation in published.left_out:
         _say(f"{relation} It is one of your own models, so it is left out of the published copy.")
     if newly_kept := sorted(kept.keys() - kept_before.keys()):

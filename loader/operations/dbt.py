@@ -100,8 +100,13 @@ def reason(outcome: "dbtRunnerResult") -> str:
     return "\n".join(_failures(outcome)) or "it gave no reason; see logs/dbt.log"
 
 
+def results(outcome: "dbtRunnerResult | None") -> list:
+    """What dbt says of each model and test."""
+    return list(getattr(getattr(outcome, "result", None), "results", None) or [])
+
+
 def _failures(outcome: "dbtRunnerResult") -> Iterator[str]:
-    for result in getattr(outcome.result, "results", None) or []:
+    for result in results(outcome):
         if str(result.status) in ("error", "fail", "runtime error", "partial success"):
             yield f"{result.node.name}: {(result.message or '').strip()}"
 

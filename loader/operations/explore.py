@@ -19,10 +19,11 @@ addEventListener("click", (event) => {
   if (!link) return;
   event.preventDefault();
   event.stopPropagation();
+  const href = link.getAttribute("href");
+  if (location.hash === href) return location.reload();
   // A reload at once could overtake the change of the address.
   addEventListener("hashchange", () => location.reload(), {once: true});
-  if (location.hash === link.getAttribute("href")) location.reload();
-  location.hash = link.getAttribute("href");
+  location.hash = href;
 }, true);
 </script>
 """

@@ -70,7 +70,7 @@ def put(settings: Settings, place: str) -> Put:
         raise PublishError(
             f"{place} is not a folder on this machine. Publish to a local folder, and copy that folder."
         )
-    # Remember an absolute path, because `erase` may run in another folder. `postgres:…` names a catalogue that is no file.
+    # Remember an absolute path, because `erase` may run in another folder. What has a prefix (`postgres:…`) stays as it is.
     if not is_lake:
         place = str(Path(place.removeprefix("file://")).absolute())
     elif ":" not in (catalog := place.removeprefix(DUCKLAKE)):
@@ -196,9 +196,15 @@ def _files_of(folder: Path) -> set[str]:
             )
         return set()
     try:
-        files = {table["file"] for table in json.loads(contents.read_text("utf-8"))["tables"]}
-        inside = {file for file in files if not {"..", "/"} & {*PurePosixPath(file).parts}}
-        return {file for file in inside if file.endswith(".parquet")}
+        paths = {
+            table["file"]: PurePosixPath(table["file"])
+            for table in json.loads(contents.read_text("utf-8"))["tables"]
+        }
+        return {
+            file
+            for file, path in paths.items()
+            if file.endswith(".parquet") and not path.is_absolute() and ".." not in path.parts
+        }
     except (ValueError, TypeError, KeyError) as error:
         raise PublishError(
             f"{contents} cannot be read, so nobody knows which files in {folder} are ours, and nothing was written. Empty the "

@@ -74,7 +74,7 @@ class Built:
 
     def results(self) -> list:
         """What dbt says of each model and test."""
-        return list(getattr(getattr(self.outcome, "result", None), "results", None) or [])
+        return dbt.results(self.outcome)
 
     def __str__(self) -> str:
         warned = sum(self.checks.values()) - self.checks["pass"]
@@ -127,7 +127,7 @@ def _built(outcome: "dbtRunnerResult") -> Built:
     """What dbt has done. Raises BuildError if it failed."""
     if not outcome.success:
         raise BuildError(f"dbt build failed. Models that it built stay.\n{dbt.reason(outcome)}")
-    results = list(getattr(outcome.result, "results", None) or [])
+    results = dbt.results(outcome)
     tested = [result for result in results if str(result.node.resource_type) in CHECKS]
     models = [result for result in results if str(result.node.resource_type) in ("model", "seed", "snapshot")]
     elapsed = getattr(outcome.result, "elapsed_time", 0.0)

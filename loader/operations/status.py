@@ -28,7 +28,7 @@ from flagsmith_warehouse.loader.text import first_line
 LATELY_DAYS = 7
 # The results that a refresh may record.
 RESULTS = ("running", "success", "failure")
-NOT_SHOWN = ("alerts", "alert_queries", "built_from", "additions")
+NOT_SHOWN = ("alerts", "alert_queries", "built_from", "additions", "variables")
 # The other parts of the record that `status` and `doctor` show.
 RECORDED = {"error": str, "seconds": int | float, "kept_history": dict}
 BY_ENVIRONMENT = "select environment, max(received_at), count(*) from deliveries group by environment"

@@ -6,7 +6,6 @@ changed. Once a day everything is built and tested anyway.
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import re
 import time
@@ -48,9 +47,7 @@ def look(settings: Settings) -> Seen | None:
     """What there is now; None without a project."""
     if settings.project_dir is None:
         return None
-    warehouse = settings.warehouse_file.resolve()
-    built = (warehouse, Path(f"{warehouse}.wal"), settings.published_file.resolve())
-    return Seen(_hash(map(_state, _files(settings, settings.project_dir))), _hash(map(_state, built)))
+    return Seen(_hash(map(_state, _files(settings, settings.project_dir))), _built(settings))
 
 
 def record_of(before: Seen | None, settings: Settings, variables: list[str]) -> dict | None:
@@ -59,12 +56,11 @@ def record_of(before: Seen | None, settings: Settings, variables: list[str]) -> 
     `before`: what was seen before the build began, so that an edit made meanwhile is not overlooked. `variables`: the
     environment variables that the project reads, besides ours.
     """
-    after = look(settings)
-    if before is None or after is None or not _is_all_in_sight(settings):
+    if before is None or not _is_all_in_sight(settings):
         return None
     return {
         "read": before.read,
-        "built": after.built,
+        "built": _built(settings),
         "variables": variables,
         "environment": _environment(variables),
     }
@@ -87,6 +83,12 @@ def left_by(record: dict | None) -> dict:
     """What the refresh of this record has left behind. (Earlier releases recorded a text.)"""
     left = (record or {}).get("built_from")
     return left if isinstance(left, dict) else {}
+
+
+def _built(settings: Settings) -> str:
+    """One hash of the warehouse and its published copy."""
+    warehouse = settings.warehouse_file.resolve()
+    return _hash(map(_state, (warehouse, Path(f"{warehouse}.wal"), settings.published_file.resolve())))
 
 
 def _environment(variables: list[str]) -> str:
@@ -128,12 +130,12 @@ def _files(settings: Settings, project: Path) -> Iterator[Path]:
         for package in sorted((project / "dbt_packages").glob("*")):
             if package.resolve() != PROJECT_FOLDER:
                 yield from _below(package.resolve())
-    for name in relations(project).values():
+    known = dbt.our_vars(project)
+    for name in relations(known):
         if name.endswith("/"):
             yield from _below(project / name)
-    cohorts = dbt.our_vars(project).get("cohorts")
-    if isinstance(cohorts, str):
-        yield project / cohorts
+    if isinstance(known.get("cohorts"), str):
+        yield project / known["cohorts"]
 
 
 def variables_of(project: Path) -> set[str]:
@@ -158,15 +160,14 @@ def _below(path: Path, but: Path | None = None) -> Iterator[Path]:
         yield from (Path(place, name) for name in sorted(files))
 
 
-def relations(project: Path) -> dict[str, str]:
-    """The project's vars that name a relation or a folder."""
-    variables = dbt.our_vars(project)
-    return {name: str(variables[name]) for name in RELATION_VARS if variables.get(name)}
+def relations(known: dict) -> list[str]:
+    """The relations and folders that the project's vars name."""
+    return [str(known[name]) for name in RELATION_VARS if known.get(name)]
 
 
 def _is_all_in_sight(settings: Settings) -> bool:
     """True if every relation that a var names is a folder, or a table of the warehouse itself."""
-    named = [name for name in relations(settings.project_dir).values() if not name.endswith("/")]
+    named = [name for name in relations(dbt.our_vars(settings.project_dir)) if not name.endswith("/")]
     if not named:
         return True
     if not all(re.fullmatch(r"\w+\.\w+", name) for name in named):
@@ -176,9 +177,3 @@ def _is_all_in_sight(settings: Settings) -> bool:
             "select lower(schema_name || '.' || table_name) from duckdb_tables()"
         ).fetchall()
     return {name.lower() for name in named} <= {table for (table,) in tables}
-
-
-def carried_over(record: dict, checks_run_now: tuple[str, ...]) -> list[dict]:
-    """The alerts of the last refresh that neither these checks nor the marts of declarations tell anew."""
-    kept = json.loads(json.dumps(record.get("alerts") or []))
-    return [alert for alert in kept if alert["check"] not in (*checks_run_now, "declarations")]

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.inbox.writer import Inbox
 from flagsmith_warehouse.loader.landing import schema as landing_schema
+from flagsmith_warehouse.loader.operations import unchanged
 from flagsmith_warehouse.loader.operations.cli import main
 from tests.marts.warehouse import parsed_project
 
@@ -53,6 +54,15 @@ def invoke(environ: dict[str, str], *arguments: str, **options) -> Result:
     quiet = {"DBT_LOG_LEVEL_FILE": "none"}  # dbt leaves its log open, and warnings are errors here
     with mock.patch.dict(os.environ, {**environ, **quiet}), mock.patch("dbt.cli.main.dbtRunner", parsed):
         return CliRunner().invoke(main, arguments, **options)
+
+
+def as_left(environ: dict) -> None:
+    """Let the record be about these files: a copy has other times and numbers than the original."""
+    settings = settings_module.read(environ)
+    record = json.loads(settings.refresh_record.read_text())
+    with mock.patch.dict(os.environ, {**environ, "DBT_LOG_LEVEL_FILE": "none"}):
+        record["built_from"] = unchanged.record_of(unchanged.look(settings), settings, [])
+    settings.refresh_record.write_text(json.dumps(record))
 
 
 @pytest.fixture

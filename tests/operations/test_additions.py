@@ -1,10 +1,8 @@
 """A refresh builds only what new deliveries change if nothing else is new, and everything else is seen to be new."""
 
 import json
-import os
 import shutil
 from types import SimpleNamespace
-from unittest import mock
 
 import duckdb
 import pytest
@@ -13,7 +11,7 @@ from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.operations import additions, init, refresh, unchanged
 from tests.marts.warehouse import parsed_project
-from tests.operations.conftest import bodies, environ_of, invoke, receive
+from tests.operations.conftest import as_left, bodies, environ_of, invoke, receive
 
 QUERY = "select schema_name, table_name from duckdb_tables() where schema_name in ('staging', 'intermediate', 'marts') order by all"
 # They say when something was recorded, not what is known.
@@ -27,15 +25,6 @@ def everything(file) -> dict[str, list]:
             for schema, table in warehouse.execute(QUERY).fetchall()
             if table not in BOOKKEEPING
         }
-
-
-def as_left(environ: dict) -> None:
-    """Let the record be about these files: a copy has other times and numbers than the original."""
-    settings = settings_module.read(environ)
-    record = json.loads(settings.refresh_record.read_text())
-    with mock.patch.dict(os.environ, {**environ, "DBT_LOG_LEVEL_FILE": "none"}):
-        record["built_from"] = unchanged.record_of(unchanged.look(settings), settings, [])
-    settings.refresh_record.write_text(json.dumps(record))
 
 
 @pytest.fixture(scope="module")
@@ -197,16 +186,18 @@ def test_plan__experiments_retention_and_models_that_declare__what_is_built(mine
     compiled = SimpleNamespace(**{**vars(test), "compiled_code": "select 1"})
     built = SimpleNamespace(results=lambda: [SimpleNamespace(node=compiled)])
 
-    def plan(*, prunes=False, declared_in=("mine.events",)):
-        return additions.plan(manifest, built, settings.warehouse_file, prunes, set(declared_in))
+    def plan(**known):
+        return additions.plan(
+            manifest, built, settings.warehouse_file, {"conversion_events": "mine.events"} | known
+        )
 
     left_out = plan()["leave_out"]
     assert "flagsmith_warehouse.marts.experiment_results" not in left_out
     assert not any(name.endswith((".dim_experiments", ".fct_experiment_results")) for name in left_out)
     # It would delete before our tests have run.
-    assert plan(prunes=True) is None
+    assert plan(retention_days=30) is None
     # Deliveries may change what people declare there.
-    assert plan(declared_in=["mine.events", "marts.dim_identities"]) is None
+    assert plan(test_identities="warehouse.Marts.dim_identities") is None
     compiled.config = test.config.replace(error_if="> 10")
     assert plan() is None
 
@@ -244,7 +235,7 @@ def test_look__any_file_of_the_users_project_changes_or_goes__is_seen(tmp_path):
         edited = unchanged.look(settings)
         assert edited.read != before.read and edited.built == before.built, what
         file.unlink()
-        assert unchanged.look(settings).read not in (edited.read,), f"{what} is gone"
+        assert unchanged.look(settings).read != edited.read, f"{what} is gone"
     for name in ("target/manifest.json", "logs/dbt.log", "data/warehouse/inbox/x.sqlite"):
         before = unchanged.look(settings)
         (project / name).parent.mkdir(parents=True, exist_ok=True)

@@ -188,7 +188,7 @@ def test_publish_to__contents_that_name_a_file_elsewhere__it_is_left_alone(copy,
     mine.touch()
     contents = tmp_path / "lake" / "published.json"
     said = json.loads(contents.read_text())
-    for file in (str(mine), "../mine.parquet"):
+    for file in (str(mine), f"/{mine}", "../mine.parquet"):
         said["tables"][0]["file"] = file
         contents.write_text(json.dumps(said))
         places.put(copy, str(tmp_path / "lake"))

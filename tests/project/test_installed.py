@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -217,7 +218,9 @@ RENAMED = "One row per flag exposure, as the newer release says."
 def newer(copy: Path) -> None:
     """Make the copy a later release: one more model, and other words for a mart that is built in increments."""
     project = copy / "pyproject.toml"
-    project.write_text(project.read_text().replace('version = "0.1.0"', 'version = "0.1.1"'))
+    text, edits = re.subn(r'(?m)^version = ".*"$', 'version = "99.0.0"', project.read_text())
+    assert edits == 1
+    project.write_text(text)
     (copy / NEW_MODEL).write_text("{{ config(materialized='table_in_place') }}\nselect 1 as one\n")
     described = copy / "models/marts/flag_exposure/_flag_exposure__models.yml"
     text = described.read_text()
@@ -236,7 +239,9 @@ def test_upgrade__of_a_project_in_use__loses_no_edit_and_builds_anew_only_what_m
     for name, text in EDITS.items():
         (project / name).write_text(text)
     settings = project / "dbt_project.yml"
-    settings.write_text(settings.read_text().replace("retention_days: null", "retention_days: 4000"))
+    text, edits = re.subn("retention_days: null", "retention_days: 4000", settings.read_text())
+    assert edits == 1
+    settings.write_text(text)
     ran = machine.run("refresh")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     with duckdb.connect(data / "warehouse.duckdb") as warehouse:  # only a full build would lose this row
