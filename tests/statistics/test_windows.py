@@ -155,6 +155,7 @@ UNKNOWN = [
 WITHOUT_TRAFFIC = {
     "too early": ("2025-12-01", "2026-01-01", {}),
     "too late": ("2026-02-01", None, {}),
+    "planned": ("2999-02-01", None, {}),
     "between": ("2026-01-08 13:00", "2026-01-08 22:00", {}),
     "in the gap": ("2026-01-08 13:00", "2026-01-08 22:00", {"feature_name": "another"}),
     "unheard of": ("2025-12-01", "2026-01-01", {"feature_name": "nobody's", "activation_event": "opened"}),
@@ -602,7 +603,7 @@ def test_declarations__held_against_what_was_seen__a_warning_says_what_and_what_
             "name its metrics in experiment_metrics",
         ),
         ("too early", "ended_at"): (only.format("checkout") + " from 2026-01-01 01:00 on (UTC)", dates),
-        ("too late", "started_at"): (since, "correct it, unless the experiment is still to come"),
+        ("too late", "started_at"): (since, "correct it, or find out why nothing arrives"),
         ("between", "started_at"): (only.format("checkout") + " until 2026-01-08 12:00 (UTC)", dates),
         ("in the gap", "started_at"): (
             only.format("another") + " until 2026-01-06 00:00 and from 2026-01-09 08:00 on (UTC)",

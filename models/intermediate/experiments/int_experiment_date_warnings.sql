@@ -15,6 +15,8 @@ with unseen_experiments as (
     inner join {{ ref('int_environments') }} as environments on experiments.environment = environments.environment
     where
         experiments.problem is null
+        -- An experiment that is planned has nothing to warn of.
+        and experiments.started_at <= {{ utc_now() }}
         and not exists (
             select 1
             from {{ ref('int_experiment_declarations') }} as built
@@ -76,7 +78,7 @@ select
             || coalesce(' from ' || {{ minute_text('times.first_after') }} || ' on', '') || ' (UTC)'
     end as problem,
     case
-        when experiments.last_received_at < experiments.started_at then 'correct it, unless the experiment is still to come'
+        when experiments.last_received_at < experiments.started_at then 'correct it, or find out why nothing arrives'
         else 'correct started_at and ended_at'
             {%- if var('retention_days', none) %} || '; what retention has deleted cannot be read any more'{% endif %}
     end as remedy
