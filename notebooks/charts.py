@@ -14,6 +14,7 @@ from math import ceil, floor, isfinite, log10
 import pandas
 
 from flagsmith_warehouse.notebooks.show import (
+    NOTHING,
     Html,
     Scope,
     download,
@@ -393,7 +394,8 @@ def spells(frame: pandas.DataFrame, name: str, state: str, *, title: str, scope:
             _spell(clock, row.since, row.until, str(getattr(row, state)), place % 2)
             for place, row in enumerate(own.itertuples())
         )
-        last = labels([str(own[state].iloc[-1])], 40).popitem()[1]
+        is_over = not pandas.isna(own["until"].iloc[-1])
+        last = NOTHING if is_over else labels([str(own[state].iloc[-1])], 40).popitem()[1]
         rows.append(
             f'<tr><th scope="row" class="text">{escape(said[one])}</th><td>{escape(last)}</td>'
             f'<td class="length-cell"><div class="spells">{bars_}</div></td></tr>'
@@ -413,7 +415,7 @@ def _spell(clock: Clock, start: object, end: object, state: str, is_odd: int) ->
     text = labels([state], 40).popitem()[1]
     written = text if right - left > len(text) + 1 else ""  # a letter takes about one per cent of the width
     until = "now" if pandas.isna(end) else moment(end)
-    said = escape(f"{text}: {moment(start)} to {until}")
+    said = escape(f"{text}: {moment(start)}" + ("" if end == start else f" to {until}"))
     return (
         f'<span class="spell{" odd" if is_odd else ""}" style="left:{left:.2f}%;width:{max(right - left, 0.3):.2f}%" '
         f'title="{said}">{escape(written)}</span>'

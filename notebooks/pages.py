@@ -34,7 +34,7 @@ PAGES = {
     ),
     "one_identity": Page(
         "One identity",
-        "Everything that one identity was given, and why: flags, segments, traits and experiments.",
+        "Everything that one identity was given and did, and why: flags, segments, traits, experiments and outcomes.",
         "support and engineers",
     ),
     "data_health": Page(

@@ -160,6 +160,22 @@ def why(row: tuple) -> str:
     return f"{CHANGES.get(row.change_reason, row.change_reason)}, now {origin}{by}"
 
 
+def outcome(row: tuple) -> str:
+    """What an identity did on a day, by a metric: `€13.50`, `2 pages`, `twice`."""
+    if row.aggregation == "hours_to_first":
+        return f"after {number(row.outcome_sum)} hours"
+    if row.aggregation in ("occurrence", "days") or (
+        row.aggregation == "count" and not isinstance(row.unit, str)
+    ):
+        times = int(row.outcome_count)
+        return {1: "once", 2: "twice"}.get(times, f"{number(times)} times")
+    if row.aggregation in ("mean", "quantile"):
+        average = amount(row.outcome_sum / row.outcome_count, row.aggregation, row.unit)
+        return average if row.outcome_count == 1 else f"{average} on average"
+    # A ratio's unit is that of the ratio.
+    return amount(row.outcome_sum, row.aggregation, None if row.aggregation == "ratio" else row.unit)
+
+
 def flag_change(row: tuple) -> str:
     """What somebody changed on a flag, from a row of fct_flag_changes: `admin@example.com changed its weights`."""
     who = shortened(row.changed_by, 60) if isinstance(row.changed_by, str) else "Somebody"

@@ -528,6 +528,55 @@ def test_one_identity__somebody_who_was_switched__is_explained(here):
     assert len(found["flags"]) == now > 20
 
 
+def test_one_identity__outcomes__are_the_marts_and_stand_beside_the_flags(here):
+    who = warehouse.ask(
+        "select identity from marts.fct_experiment_outcomes where metric_key = 'example_revenue' order by identity limit 1"
+    ).identity[0]
+    outputs, found = run("one_identity", identity=who)
+    counted = warehouse.ask(
+        """
+        select distinct metrics.name, outcomes.first_occurred_at, outcomes.outcome_sum
+        from marts.fct_experiment_outcomes as outcomes inner join marts.dim_metrics as metrics using (metric_key)
+        where identity = $who and outcome_count > 0
+        """,
+        who=who,
+    )
+    shown = found["happened"].query("kind == 'outcome'")
+    assert len(shown) == len(counted) > 1
+    assert set(zip(shown.name, shown.since, shown.outcome_sum, strict=True)) == set(
+        counted.itertuples(index=False, name=None)
+    )
+    spent = counted.query("name == 'revenue'").iloc[0]
+    page = html(outputs)
+    assert f"€{spent.outcome_sum:.2f}: {show.moment(spent.first_occurred_at)}" in page, (
+        "a mark in the picture"
+    )
+    assert "counts for Checkout button" in page
+    days = counted.first_occurred_at.dt.date.nunique()
+    assert f"<dt>Days with an outcome</dt><dd>{days}</dd>" in page
+
+
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        (("occurrence", None, 1, 1), "once"),
+        (("occurrence", "%", 2, 2), "twice"),
+        (("count", None, 1200, 1200), "1,200 times"),
+        (("count", "pages", 3, 3), "3 pages"),
+        (("days", None, 1, 1), "once"),
+        (("sum", "€", 13.5, 2), "€13.50"),
+        (("sum", None, 13.5, 2), "13.5"),
+        (("mean", "€", 13, 2), "€6.50 on average"),
+        (("quantile", "ms", 250, 1), "250 ms"),
+        (("ratio", "€ a page", 13.5, 2), "13.5"),
+        (("hours_to_first", None, 7.25, 1), "after 7.25 hours"),
+    ],
+)
+def test_outcome__of_each_kind__is_said_as_people_say_it(counted, said):
+    row = pandas.DataFrame([counted], columns=["aggregation", "unit", "outcome_sum", "outcome_count"])
+    assert words.outcome(next(row.itertuples())) == said
+
+
 def test_one_identity__nobody_of_that_name__lists_who_comes_near(here):
     whole = warehouse.ask("select min(identity) as one from marts.dim_identities").one[0]
     page = html(run("one_identity", identity=whole[:-1])[0])
