@@ -176,7 +176,7 @@ def _(environment, who):
         experiments as (
             select assigned.first_exposed_at as since, 'experiment' as kind, coalesce(experiments.name, assigned.experiment_key) as name,
                 null as before, assigned.variation as after,
-                coalesce('assigned, given another variation later: ' || assigned.quarantine_reason, 'assigned') as why,
+                'assigned' as why, assigned.quarantine_reason,
                 null::timestamp as until
             from marts.fct_experiment_assignments as assigned
             inner join marts.dim_experiments as experiments on assigned.experiment_key = experiments.experiment_key
@@ -233,10 +233,11 @@ def _(environment, happened, who):
         show.shortened(who.identity, 120),
         show.paragraph(
             f"In {show.shortened(environment)}, seen from {show.moment(who.first_seen_at)} to {show.moment(who.last_seen_at)}, "
-            f"evaluated {show.number(who.evaluation_count)} times. {words.counted(len(changed), 'change')} of a flag."
+            f"evaluated {show.number(who.evaluation_count)} times. {words.counted(len(changed), 'change')} of a flag"
+            + (". The last ten:" if len(changed) > 10 else ":" if len(changed) else ".")
         ),
         show.sentences(
-            f"{words.label(row.name_)} went from {show.shortened(row.before)} to {show.shortened(row.after)} "
+            f"{show.shortened(row.name_, 60)} went from {show.shortened(row.before)} to {show.shortened(row.after)} "
             f"on {show.moment(row.since)}: {show.shortened(row.why, 120)}."
             for row in changed.rename(columns={"name": "name_"})[-10:].itertuples()
         ),
