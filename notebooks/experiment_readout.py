@@ -257,10 +257,8 @@ def _(health, scope):
         for status in ("alarm", "warn")
         if (failed.status == status).any()
     }
-    control = show.paragraph(
-        "How often is a difference found where there is none? Ask with past identities, split at random: "
-        "flagsmith-warehouse aa --metric <metric>",
-        "faint",
+    control = show.Html(
+        f"<p>How often is a difference found where there is none? {show.link('A/A tests', 'aa_tests').html}</p>"
     )
     show.joined(told.get("alarm"), show.folded(line, show.joined(told.get("warn"), checks, control)))
     return

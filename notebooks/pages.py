@@ -37,6 +37,11 @@ PAGES = {
         "Everything that one identity was given and did, and why: flags, segments, traits, experiments and outcomes.",
         "support and engineers",
     ),
+    "aa_tests": Page(
+        "A/A tests",
+        "How often a difference is found where there is none, tried on your own history, and what the adjustment saves.",
+        "analysts, and everybody who doubts a result",
+    ),
     "data_health": Page(
         "Data health",
         "What arrived, what was late, lost or unreadable, and what a refresh costs.",

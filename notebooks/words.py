@@ -13,6 +13,7 @@ import pandas
 
 from flagsmith_warehouse.notebooks.show import (
     Scope,
+    capital,
     day,
     number,
     p_value,
@@ -49,6 +50,7 @@ DELIVERIES = {
     "audit_log": "audit log",
     "quarantined": "could not be read",
 }
+TOO_OFTEN = {"ok": "as expected", "warn": "too often"}
 UNKNOWN = {
     "no_primary_metric": "no primary metric is declared",
     "none_matured": "nobody's window has passed yet",
@@ -177,6 +179,39 @@ def why(row: tuple) -> str:
     # Where an override began, it is what holds now.
     now = "" if row.change_reason == f"{row.assignment_reason}_added" else f", now {origin}"
     return f"{change}{now}{by}"
+
+
+def is_too_often(rate: dict) -> bool:
+    """Whether a method's false alarms, in the answer of an A/A test, are more than chance explains."""
+    return rate["low"] > rate["expected"]
+
+
+def false_alarms(rate: dict) -> str:
+    """`The Bayesian method, which decides, saw a difference in 9.5 % of the splits (between 7.8 % and 11.5 %). 10 % would be right.`"""
+    low, high = percent(rate["low"]), percent(rate["high"])
+    expected = f"{'at most ' if rate['method'] == 'sequential' else ''}{round_percent(rate['expected'])}"
+    return (
+        f"The {method(rate['method'])} method, which decides, saw a difference in {percent(rate['rate'])} of the splits "
+        f"(between {low} and {high}). {capital(expected)} would be right."
+        + (" So its verdicts on this metric come too easily." if is_too_often(rate) else "")
+    )
+
+
+def uniformity(value: float) -> str:
+    """Whether the p-values of an A/A test are spread as they should be."""
+    if value < 0.01:
+        return (
+            f"The p-values are not spread evenly (p {_p(value)}). Too many small ones mean that a few identities have enormous outcomes: "
+            "set winsorise_percentile."
+        )
+    return f"The p-values look evenly spread, as they should (p {_p(value)})."
+
+
+def variance_saved(share: float | None) -> str:
+    """What the adjustment by earlier outcomes saves."""
+    if share is None:
+        return "Nothing is adjusted: the metric has no before_days, or nobody had an outcome before."
+    return f"The adjustment by what people did before (CUPED) removes {percent(share)} of the variance, and so of the identities needed."
 
 
 def outcome(row: tuple) -> str:

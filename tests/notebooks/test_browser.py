@@ -17,7 +17,8 @@ import pandas
 import pytest
 from playwright import sync_api as playwright
 
-from flagsmith_warehouse.loader.operations import explore
+from flagsmith_warehouse.loader import settings
+from flagsmith_warehouse.loader.operations import aa, explore
 from flagsmith_warehouse.notebooks import charts, report, show
 from flagsmith_warehouse.notebooks.report import NOTEBOOKS
 from flagsmith_warehouse.notebooks.show import percent
@@ -36,6 +37,7 @@ DRAWN = {
     "flag_exposure": ("figure", 5),
     "segments_and_cohorts": ("figure", 5),
     "one_identity": ("figure", 1),
+    "aa_tests": (".missing, figure", 1),
     "data_health": ("figure", 5),
 }
 CLICKS = {
@@ -231,6 +233,13 @@ def crowded(month, tmp_path_factory):
             connection.execute(
                 f"update marts.{table} set {column} = {column} || repeat('w', 180) || {column}"
             )
+    rates = [aa.Rate("bayesian", True, 109, 0.109, 0.091, 0.131, 0.1)]
+    aa.keep(
+        settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(folder)}),
+        aa.Answer(
+            "w" * 200, "e" * 200, "2026-09-28T23:55:00", 9, 100, 28, 0.05, True, rates, [10] * 10, 0.5, 0.4
+        ),
+    )
     return folder
 
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from flagsmith_warehouse.loader.operations import aa
 from flagsmith_warehouse.notebooks import report, show, warehouse, words
 from flagsmith_warehouse.simulator import example
 from flagsmith_warehouse.simulator.example import MONTH
@@ -73,7 +74,11 @@ def drawn(chart: object) -> pandas.DataFrame:
 
 def is_drawn(page: str, name: str) -> bool:
     """Whether a page shows what it draws: cards, spells, or charts with their text for a screen reader."""
-    least = {"index": ('class="card"', 5), "one_identity": ('class="spell', 5)}
+    least = {
+        "index": ('class="card"', 5),
+        "one_identity": ('class="spell', 5),
+        "aa_tests": ("aa --metric", 1),
+    }
     part, times = least.get(name, ('role="img" aria-label="', 2))
     return page.count(part) >= times
 
@@ -583,6 +588,39 @@ def test_one_identity__nobody_of_that_name__lists_who_comes_near(here):
     assert "Nobody is called" in page and show.escape(whole) in page
 
 
+def splits(metric: str, low: float = 0.08, saved: float | None = 0.4, p_value: float = 0.334) -> aa.Answer:
+    """The answer of an A/A test in which the Bayesian method decides and may err in 10 %."""
+    rates = [
+        aa.Rate("sequential", False, 3, 0.003, 0.001, 0.009, 0.05),
+        aa.Rate("bayesian", True, 109, 0.109, low, 0.131, 0.1),
+    ]
+    tenths = [109, 111, 108, 69, 87, 107, 101, 100, 92, 116]
+    return aa.Answer(
+        *(metric, "example", "2026-09-28T23:55:00", 1875, 1000, 28, 0.05, True, rates, tenths, p_value, saved)
+    )
+
+
+def test_aa_tests__no_answer__says_what_to_run(here):
+    assert "Run: flagsmith-warehouse aa --metric example_page_views" in report.page("aa_tests")
+
+
+def test_aa_tests__answers__are_those_that_were_kept(altered, tmp_path):
+    altered()
+    for one in (splits("example_revenue"), splits("example_purchased", low=0.105, saved=None, p_value=0.0004)):
+        aa.keep(warehouse.settings.read(), one)
+    page = report.page("aa_tests")
+    assert page.index("Purchases in example") < page.index("Revenue in example"), "the newest comes first"
+    saw = "The Bayesian method, which decides, saw a difference in 10.9 % of the splits (between {} % and 13.1 %). 10 % would be right."
+    assert saw.format("8.0") + "</p>" in page
+    assert saw.format("10.5") + " So its verdicts on this metric come too easily." in page
+    assert "The p-values look evenly spread, as they should (p = 0.334)." in page
+    assert "The p-values are not spread evenly (p &lt; 0.001). Too many small ones" in page
+    assert "removes 40.0 % of the variance" in page and "Nothing is adjusted" in page
+    assert page.count("too often") == 1 and page.count("as expected") == 3
+    assert page.count('<td class="number">111</td>') == 2 and "each tenth should have about 100" in page
+    assert "1,000 splits of 1,875 identities; example · 31 August 2026 – 28 September 2026 (UTC)." in page
+
+
 def test_data_health__busiest_hour__counts_all_kinds(here):
     _, found = run("data_health")
     most = warehouse.ask("""
@@ -707,7 +745,7 @@ def test_notebooks__a_flag_name_of_200_letters__is_shown_and_breaks_nothing(name
     )
     page = report.page(name)
     assert "<b>*" not in page, "a name is text, never markup"
-    if name not in ("data_health", "one_identity"):  # they show no flag of that mart
+    if name not in ("aa_tests", "data_health", "one_identity"):  # they show no flag of that mart
         assert show.escape(show.shortened(NAME_OF_200, 60))[:20] in page
 
 
@@ -783,6 +821,7 @@ def test_notebooks__texts_that_attack_a_page__are_shown_and_do_nothing(name, her
         for row in keys().itertuples()
     ]
     altered(*changes, quarantined, *everywhere, hostile=HOSTILE)
+    aa.keep(warehouse.settings.read(), splits(HOSTILE))
     page = report.page(name)
     assert "alert(1)" in page, "the text is shown"
     assert not [
