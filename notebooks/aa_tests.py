@@ -77,6 +77,11 @@ def _(answers, metrics):
             level=2,
         )
 
+    return card, names, scope_of
+
+
+@app.cell
+def _(scope_of):
     def rates(answer: dict, label: str) -> show.Html:
         frame = pandas.DataFrame(answer["rates"]).assign(
             said=[words.method(rate["method"]) for rate in answer["rates"]],
@@ -122,6 +127,11 @@ def _(answers, metrics):
             scope=scope_of(answer),
         )
 
+    return p_values, rates
+
+
+@app.cell
+def _(answers, card, names, p_values, rates):
     show.joined(
         *(
             piece(answer, words.called(answer["metric"], names.get(answer["metric"])))

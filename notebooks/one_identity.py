@@ -11,6 +11,21 @@ with app.setup:
     from flagsmith_warehouse.notebooks.pages import is_live
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
+    # What several experiments count is one outcome. Events that a ratio only divides by are none.
+    OUTCOMES = """
+        outcomes as (
+            select counted.first_occurred_at as since, 'outcome' as kind, coalesce(metrics.name, counted.metric_key) as name,
+                any_value(metrics.aggregation) as aggregation, any_value(metrics.unit) as unit, counted.outcome_sum,
+                counted.outcome_count, counted.first_occurred_at as until,
+                'counts for ' || string_agg(coalesce(experiments.name, counted.experiment_key), ', ' order by counted.experiment_key)
+                    as why
+            from marts.fct_experiment_outcomes as counted
+            inner join marts.dim_experiments as experiments on counted.experiment_key = experiments.experiment_key
+            left join marts.dim_metrics as metrics on counted.metric_key = metrics.metric_key
+            inner join named on experiments.environment = named.environment and counted.identity = named.identity
+            where counted.outcome_count > 0
+            group by counted.first_occurred_at, counted.metric_key, metrics.name, counted.outcome_sum, counted.outcome_count
+        )"""
     KINDS = {
         "experiment": "Experiments",
         "outcome": "Outcomes",
@@ -138,7 +153,7 @@ def _(environment, identity):
 @app.cell
 def _(environment, who):
     found = ask(
-        """
+        f"""
         with named as (select $environment as environment, $identity as identity),
         flags as (
             select
@@ -175,27 +190,12 @@ def _(environment, who):
         ),
         experiments as (
             select assigned.first_exposed_at as since, 'experiment' as kind, coalesce(experiments.name, assigned.experiment_key) as name,
-                null as before, assigned.variation as after,
-                'assigned' as why, assigned.quarantine_reason,
-                null::timestamp as until
+                null as before, assigned.variation as after, 'assigned' as why, assigned.quarantine_reason, null::timestamp as until
             from marts.fct_experiment_assignments as assigned
             inner join marts.dim_experiments as experiments on assigned.experiment_key = experiments.experiment_key
             inner join named on experiments.environment = named.environment and assigned.identity = named.identity
         ),
-        -- What several experiments count is one outcome. Events that a ratio only divides by are none.
-        outcomes as (
-            select counted.first_occurred_at as since, 'outcome' as kind, coalesce(metrics.name, counted.metric_key) as name,
-                any_value(metrics.aggregation) as aggregation, any_value(metrics.unit) as unit, counted.outcome_sum,
-                counted.outcome_count, counted.first_occurred_at as until,
-                'counts for ' || string_agg(coalesce(experiments.name, counted.experiment_key), ', ' order by counted.experiment_key)
-                    as why
-            from marts.fct_experiment_outcomes as counted
-            inner join marts.dim_experiments as experiments on counted.experiment_key = experiments.experiment_key
-            left join marts.dim_metrics as metrics on counted.metric_key = metrics.metric_key
-            inner join named on experiments.environment = named.environment and counted.identity = named.identity
-            where counted.outcome_count > 0
-            group by counted.first_occurred_at, counted.metric_key, metrics.name, counted.outcome_sum, counted.outcome_count
-        )
+        {OUTCOMES}
         select * from flags
         union all by name
         select * from traits
