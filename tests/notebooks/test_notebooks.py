@@ -606,7 +606,10 @@ def test_aa_tests__no_answer__says_what_to_run(here):
 
 def test_aa_tests__answers__are_those_that_were_kept(altered, tmp_path):
     altered()
-    for one in (splits("example_revenue"), splits("example_purchased", low=0.105, saved=None, p_value=0.0004)):
+    for one in (
+        splits("example_revenue"),
+        splits("example_purchased", low=0.105, saved=None, p_value=0.0004),
+    ):
         aa.keep(warehouse.settings.read(), one)
     page = report.page("aa_tests")
     assert page.index("Purchases in example") < page.index("Revenue in example"), "the newest comes first"
