@@ -1,6 +1,7 @@
 """The data folder: it must be on a local disk, and only its owner and group may use it."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,15 @@ def make_folder(folder: Path) -> None:
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+
+
+def write_record(path: Path, record: object) -> None:
+    """Replace a file of JSON as a whole. Killed at any moment: the last one stays."""
+    make_folder(path.parent)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    close_to_others(unfinished)
+    unfinished.replace(path)
 
 
 def open_file(path: Path, flags: int = 0) -> int:

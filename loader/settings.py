@@ -149,6 +149,11 @@ class Settings:
         return self.warehouse_dir / "refresh.json"
 
     @property
+    def aa_record(self) -> Path:
+        """What `aa` has found, for the page about A/A tests."""
+        return self.warehouse_dir / "aa.json"
+
+    @property
     def environments(self) -> frozenset[str]:
         """The environments that may send: those with a secret and those that need none."""
         return self.unsigned_environments | set(self.secrets)

@@ -14,6 +14,7 @@ from math import ceil, floor, isfinite, log10
 import pandas
 
 from flagsmith_warehouse.notebooks.show import (
+    NOTHING,
     Html,
     Scope,
     download,
@@ -37,6 +38,7 @@ DASHES = ("", "7 4", "2 3", "10 3 2 3", "5 2", "12 5", "1 4", "14 3 3 3")
 TITLED = (
     3_000  # the most shapes of a chart that show their number when pointed at; more would make the page slow
 )
+WIDEST_BAR = 150  # thousandths of a chart, so that a single day does not look like a wall
 SPELL_ROWS = 40  # the most rows in a chart of spells
 UNITS = {"day": timedelta(days=1), "hour": timedelta(hours=1)}
 
@@ -242,12 +244,12 @@ class Count:
 
 
 def _bar(clock: Clock, axis: Axis, row: tuple, said: str) -> str:
-    gap = min(clock.step * 0.06, 2)
+    width = min(clock.step - min(clock.step * 0.06, 2), WIDEST_BAR)
     top, foot = axis.at(row.top), axis.at(row.top - row.height)
     title = f"<title>{escape(said)}</title>" if said else ""
     return (
-        f'<path class="bar" d="M{clock.at(row.at) + gap / 2:.1f} {foot}V{top}'
-        f'h{clock.step - gap:.1f}V{foot}z">{title}</path>'
+        f'<path class="bar" d="M{clock.at(row.at) + (clock.step - width) / 2:.1f} {foot}V{top}'
+        f'h{width:.1f}V{foot}z">{title}</path>'
     )
 
 
@@ -381,7 +383,7 @@ def spells(frame: pandas.DataFrame, name: str, state: str, *, title: str, scope:
     """One row per value of `name`, along time, with one bar per spell from `since` to `until`, labelled with its state."""
     if frame.empty:
         return nothing(title, scope)
-    clock = Clock(scope, "day")
+    clock = Clock(scope, "hour" if scope.start == scope.end else "day")
     found = list(dict.fromkeys(frame[name]))
     names = found[:SPELL_ROWS]
     title += f" ({SPELL_ROWS} of {len(found):,})" if len(found) > SPELL_ROWS else ""
@@ -393,7 +395,8 @@ def spells(frame: pandas.DataFrame, name: str, state: str, *, title: str, scope:
             _spell(clock, row.since, row.until, str(getattr(row, state)), place % 2)
             for place, row in enumerate(own.itertuples())
         )
-        last = labels([str(own[state].iloc[-1])], 40).popitem()[1]
+        is_over = not pandas.isna(own["until"].iloc[-1])
+        last = NOTHING if is_over else labels([str(own[state].iloc[-1])], 40).popitem()[1]
         rows.append(
             f'<tr><th scope="row" class="text">{escape(said[one])}</th><td>{escape(last)}</td>'
             f'<td class="length-cell"><div class="spells">{bars_}</div></td></tr>'
@@ -411,12 +414,11 @@ def _spell(clock: Clock, start: object, end: object, state: str, is_odd: int) ->
     left = max(0.0, clock.at(start) / 10)
     right = 100.0 if pandas.isna(end) else min(100.0, clock.at(end) / 10)
     text = labels([state], 40).popitem()[1]
-    written = text if right - left > len(text) + 1 else ""  # a letter takes about one per cent of the width
     until = "now" if pandas.isna(end) else moment(end)
-    said = escape(f"{text}: {moment(start)} to {until}")
+    said = escape(f"{text}: {moment(start)}" + ("" if end == start else f" to {until}"))
     return (
         f'<span class="spell{" odd" if is_odd else ""}" style="left:{left:.2f}%;width:{max(right - left, 0.3):.2f}%" '
-        f'title="{said}">{escape(written)}</span>'
+        f'title="{said}">{escape(text)}</span>'
     )
 
 

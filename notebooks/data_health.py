@@ -21,7 +21,7 @@ def _():
     show.masthead(
         "data_health",
         "What arrived, how fresh it is, how much of it was new, and what could not be read. Source: "
-        + read.path.name,
+        f"{read.path.name}.",
     )
     return (read,)
 
@@ -101,7 +101,7 @@ def _(freshness):
         {
             "Last refresh": show.badge(refresh["result"]),
             "It took": show.seconds(refresh.get("seconds")),
-            "and landed": f"{show.number(refresh.get('landed'))} deliveries",
+            "and landed": words.counted(refresh.get("landed") or 0, "delivery").lower(),
         }
         if refresh
         else {"Last refresh": "not recorded"}
@@ -371,6 +371,7 @@ def _(quarantine, scope):
             "last_at": "Last (UTC)",
             "for_example": "One of them begins",
         },
+        {"reason": words.label},
         otherwise="Everything that arrived could be read.",
     )
     return

@@ -171,7 +171,9 @@ def _(computed, declared, health, scope, title):
             level=2,
         ),
     )
-    results = computed
+    # Where there is too little data, the mart says so of control too. Control is compared with nothing.
+    is_control = computed.variation == declared.control_variation
+    results = computed.assign(verdict=computed.verdict.mask(is_control, "control"))
     return (results,)
 
 
@@ -231,9 +233,7 @@ def _(declared, health, population, power, results, scope, title):
 @app.cell
 def _(health, scope):
     failed = health[health.status != "ok"]
-    line = (
-        f"Health: {words.warnings(health).lower().rstrip('.')}; {len(health) - len(failed)} checks are fine"
-    )
+    line = f"Health: {words.warnings(health).lower().rstrip('.')}; {len(health) - len(failed)} of {len(health)} checks are fine"
     checks = show.table(
         health,
         f"Checks, {scope}",
@@ -257,10 +257,8 @@ def _(health, scope):
         for status in ("alarm", "warn")
         if (failed.status == status).any()
     }
-    control = show.paragraph(
-        "How often is a difference found where there is none? Ask with past identities, split at random: "
-        "flagsmith-warehouse aa --metric <metric>",
-        "faint",
+    control = show.Html(
+        f"<p>How often is a difference found where there is none? {show.link('A/A tests', 'aa_tests').html}</p>"
     )
     show.joined(told.get("alarm"), show.folded(line, show.joined(told.get("warn"), checks, control)))
     return
@@ -330,7 +328,7 @@ def _(declared, estimates, population, scope):
     show.joined(
         show.paragraph(
             f"The bar is the {show.round_percent(1 - declared.alpha)} interval by which the "
-            f"{show.shortened(declared.decision_method)} method decides; the thin line is the interval that stays valid "
+            f"{words.method(declared.decision_method)} method decides; the thin line is the interval that stays valid "
             "if you look every day; the dashed line means no difference. docs/experiments.md has the formulas.",
             "faint",
         ),
@@ -403,7 +401,7 @@ def _(experiment, metric, population, results):
             experiment_key = $experiment
             and population = $population
             and metric_key = $metric
-            and results.status <> 'control'
+            and results.variation <> experiments.control_variation
         -- What is left over comes last.
         order by dimension, variation, dimension_value in ('(others)', '(none)'), dimension_value
         """,
@@ -491,10 +489,12 @@ def _(breakdowns, metric_name, population, scope):
                 ),
                 *map(breakdown, dict.fromkeys(breakdowns.dimension)),
             ]
-            if len(breakdowns)
+            if breakdowns.lift.notna().any()
             else [
                 show.note(
-                    "No breakdown is declared: name traits, segments or cohorts in the column breakdowns of experiments.csv."
+                    "There is too little data yet to compare any value."
+                    if len(breakdowns)
+                    else "No breakdown is declared: name traits, segments or cohorts in the column breakdowns of experiments.csv."
                 )
             ]
         ),
@@ -556,7 +556,7 @@ def _(overlap):
                 "other": "Other experiment",
                 "identities": "Identities in both",
                 "p_value_independence": "p of independence",
-                "difference": "Its effect is larger by, where the other is on",
+                "difference": "How much larger its effect is where the other is on",
                 "p_value_interaction": "p of that",
                 "said": "What it means",
             },
@@ -574,10 +574,11 @@ def _(overlap):
 
 @app.cell
 def _(declared, power, scope):
+    known = power.dropna(subset=["minimum_detectable_lift"])
     show.table(
-        power.assign(
-            label=list(map(words.called, power.metric_key, power.metric_name)),
-            stop_on=[words.stop_day(declared, days) for days in power.days_left],
+        known.assign(
+            label=list(map(words.called, known.metric_key, known.metric_name)),
+            stop_on=[words.stop_day(declared, days) for days in known.days_left],
         ),
         f"When you can stop, {scope}",
         {
@@ -595,7 +596,7 @@ def _(declared, power, scope):
             "days_left": lambda days: show.number(round(days)) if days == days else show.NOTHING,
             "stop_on": lambda value: show.NOTHING if pandas.isna(value) else show.day(value),
         },
-        otherwise="There is nothing to compare yet.",
+        otherwise="There is too little data yet to say when you can stop.",
     )
     return
 

@@ -191,11 +191,7 @@ def _(alerts, broken, environments):
         for row in environments.itertuples()
         for count, word, said in (
             (row.lost_calls, "canary call", "lost on the way from"),
-            (
-                row.quarantined,
-                "delivery that could not be read" if row.quarantined == 1 else "unreadable delivery",
-                "in",
-            ),
+            (row.quarantined, "unreadable delivery", "in"),
         )
         if count
     ]
@@ -234,16 +230,22 @@ def _(experiments):
         f"""
         select
             results.experiment_key,
-            metric_key,
+            results.metric_key,
             results.variation,
             results.role,
             results.verdict,
             metrics.name as metric_name,
             {DECIDING}
         from marts.fct_experiment_results as results
-        left join marts.dim_metrics as metrics using (metric_key)
-        where results.role = 'primary' and results.is_primary_population and results.verdict <> 'control'
-        order by results.experiment_key, metric_key, results.variation
+        left join marts.dim_metrics as metrics on results.metric_key = metrics.metric_key
+        where
+            results.role = 'primary'
+            and results.is_primary_population
+            -- Where there is too little data, the verdict of control says so, too.
+            and (results.experiment_key, results.variation) not in (
+                select (experiment_key, control_variation) from marts.dim_experiments
+            )
+        order by results.experiment_key, results.metric_key, results.variation
         """
     )
     primary["label"] = list(map(words.called, primary.metric_key, primary.metric_name))

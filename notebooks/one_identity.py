@@ -11,19 +11,41 @@ with app.setup:
     from flagsmith_warehouse.notebooks.pages import is_live
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
-    KINDS = {"experiment": "Experiments", "flag": "Flags", "segment": "Segments", "trait": "Traits"}
+    # What several experiments count is one outcome. Events that a ratio only divides by are none.
+    OUTCOMES = """
+        outcomes as (
+            select counted.first_occurred_at as since, 'outcome' as kind, coalesce(metrics.name, counted.metric_key) as name,
+                any_value(metrics.aggregation) as aggregation, any_value(metrics.unit) as unit, counted.outcome_sum,
+                counted.outcome_count, counted.first_occurred_at as until,
+                'counts for ' || string_agg(coalesce(experiments.name, counted.experiment_key), ', ' order by counted.experiment_key)
+                    as why
+            from marts.fct_experiment_outcomes as counted
+            inner join marts.dim_experiments as experiments on counted.experiment_key = experiments.experiment_key
+            left join marts.dim_metrics as metrics on counted.metric_key = metrics.metric_key
+            inner join named on experiments.environment = named.environment and counted.identity = named.identity
+            where counted.outcome_count > 0
+            group by counted.first_occurred_at, counted.metric_key, metrics.name, counted.outcome_sum, counted.outcome_count
+        )"""
+    KINDS = {
+        "experiment": "Experiments",
+        "outcome": "Outcomes",
+        "flag": "Flags",
+        "segment": "Segments",
+        "trait": "Traits",
+    }
 
 
 @app.cell
 def _():
     read = source(
         *("dim_identities", "fct_flag_assignments", "fct_explained_assignments", "fct_segment_memberships"),
-        *("fct_identity_traits", "fct_experiment_assignments", "dim_experiments"),
+        *("fct_identity_traits", "fct_experiment_assignments", "fct_experiment_outcomes", "dim_experiments"),
+        "dim_metrics",
     )
     show.masthead(
         "one_identity",
-        "Everything that one identity was given, when and why: flags, segments, traits and experiments on one time "
-        f"axis. Source: {read.path.name}.",
+        "Everything that one identity was given and did, when and why: flags, segments, traits, experiments and "
+        f"outcomes on one time axis. Source: {read.path.name}.",
     )
     return (read,)
 
@@ -131,7 +153,7 @@ def _(environment, identity):
 @app.cell
 def _(environment, who):
     found = ask(
-        """
+        f"""
         with named as (select $environment as environment, $identity as identity),
         flags as (
             select
@@ -167,14 +189,13 @@ def _(environment, who):
             inner join named using (environment, identity)
         ),
         experiments as (
-            select assigned.first_exposed_at as since, 'experiment' as kind, assigned.experiment_key as name, null as before,
-                assigned.variation as after,
-                coalesce('assigned, given another variation later: ' || assigned.quarantine_reason, 'assigned') as why,
-                null::timestamp as until
+            select assigned.first_exposed_at as since, 'experiment' as kind, coalesce(experiments.name, assigned.experiment_key) as name,
+                null as before, assigned.variation as after, 'assigned' as why, assigned.quarantine_reason, null::timestamp as until
             from marts.fct_experiment_assignments as assigned
             inner join marts.dim_experiments as experiments on assigned.experiment_key = experiments.experiment_key
             inner join named on experiments.environment = named.environment and assigned.identity = named.identity
-        )
+        ),
+        {OUTCOMES}
         select * from flags
         union all by name
         select * from traits
@@ -182,6 +203,8 @@ def _(environment, who):
         select * from segments
         union all by name
         select * from experiments
+        union all by name
+        select * from outcomes
         order by since, kind, name
         """,
         environment=environment,
@@ -192,8 +215,13 @@ def _(environment, who):
 
 @app.cell
 def _(environment, found, who):
-    happened = found.assign(why=[words.why(row) for row in found.itertuples()])
-    scope = show.Scope(environment, who.first_seen_at.date(), who.last_seen_at.date())
+    happened = found.assign(
+        why=[words.why(row) for row in found.itertuples()],
+        after=[words.outcome(row) if row.kind == "outcome" else row.after for row in found.itertuples()],
+    )
+    # An outcome may come after the last evaluation.
+    last_at = max([who.last_seen_at, *happened.since])
+    scope = show.Scope(environment, who.first_seen_at.date(), last_at.date())
     return happened, scope
 
 
@@ -205,14 +233,26 @@ def _(environment, happened, who):
         show.shortened(who.identity, 120),
         show.paragraph(
             f"In {show.shortened(environment)}, seen from {show.moment(who.first_seen_at)} to {show.moment(who.last_seen_at)}, "
-            f"evaluated {show.number(who.evaluation_count)} times. {words.counted(len(changed), 'change')} of a flag."
+            f"evaluated {show.number(who.evaluation_count)} times. {words.counted(len(changed), 'change')} of a flag"
+            + (". The last ten:" if len(changed) > 10 else ":" if len(changed) else ".")
         ),
         show.sentences(
-            f"{words.label(row.name_)} went from {show.shortened(row.before)} to {show.shortened(row.after)} "
+            f"{show.shortened(row.name_, 60)} went from {show.shortened(row.before)} to {show.shortened(row.after)} "
             f"on {show.moment(row.since)}: {show.shortened(row.why, 120)}."
             for row in changed.rename(columns={"name": "name_"})[-10:].itertuples()
         ),
-        show.facts({title: show.number(int((current.kind == kind).sum())) for kind, title in KINDS.items()}),
+        show.facts(
+            {
+                title: show.number(int((current.kind == kind).sum()))
+                for kind, title in KINDS.items()
+                if kind != "outcome"
+            }
+            | {
+                "Days with an outcome": show.number(
+                    happened.since[happened.kind == "outcome"].dt.date.nunique()
+                )
+            }
+        ),
         kind="card decision",
         level=2,
     )

@@ -34,8 +34,13 @@ PAGES = {
     ),
     "one_identity": Page(
         "One identity",
-        "Everything that one identity was given, and why: flags, segments, traits and experiments.",
+        "Everything that one identity was given and did, and why: flags, segments, traits, experiments and outcomes.",
         "support and engineers",
+    ),
+    "aa_tests": Page(
+        "A/A tests",
+        "How often a difference is found where there is none, tried on your own history, and what the adjustment saves.",
+        "analysts, and everybody who doubts a result",
     ),
     "data_health": Page(
         "Data health",

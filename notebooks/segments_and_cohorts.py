@@ -28,7 +28,7 @@ def _():
     show.masthead(
         "segments_and_cohorts",
         "A segment is a rule in Flagsmith; a cohort is your own rule. How both grew, who came back, and what they were given. Source: "
-        + read.path.name,
+        f"{read.path.name}.",
     )
     return (read,)
 
@@ -277,8 +277,8 @@ def _(environment, latest):
 
 
 @app.cell
-def _(environment, everything, largest, together):
-    called = show.labels(largest["kind"] + " " + largest["name"] + " (" + largest["key"] + ")", 48)
+def _(environment, everything, largest, names, together):
+    called = show.labels([names[key] for key in zip(largest["kind"], largest["key"], strict=True)], 48)
     is_in = {name: together.combination & (1 << place) > 0 for place, name in enumerate(called.values())}
     counted = [
         (

@@ -5,13 +5,14 @@ are escaped when they become HTML, and nowhere else.
 """
 
 import base64
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 import duckdb
@@ -22,8 +23,12 @@ from flagsmith_warehouse.loader.text import printable, shortened
 from flagsmith_warehouse.notebooks.pages import PAGES, address, is_live
 
 LISTED = 200  # the most rows of a table; few people read further
+PHONE = 42  # the letters that fit beside each other on a phone
+BESIDE = 26  # the most letters that a narrow page shows beside their heading
+PROSE = 14  # the fewest letters of a column of texts
 WORD = 40  # the most letters of a word; what is longer is a name or a value, and shortened in a table
 CELL = 2_000  # the most letters of a text in a CSV file, and of one that we look through for long words
+DRAWN = re.compile("<title>.*?</title>|<[^>]*>", re.S)  # what is no text of a page
 FIRST = ("control", "off")
 NOTHING = "–"
 # Each verdict has a shape, a word and a colour.
@@ -312,7 +317,7 @@ def between(lift: float, low: float, high: float) -> Html:
         return Html(NOTHING)
     low, high = percent(low, signed=True), percent(high, signed=True)
     return Html(
-        f'<span><b>{percent(lift, signed=True)}</b><br><span class="faint">{low} and {high}</span></span>'
+        f'<span><b>{percent(lift, signed=True)}</b><br><span class="faint">{low} to {high}</span></span>'
     )
 
 
@@ -383,28 +388,48 @@ def table(
     `formats`: for a column, the function that writes its values where its type does not tell; it returns text, or
     Html. Of a long frame the first rows are listed, and the title says how many there are. All rows can be
     downloaded, with the columns that are shown or those `saved`; with none, nothing is offered. `numbers`: columns
-    of texts that are numbers. On a narrow page a table that `is_full` shows its rows one below the other.
+    of texts that are numbers. On a narrow page, a table that `is_full` or does not fit shows its cells one below the other.
     """
     if frame.empty:
         return Html(f'<p class="missing"><b>{escape(title)}.</b> {escape(otherwise)}</p>')
     listed, long_title = _first(frame, LISTED, title)
     formats = {name: _format(frame[name]) for name in headings} | dict(formats or {})
-    classes = {name: f' class="{"number" if name in numbers else _kind(listed[name])}"' for name in headings}
-    head = "".join(f'<th scope="col"{classes[name]}>{escape(text)}</th>' for name, text in headings.items())
-
-    def cell(name: str, value: object) -> str:
-        html = joined(formats[name](value)).html
-        # A narrow page shows the heading beside the cell, and leaves out what is empty.
-        stacked = f' data-label="{escape(headings[name])}"' if is_full and html != NOTHING else ""
-        return f"<td{classes[name]}{stacked}>{html}</td>"
-
-    rows = ("".join(cell(name, row[name]) for name in headings) for row in listed.to_dict("records"))
-    body = "".join(f"<tr>{cells}</tr>" for cells in rows)
-    html = grid(
-        long_title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", "full stacked" if is_full else ""
+    classes = {
+        name: f' class="{"number long" if name in numbers else _kind(listed[name])}"' for name in headings
+    }
+    head = "".join(
+        f'<th scope="col"{classes[name]}>{_breakable(text)}</th>' for name, text in headings.items()
     )
+
+    cells = {name: [joined(formats[name](value)).html for value in listed[name]] for name in headings}
+    texts = {name: [unescape(re.sub(DRAWN, "", html)) for html in cells[name]] for name in headings}
+    widths = [_least_width(headings[name], texts[name], "number" in classes[name]) + 1 for name in headings]
+    is_stacked = is_full or sum(widths) > PHONE
+
+    def cell(name: str, html: str, text: str) -> str:
+        # A narrow page shows the heading beside the cell, or above a long text, and leaves out what is empty.
+        label = f' data-label="{escape(headings[name])}"' if is_stacked and html != NOTHING else ""
+        kind = classes[name] if len(text) <= BESIDE else f'{classes[name][:-1]} tall"'
+        return f"<td{kind}{label}>{html}</td>"
+
+    rows = zip(*(map(cell, [name] * len(listed), cells[name], texts[name]) for name in headings), strict=True)
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    kind = " ".join(word for word, applies in (("full", is_full), ("stacked", is_stacked)) if applies)
+    html = grid(long_title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", kind)
     columns = list(headings if saved is None else saved)
     return Html(html + (download(frame[columns], title).html if columns else ""))
+
+
+def _breakable(text: str) -> str:
+    """The text of a heading as HTML. A word that would make its column wide, such as the name of a flag, may be broken."""
+    return re.sub(r"\S+", lambda word: "<wbr>".join(map(escape, re.findall(".{1,16}", word[0]))), text)
+
+
+def _least_width(heading: str, texts: list[str], is_number: bool) -> int:
+    """About how many letters wide a column is at least. Texts wrap between words, numbers do not; a narrow column of prose is no help."""
+    words = [heading, *([] if is_number else texts)]
+    longest = max((len(word) for text in words for word in re.split(r"[\s-]", text)), default=0)
+    return max(longest, max(len(text) if is_number else min(len(text), PROSE) for text in texts))
 
 
 def grid(title: str, rows: str, kind: str = "", has_caption: bool = True) -> str:

@@ -13,6 +13,7 @@ import pandas
 
 from flagsmith_warehouse.notebooks.show import (
     Scope,
+    capital,
     day,
     number,
     p_value,
@@ -49,8 +50,20 @@ DELIVERIES = {
     "audit_log": "audit log",
     "quarantined": "could not be read",
 }
+TOO_OFTEN = {"ok": "as expected", "warn": "too often"}
+UNKNOWN = {
+    "no_primary_metric": "no primary metric is declared",
+    "none_matured": "nobody's window has passed yet",
+    "arm_missing": "a combination of variations has nobody",
+    "zero_variance": "everybody has the same outcome",
+}
 DECIDED = ("winning", "losing")
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+
+
+def method(key: str) -> str:
+    """What a decision method is called in a sentence."""
+    return {"bayesian": "Bayesian", "flagsmith": "Flagsmith"}.get(key, shortened(key))
 
 
 def people(population: str) -> str:
@@ -115,8 +128,9 @@ def interaction(row: tuple) -> str:
         amount(value, row.aggregation, row.unit)
         for value in (row.interaction_low, row.interaction, row.interaction_high)
     )
-    points = " points" if middle.endswith("%") else ""
-    return f"{middle}{points}, between {low} and {high}"
+    if middle.endswith(" %"):
+        low, middle, high = low[:-2], f"{middle[:-2]} percentage points", high[:-2]
+    return f"{middle}, between {low} and {high}"
 
 
 def cell(row_number: float | None, column_name: str | None) -> str:
@@ -136,7 +150,7 @@ def side_by_side(row: tuple) -> str:
     else:
         dependent = "The two assignments were not shown to depend on each other"
     if pandas.isna(row.p_value_interaction):
-        return f"{dependent}. Whether the effects depend on each other cannot be said: {label(row.status)}."
+        return f"{dependent}. Whether the effects depend on each other cannot be said: {UNKNOWN.get(row.status, label(row.status))}."
     together = (
         "The effects depend on each other: do not add up what each promises"
         if row.p_value_interaction < row.alpha
@@ -151,13 +165,69 @@ def _p(value: float) -> str:
 
 def why(row: tuple) -> str:
     """Why an identity has a state: `the value changed, from the environment's default, by admin@example.com`."""
+    if isinstance(row.quarantine_reason, str):
+        return f"{row.why}; later given another variation: {CHANGES.get(row.quarantine_reason, row.quarantine_reason)}"
     if not isinstance(row.change_reason, str):
         return row.why
     origin = ORIGINS.get(row.assignment_reason, row.assignment_reason)
     if row.change_reason == "first_seen":
         return f"{origin}, since the first evaluation"
     by = f", by {shortened(row.changed_by, 60)}" if isinstance(row.changed_by, str) else ""
-    return f"{CHANGES.get(row.change_reason, row.change_reason)}, now {origin}{by}"
+    change = CHANGES.get(row.change_reason, row.change_reason)
+    if row.change_reason == "toggled":
+        change = "switched off" if row.after == "off" else "switched on"
+    # Where an override began, it is what holds now.
+    now = "" if row.change_reason == f"{row.assignment_reason}_added" else f", now {origin}"
+    return f"{change}{now}{by}"
+
+
+def is_too_often(rate: dict) -> bool:
+    """Whether a method's false alarms, in the answer of an A/A test, are more than chance explains."""
+    return rate["low"] > rate["expected"]
+
+
+def false_alarms(rate: dict) -> str:
+    """`The Bayesian method, which decides, saw a difference in 9.5 % of the splits (between 7.8 % and 11.5 %). 10 % would be right.`"""
+    low, high = percent(rate["low"]), percent(rate["high"])
+    expected = f"{'at most ' if rate['method'] == 'sequential' else ''}{round_percent(rate['expected'])}"
+    return (
+        f"The {method(rate['method'])} method, which decides, saw a difference in {percent(rate['rate'])} of the splits "
+        f"(between {low} and {high}). {capital(expected)} would be right."
+        + (" So its verdicts on this metric come too easily." if is_too_often(rate) else "")
+    )
+
+
+def uniformity(value: float) -> str:
+    """Whether the p-values of an A/A test are spread as they should be."""
+    if value < 0.01:
+        return (
+            f"The p-values are not spread evenly (p {_p(value)}). Too many small ones mean that a few identities have enormous outcomes: "
+            "set winsorise_percentile."
+        )
+    return f"The p-values look evenly spread, as they should (p {_p(value)})."
+
+
+def variance_saved(share: float | None) -> str:
+    """What the adjustment by earlier outcomes saves."""
+    if share is None:
+        return "Nothing is adjusted: the metric has no before_days, or nobody had an outcome before."
+    return f"The adjustment by what people did before (CUPED) removes {percent(share)} of the variance, and so of the identities needed."
+
+
+def outcome(row: tuple) -> str:
+    """What an identity did on a day, by a metric: `€13.50`, `2 pages`, `twice`."""
+    if row.aggregation == "hours_to_first":
+        return f"after {number(row.outcome_sum)} hours"
+    if row.aggregation in ("occurrence", "days") or (
+        row.aggregation == "count" and not isinstance(row.unit, str)
+    ):
+        times = int(row.outcome_count)
+        return {1: "once", 2: "twice"}.get(times, f"{number(times)} times")
+    if row.aggregation in ("mean", "quantile"):
+        average = amount(row.outcome_sum / row.outcome_count, row.aggregation, row.unit)
+        return average if row.outcome_count == 1 else f"{average} on average"
+    # A ratio's unit is that of the ratio.
+    return amount(row.outcome_sum, row.aggregation, None if row.aggregation == "ratio" else row.unit)
 
 
 def flag_change(row: tuple) -> str:
@@ -250,9 +320,11 @@ def warnings(health: pandas.DataFrame) -> str:
 
 
 def counted(count: int, word: str) -> str:
-    """`Two warnings`, `12 warnings`, `One warning`."""
+    """`Two warnings`, `12 warnings`, `One warning`, `Two deliveries`."""
     spelled = NUMBERS[count] if count < len(NUMBERS) else number(count)
-    return f"{spelled} {word}{'' if count == 1 else 's'}"
+    if count == 1:
+        return f"{spelled} {word}"
+    return f"{spelled} {word[:-1]}ies" if word.endswith("ry") else f"{spelled} {word}s"
 
 
 def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame) -> str:
@@ -273,10 +345,10 @@ def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataF
     until = stop_day(declared, slowest.days_left)
     later = until is not None and not pandas.isna(declared.ended_at) and until > declared.ended_at
     return (
-        f"You can stop on {day(until) if until is not None else 'no day in your lifetime'}, if you want to find a lift of {target} "
-        f"of {shortened(slowest.variation)} too: {number(round(slowest.days_left))} more days at the current rate"
-        + (f", after its declared end on {day(declared.ended_at)}" if later else "")
-        + f". Smallest detectable lift today: {percent(slowest.minimum_detectable_lift)}."
+        f"You can stop on {day(until) if until is not None else 'no day in your lifetime'}, if a lift of {target} "
+        f"of {shortened(slowest.variation)} is to be found too: {number(round(slowest.days_left))} more days at the current rate. "
+        + (f"That is after the declared end, {day(declared.ended_at)}. " if later else "")
+        + f"The smallest lift that can be found today is {percent(slowest.minimum_detectable_lift)}."
     )
 
 
@@ -292,7 +364,7 @@ def counted_people(results: pandas.DataFrame, declared: pandas.Series, populatio
     arms = results.drop_duplicates("variation")
     return (
         f"{number(arms.identities.sum())} identities in {len(arms)} variations of {shortened(declared.feature_name, 60)}, "
-        f"{people(population)}; {scope}; {declared.status}; decided by the {shortened(declared.decision_method)} method, "
+        f"{people(population)}; {scope}; {declared.status}; decided by the {method(declared.decision_method)} method, "
         f"with {round_percent(1 - declared.alpha)} intervals, against {shortened(declared.control_variation)}."
     )
 

@@ -10,7 +10,8 @@ import math
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
 from statistics import NormalDist
 
@@ -18,6 +19,7 @@ import duckdb
 import numpy as np
 
 from flagsmith_warehouse.loader import LoaderError, lock
+from flagsmith_warehouse.loader.filesystem import write_record
 from flagsmith_warehouse.loader.operations import dbt, declarations, publish, relations
 from flagsmith_warehouse.loader.operations.ask import AGGREGATIONS
 from flagsmith_warehouse.loader.settings import WAREHOUSE_DIR, Settings
@@ -107,10 +109,11 @@ class Rate:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the splits have shown. `uniformity_p_value`: Kolmogorov and Smirnov's test of the p-values."""
+    """What the splits have shown. `until`: the environment's last webhook. `uniformity_p_value`: of Kolmogorov and Smirnov's test."""
 
     metric: str
     environment: str
+    until: str
     identities: int
     experiments: int
     days: int
@@ -131,6 +134,7 @@ class Data:
     tuning: float
     method: str
     environment: str
+    clock: datetime
     outcome: np.ndarray
     denominator: np.ndarray
     before: np.ndarray
@@ -154,6 +158,7 @@ def judge_splits(
     return Answer(
         metric,
         data.environment,
+        data.clock.isoformat(),
         len(data.outcome),
         len(rows),
         days,
@@ -214,7 +219,7 @@ def _read(
     if percentile := metric["winsorise_percentile"]:
         cap = max(np.sort(outcome)[math.ceil(percentile * len(outcome)) - 1], 0)
         outcome, before = np.minimum(outcome, cap), np.minimum(before, cap)
-    return Data(metric, *declared, environment, outcome, values[:, 2], before)
+    return Data(metric, *declared, environment, clock, outcome, values[:, 2], before)
 
 
 def _needed(warehouse: duckdb.DuckDBPyConnection) -> dict[str, str]:
@@ -400,6 +405,29 @@ def uniformity(p_values: np.ndarray) -> float:
         return 1.0
     terms = (2 * (-1) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101))
     return min(max(sum(terms), 0.0), 1.0)
+
+
+def keep(settings: Settings, answer: Answer) -> None:
+    """Write the answer down for the page about A/A tests, in place of the last one of its metric and environment."""
+    others = [
+        one
+        for one in kept(settings)
+        if (one["metric"], one["environment"]) != (answer.metric, answer.environment)
+    ]
+    write_record(settings.aa_record, [*others, asdict(answer)])
+
+
+def kept(settings: Settings) -> list[dict]:
+    """The answers that were written down, the oldest first. None of them if the file is not there or not ours."""
+    try:
+        answers = json.loads(settings.aa_record.read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    needed = {field.name for field in fields(Answer)}
+    is_ours = isinstance(answers, list) and all(
+        isinstance(one, dict) and needed <= one.keys() for one in answers
+    )
+    return answers if is_ours else []
 
 
 def as_json(answer: Answer) -> str:

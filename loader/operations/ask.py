@@ -211,7 +211,9 @@ def aa(metric: str, experiments: int, days: int, environment: str | None, seed: 
     def say(text: str) -> None:
         click.echo(printable(text), err=True)
 
-    answer = splits.judge_splits(settings_module.read(), metric, experiments, days, environment, seed, say)
+    settings = settings_module.read()
+    answer = splits.judge_splits(settings, metric, experiments, days, environment, seed, say)
+    splits.keep(settings, answer)
     if as_json:
         click.echo(splits.as_json(answer))
     else:

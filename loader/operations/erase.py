@@ -289,7 +289,7 @@ def _delete(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str
             deleted[f"{schema}.{table}"] = _delete_where(
                 warehouse, publish.name(schema, table), condition, names=known, environment=environment
             )
-    deleted |= _delete_unused_states(warehouse)
+    deleted |= _delete_unused_states(warehouse) | _delete_outcomes(warehouse)
     return {table: rows for table, rows in deleted.items() if rows}
 
 
@@ -384,6 +384,20 @@ def _delete_unused_states(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int
             )
             deleted[table.replace('"', "")] = _delete_where(warehouse, table, f"{column} not in ({used})")
     return deleted
+
+
+def _delete_outcomes(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Delete what was counted for identities that are gone: these models know them by number only."""
+    identities = _table(warehouse, "int_experiment_identities")
+    return {
+        f"{schema}.{table}": _delete_where(
+            warehouse,
+            publish.name(schema, table),
+            f"identity_number not in (select identity_number from {identities})",  # noqa: S608
+        )
+        for (schema, table), columns in _models(warehouse).items()
+        if identities and "identity_number" in columns and "identity" not in columns
+    }
 
 
 def _delete_where(warehouse: duckdb.DuckDBPyConnection, table: str, condition: str, **parameters) -> int:

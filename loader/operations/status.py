@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from flagsmith_warehouse.loader import lock
-from flagsmith_warehouse.loader.filesystem import close_to_others, make_folder
+from flagsmith_warehouse.loader.filesystem import write_record
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.inbox.landings import Landings
@@ -56,7 +56,7 @@ def recorded_refresh(settings: Settings) -> Iterator[dict]:
     """Record how a refresh goes. Everything that the block puts into the dictionary goes into the record, too."""
     record = {"result": "running", "started_at": _now().isoformat()}
     started = time.monotonic()
-    _write(settings.refresh_record, record)
+    write_record(settings.refresh_record, record)
     try:
         yield record
         record["result"] = "success"
@@ -66,7 +66,7 @@ def recorded_refresh(settings: Settings) -> Iterator[dict]:
     finally:
         record["seconds"] = round(time.monotonic() - started, 1)
         with contextlib.suppress(OSError):  # the disk is full: the caller already gets the reason
-            _write(settings.refresh_record, record)
+            write_record(settings.refresh_record, record)
 
 
 def gather(settings: Settings) -> dict:
@@ -261,14 +261,6 @@ def _size(path: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_size
     return 0
-
-
-def _write(path: Path, record: dict) -> None:
-    make_folder(path.parent)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(record) + "\n")
-    close_to_others(unfinished)
-    unfinished.replace(path)
 
 
 def _now() -> datetime:

@@ -1,4 +1,4 @@
-{#- Select: everything known of one identity, oldest first: at, kind (flag, override, trait, segment, cohort, experiment), name, before,
+{#- Select: everything known of one identity, oldest first: at, kind (flag, override, trait, segment, cohort, experiment, outcome), name, before,
     after, why, delivery_id (of the webhook that says who made the change, where there is one). It is the function
     `marts.timeline_of(of_environment, of_identity)`. Parameters called like columns would break the views that it reads.
     marts: {name: relation}, of those that are built. Empty where none of them says anything by itself. -#}
@@ -75,6 +75,16 @@
         and assigned." ~ at ~ " is not null") -%}
 {%- endfor -%}
 {%- endif -%}
+{#- An outcome that several experiments count is one event. A day with events of the denominator only has no outcome. -#}
+{%- if 'fct_experiment_outcomes' in marts and 'dim_experiments' in marts -%}
+{%- do parts.append("
+    select outcomes.first_occurred_at, 'outcome', outcomes.metric_key, null::varchar, format('{:.15g}', outcomes.outcome_sum),
+        'counts for ' || string_agg(outcomes.experiment_key, ', ' order by outcomes.experiment_key), null::varchar
+    from " ~ marts.fct_experiment_outcomes ~ " as outcomes
+    inner join " ~ marts.dim_experiments ~ " as experiments on outcomes.experiment_key = experiments.experiment_key
+    where experiments.environment = of_environment and outcomes.identity = of_identity and outcomes.outcome_count > 0
+    group by outcomes.first_occurred_at, outcomes.metric_key, outcomes.outcome_sum") -%}
+{%- endif -%}
 {%- if not parts -%}{{ return('') }}{%- endif -%}
 {{ return(
     'select * from (' ~ parts | join('\n\n    union all\n') ~ '\n) as events ("at", kind, name, before, after, why, delivery_id)'
@@ -86,6 +96,6 @@
 {% macro marts_of_timeline() %}
     {{ return([
         'fct_flag_assignments', 'fct_explained_assignments', 'fct_flag_changes', 'fct_identity_traits', 'fct_segment_memberships',
-        'fct_cohort_memberships', 'fct_experiment_assignments', 'dim_experiments',
+        'fct_cohort_memberships', 'fct_experiment_assignments', 'fct_experiment_outcomes', 'dim_experiments',
     ]) }}
 {% endmacro %}

@@ -13,11 +13,13 @@ import time
 from pathlib import Path
 
 import duckdb
+import pandas
 import pytest
 from playwright import sync_api as playwright
 
-from flagsmith_warehouse.loader.operations import explore
-from flagsmith_warehouse.notebooks import report
+from flagsmith_warehouse.loader import settings
+from flagsmith_warehouse.loader.operations import aa, explore
+from flagsmith_warehouse.notebooks import charts, report, show
 from flagsmith_warehouse.notebooks.report import NOTEBOOKS
 from flagsmith_warehouse.notebooks.show import percent
 
@@ -35,6 +37,7 @@ DRAWN = {
     "flag_exposure": ("figure", 5),
     "segments_and_cohorts": ("figure", 5),
     "one_identity": ("figure", 1),
+    "aa_tests": (".missing, figure", 1),
     "data_health": ("figure", 5),
 }
 CLICKS = {
@@ -230,6 +233,13 @@ def crowded(month, tmp_path_factory):
             connection.execute(
                 f"update marts.{table} set {column} = {column} || repeat('w', 180) || {column}"
             )
+    rates = [aa.Rate("bayesian", True, 109, 0.109, 0.091, 0.131, 0.1)]
+    aa.keep(
+        settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(folder)}),
+        aa.Answer(
+            "w" * 200, "e" * 200, "2026-09-28T23:55:00", 9, 100, 28, 0.05, True, rates, [10] * 10, 0.5, 0.4
+        ),
+    )
     return folder
 
 
@@ -262,11 +272,55 @@ def test_report__in_a_browser__fits_and_can_be_read_by_everybody(
         assert of == "empty" or page.locator(selector).count() >= times
         assert page.evaluate("document.documentElement.scrollWidth") == width, "the page scrolls sideways"
         screenshot(page, f"{name}_{of}_{scheme}", tmp_path)
+        assert hidden(page) == [], "part of a table is out of sight"
         # A computer with other fonts: the widest letters that there are.
         page.add_style_tag(content=".piece, .piece * { font-family: monospace !important }")
         assert page.evaluate("document.documentElement.scrollWidth") == width, "it does with another font"
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert violations(page) == []
+
+
+def test_spells__a_state_without_room__is_out_of_sight_and_not_cut_off(page, tmp_path):
+    """Given a state of an hour and one of a day; then only the second is written in the picture, and both where one points."""
+    hour, day = (pandas.Timestamp("2026-09-01 01:00"), pandas.Timestamp("2026-09-03"))
+    frame = pandas.DataFrame(
+        {
+            "name": "t",
+            "state": ["enterprise", "professional"],
+            "since": [pandas.Timestamp("2026-09-01"), hour],
+        }
+    ).assign(until=[hour, day])
+    chart = charts.spells(
+        frame,
+        "name",
+        "state",
+        title="T",
+        scope=show.Scope("e", day.date(), pandas.Timestamp("2026-09-01").date()),
+    )
+    file = tmp_path / "spells.html"
+    style = (report.HERE / "style.css").read_text()
+    file.write_text(f"<meta charset=utf-8><style>{style}</style>{chart._repr_html_()}")
+    page.goto(file.as_uri())
+    tops = page.evaluate("""
+        [...document.querySelectorAll('.spell')].map(spell => {
+            const range = document.createRange(); range.selectNodeContents(spell);
+            return range.getBoundingClientRect().top < spell.getBoundingClientRect().bottom - 1;
+        })
+    """)
+    assert tops == [False, True]
+    assert [one.get_attribute("title").split(":")[0] for one in page.locator(".spell").all()] == [
+        "enterprise",
+        "professional",
+    ]
+
+
+def hidden(page) -> list[str]:
+    """The tables that have to be scrolled sideways. Matrices may: their first column stays in sight."""
+    return page.evaluate("""
+        document.querySelectorAll('details').forEach(one => one.open = true);
+        [...document.querySelectorAll('.wide:not(:has(.heat))')]
+            .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.getAttribute('aria-label'))
+    """)
 
 
 def test_docs__a_link_that_names_a_graph__loads_the_page_which_then_draws_it(page, tmp_path):

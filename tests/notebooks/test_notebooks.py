@@ -15,6 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from flagsmith_warehouse.loader.operations import aa
 from flagsmith_warehouse.notebooks import report, show, warehouse, words
 from flagsmith_warehouse.simulator import example
 from flagsmith_warehouse.simulator.example import MONTH
@@ -73,7 +74,11 @@ def drawn(chart: object) -> pandas.DataFrame:
 
 def is_drawn(page: str, name: str) -> bool:
     """Whether a page shows what it draws: cards, spells, or charts with their text for a screen reader."""
-    least = {"index": ('class="card"', 5), "one_identity": ('class="spell', 5)}
+    least = {
+        "index": ('class="card"', 5),
+        "one_identity": ('class="spell', 5),
+        "aa_tests": ("aa --metric", 1),
+    }
     part, times = least.get(name, ('role="img" aria-label="', 2))
     return page.count(part) >= times
 
@@ -232,10 +237,10 @@ def test_segments_and_cohorts__the_example_month__are_the_marts(here):
 
 def test_segments_and_cohorts__matrix__is_the_overlap_of_each_pair(here):
     _, found = run("segments_and_cohorts")
-    pair = found["shares"].set_index(["member_of", "also_in"]).loc["cohort Over 30 (over_30)"]
+    pair = found["shares"].set_index(["member_of", "also_in"]).loc["cohort Over 30"]
     both = found["overlap"].set_index("who").identities
-    assert pair.loc["cohort Paying customers (paying)"].identities == both["in both"]
-    assert pair.loc["cohort Over 30 (over_30)"].identities == both["in both"] + both["only cohort Over 30"]
+    assert pair.loc["cohort Paying customers"].identities == both["in both"]
+    assert pair.loc["cohort Over 30"].identities == both["in both"] + both["only cohort Over 30"]
     assert len(found["shares"]) == 64
 
 
@@ -294,7 +299,7 @@ def test_experiment_readout__the_example__is_what_fct_experiment_results_says(he
     page = html(outputs)
     for row in rows.itertuples():
         low, high = show.percent(row.low, signed=True), show.percent(row.high, signed=True)
-        assert show.percent(row.lift, signed=True) in page and f"{low} and {high}" in page
+        assert show.percent(row.lift, signed=True) in page and f"{low} to {high}" in page
     assert found["power"].shape[0] == 12
 
 
@@ -514,7 +519,7 @@ def test_one_identity__somebody_who_was_switched__is_explained(here):
     ).n[0]
     assert (found["happened"].kind == "flag").sum() == flags
     page = html(outputs)
-    assert "checkout button went from variant_a to variant_b" in page and who.changed_by in page
+    assert "checkout_button went from variant_a to variant_b" in page and who.changed_by in page
     button = found["flags"].set_index("name").loc["checkout_button"]
     assert (button.after, button.why) == (
         "variant_b",
@@ -528,10 +533,95 @@ def test_one_identity__somebody_who_was_switched__is_explained(here):
     assert len(found["flags"]) == now > 20
 
 
+def test_one_identity__outcomes__are_the_marts_and_stand_beside_the_flags(here):
+    who = warehouse.ask(
+        "select identity from marts.fct_experiment_outcomes where metric_key = 'example_revenue' order by identity limit 1"
+    ).identity[0]
+    outputs, found = run("one_identity", identity=who)
+    counted = warehouse.ask(
+        """
+        select distinct metrics.name, outcomes.first_occurred_at, outcomes.outcome_sum
+        from marts.fct_experiment_outcomes as outcomes inner join marts.dim_metrics as metrics using (metric_key)
+        where identity = $who and outcome_count > 0
+        """,
+        who=who,
+    )
+    shown = found["happened"].query("kind == 'outcome'")
+    assert len(shown) == len(counted) > 1
+    assert set(zip(shown.name, shown.since, shown.outcome_sum, strict=True)) == set(
+        counted.itertuples(index=False, name=None)
+    )
+    spent = counted.query("name == 'revenue'").iloc[0]
+    page = html(outputs)
+    assert f"€{spent.outcome_sum:.2f}: {show.moment(spent.first_occurred_at)}" in page, (
+        "a mark in the picture"
+    )
+    assert "counts for Checkout button" in page
+    days = counted.first_occurred_at.dt.date.nunique()
+    assert f"<dt>Days with an outcome</dt><dd>{days}</dd>" in page
+
+
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        (("occurrence", None, 1, 1), "once"),
+        (("occurrence", "%", 2, 2), "twice"),
+        (("count", None, 1200, 1200), "1,200 times"),
+        (("count", "pages", 3, 3), "3 pages"),
+        (("days", None, 1, 1), "once"),
+        (("sum", "€", 13.5, 2), "€13.50"),
+        (("sum", None, 13.5, 2), "13.5"),
+        (("mean", "€", 13, 2), "€6.50 on average"),
+        (("quantile", "ms", 250, 1), "250 ms"),
+        (("ratio", "€ a page", 13.5, 2), "13.5"),
+        (("hours_to_first", None, 7.25, 1), "after 7.25 hours"),
+    ],
+)
+def test_outcome__of_each_kind__is_said_as_people_say_it(counted, said):
+    row = pandas.DataFrame([counted], columns=["aggregation", "unit", "outcome_sum", "outcome_count"])
+    assert words.outcome(next(row.itertuples())) == said
+
+
 def test_one_identity__nobody_of_that_name__lists_who_comes_near(here):
     whole = warehouse.ask("select min(identity) as one from marts.dim_identities").one[0]
     page = html(run("one_identity", identity=whole[:-1])[0])
     assert "Nobody is called" in page and show.escape(whole) in page
+
+
+def splits(metric: str, low: float = 0.08, saved: float | None = 0.4, p_value: float = 0.334) -> aa.Answer:
+    """The answer of an A/A test in which the Bayesian method decides and may err in 10 %."""
+    rates = [
+        aa.Rate("sequential", False, 3, 0.003, 0.001, 0.009, 0.05),
+        aa.Rate("bayesian", True, 109, 0.109, low, 0.131, 0.1),
+    ]
+    tenths = [109, 111, 108, 69, 87, 107, 101, 100, 92, 116]
+    return aa.Answer(
+        *(metric, "example", "2026-09-28T23:55:00", 1875, 1000, 28, 0.05, True, rates, tenths, p_value, saved)
+    )
+
+
+def test_aa_tests__no_answer__says_what_to_run(here):
+    assert "Run: flagsmith-warehouse aa --metric example_page_views" in report.page("aa_tests")
+
+
+def test_aa_tests__answers__are_those_that_were_kept(altered, tmp_path):
+    altered()
+    for one in (
+        splits("example_revenue"),
+        splits("example_purchased", low=0.105, saved=None, p_value=0.0004),
+    ):
+        aa.keep(warehouse.settings.read(), one)
+    page = report.page("aa_tests")
+    assert page.index("Purchases in example") < page.index("Revenue in example"), "the newest comes first"
+    saw = "The Bayesian method, which decides, saw a difference in 10.9 % of the splits (between {} % and 13.1 %). 10 % would be right."
+    assert saw.format("8.0") + "</p>" in page
+    assert saw.format("10.5") + " So its verdicts on this metric come too easily." in page
+    assert "The p-values look evenly spread, as they should (p = 0.334)." in page
+    assert "The p-values are not spread evenly (p &lt; 0.001). Too many small ones" in page
+    assert "removes 40.0 % of the variance" in page and "Nothing is adjusted" in page
+    assert page.count("too often") == 1 and page.count("as expected") == 3
+    assert page.count('<td class="number">111</td>') == 2 and "each tenth should have about 100" in page
+    assert "1,000 splits of 1,875 identities; example · 31 August 2026 – 28 September 2026 (UTC)." in page
 
 
 def test_data_health__busiest_hour__counts_all_kinds(here):
@@ -658,7 +748,7 @@ def test_notebooks__a_flag_name_of_200_letters__is_shown_and_breaks_nothing(name
     )
     page = report.page(name)
     assert "<b>*" not in page, "a name is text, never markup"
-    if name not in ("data_health", "one_identity"):  # they show no flag of that mart
+    if name not in ("aa_tests", "data_health", "one_identity"):  # they show no flag of that mart
         assert show.escape(show.shortened(NAME_OF_200, 60))[:20] in page
 
 
@@ -699,6 +789,21 @@ TEXTS = {
 }
 
 
+def test_experiments__too_little_data__say_nothing_of_control_and_compare_nothing(altered):
+    """Given results as after one day, where control has too little data too; then only variations are spoken of."""
+    altered(
+        "update marts.fct_experiment_results set verdict = 'collecting_data', relative_lift = null, cuped_relative_lift = null",
+        "update marts.fct_experiment_results_by set status = 'too_few_identities', relative_lift = null, cuped_relative_lift = null",
+        "update marts.fct_experiment_power set minimum_detectable_lift = null, days_left = null",
+    )
+    for name in ("index", "experiment_readout"):
+        page = report.page(name)
+        assert "variant_a needs more data on purchases." in page
+        assert "control needs more data" not in page and "control collecting data" not in page, name
+    assert "There is too little data yet to compare any value." in page
+    assert "When you can stop, example · 1–28 September 2026 (UTC).</b> There is too little data yet" in page
+
+
 @pytest.mark.parametrize("name", report.NOTEBOOKS)
 def test_notebooks__texts_that_attack_a_page__are_shown_and_do_nothing(name, here, altered):
     """Names and values of 20,000 letters with markup, escapes, NUL and marks of direction, in every mart that is shown.
@@ -719,6 +824,7 @@ def test_notebooks__texts_that_attack_a_page__are_shown_and_do_nothing(name, her
         for row in keys().itertuples()
     ]
     altered(*changes, quarantined, *everywhere, hostile=HOSTILE)
+    aa.keep(warehouse.settings.read(), splits(HOSTILE))
     page = report.page(name)
     assert "alert(1)" in page, "the text is shown"
     assert not [
@@ -817,7 +923,7 @@ def test_data_health__quarantined__are_listed_with_their_reason(altered):
         "'not_json' as reason, '<script>' as body_excerpt, timestamp '2026-09-03' as received_at"
     )
     page = report.page("data_health")
-    assert "not_json" in page and "&lt;script&gt;" in page and "<script>" not in page
+    assert "not json" in page and "&lt;script&gt;" in page and "<script>" not in page
 
 
 # The pages.

@@ -138,6 +138,22 @@ def test_table__full__tells_a_narrow_page_the_heading_of_each_cell_that_has_some
     assert html.count('data-label="&lt;A&gt;"') == 1
 
 
+@pytest.mark.parametrize(
+    ("cells", "is_stacked"),
+    [
+        ({"a": ["one"], "b": [1]}, False),
+        ({"a": ["a sentence of many words that wraps"], "b": [1]}, False),
+        ({"a": ["a" * 30], "b": ["b" * 30]}, True),
+        ({name: pandas.Timestamp("2026-09-01") for name in "abc"}, True),
+        ({name: ["a few words"] for name in "abcde"}, True),
+    ],
+)
+def test_table__wider_than_a_phone__shows_a_narrow_page_its_cells_one_below_the_other(cells, is_stacked):
+    frame = pandas.DataFrame(cells, index=[0])
+    html = show.table(frame, "Title", {name: "Heading" for name in frame}).html
+    assert ("stacked" in html, "data-label" in html) == (is_stacked, is_stacked)
+
+
 def test_table__no_rows__says_so_in_the_sentence_it_was_given():
     assert "Nobody." in show.table(pandas.DataFrame({"a": []}), "Who", {"a": "A"}, otherwise="Nobody.").html
 
@@ -178,18 +194,6 @@ def test_spells__more_rows_than_are_drawn__says_of_how_many():
     ).assign(until=pandas.NaT)
     html = charts.spells(frame, "name", "state", title="T", scope=SCOPE).html
     assert "T (40 of 60)" in html and html.count('class="spell"') + html.count('class="spell ') == 40
-
-
-def test_spells__a_state_without_room__is_told_when_pointed_at_and_not_cut_off():
-    frame = pandas.DataFrame(
-        {"name": "t", "state": ["enterprise"], "since": [pandas.Timestamp("2026-09-01")]}
-    )
-    short = charts.spells(
-        frame.assign(until=pandas.Timestamp("2026-09-01 01:00")), "name", "state", title="T", scope=SCOPE
-    ).html
-    long = charts.spells(frame.assign(until=pandas.NaT), "name", "state", title="T", scope=SCOPE).html
-    assert 'title="enterprise:' in short and ">enterprise</span>" not in short
-    assert ">enterprise</span>" in long
 
 
 def test_lines__days_since_exposure__are_counted_and_broken_where_one_is_missing():

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from dbt.cli.main import dbtRunner
 from scipy import stats
 
+from flagsmith_warehouse.loader import settings
 from flagsmith_warehouse.loader.operations import aa
 from flagsmith_warehouse.loader.operations.cli import main
 from tests.marts.warehouse import parsed_project
@@ -95,6 +96,7 @@ def test_aa__identities_of_the_last_days__every_split_is_judged_as_by_scipy(ware
     ran = run(warehouse, "--metric", "spent", "--experiments", str(SPLITS), "--days", "15", "--json")
     assert ran.exit_code == 0, (ran.output, ran.exception)
     answer = json.loads(ran.stdout)
+    assert aa.kept(settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(warehouse.directory)})) == [answer]
     drawn = np.random.default_rng(0)
     treated = np.concatenate(
         [
@@ -138,6 +140,32 @@ def test_aa__profile_that_places_the_warehouse_itself__refused_before_dbt_runs(w
     )
     ran = run(warehouse, "--metric", "spent", "--days", "15", "--project-dir", str(tmp_path))
     assert ran.exit_code == 1 and "for the path of the warehouse" in ran.output
+
+
+def answer(metric: str, environment: str = "production", rate: float = 0.1) -> aa.Answer:
+    rates = [aa.Rate("bayesian", True, 100, rate, rate - 0.02, rate + 0.02, 0.1)]
+    return aa.Answer(
+        metric, environment, "2026-01-31T10:00:00", 200, 1000, 28, 0.05, True, rates, [100] * 10, 0.5, 0.25
+    )
+
+
+def test_keep__an_answer__replaces_the_last_of_its_metric_and_environment(tmp_path):
+    """Given answers on two metrics and in two environments; when one is asked again; then the other two stay."""
+    here = settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(tmp_path)})
+    assert aa.kept(here) == []
+    for each in (answer("spent"), answer("spent", "staging"), answer("clicks"), answer("spent", rate=0.3)):
+        aa.keep(here, each)
+    assert [(one["metric"], one["environment"], one["rates"][0]["rate"]) for one in aa.kept(here)] == [
+        ("spent", "staging", 0.1),
+        ("clicks", "production", 0.1),
+        ("spent", "production", 0.3),
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "[", "{}", '[{"metric": "spent"}]', "[1]"])
+def test_kept__a_file_that_is_not_ours__is_nothing(content, tmp_path):
+    (tmp_path / "aa.json").write_text(content)
+    assert aa.kept(settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(tmp_path)})) == []
 
 
 def test_rates_and_uniformity__of_known_numbers__those_of_scipy():

@@ -10,7 +10,9 @@ select
 
     coalesce(sum(case when is_outcome then value end), 0e0) as outcome_sum,
     count(case when is_outcome then value end) as outcome_count,
-    coalesce(sum(case when not is_outcome then value end), 0e0) as denominator_sum
+    coalesce(sum(case when not is_outcome then value end), 0e0) as denominator_sum,
+
+    min(occurred_at) as first_occurred_at
 from events_of_identities
 group by identity_number, metric_number, cast(occurred_at as date), is_until_change
 
@@ -24,5 +26,7 @@ select
 
     outcome_sum,
     outcome_count,
-    denominator_sum
+    denominator_sum,
+
+    first_occurred_at
 from {{ ref('int_experiment_timed_outcomes') }}
