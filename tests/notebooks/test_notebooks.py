@@ -387,7 +387,7 @@ def test_amount__a_mean__is_written_in_the_unit_of_its_metric(value, aggregation
             "Whether the two assignments depend on each other cannot be said. The effects were not",
         ),
         (9, 0.5, 0.01, "do not add up"),
-        (9, 0.5, float("nan"), "cannot be said: arm missing."),
+        (9, 0.5, float("nan"), "cannot be said: a combination of variations has nobody."),
     ],
 )
 def test_side_by_side__two_experiments__are_said_to_be_independent_or_not(
