@@ -20,13 +20,19 @@ from flagsmith_warehouse.loader.text import printable
 def publish(place: str | None) -> None:
     """Copy the marts to published.duckdb, which notebooks read. `refresh` does so by itself."""
     from flagsmith_warehouse.loader.operations import places
-    from flagsmith_warehouse.loader.operations.publish import locked
+    from flagsmith_warehouse.loader.operations.publish import PublishError, locked
     from flagsmith_warehouse.loader.operations.publish import publish as publish_here
+    from flagsmith_warehouse.loader.operations.status import is_of_spark, last_refresh
 
     settings = settings_module.read()
     with locked(settings, _say):
-        published = publish_here(settings, _say)
-        click.echo(f"Published {settings.published_file}: {published}.")
+        if not is_of_spark(last_refresh(settings)):
+            published = publish_here(settings, _say)
+            click.echo(f"Published {settings.published_file}: {published}.")
+        elif place is None:
+            raise PublishError(
+                "The marts are built on Spark, so `flagsmith-warehouse refresh --target spark` publishes them. Nothing was done."
+            )
         if place is None:
             return
         put = places.put(settings, place)
