@@ -7,7 +7,9 @@ their contracts, and publishes it. A refresh that is killed leaves the last publ
 import contextlib
 import importlib.util
 import json
+import os
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 TARGET = ("--target", "spark")
 # Tables with more rows stay in the lake.
 MOST_ROWS = 5_000_000
-IN_USE = "Another instance of Derby may have already booted"
+# What a second build is told by the catalogue: by Derby, or by Iceberg of two that take the lock at once.
+IN_USE = ("Another instance of Derby may have already booted", "/builds/data/")
 
 
 class SparkError(LoaderError):
@@ -53,11 +56,13 @@ def refresh(settings: Settings, request: Request, most_rows: int = MOST_ROWS) ->
     known = ["--vars", json.dumps(_variables(settings, request.vars()), default=str)]
     manifest = dbt.parse(settings, *TARGET, *known, verbose=request.verbose)
     checks.refuse_unusable_vars(settings, manifest, request.vars())
+    # What a refresh that was killed here held in the catalogue is taken over (macros/engine/build_lock.sql).
+    os.environ["FLAGSMITH_BUILDER"] = f"refresh on {socket.gethostname()} in {settings.warehouse_dir}"
     arguments = ["--exclude-resource-type", "unit_test", *request.arguments(), *TARGET, *known]
     outcome = dbt.run(settings, "build", *arguments, manifest=manifest, verbose=request.verbose)
-    if not outcome.success and IN_USE in dbt.reason(outcome):
+    if not outcome.success and any(sign in dbt.reason(outcome) for sign in IN_USE):
         raise SparkError(
-            f"Another build is using the catalogue in {settings.spark_dir}. Nothing was built; try again when it has ended."
+            "Another build is using the catalogue. Nothing was built; try again when it has ended."
         )
     built = built_by(outcome)
     with _scratch(settings) as copied:
