@@ -52,22 +52,33 @@ class Refreshed:
 
 def refresh(settings: Settings, request: Request, most_rows: int = MOST_ROWS) -> Refreshed:
     """Build on Spark, then publish. The caller holds the lock of refreshes. Raises SparkError, BuildError, PublishError."""
-    _refuse_missing()
-    known = ["--vars", json.dumps(_variables(settings, request.vars()), default=str)]
+    refuse_missing()
+    known = arguments_of(settings, request.vars())
     manifest = dbt.parse(settings, *TARGET, *known, verbose=request.verbose)
     checks.refuse_unusable_vars(settings, manifest, request.vars())
-    # What a refresh that was killed here held in the catalogue is taken over (macros/engine/build_lock.sql).
-    os.environ["FLAGSMITH_BUILDER"] = f"refresh on {socket.gethostname()} in {settings.warehouse_dir}"
+    be_the_builder(settings)
     arguments = ["--exclude-resource-type", "unit_test", *request.arguments(), *TARGET, *known]
     outcome = dbt.run(settings, "build", *arguments, manifest=manifest, verbose=request.verbose)
     if not outcome.success and any(sign in dbt.reason(outcome) for sign in IN_USE):
         raise SparkError(
             "Another build is using the catalogue. Nothing was built; try again when it has ended."
         )
-    built = built_by(outcome)
+    return publish_built(settings, manifest, most_rows, known, built_by(outcome), request.verbose)
+
+
+def publish_built(
+    settings: Settings,
+    manifest: "Manifest",
+    most_rows: int,
+    known: list[str],
+    built: Built | None = None,
+    verbose: bool = False,
+) -> Refreshed:
+    """Publish what is built. Raises PublishError."""
+    built = built or Built()
     with _scratch(settings) as copied:
-        left_in_lake = _copy(settings, copied, manifest, most_rows)
-        queries = _prepare(copied, request.verbose)
+        left_in_lake = _copy(settings, copied, manifest, most_rows, known)
+        queries = _prepare(copied, verbose)
         found = [
             *alerts.by_the_clock(copied.warehouse_file, queries),
             *alerts.of_tests(built),
@@ -79,7 +90,17 @@ def refresh(settings: Settings, request: Request, most_rows: int = MOST_ROWS) ->
     return Refreshed(built, replace(published, bytes=size), left_in_lake, found, problems)
 
 
-def _refuse_missing() -> None:
+def be_the_builder(settings: Settings) -> None:
+    """Name this folder as the builder: what a refresh that was killed here held is taken over (macros/engine/build_lock.sql)."""
+    os.environ["FLAGSMITH_BUILDER"] = f"refresh on {socket.gethostname()} in {settings.warehouse_dir}"
+
+
+def arguments_of(settings: Settings, given: dict) -> list[str]:
+    """dbt's arguments for these vars."""
+    return ["--vars", json.dumps(_variables(settings, given), default=str)]
+
+
+def refuse_missing() -> None:
     missing = [name for name in ("pyspark", "dbt.adapters.spark") if not _is_installed(name)]
     if missing or not shutil.which("java"):
         raise SparkError(
@@ -132,7 +153,9 @@ def _scratch(settings: Settings) -> Iterator[Settings]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _copy(settings: Settings, copied: Settings, manifest: "Manifest", most_rows: int) -> tuple[str, ...]:
+def _copy(
+    settings: Settings, copied: Settings, manifest: "Manifest", most_rows: int, known: list[str]
+) -> tuple[str, ...]:
     """Copy the tables into the scratch warehouse. Returns sentences about those with more than `most_rows` rows."""
     folder = copied.warehouse_dir / "tables"
     arguments = {"folder": str(folder), "most_rows": most_rows}

@@ -9,11 +9,22 @@
 {% macro default__take_build_lock() %}{{ return('') }}{% endmacro %}
 
 {% macro spark__take_build_lock() %}
-    {%- if not is_built_now() or spark_catalogue_is_embedded() -%}{{ return('') }}{%- endif -%}
+    {%- if is_built_now() -%}{%- do hold_build_lock() -%}{%- endif -%}
+    {{ return('') }}
+{% endmacro %}
+
+{#- Operations of `erase --target spark`: as a build, and in the end of it. -#}
+{% macro hold_build_lock() %}
+    {%- if spark_catalogue_is_embedded() -%}{{ return('') }}{%- endif -%}
     {%- do run_query('create schema if not exists ' ~ spark_builds().without_identifier()) -%}
     {%- do run_query('create table if not exists ' ~ spark_builds() ~ ' (builder string, invocation string, held_until timestamp)') -%}
     {%- do spark_hold_build_lock('held.held_until < current_timestamp() or held.builder = mine.builder') -%}
-    {{ return('') }}
+{% endmacro %}
+
+{% macro give_up_build_lock() %}
+    {%- if not spark_catalogue_is_embedded() -%}
+        {%- do run_query('delete from ' ~ spark_builds() ~ ' where builder = ' ~ text_literal(env_var('FLAGSMITH_BUILDER'))) -%}
+    {%- endif -%}
 {% endmacro %}
 
 

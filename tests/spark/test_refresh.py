@@ -124,3 +124,15 @@ def test_publish__the_last_refresh_was_on_spark__says_what_publishes(settings):
         record["target"] = "spark"
     ran = CliRunner().invoke(main, ["publish"])
     assert ran.exit_code == 1 and "refresh --target spark` publishes them" in ran.output
+
+
+def test_erase__dry_run_on_spark__is_wrong_usage(settings):
+    ran = CliRunner().invoke(main, ["erase", "--identity", "ann", "--target", "spark", "--dry-run"])
+    assert ran.exit_code == 2 and "--dry-run is for DuckDB" in ran.output
+
+
+def test_erase__java_is_missing__erases_nothing(settings, monkeypatch):
+    monkeypatch.setattr(spark.shutil, "which", lambda name: None)
+    ran = CliRunner().invoke(main, ["erase", "--identity", "ann", "--target", "spark"])
+    assert ran.exit_code == 1 and "needs Java 17" in ran.output
+    assert not settings.receipts_file.exists()
