@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 TARGET = ("--target", "spark")
 # Tables with more rows stay in the lake.
 MOST_ROWS = 5_000_000
-# What a second build is told by the catalogue: by Derby, or by Iceberg of two that take the lock at once.
-IN_USE = ("Another instance of Derby may have already booted", "/builds/data/")
+# What a second build is told by the catalogue: by Derby, by Hive where Derby's reason is in a log, by Iceberg of two at once.
+IN_USE = ("Another instance of Derby may have already booted", "SessionHiveMetaStoreClient", "/builds/data/")
 
 
 class SparkError(LoaderError):
@@ -61,7 +61,8 @@ def refresh(settings: Settings, request: Request, most_rows: int = MOST_ROWS) ->
     outcome = dbt.run(settings, "build", *arguments, manifest=manifest, verbose=request.verbose)
     if not outcome.success and any(sign in dbt.reason(outcome) for sign in IN_USE):
         raise SparkError(
-            "Another build is using the catalogue. Nothing was built; try again when it has ended."
+            "The catalogue could not be opened, most likely because another build is using it. Nothing was built; try again when "
+            f"that has ended. (Its own words: {first_line(dbt.reason(outcome).strip().rsplit(chr(10), 1)[-1])})"
         )
     return publish_built(settings, manifest, most_rows, known, built_by(outcome), request.verbose)
 

@@ -104,6 +104,17 @@ def test_copy__columns_that_are_not_those_of_the_contract__are_refused(files, ty
         spark._copy_table(warehouse, files, node(**types))
 
 
+@pytest.mark.parametrize("sign", spark.IN_USE)
+def test_refresh__another_build_uses_the_catalogue__says_so(settings, monkeypatch, sign):
+    outcome = SimpleNamespace(success=False, exception=f"Runtime Error\n  about {sign} here", result=None)
+    monkeypatch.setattr(spark, "refuse_missing", lambda: None)
+    monkeypatch.setattr(spark.dbt, "parse", lambda *_, **__: None)
+    monkeypatch.setattr(spark.checks, "refuse_unusable_vars", lambda *_: None)
+    monkeypatch.setattr(spark.dbt, "run", lambda *_, **__: outcome)
+    ran = CliRunner().invoke(main, ["refresh", "--target", "spark"])
+    assert ran.exit_code == 1 and "another build is using it" in ran.output and sign in ran.output
+
+
 def test_scratch__killed_or_not__nothing_is_left(settings):
     left = settings.spark_dir / "publishing" / "left.parquet"
     left.parent.mkdir(parents=True)
