@@ -62,7 +62,7 @@ def refresh(settings: Settings, request: Request, most_rows: int = MOST_ROWS) ->
     if not outcome.success and any(sign in dbt.reason(outcome) for sign in IN_USE):
         raise SparkError(
             "The catalogue could not be opened, most likely because another build is using it. Nothing was built; try again when "
-            f"that has ended. (Its own words: {first_line(dbt.reason(outcome).strip().rsplit(chr(10), 1)[-1])})"
+            f"that has ended. (Its own words: {first_line(dbt.reason(outcome).strip().rsplit(chr(10), 1)[-1].strip())})"
         )
     return publish_built(settings, manifest, most_rows, known, built_by(outcome), request.verbose)
 
