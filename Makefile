@@ -1,6 +1,6 @@
 # Start with `make demo` and `make test`. Both first install what they need into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo spark test lint bench notebook report docs lock clean
+.PHONY: help demo spark cluster test lint bench notebook report docs lock clean
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
@@ -35,6 +35,10 @@ spark: .venv/developer requirements-spark.lock  ## Build on Spark and compare it
 	@$(PIP) install --require-hashes -r requirements-spark.lock
 	@$(BIN)/python -m tests.spark
 
+cluster: .venv/developer requirements-spark.lock  ## Land and build on a Spark cluster with kills, and compare with DuckDB (Java 17; minutes)
+	@$(PIP) install --require-hashes -r requirements-spark.lock
+	@$(BIN)/python -m tests.cluster
+
 test: .venv/developer lint  ## Run every test, `dbt build` included
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
@@ -61,7 +65,7 @@ docs: .venv/installed  ## Write the documentation of every table and column as o
 lock:  ## Resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build --group dev --extra notebook --extra object-storage -c requirements.lock -o requirements-dev.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build --extra spark -c requirements.lock -c requirements-dev.lock -o requirements-spark.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate pyproject.toml --group build --group cluster --extra spark -c requirements.lock -c requirements-dev.lock -o requirements-spark.lock
 
 clean:  ## Remove everything that make built, never the data
 	rm -rf .venv target logs *.egg-info build

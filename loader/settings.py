@@ -131,6 +131,11 @@ class Settings:
         return self.warehouse_dir / "published.duckdb"
 
     @property
+    def spark_dir(self) -> Path:
+        """The tables and the catalogue of the target `spark` on one machine."""
+        return self.warehouse_dir / "spark"
+
+    @property
     def published_places(self) -> Path:
         """Where else the published copy was published to."""
         return self.warehouse_dir / "published.places.json"

@@ -210,16 +210,68 @@ def _replay(settings: Settings, files: list[BinaryIO], environment: str | None) 
     "--full-refresh", is_flag=True, help="Build everything from the landing; as dbt's --full-refresh."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what dbt prints.")
-def refresh(select: tuple[str, ...], variables: str | None, full_refresh: bool, verbose: bool) -> None:
+@click.option(
+    "--target",
+    type=click.Choice(["duckdb", "spark"]),
+    default="duckdb",
+    show_default=True,
+    help="Where to build. spark: from the files of `land --to`, in Iceberg tables (docs/scale.md).",
+)
+@click.option(
+    "--most-rows",
+    metavar="ROWS",
+    type=click.IntRange(0),
+    help="With --target spark: tables with more rows are not published, and stay in the lake.  [default: 5,000,000]",
+)
+def refresh(
+    select: tuple[str, ...],
+    variables: str | None,
+    full_refresh: bool,
+    verbose: bool,
+    target: str,
+    most_rows: int | None,
+) -> None:
     """Land, build the marts, publish them. For cron: exits at once if another refresh is running.
 
     Exits with 3 if everything was published but there are mistakes in declarations (see `check`).
     """
     from flagsmith_warehouse.loader.operations.refresh import Request
 
-    _refresh(
-        Request(tuple(word for each in select for word in each.split()), variables, full_refresh, verbose)
+    request = Request(
+        tuple(word for each in select for word in each.split()), variables, full_refresh, verbose
     )
+    if target == "spark":
+        _refresh_on_spark(request, most_rows)
+        return
+    if most_rows is not None:
+        raise click.UsageError("--most-rows is for --target spark: from DuckDB, every table is published.")
+    _refresh(request)
+
+
+def _refresh_on_spark(request: "Request", most_rows: int | None) -> None:
+    from flagsmith_warehouse.loader.operations import spark
+    from flagsmith_warehouse.loader.operations.status import recorded_refresh
+
+    started = time.monotonic()
+    settings = settings_module.read()
+    with contextlib.ExitStack() as locks:
+        try:
+            locks.enter_context(lock.hold(settings.refresh_lock, timeout_seconds=0))
+        except lock.StillHeld:
+            click.echo("Another refresh is running, so this one does nothing.")
+            return
+        record = locks.enter_context(recorded_refresh(settings))
+        record["target"] = "spark"
+        done = spark.refresh(settings, request, spark.MOST_ROWS if most_rows is None else most_rows)
+        record |= {"built": str(done.built), "published": str(done.published)}
+        record["problems"] = sum(problem.severity == "problem" for problem in done.problems)
+        for line in (*done.left_in_lake, *done.published.left_out):
+            _say(line)
+        _alert(record, done.alerts, done.problems)
+    click.echo(
+        f"Refreshed on Spark in {time.monotonic() - started:.1f} s: {done.built}; published {done.published}."
+    )
+    _tell(done.problems)
 
 
 def _refresh(request: "Request") -> None:

@@ -102,10 +102,10 @@ def erase(
     """
     with publish.locked(settings, on_wait):
         with _explained():
-            receipt = _erase(settings, _names(settings, identity), environment, on_wait)
-        _keep_receipt(settings, receipt)
+            receipt = _erase(settings, names_of(settings, identity), environment, on_wait)
+        keep_receipt(settings, receipt)
         _publish(settings, on_wait)
-        _publish_elsewhere(settings, on_wait)
+        publish_elsewhere(settings, on_wait)
     return receipt
 
 
@@ -116,7 +116,7 @@ def preview(
     on_wait: Callable[[str], None] = lambda text: None,
 ) -> dict:
     """The number of rows of each table that `erase` would delete. Changes nothing. Raises EraseError, StillHeld."""
-    names = _names(settings, identity)
+    names = names_of(settings, identity)
     with publish.locked(settings, on_wait), _explained():
         rows, known = _inbox_rows(settings, names, environment, {}), set(settings.environments)
         still_in = []
@@ -154,7 +154,7 @@ def _explained() -> Iterator[None]:
         ) from error
 
 
-def _names(settings: Settings, identity: str) -> Names:
+def names_of(settings: Settings, identity: str) -> Names:
     with contextlib.suppress(UnicodeError):  # half a character, as a command line can contain
         identity = os.fsencode(identity).decode("utf-8", "surrogatepass")
     rules = privacy.read(settings.privacy_file, settings.privacy_key, settings.privacy_key_file)
@@ -255,7 +255,7 @@ def _publish(settings: Settings, on_wait: Callable[[str], None]) -> None:
             ) from error
 
 
-def _publish_elsewhere(settings: Settings, on_wait: Callable[[str], None]) -> None:
+def publish_elsewhere(settings: Settings, on_wait: Callable[[str], None]) -> None:
     """Publish what is left wherever `publish --to` has published. Raises EraseError with the places that have the person still."""
     for place in places.forget_missing(settings):
         on_wait(f"{place} is not there any more. What `publish --to` put into it may name the person.")
@@ -504,7 +504,7 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _keep_receipt(settings: Settings, receipt: dict) -> None:
+def keep_receipt(settings: Settings, receipt: dict) -> None:
     with settings.receipts_file.open("a", encoding="utf-8") as file:
         file.write(json.dumps(receipt) + "\n")
     close_to_others(settings.receipts_file)

@@ -20,13 +20,19 @@ from flagsmith_warehouse.loader.text import printable
 def publish(place: str | None) -> None:
     """Copy the marts to published.duckdb, which notebooks read. `refresh` does so by itself."""
     from flagsmith_warehouse.loader.operations import places
-    from flagsmith_warehouse.loader.operations.publish import locked
+    from flagsmith_warehouse.loader.operations.publish import PublishError, locked
     from flagsmith_warehouse.loader.operations.publish import publish as publish_here
+    from flagsmith_warehouse.loader.operations.status import is_of_spark, last_refresh
 
     settings = settings_module.read()
     with locked(settings, _say):
-        published = publish_here(settings, _say)
-        click.echo(f"Published {settings.published_file}: {published}.")
+        if not is_of_spark(last_refresh(settings)):
+            published = publish_here(settings, _say)
+            click.echo(f"Published {settings.published_file}: {published}.")
+        elif place is None:
+            raise PublishError(
+                "The marts are built on Spark, so `flagsmith-warehouse refresh --target spark` publishes them. Nothing was done."
+            )
         if place is None:
             return
         put = places.put(settings, place)
@@ -106,7 +112,14 @@ def verify(environment: str, signature: str, body: BinaryIO) -> None:
 @click.option(
     "--yes", is_flag=True, help="Do not ask for confirmation. (Without a terminal, there is no question.)"
 )
-def erase(identity: str, environment: str | None, dry_run: bool, yes: bool) -> None:
+@click.option(
+    "--target",
+    type=click.Choice(["duckdb", "spark"]),
+    default="duckdb",
+    show_default=True,
+    help="spark: from the Iceberg tables, after `erase` on a machine that lands (docs/scale.md).",
+)
+def erase(identity: str, environment: str | None, dry_run: bool, yes: bool, target: str) -> None:
     """Remove a person from all files, for good. Deliveries received before never come back.
 
     Prints a receipt and adds it to erasures.ndjson. Delete the identity in Flagsmith first, because deliveries received
@@ -119,7 +132,14 @@ def erase(identity: str, environment: str | None, dry_run: bool, yes: bool) -> N
         click.confirm(
             f"Erase this identity from {where}, for good? (--dry-run shows what would be deleted)", abort=True
         )
-    run = preview if dry_run else erase
+    if target == "spark":
+        from flagsmith_warehouse.loader.operations.erase_spark import erase_on_spark
+
+        if dry_run:
+            raise click.UsageError("--dry-run is for DuckDB.")
+        run = erase_on_spark
+    else:
+        run = preview if dry_run else erase
     receipt = run(settings_module.read(), identity, environment, _say)
     click.echo(json.dumps(receipt, indent=2))
     for relation in receipt["still_in"]:

@@ -91,7 +91,9 @@ def build(settings: Settings, request: Request = Request(), manifest: "Manifest 
     seeds = [f"resource_type:seed,package:{package},{name}" for name in declarations.NAMES]
     arguments = ["--exclude-resource-type", "unit_test", "--exclude", *seeds, *request.arguments()]
     known = declarations.variables(settings, request.vars())
-    return _built(dbt.run(settings, "build", *arguments, *known, manifest=manifest, verbose=request.verbose))
+    return built_by(
+        dbt.run(settings, "build", *arguments, *known, manifest=manifest, verbose=request.verbose)
+    )
 
 
 def build_additions(settings: Settings, planned: dict) -> tuple[Built, list[additions.Found]]:
@@ -103,7 +105,7 @@ def build_additions(settings: Settings, planned: dict) -> tuple[Built, list[addi
     # Cautious: a test of the host is left out only if all its models are.
     arguments = ["--exclude-resource-types", "unit_test", "seed", "--no-write-json"]
     arguments += ["--indirect-selection", "cautious", "--exclude"]
-    built = _built(
+    built = built_by(
         dbt.run(
             settings, "build", *arguments, *additions.left_out(planned), *declarations.variables(settings)
         )
@@ -123,7 +125,7 @@ def build_additions(settings: Settings, planned: dict) -> tuple[Built, list[addi
     return replace(built, checks=checks, check_seconds=seconds), found
 
 
-def _built(outcome: "dbtRunnerResult") -> Built:
+def built_by(outcome: "dbtRunnerResult") -> Built:
     """What dbt has done. Raises BuildError if it failed."""
     if not outcome.success:
         raise BuildError(f"dbt build failed. Models that it built stay.\n{dbt.reason(outcome)}")

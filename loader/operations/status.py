@@ -74,12 +74,13 @@ def gather(settings: Settings) -> dict:
     now = _now()
     waiting, by_environment = _inbox(settings.inbox_dir, now)
     published = _published(settings, now)
-    landed = _landed(settings)
+    refresh = last_refresh(settings)
+    # What Spark has built is in no warehouse here.
+    landed = None if is_of_spark(refresh) else _landed(settings)
     landed_from = "the warehouse" if landed is not None else "the published copy"
     if landed is None:
         landed = published.pop("landed", [])
     published.pop("landed", None)
-    refresh = last_refresh(settings)
     return {
         "at": now.isoformat(),
         "inbox": waiting,
@@ -243,6 +244,11 @@ def last_refresh(settings: Settings) -> dict | None:
         with lock.try_hold(settings.refresh_lock) as is_free:
             record["result"] = "killed" if is_free else "running"
     return record
+
+
+def is_of_spark(record: dict | None) -> bool:
+    """Whether the last refresh built on Spark, so that the published copy is not of the warehouse in this folder."""
+    return (record or {}).get("target") == "spark"
 
 
 def _disk(settings: Settings) -> dict:

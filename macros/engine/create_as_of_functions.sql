@@ -33,3 +33,9 @@
     {%- endfor %}
     {%- endif -%}
 {% endmacro %}
+
+{#- Operation: creates them in a warehouse whose marts another engine has built. -#}
+{% macro run_as_of_functions() %}
+    {%- call statement('functions', auto_begin=True) -%}{{ flagsmith_warehouse.create_as_of_functions() }}{%- endcall -%}
+    {%- do adapter.commit() -%}
+{% endmacro %}

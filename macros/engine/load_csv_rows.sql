@@ -11,7 +11,7 @@
             (
                 {%- for name in agate_table.column_names -%}
                     {%- set value = row[loop.index0] -%}
-                    cast({{ 'null' if value is none else text_literal(value | string) }} as {{ types.get(name, adapter.convert_type(agate_table, loop.index0)) }})
+                    cast({{ 'null' if value is none else flagsmith_warehouse.text_literal(value | string) }} as {{ types.get(name, adapter.convert_type(agate_table, loop.index0)) }})
                     {{- ', ' if not loop.last }}
                 {%- endfor -%}
             ){{ ',' if not loop.last }}

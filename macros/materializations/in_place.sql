@@ -14,6 +14,7 @@
     {%- set target_relation = this.incorporate(type=type) -%}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {%- do flagsmith_warehouse.renew_build_lock() -%}
     {%- do flagsmith_warehouse.build_in_place(existing_relation, target_relation) -%}
     {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing_relation, true)) -%}
     {%- do flagsmith_warehouse.describe(target_relation) -%}

@@ -24,6 +24,7 @@
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
+    {%- do flagsmith_warehouse.renew_build_lock() -%}
     {%- do flagsmith_warehouse.write_increment(existing_relation, target_relation) -%}
 
     {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing_relation, not is_increment)) -%}

@@ -16,24 +16,27 @@ from itertools import islice
 from pathlib import Path
 
 import duckdb
+from click.testing import CliRunner
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from pyspark.sql import SparkSession
 
+from flagsmith_warehouse.loader.operations.cli import main as main_command
 from flagsmith_warehouse.simulator.example import MONTH
 from flagsmith_warehouse.simulator.landing import append
 from flagsmith_warehouse.simulator.world import World
 
 from ..marts.same_marts import captured
-from .compare import differences
+from . import declared
+from .compare import differences, of_file, of_session
 
-PROJECT = Path(__file__).parents[2]
 FLAGS = ("fct_flag_exposures", "fct_flag_assignments", "dim_flags")
+MARTS = "select table_name from information_schema.tables where table_schema = 'marts' order by 1"
 PARTS = ((250, 80), (100, 46))
 # Tables are small: compiling their queries takes longer than interpreting them.
 SUBMIT = (
     "--driver-memory 1g --conf spark.sql.codegen.wholeStage=false "
-    "--driver-java-options '-XX:TieredStopAtLevel=1 -Dderby.stream.error.file=/dev/null' "
+    "--driver-java-options '-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -Dderby.stream.error.file=/dev/null' "
     "--conf spark.sql.adaptive.enabled=false --conf spark.log.level=ERROR pyspark-shell"
 )
 
@@ -55,7 +58,8 @@ def land(folder: Path, part: int, *sources) -> None:
 def build(folder: Path, target: str, models: list[str], command: str = "run") -> None:
     """Run dbt's command for the models. Exits where dbt fails."""
     arguments = ["--quiet", command, "--target", target, *(["--select", *models] if models else [])]
-    arguments += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--log-path", str(folder)]
+    project = str(folder / "project")
+    arguments += ["--project-dir", project, "--profiles-dir", project, "--log-path", str(folder)]
     # Both read the landing in the same place, and so does parsing: one target path each.
     arguments += [
         "--target-path",
@@ -75,26 +79,46 @@ def build(folder: Path, target: str, models: list[str], command: str = "run") ->
         sys.exit(f"dbt failed on {target}: {result.exception or 'see above'}")
 
 
+def refresh(folder: Path) -> None:
+    """Run `flagsmith-warehouse refresh --target spark` in this process, which holds the only session. Exits where it fails."""
+    variables = json.dumps({"landing_files": str(folder / "lake")})
+    ran = CliRunner().invoke(
+        main_command,
+        ["refresh", "--target", "spark", "--vars", variables, "--project-dir", str(folder / "project")],
+    )
+    print(ran.output)
+    if ran.exit_code:
+        sys.exit(f"the refresh failed: {ran.exception}")
+
+
 def compare(folder: Path, is_everything: bool) -> list[str]:
     """Build both, part by part. What differs in the end, a line each."""
-    world = iter(World(replace(MONTH, deliveries=sum(n for n, _ in PARTS), identities=40)).deliveries())
-    requests = captured()
+    world = World(replace(MONTH, deliveries=sum(n for n, _ in PARTS), identities=40))
+    declared.project(folder / "project", world)
+    deliveries, requests = iter(world.deliveries()), captured()
     for part, (simulated, recorded) in enumerate(PARTS, start=1):
-        land(folder, part, islice(world, simulated), islice(requests, recorded))
-        models = [] if is_everything else [f"+{mart}" for mart in FLAGS]
+        land(folder, part, islice(deliveries, simulated), islice(requests, recorded))
+        if is_everything:
+            if part == 1:
+                build(folder, "duckdb", [], "seed")
+            build(folder, "duckdb", [])
+            refresh(folder)
+            continue
+        models = [f"+{mart}" for mart in FLAGS]
         build(folder, "duckdb", models)
         # The last part with seeds, tests and unit tests.
         build(folder, "spark", models, "run" if part < len(PARTS) else "build")
-    marts = FLAGS
-    if is_everything:
-        with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
-            rows = connection.execute(
-                "select table_name from information_schema.tables where table_schema = 'marts' order by 1"
-            ).fetchall()
-        marts = [name for (name,) in rows]
     session = SparkSession.builder.getOrCreate()
     try:
-        return differences(folder / "warehouse.duckdb", session, marts)
+        with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as warehouse:
+            warehouse.execute("set timezone = 'UTC'")
+            marts = [name for (name,) in warehouse.execute(MARTS).fetchall()] if is_everything else FLAGS
+            found = differences(of_file(warehouse), of_session(session), marts)
+            if is_everything:
+                with duckdb.connect(str(folder / "published.duckdb"), read_only=True) as published:
+                    published.execute("set timezone = 'UTC'")
+                    found += differences(of_file(warehouse), of_file(published), marts)
+            return found
     finally:
         session.stop()
 

@@ -2,9 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import duckdb
 
@@ -12,27 +11,43 @@ import duckdb
 RELATIVE = 1e-9
 # Texts of JSON: members in any order are one value.
 JSON_COLUMNS = {"traits", "old_weights", "new_weights"}
+# The columns and the rows of a mart.
+Read = Callable[[str], tuple[list[str], list[dict]]]
 
 
-def differences(warehouse: Path, session, marts: Iterable[str], examples: int = 3) -> list[str]:
-    """What differs, a line each; nothing if all marts are equal. `session` is the Spark session that has built its marts."""
+def of_session(session) -> Read:
+    """Reads what the Spark session has built."""
+
+    def read(mart: str) -> tuple[list[str], list[dict]]:
+        table = session.table(f"marts.{mart}")
+        return table.columns, [row.asDict(recursive=True) for row in table.collect()]
+
+    return read
+
+
+def of_file(connection: duckdb.DuckDBPyConnection) -> Read:
+    """Reads a DuckDB file."""
+
+    def read(mart: str) -> tuple[list[str], list[dict]]:
+        cursor = connection.execute(f"select * from marts.{mart}")  # a name from the test
+        names = [column[0] for column in cursor.description]
+        return names, [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    return read
+
+
+def differences(expected: Read, built: Read, marts: Iterable[str], examples: int = 3) -> list[str]:
+    """What differs, a line each; nothing if all marts are equal. `expected` is DuckDB's, `built` Spark's."""
     lines = []
-    with duckdb.connect(str(warehouse), read_only=True) as connection:
-        connection.execute("set timezone = 'UTC'")
-        for mart in marts:
-            cursor = connection.execute(f"select * from marts.{mart}")  # a name from the test
-            names = [column[0] for column in cursor.description if not column[0].startswith("_")]
-            expected = [
-                dict(zip((c[0] for c in cursor.description), row, strict=True)) for row in cursor.fetchall()
-            ]
-            table = session.table(f"marts.{mart}")
-            if missing := set(names) ^ {name for name in table.columns if not name.startswith("_")}:
-                lines.append(f"{mart}: columns in one of the two only: {', '.join(sorted(missing))}")
-                continue
-            built = [row.asDict(recursive=True) for row in table.collect()]
-            lines += unequal_rows(
-                mart, *(sorted(_rows(rows, names), key=_order) for rows in (expected, built)), examples
-            )
+    for mart in marts:
+        (names, right), (others, found) = expected(mart), built(mart)
+        names, others = ([name for name in each if name[0] != "_"] for each in (names, others))
+        if missing := set(names) ^ set(others):
+            lines.append(f"{mart}: columns in one of the two only: {', '.join(sorted(missing))}")
+            continue
+        lines += unequal_rows(
+            mart, *(sorted(_rows(rows, names), key=_order) for rows in (right, found)), examples
+        )
     return lines
 
 

@@ -1,0 +1,235 @@
+"""`refresh --target spark`: dbt builds Iceberg tables with Spark, and the marts of readers' size are published as ever.
+
+Spark writes those tables as Parquet files. DuckDB reads them into a warehouse for this one refresh, gives them the types of
+their contracts, and publishes it. A refresh that is killed leaves the last published copy as it was.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import yaml
+
+from flagsmith_warehouse.loader import LoaderError
+from flagsmith_warehouse.loader.filesystem import make_folder
+from flagsmith_warehouse.loader.operations import alerts, checks, dbt, declarations, publish, relations
+from flagsmith_warehouse.loader.operations.refresh import Built, Request, built_by
+from flagsmith_warehouse.loader.settings import Settings
+from flagsmith_warehouse.loader.text import first_line
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
+TARGET = ("--target", "spark")
+# Tables with more rows stay in the lake.
+MOST_ROWS = 5_000_000
+# What a second build is told by the catalogue: by Derby, by Hive where Derby's reason is in a log, by Iceberg of two at once.
+IN_USE = ("Another instance of Derby may have already booted", "SessionHiveMetaStoreClient", "/builds/data/")
+
+
+class SparkError(LoaderError):
+    """Nothing was published. The message says whether anything was built."""
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What was built and published, the tables that stay in the lake, and what is wrong."""
+
+    built: Built
+    published: publish.Published
+    left_in_lake: tuple[str, ...]
+    alerts: list[alerts.Alert]
+    problems: list[declarations.Problem]
+
+
+def refresh(settings: Settings, request: Request, most_rows: int = MOST_ROWS) -> Refreshed:
+    """Build on Spark, then publish. The caller holds the lock of refreshes. Raises SparkError, BuildError, PublishError."""
+    refuse_missing()
+    known = arguments_of(settings, request.vars())
+    manifest = dbt.parse(settings, *TARGET, *known, verbose=request.verbose)
+    checks.refuse_unusable_vars(settings, manifest, request.vars())
+    be_the_builder(settings)
+    arguments = ["--exclude-resource-type", "unit_test", *request.arguments(), *TARGET, *known]
+    outcome = dbt.run(settings, "build", *arguments, manifest=manifest, verbose=request.verbose)
+    if not outcome.success and any(sign in dbt.reason(outcome) for sign in IN_USE):
+        raise SparkError(
+            "The catalogue could not be opened, most likely because another build is using it. Nothing was built; try again when "
+            f"that has ended. (Its own words: {first_line(dbt.reason(outcome).strip().rsplit(chr(10), 1)[-1].strip())})"
+        )
+    return publish_built(settings, manifest, most_rows, known, built_by(outcome), request.verbose)
+
+
+def publish_built(
+    settings: Settings,
+    manifest: "Manifest",
+    most_rows: int,
+    known: list[str],
+    built: Built | None = None,
+    verbose: bool = False,
+) -> Refreshed:
+    """Publish what is built. Raises PublishError."""
+    built = built or Built()
+    with _scratch(settings) as copied:
+        left_in_lake = _copy(settings, copied, manifest, most_rows, known)
+        queries = _prepare(copied, verbose)
+        found = [
+            *alerts.by_the_clock(copied.warehouse_file, queries),
+            *alerts.of_tests(built),
+            *alerts.of_experiments(copied.warehouse_file),
+        ]
+        problems = declarations.problems_in(copied.warehouse_file)
+        published = publish.publish(copied)
+        size = publish.replace(settings.published_file, copied.published_file)
+    return Refreshed(built, replace(published, bytes=size), left_in_lake, found, problems)
+
+
+def be_the_builder(settings: Settings) -> None:
+    """Name this folder as the builder: what a refresh that was killed here held is taken over (macros/engine/build_lock.sql)."""
+    os.environ["FLAGSMITH_BUILDER"] = f"refresh on {socket.gethostname()} in {settings.warehouse_dir}"
+
+
+def arguments_of(settings: Settings, given: dict) -> list[str]:
+    """dbt's arguments for these vars."""
+    return ["--vars", json.dumps(_variables(settings, given), default=str)]
+
+
+def refuse_missing() -> None:
+    missing = [name for name in ("pyspark", "dbt.adapters.spark") if not _is_installed(name)]
+    if missing or not shutil.which("java"):
+        raise SparkError(
+            "The target spark needs Java 17 and `pip install 'flagsmith-warehouse[spark]'` (docs/scale.md); missing: "
+            f"{', '.join([*missing, *([] if shutil.which('java') else ['java'])])}. Nothing was built."
+        )
+
+
+def _is_installed(name: str) -> bool:
+    with contextlib.suppress(ModuleNotFoundError):
+        return importlib.util.find_spec(name) is not None
+    return False
+
+
+def _variables(settings: Settings, given: dict) -> dict:
+    """The vars for Spark, which reads no files of the project: cohorts as a list. Raises SparkError for a folder of outcomes."""
+    project = dbt.project_of(settings)
+    known = dict(given)
+    ours = dbt.our_vars(project) | given
+    if isinstance(cohorts := ours.get("cohorts"), str):
+        try:
+            known["cohorts"] = yaml.safe_load((project / cohorts).read_text(encoding="utf-8")) or []
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SparkError(
+                f"{project / cohorts} cannot be read: {first_line(error)}. Nothing was built."
+            ) from error
+    outcomes = ours.get("conversion_events")
+    if isinstance(outcomes, str) and outcomes.strip().endswith("/"):
+        files = [
+            path for path in (project / outcomes).rglob("*") if path.suffix in (".csv", ".gz", ".parquet")
+        ]
+        if files:
+            raise SparkError(
+                f"vars: conversion_events is the folder {outcomes}, and Spark reads outcomes from a table only. Nothing was "
+                "built. Load them into a table of the catalogue, and name it: conversion_events: analytics.events"
+            )
+        known["conversion_events"] = None
+    return known
+
+
+@contextlib.contextmanager
+def _scratch(settings: Settings) -> Iterator[Settings]:
+    """Settings with a folder for this refresh as the folder of the warehouse. Removed afterwards, because it names people."""
+    folder = settings.spark_dir / "publishing"
+    shutil.rmtree(folder, ignore_errors=True)  # of a refresh that was killed
+    make_folder(folder)
+    try:
+        yield replace(settings, warehouse_dir=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(
+    settings: Settings, copied: Settings, manifest: "Manifest", most_rows: int, known: list[str]
+) -> tuple[str, ...]:
+    """Copy the tables into the scratch warehouse. Returns sentences about those with more than `most_rows` rows."""
+    folder = copied.warehouse_dir / "tables"
+    arguments = {"folder": str(folder), "most_rows": most_rows}
+    outcome = dbt.run(
+        settings,
+        "run-operation",
+        "flagsmith_warehouse.export_tables",
+        "--args",
+        json.dumps(arguments),
+        *TARGET,
+    )
+    if not outcome.success:
+        raise publish.PublishError(
+            f"Spark has built the marts, but could not write them out: {dbt.reason(outcome)}"
+        )
+    nodes = {(node.schema, node.alias): node for node in manifest.nodes.values()}
+    left = []
+    with contextlib.closing(duckdb.connect(copied.warehouse_file)) as warehouse:
+        warehouse.execute("set timezone = 'UTC'")
+        warehouse.execute("create schema landing")
+        warehouse.execute(relations.RECORD.replace("dbt_relations", "landing.dbt_relations"))
+        listed = warehouse.execute(f"from read_parquet({publish.text(f'{folder}/listed/*.parquet')})")
+        for schema, identifier, layer, model, rows, is_copied in listed.fetchall():
+            if not is_copied:
+                left.append(f"{schema}.{identifier} has {rows:,} rows, so it stays in the lake.")
+                continue
+            warehouse.execute(
+                "insert into landing.dbt_relations values (?, ?, ?, ?)", [schema, identifier, layer, model]
+            )
+            _copy_table(warehouse, folder, nodes[schema, identifier])
+    shutil.rmtree(folder)
+    return tuple(left)
+
+
+def _copy_table(warehouse: duckdb.DuckDBPyConnection, folder: Path, node) -> None:
+    """Read the files of one table, with the types of its contract, and write its descriptions. Raises PublishError."""
+    files = f"read_parquet({publish.text(f'{folder}/{node.schema}.{node.alias}/*.parquet')})"
+    there = {row[0]: row[1] for row in warehouse.execute(f"describe from {files}").fetchall()}
+    promised = {name: column.data_type for name, column in node.columns.items() if column.data_type}
+    if node.config.contract.enforced and (wrong := promised.keys() ^ there.keys()):
+        raise publish.PublishError(
+            f"{node.name} breaks its contract on Spark, so nothing was published: {', '.join(sorted(wrong))}"
+        )
+    columns = [
+        f"cast({publish.name(column)} as {promised.get(column, _plain(type))}) as {publish.name(column)}"
+        for column, type in there.items()
+    ]
+    table = publish.name(node.schema, node.alias)
+    warehouse.execute(f"create schema if not exists {publish.name(node.schema)}")
+    warehouse.execute(f"create table {table} as select {', '.join(columns)} from {files}")  # noqa: S608
+    if node.description:
+        warehouse.execute(f"comment on table {table} is {publish.text(node.description)}")
+    for name, column in node.columns.items():
+        if name in there and column.description:
+            warehouse.execute(
+                f"comment on column {table}.{publish.name(name)} is {publish.text(column.description)}"
+            )
+
+
+def _plain(type: str) -> str:
+    """A type as DuckDB's models have it: Spark's timestamp is a moment, theirs is one in UTC without a zone."""
+    return "timestamp" if type == "TIMESTAMP WITH TIME ZONE" else type
+
+
+def _prepare(copied: Settings, verbose: bool) -> dict[str, str]:
+    """Create the table functions of the marts. Returns the queries of the alerts that depend on the clock."""
+    target = ["--target", "duckdb", "--target-path", str(copied.warehouse_dir / "target")]
+    target += ["--log-path", str(copied.warehouse_dir)]
+    functions = dbt.run(
+        copied, "run-operation", "flagsmith_warehouse.run_as_of_functions", *target, verbose=verbose
+    )
+    compiled = dbt.run(copied, "compile", "--select", *alerts.CHECKS, *target, verbose=verbose)
+    for outcome in (functions, compiled):
+        if not outcome.success:
+            raise publish.PublishError(f"The marts of Spark could not be published: {dbt.reason(outcome)}")
+    return alerts.queries_of(Built(outcome=compiled))

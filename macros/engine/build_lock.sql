@@ -1,0 +1,85 @@
+{#- One build at a time in one catalogue. Whoever comes second stops by name: two builds at once would each add the same rows.
+    duckdb  opens the file for one process
+    spark   a catalogue in the process of the build (Derby) does the same. In any other catalogue, the table `builds` beside the
+            landing has a row: who builds, and until when. It is taken by a MERGE, of which Iceberg commits one of two at once. The
+            holder renews it between models. A build that was killed holds it until then; a refresh takes over what a killed
+            refresh of the same machine and folder held, since it has the lock of both (loader/operations/spark.py). -#}
+{% macro take_build_lock() %}{{ return(adapter.dispatch('take_build_lock', 'flagsmith_warehouse')()) }}{% endmacro %}
+
+{% macro default__take_build_lock() %}{{ return('') }}{% endmacro %}
+
+{% macro spark__take_build_lock() %}
+    {%- if is_built_now() -%}{%- do hold_build_lock() -%}{%- endif -%}
+    {{ return('') }}
+{% endmacro %}
+
+{#- Operations of `erase --target spark`: as a build, and in the end of it. -#}
+{% macro hold_build_lock() %}
+    {%- if spark_catalogue_is_embedded() -%}{{ return('') }}{%- endif -%}
+    {%- do run_query('create schema if not exists ' ~ spark_builds().without_identifier()) -%}
+    {%- do run_query('create table if not exists ' ~ spark_builds() ~ ' (builder string, invocation string, held_until timestamp)') -%}
+    {%- do spark_hold_build_lock('held.held_until < current_timestamp() or held.builder = mine.builder') -%}
+{% endmacro %}
+
+{% macro give_up_build_lock() %}
+    {%- if not spark_catalogue_is_embedded() -%}
+        {%- do run_query('delete from ' ~ spark_builds() ~ ' where builder = ' ~ text_literal(env_var('FLAGSMITH_BUILDER'))) -%}
+    {%- endif -%}
+{% endmacro %}
+
+
+{#- Called before a model is written. Stops the build if another one has taken over, because this one stood still for too long. -#}
+{% macro renew_build_lock() %}{{ return(adapter.dispatch('renew_build_lock', 'flagsmith_warehouse')()) }}{% endmacro %}
+
+{% macro default__renew_build_lock() %}{{ return('') }}{% endmacro %}
+
+{% macro spark__renew_build_lock() %}
+    {%- if 'build_lock_renewed_at' in graph
+        and (modules.datetime.datetime.now() - graph.build_lock_renewed_at).total_seconds() > 600 -%}
+        {%- do spark_hold_build_lock('held.invocation = mine.invocation') -%}
+    {%- endif -%}
+    {{ return('') }}
+{% endmacro %}
+
+
+{#- At the end of a run. -#}
+{% macro release_build_lock() %}{{ return(adapter.dispatch('release_build_lock', 'flagsmith_warehouse')()) }}{% endmacro %}
+
+{% macro default__release_build_lock() %}{{ return('') }}{% endmacro %}
+
+{% macro spark__release_build_lock() %}
+    {%- if execute and 'build_lock_renewed_at' in graph -%}
+        {%- do run_query('delete from ' ~ spark_builds() ~ ' where invocation = ' ~ text_literal(invocation_id)) -%}
+    {%- endif -%}
+    {{ return('') }}
+{% endmacro %}
+
+
+{#- Takes the row if it is free, or if the condition holds; stops the run if another build has it afterwards. -#}
+{% macro spark_hold_build_lock(condition) %}
+    {%- set builder = env_var('FLAGSMITH_BUILDER', '') or 'dbt run ' ~ invocation_id -%}
+    {%- do run_query(
+        'merge into ' ~ spark_builds() ~ ' as held using (select ' ~ text_literal(builder) ~ ' as builder, '
+        ~ text_literal(invocation_id) ~ ' as invocation, current_timestamp() + interval 2 hours as held_until) as mine on true'
+        ~ ' when matched and (' ~ condition ~ ') then update set builder = mine.builder, invocation = mine.invocation, '
+        ~ 'held_until = mine.held_until when not matched then insert *'
+    ) -%}
+    {%- set row = run_query('select builder, invocation, cast(held_until as string) from ' ~ spark_builds()).rows[0] -%}
+    {%- if row[1] != invocation_id -%}
+        {{ exceptions.raise_compiler_error(
+            'Another build is using this catalogue: ' ~ row[0] ~ '. Nothing more is built here. Try again when it has ended. If it was killed, '
+            ~ 'its lock ends at ' ~ row[2] ~ ' UTC, or with: delete from ' ~ spark_builds()
+        ) }}
+    {%- endif -%}
+    {%- do graph.update({'build_lock_renewed_at': modules.datetime.datetime.now()}) -%}
+{% endmacro %}
+
+{% macro spark_builds() %}
+    {{ return(api.Relation.create(schema=var('landing_schema', 'landing'), identifier='builds')) }}
+{% endmacro %}
+
+{#- Whether the catalogue is a Derby in this process, which lets in no other one. -#}
+{% macro spark_catalogue_is_embedded() %}
+    {%- set url = run_query('set `spark.hadoop.javax.jdo.option.ConnectionURL`').rows[0][1] -%}
+    {{ return(target.get('method') == 'session' and url.startswith('jdbc:derby:;')) }}
+{% endmacro %}

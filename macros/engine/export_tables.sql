@@ -1,0 +1,29 @@
+{#- Operation: writes the marts, the seeds and the project's own models as Parquet files, each into `folder`/<schema>.<name>, unless it has
+    more than `most_rows` rows. `folder`/listed says which: schema_name, identifier, layer, name, rows, is_copied.
+    `flagsmith-warehouse refresh --target spark` reads them (loader/operations/spark.py). -#}
+{% macro export_tables(folder, most_rows) %}{{ return(adapter.dispatch('export_tables', 'flagsmith_warehouse')(folder, most_rows)) }}{% endmacro %}
+
+{% macro default__export_tables(folder, most_rows) %}{{ refuse_engine('export_tables', 'export_tables') }}{% endmacro %}
+
+{% macro spark__export_tables(folder, most_rows) %}
+    {%- set rows = [] -%}
+    {%- for each in flagsmith_warehouse.relations_of_project() if each.layer in ['marts', 'seeds', 'own'] -%}
+        {%- set relation = adapter.get_relation(database=each.node.database, schema=each.node.schema, identifier=each.node.alias) -%}
+        {%- if relation -%}
+            {%- set count = value_of('select count(*) from ' ~ relation) | int -%}
+            {%- if count <= most_rows -%}
+                {%- do spark_export(folder ~ '/' ~ each.node.schema ~ '.' ~ each.node.alias, 'select * from ' ~ relation) -%}
+            {%- endif -%}
+            {%- set cells = [] -%}
+            {%- for cell in [each.node.schema, each.node.alias, each.layer, each.node.name] -%}{%- do cells.append(text_literal(cell)) -%}{%- endfor -%}
+            {%- do rows.append('(' ~ cells | join(', ') ~ ', ' ~ count ~ ', ' ~ (count <= most_rows) ~ ')') -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- do spark_export(folder ~ '/listed', 'select * from values ' ~ rows | join(', ')
+        ~ ' as listed (schema_name, identifier, layer, name, rows, is_copied)') -%}
+{% endmacro %}
+
+{% macro spark_export(folder, query) %}
+    {%- do run_query('set spark.sql.parquet.outputTimestampType=TIMESTAMP_MICROS') -%}
+    {%- do run_query('insert overwrite directory ' ~ text_literal(folder) ~ ' using parquet ' ~ query) -%}
+{% endmacro %}
