@@ -124,6 +124,7 @@ class Lake:
             if condition := self._condition(table):
                 self._delete(table, condition)
         self._delete_unused_states(there)
+        self._delete_outcomes(there)
         for table in there:
             self._forget_history(table)
 
@@ -219,6 +220,14 @@ class Lake:
                         for each in (bodies, *spells)
                     )
                     self._delete(table, f"{column} not in ({used})")
+
+    def _delete_outcomes(self, there: list[str]) -> None:
+        """Delete what was counted for identities that are gone: these tables know them by number only."""
+        identities = next((table for table in there if table.endswith(".int_experiment_identities")), None)
+        for table in there if identities else ():
+            columns = self.session.table(table).columns
+            if "identity_number" in columns and "identity" not in columns:
+                self._delete(table, f"identity_number not in (select identity_number from {identities})")
 
     def still_in(self, tables: Iterator[str]) -> list[str]:
         """The tables of people's own that have the identity as the whole value of a column."""
