@@ -260,9 +260,9 @@ def _refresh_on_spark(request: "Request", most_rows: int | None) -> None:
         except lock.StillHeld:
             click.echo("Another refresh is running, so this one does nothing.")
             return
-        record = locks.enter_context(recorded_refresh(settings))
-        record["target"] = "spark"
-        done = spark.refresh(settings, request, spark.MOST_ROWS if most_rows is None else most_rows)
+        most_rows = spark.MOST_ROWS if most_rows is None else most_rows
+        record = locks.enter_context(recorded_refresh(settings, target="spark", most_rows=most_rows))
+        done = spark.refresh(settings, request, most_rows)
         record |= {"built": str(done.built), "published": str(done.published)}
         record["problems"] = sum(problem.severity == "problem" for problem in done.problems)
         for line in (*done.left_in_lake, *done.published.left_out):

@@ -27,7 +27,7 @@ from flagsmith_warehouse.loader.landing import lake, persons, privacy
 from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.tombstones import Tombstones
-from flagsmith_warehouse.loader.operations import places, publish, relations
+from flagsmith_warehouse.loader.operations import places, publish, relations, status
 from flagsmith_warehouse.loader.settings import PROJECT_FOLDER, Settings
 
 # Bodies that may be about the person; Python decides whether they are. These are all bodies that do not begin like an evaluation,
@@ -101,11 +101,19 @@ def erase(
     LandingError, PublishError, StillHeld.
     """
     with publish.locked(settings, on_wait):
+        is_published_from_spark = status.is_of_spark(status.last_refresh(settings))
         with _explained():
             receipt = _erase(settings, names_of(settings, identity), environment, on_wait)
         keep_receipt(settings, receipt)
-        _publish(settings, on_wait)
-        publish_elsewhere(settings, on_wait)
+        if is_published_from_spark:
+            remove_published(settings)
+            on_wait(
+                "The marts are built on Spark. Their published copy has been removed. Run `flagsmith-warehouse erase --target spark` "
+                "now: it erases the person there, and publishes again."
+            )
+        else:
+            _publish(settings, on_wait)
+            publish_elsewhere(settings, on_wait)
     return receipt
 
 
@@ -244,15 +252,26 @@ def _publish(settings: Settings, on_wait: Callable[[str], None]) -> None:
     """Publish the remaining data. If that fails, remove the published copy, because it contains the person."""
     try:
         publish.publish(settings, on_wait)
+    except publish.NothingToPublish:
+        remove_published(settings)
     except publish.PublishError as error:
-        publish.remove(settings.published_file)
-        publish.remove(settings.published_file.resolve())
-        if not isinstance(error, publish.NothingToPublish):
-            left = [f"\n{place} still has the person in it." for place in places.known(settings)]
-            raise EraseError(
-                f"Everything {'else ' if left else ''}is erased, but {error}\nThe last published copy contained the person and "
-                f"has been removed.{''.join(left)}"
-            ) from error
+        raise without_copy(settings, error) from error
+
+
+def without_copy(settings: Settings, error: publish.PublishError) -> EraseError:
+    """What to say where the person is erased, but what is left cannot be published. The published copy is removed."""
+    remove_published(settings)
+    left = [f"\n{place} still has the person in it." for place in places.known(settings)]
+    return EraseError(
+        f"Everything {'else ' if left else ''}is erased, but {error}\nThe last published copy contained the person and "
+        f"has been removed.{''.join(left)}"
+    )
+
+
+def remove_published(settings: Settings) -> None:
+    """Remove the published copy, also where it is a link to another disk."""
+    publish.remove(settings.published_file)
+    publish.remove(settings.published_file.resolve())
 
 
 def publish_elsewhere(settings: Settings, on_wait: Callable[[str], None]) -> None:

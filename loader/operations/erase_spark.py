@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flagsmith_warehouse.loader.landing import persons
 from flagsmith_warehouse.loader.landing.batch import as_bytes
-from flagsmith_warehouse.loader.operations import dbt, erase, publish, spark
+from flagsmith_warehouse.loader.operations import dbt, erase, publish, spark, status
 from flagsmith_warehouse.loader.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,12 +31,14 @@ def erase_on_spark(
     """Erase an identity from the lake's tables. Returns the receipt. Raises EraseError, SparkError, PublishError, StillHeld."""
     spark.refuse_missing()
     known = spark.arguments_of(settings, {})
+    files = _files(settings, known)
     with publish.locked(settings, on_wait):
         erased_at = datetime.now(UTC)
         names = erase.names_of(settings, identity)
         spark.be_the_builder(settings)
         manifest = dbt.parse(settings, *spark.TARGET, *known)
-        _operation(settings, "hold_build_lock", known)
+        if (failed := _operation(settings, "hold_build_lock", known)) is not None:
+            raise erase.EraseError(f"Nothing was erased: {failed}")
         try:
             lake = Lake(_session(), names, environment)
             tables = [
@@ -44,7 +46,7 @@ def erase_on_spark(
                 for each in manifest.nodes.values()
                 if each.package_name == dbt.PACKAGE and each.resource_type == "model"
             ]
-            lake.erase(tables, _files(settings, known))
+            lake.erase(tables, files)
             still_in = lake.still_in(
                 f"{each.schema}.{each.alias}"
                 for each in manifest.nodes.values()
@@ -52,7 +54,8 @@ def erase_on_spark(
                 and f"{each.schema}.{each.alias}" not in tables
             )
         finally:
-            _operation(settings, "give_up_build_lock", known)
+            if (failed := _operation(settings, "give_up_build_lock", known)) is not None:
+                on_wait(f"The lock of the build could not be given up, and ends after two hours: {failed}")
         receipt = {
             "erased_at": erased_at.isoformat(),
             "target": "spark",
@@ -64,16 +67,21 @@ def erase_on_spark(
             "still_in": still_in,
         }
         erase.keep_receipt(settings, receipt)
-        publish.remove(settings.published_file.resolve())
-        spark.publish_built(settings, manifest, spark.MOST_ROWS, known)
+        most_rows = (status.last_refresh(settings) or {}).get("most_rows", spark.MOST_ROWS)
+        try:
+            done = spark.publish_built(settings, manifest, most_rows, known)
+        except (publish.PublishError, spark.SparkError) as error:
+            raise erase.without_copy(settings, error) from error
+        for line in (*done.left_in_lake, *done.published.left_out):
+            on_wait(line)
         erase.publish_elsewhere(settings, on_wait)
     return receipt
 
 
-def _operation(settings: Settings, name: str, known: list[str]) -> None:
+def _operation(settings: Settings, name: str, known: list[str]) -> str | None:
+    """Run an operation of dbt. Returns why it failed, or None."""
     outcome = dbt.run(settings, "run-operation", f"flagsmith_warehouse.{name}", *spark.TARGET, *known)
-    if not outcome.success:
-        raise erase.EraseError(f"Nothing was erased: {dbt.reason(outcome)}")
+    return None if outcome.success else dbt.reason(outcome)
 
 
 def _session() -> "SparkSession":
@@ -88,10 +96,16 @@ def _session() -> "SparkSession":
     return session
 
 
-def _files(settings: Settings, known: list[str]) -> str | None:
-    ours = dbt.our_vars(dbt.project_of(settings)) | (json.loads(known[1]) if known else {})
+def _files(settings: Settings, known: list[str]) -> str:
+    """The files of `land --to`. Raises EraseError if the project does not say where they are."""
+    ours = dbt.our_vars(dbt.project_of(settings)) | json.loads(known[1])
     folder = ours.get("landing_files")
-    return f"{folder.rstrip('/')}/day=*/hour=*/*.parquet" if folder else None
+    if not folder:
+        raise erase.EraseError(
+            "Nothing was erased: `vars: landing_files` is not set in dbt_project.yml, so nobody can say whether files still hold the "
+            "person. Set it there, where refresh reads it, too."
+        )
+    return f"{folder.rstrip('/')}/day=*/hour=*/*.parquet"
 
 
 @dataclass
@@ -105,13 +119,13 @@ class Lake:
     expired: int = 0
     removed: int = 0
 
-    def erase(self, tables: list[str], files: str | None) -> None:
+    def erase(self, tables: list[str], files: str) -> None:
         """Delete the person's rows from every table, then every older snapshot and every file that no snapshot has."""
         there = [LANDING, *(table for table in tables if self._is_table(table))]
         deliveries = {*self._deliveries(self.session.table(LANDING))}
         for table in there[1:]:
             deliveries |= {*self._deliveries_in_sentences(table)}
-        if files and (left := [*self._deliveries(self.session.read.parquet(files))]):
+        if left := [*self._deliveries(self.session.read.parquet(files))]:
             raise erase.EraseError(
                 f"Nothing was erased from the tables: the files below landing_files still hold {len(left):,} deliveries about the "
                 "person, and the next build would bring them back. Run `flagsmith-warehouse erase` on a machine that lands there, then "

@@ -52,9 +52,9 @@ where experiments.status = 'running' and health.status <> 'ok' order by all
 
 
 @contextlib.contextmanager
-def recorded_refresh(settings: Settings) -> Iterator[dict]:
-    """Record how a refresh goes. Everything that the block puts into the dictionary goes into the record, too."""
-    record = {"result": "running", "started_at": _now().isoformat()}
+def recorded_refresh(settings: Settings, **known) -> Iterator[dict]:
+    """Record how a refresh goes. What is known, and everything that the block puts into the dictionary, goes into the record, too."""
+    record = {"result": "running", "started_at": _now().isoformat(), **known}
     started = time.monotonic()
     write_record(settings.refresh_record, record)
     try:

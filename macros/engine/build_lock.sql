@@ -13,7 +13,7 @@
     {{ return('') }}
 {% endmacro %}
 
-{#- Operations of `erase --target spark`: as a build, and in the end of it. -#}
+{#- Operations of `erase --target spark`: as a build, and at its end. -#}
 {% macro hold_build_lock() %}
     {%- if spark_catalogue_is_embedded() -%}{{ return('') }}{%- endif -%}
     {%- do run_query('create schema if not exists ' ~ spark_builds().without_identifier()) -%}
@@ -36,7 +36,9 @@
 {% macro spark__renew_build_lock() %}
     {%- if 'build_lock_renewed_at' in graph
         and (modules.datetime.datetime.now() - graph.build_lock_renewed_at).total_seconds() > 600 -%}
-        {%- do spark_hold_build_lock('held.invocation = mine.invocation') -%}
+        {#- Before the MERGE, or another thread renews at the same time. -#}
+        {%- do graph.update({'build_lock_renewed_at': modules.datetime.datetime.now()}) -%}
+        {%- do spark_hold_build_lock('held.invocation = mine.invocation', takes_free=false) -%}
     {%- endif -%}
     {{ return('') }}
 {% endmacro %}
@@ -56,15 +58,16 @@
 
 
 {#- Takes the row if it is free, or if the condition holds; stops the run if another build has it afterwards. -#}
-{% macro spark_hold_build_lock(condition) %}
+{% macro spark_hold_build_lock(condition, takes_free=true) %}
     {%- set builder = env_var('FLAGSMITH_BUILDER', '') or 'dbt run ' ~ invocation_id -%}
     {%- do run_query(
         'merge into ' ~ spark_builds() ~ ' as held using (select ' ~ text_literal(builder) ~ ' as builder, '
         ~ text_literal(invocation_id) ~ ' as invocation, current_timestamp() + interval 2 hours as held_until) as mine on true'
         ~ ' when matched and (' ~ condition ~ ') then update set builder = mine.builder, invocation = mine.invocation, '
-        ~ 'held_until = mine.held_until when not matched then insert *'
+        ~ 'held_until = mine.held_until' ~ (' when not matched then insert *' if takes_free else '')
     ) -%}
-    {%- set row = run_query('select builder, invocation, cast(held_until as string) from ' ~ spark_builds()).rows[0] -%}
+    {%- set rows = run_query('select builder, invocation, cast(held_until as string) from ' ~ spark_builds()).rows -%}
+    {%- set row = rows[0] if rows | length else ['one that took over and has ended', none, 'once'] -%}
     {%- if row[1] != invocation_id -%}
         {{ exceptions.raise_compiler_error(
             'Another build is using this catalogue: ' ~ row[0] ~ '. Nothing more is built here. Try again when it has ended. If it was killed, '

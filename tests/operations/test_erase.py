@@ -1,5 +1,6 @@
 """A person is removed from every table and from the bytes of every file, and does not come back."""
 
+import contextlib
 import json
 import shutil
 
@@ -13,6 +14,7 @@ from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.persons import names_in, readings
 from flagsmith_warehouse.loader.operations import erase as erase_module
 from flagsmith_warehouse.loader.operations import places
+from flagsmith_warehouse.loader.operations.status import recorded_refresh
 from tests.operations.conftest import bodies, environ_of, everything, invoke, receive
 
 PERSON, OTHER = "erase-me-Zoë@example.com", "keep-me@example.com"
@@ -256,6 +258,20 @@ def test_erase__killed_before_the_rows_are_deleted__the_tombstone_is_there_and_t
 
 def _killed(*_):
     raise KeyboardInterrupt
+
+
+def test_erase__marts_are_built_on_spark__removes_their_copy_and_says_what_must_follow(warehouse, environ):
+    """Given a machine on which a refresh on Spark was killed; then the old warehouse is not published over what Spark has built."""
+    with contextlib.suppress(KeyboardInterrupt), recorded_refresh(warehouse, target="spark"):
+        begun = warehouse.refresh_record.read_text()
+        raise KeyboardInterrupt
+    warehouse.refresh_record.write_text(begun)
+    ran = invoke(environ, "erase", "--identity", PERSON)
+    assert ran.exit_code == 0, ran.output
+    assert "erase --target spark" in ran.stderr
+    assert not warehouse.published_file.exists()
+    assert invoke(environ, "publish").exit_code == 1
+    assert not warehouse.published_file.exists()
 
 
 def test_erase__somebody_nobody_knows__is_no_error_and_leaves_a_receipt(warehouse, environ):
