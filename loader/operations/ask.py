@@ -213,11 +213,16 @@ def aa(metric: str, experiments: int, days: int, environment: str | None, seed: 
 
     settings = settings_module.read()
     answer = splits.judge_splits(settings, metric, experiments, days, environment, seed, say)
-    splits.keep(settings, answer)
     if as_json:
         click.echo(splits.as_json(answer))
     else:
         _show(answer)
+    try:
+        splits.keep(settings, answer)
+    except OSError as error:
+        say(
+            f"The page about A/A tests cannot show this answer: {settings.aa_record} could not be written ({error})."
+        )
 
 
 def _show(answer: "Answer") -> None:

@@ -62,7 +62,7 @@ def warehouse(tmp_path_factory):
 
 
 def test_outcomes__by_person_and_day__add_up_to_the_results(warehouse):
-    """Given metrics of each kind; then the sums over each variation's people are those that the results are computed from."""
+    """Given metrics whose results are sums; then the sums over each variation's people are those that the results are computed from."""
     unequal = warehouse.query("""
         with sums as (
             select outcomes.experiment_key, metric_key, assigned.variation, sum(outcome_sum) as outcome_sum,

@@ -15,7 +15,7 @@ with unseen_experiments as (
     inner join {{ ref('int_environments') }} as environments on experiments.environment = environments.environment
     where
         experiments.problem is null
-        -- An experiment that is planned has nothing to warn of.
+        -- An experiment that is planned has nothing to warn of. No figure depends on the wall clock, only this warning.
         and experiments.started_at <= {{ utc_now() }}
         and not exists (
             select 1

@@ -12,7 +12,8 @@ select
     count(case when is_outcome then value end) as outcome_count,
     coalesce(sum(case when not is_outcome then value end), 0e0) as denominator_sum,
 
-    min(occurred_at) as first_occurred_at
+    -- Of a ratio, the time of the outcome, unless there is only a denominator.
+    coalesce(min(case when is_outcome and value is not null then occurred_at end), min(occurred_at)) as first_occurred_at
 from events_of_identities
 group by identity_number, metric_number, cast(occurred_at as date), is_until_change
 
