@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -74,9 +74,7 @@ class Installation:
 
     def refresh(self) -> float:
         """The processor seconds of one refresh."""
-        before = _children()
-        self._run("refresh")
-        return _children() - before
+        return processor_seconds(lambda: self._run("refresh"))
 
     def _run(self, command: str) -> None:
         ran = subprocess.run(
@@ -86,9 +84,16 @@ class Installation:
             raise SystemExit(f"{self.command} {command} failed:\n{ran.stdout}{ran.stderr}")
 
 
-def _children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def processor_seconds(run: Callable[[], object]) -> float:
+    """The processor seconds of the processes that `run` starts and waits for."""
+
+    def used() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = used()
+    run()
+    return used() - before
 
 
 class History:

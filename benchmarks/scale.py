@@ -10,8 +10,8 @@ foretells the largest. Then it computes days that were not measured. SCALE_DELIV
 """
 
 import os
-import resource
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ import duckdb
 import numpy as np
 from scipy.optimize import nnls
 
+from benchmarks.growth import processor_seconds
 from benchmarks.transform import Project, parameters
 from flagsmith_warehouse.simulator.landing import append
 from flagsmith_warehouse.simulator.world import World
@@ -80,9 +81,6 @@ class Fit:
     largest_error: float
     foretold_error: float
 
-    def at(self, deliveries: float, states: float) -> float:
-        return float(self.parts @ (1, deliveries, states))
-
 
 def measure(directory: Path, traffic: str, deliveries: int) -> Costs:
     """Land and build a history, and then an increment."""
@@ -107,18 +105,6 @@ def measure(directory: Path, traffic: str, deliveries: int) -> Costs:
         *(traffic, deliveries, states, body_bytes),
         *(file_bytes, warehouse_bytes, build_seconds, increment_seconds),
     )
-
-
-def processor_seconds(run: Callable[[], object]) -> float:
-    """The processor seconds of the processes that `run` starts and waits for."""
-
-    def used() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    before = used()
-    run()
-    return used() - before
 
 
 def fit(measured: list[Costs], cost: Callable[[Costs], float]) -> Fit:
@@ -152,6 +138,8 @@ def _fit(
 
 def main() -> None:
     """Print what was measured, the fits with their errors, and the days computed from them."""
+    if len({*SIZES}) < 2:
+        sys.exit("SCALE_DELIVERIES must name two sizes at least: the largest is foretold from the others.")
     scratch = Path(tempfile.mkdtemp())
     try:
         measured = [

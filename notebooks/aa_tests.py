@@ -60,10 +60,9 @@ def _(answers, metrics):
             f"{show.capital(label)} in {show.shortened(answer['environment'])}",
             show.joined(
                 *(
-                    show.badge(
-                        "warn" if words.is_too_often(rate) else "ok", f"{words.method(rate['method'])}"
-                    )
+                    show.badge(verdict, f"{words.method(rate['method'])}: {words.TOO_OFTEN[verdict]}")
                     for rate in answer["rates"]
+                    for verdict in ["warn" if words.is_too_often(rate) else "ok"]
                 ),
                 by=" ",
             ),

@@ -16,6 +16,7 @@ from flagsmith_warehouse.loader import LoaderError, lock
 from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.filesystem import keep_private
 from flagsmith_warehouse.loader.log import LOG
+from flagsmith_warehouse.loader.operations.maintenance import target
 from flagsmith_warehouse.loader.settings import Settings
 from flagsmith_warehouse.loader.text import printable
 
@@ -210,13 +211,7 @@ def _replay(settings: Settings, files: list[BinaryIO], environment: str | None) 
     "--full-refresh", is_flag=True, help="Build everything from the landing; as dbt's --full-refresh."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what dbt prints.")
-@click.option(
-    "--target",
-    type=click.Choice(["duckdb", "spark"]),
-    default="duckdb",
-    show_default=True,
-    help="Where to build. spark: from the files of `land --to`, in Iceberg tables (docs/scale.md).",
-)
+@target("Where to build. spark: from the files of `land --to`, in Iceberg tables (docs/scale.md).")
 @click.option(
     "--most-rows",
     metavar="ROWS",
@@ -240,44 +235,9 @@ def refresh(
     request = Request(
         tuple(word for each in select for word in each.split()), variables, full_refresh, verbose
     )
-    if target == "spark":
-        _refresh_on_spark(request, most_rows)
-        return
-    if most_rows is not None:
+    is_of_spark = target == "spark"
+    if most_rows is not None and not is_of_spark:
         raise click.UsageError("--most-rows is for --target spark: from DuckDB, every table is published.")
-    _refresh(request)
-
-
-def _refresh_on_spark(request: "Request", most_rows: int | None) -> None:
-    from flagsmith_warehouse.loader.operations import spark
-    from flagsmith_warehouse.loader.operations.status import recorded_refresh
-
-    started = time.monotonic()
-    settings = settings_module.read()
-    with contextlib.ExitStack() as locks:
-        try:
-            locks.enter_context(lock.hold(settings.refresh_lock, timeout_seconds=0))
-        except lock.StillHeld:
-            click.echo("Another refresh is running, so this one does nothing.")
-            return
-        most_rows = spark.MOST_ROWS if most_rows is None else most_rows
-        record = locks.enter_context(recorded_refresh(settings, target="spark", most_rows=most_rows))
-        done = spark.refresh(settings, request, most_rows)
-        record |= {"built": str(done.built), "published": str(done.published)}
-        record["problems"] = sum(problem.severity == "problem" for problem in done.problems)
-        for line in (*done.left_in_lake, *done.published.left_out):
-            _say(line)
-        _alert(record, done.alerts, done.problems)
-    click.echo(
-        f"Refreshed on Spark in {time.monotonic() - started:.1f} s: {done.built}; published {done.published}."
-    )
-    _tell(done.problems)
-
-
-def _refresh(request: "Request") -> None:
-    from flagsmith_warehouse.loader.operations import unchanged
-    from flagsmith_warehouse.loader.operations.status import last_refresh, recorded_refresh
-
     started = time.monotonic()
     settings = settings_module.read()
     request.vars()
@@ -287,9 +247,43 @@ def _refresh(request: "Request") -> None:
         except lock.StillHeld:
             click.echo("Another refresh is running, so this one does nothing.")
             return
-        before = last_refresh(settings)
-        record = locks.enter_context(recorded_refresh(settings))
-        locks.enter_context(lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say))
+        problems, done = (
+            _refresh_on_spark(settings, request, most_rows) if is_of_spark else _refresh(settings, request)
+        )
+    click.echo(
+        f"Refreshed {'on Spark ' if is_of_spark else ''}in {time.monotonic() - started:.1f} s: {done}."
+    )
+    _tell(problems)
+
+
+def _refresh_on_spark(
+    settings: Settings, request: "Request", most_rows: int | None
+) -> tuple[list["Problem"], str]:
+    """Build and publish what Spark has. Returns the problems in declarations, and what was done."""
+    from flagsmith_warehouse.loader.operations import spark
+    from flagsmith_warehouse.loader.operations.status import recorded_refresh
+
+    most_rows = spark.MOST_ROWS if most_rows is None else most_rows
+    with recorded_refresh(settings, target="spark", most_rows=most_rows) as record:
+        done = spark.refresh(settings, request, most_rows)
+        record |= {"built": str(done.built), "published": str(done.published)}
+        record["problems"] = sum(problem.severity == "problem" for problem in done.problems)
+        for line in (*done.left_in_lake, *done.published.left_out):
+            _say(line)
+        _alert(record, done.alerts, done.problems)
+    return done.problems, f"{done.built}; published {done.published}"
+
+
+def _refresh(settings: Settings, request: "Request") -> tuple[list["Problem"], str]:
+    """Land, build and publish. Returns the problems in declarations, and what was done."""
+    from flagsmith_warehouse.loader.operations import unchanged
+    from flagsmith_warehouse.loader.operations.status import last_refresh, recorded_refresh
+
+    before = last_refresh(settings)
+    with (
+        recorded_refresh(settings) as record,
+        lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, _say),
+    ):
         seen = unchanged.look(settings)
         landed = _land(settings)
         record["landed"] = landed.deliveries
@@ -301,11 +295,8 @@ def _refresh(request: "Request") -> None:
             if not (request.select or request.variables):
                 record["built_from"] = unchanged.record_of(seen, settings, record.pop("variables"))
         _fail_if_unreadable(landed)
-    click.echo(
-        f"Refreshed in {time.monotonic() - started:.1f} s: {landed.deliveries:,} deliveries landed; "
-        f"{record['built']}; published {record['published']}."
-    )
-    _tell(problems)
+    done = f"{landed.deliveries:,} deliveries landed; {record['built']}; published {record['published']}"
+    return problems, done
 
 
 def _look_at_the_clock(settings: Settings, before: dict, record: dict) -> list["Problem"]:

@@ -270,8 +270,8 @@ def without_copy(settings: Settings, error: publish.PublishError) -> EraseError:
 
 def remove_published(settings: Settings) -> None:
     """Remove the published copy, also where it is a link to another disk."""
-    publish.remove(settings.published_file)
-    publish.remove(settings.published_file.resolve())
+    for file in {settings.published_file.resolve(), settings.published_file}:
+        publish.remove(file)
 
 
 def publish_elsewhere(settings: Settings, on_wait: Callable[[str], None]) -> None:

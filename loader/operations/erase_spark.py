@@ -5,7 +5,9 @@ does that. If the command is killed, the same command does the rest.
 """
 
 import contextlib
+import functools
 import json
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -163,16 +165,13 @@ class Lake:
 
     def _deliveries(self, landing: "DataFrame") -> Iterator[str]:
         """The deliveries about the person. Spark finds candidates, Python decides, as in erase.CANDIDATES."""
-        from functools import reduce
-        from operator import or_
+        from pyspark.sql.functions import col
 
-        from pyspark.sql import functions
-
-        body = functions.col("body")
+        body = col("body")
         spelled = ["\\", "%", *self.names.spellings()]
         may_be = [body.contains(each) for each in spelled]
-        may_be += [functions.col("body_encoding") == "base64", ~body.startswith('{"flags": [')]
-        candidates = self._here(landing).where(reduce(or_, may_be))
+        may_be += [col("body_encoding") == "base64", ~body.startswith('{"flags": [')]
+        candidates = self._here(landing).where(functools.reduce(operator.or_, may_be))
         for row in candidates.select("delivery_id", "body_encoding", "body").toLocalIterator():
             if persons.is_about(as_bytes(row.body_encoding, row.body), self.names):
                 yield row.delivery_id

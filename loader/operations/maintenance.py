@@ -2,12 +2,20 @@
 
 import json
 import sys
+from collections.abc import Callable
 from typing import BinaryIO
 
 import click
 
 from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.text import printable
+
+
+def target(help: str) -> Callable:
+    """`--target`: the engine that a command is for."""
+    return click.option(
+        "--target", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True, help=help
+    )
 
 
 @click.command()
@@ -112,13 +120,7 @@ def verify(environment: str, signature: str, body: BinaryIO) -> None:
 @click.option(
     "--yes", is_flag=True, help="Do not ask for confirmation. (Without a terminal, there is no question.)"
 )
-@click.option(
-    "--target",
-    type=click.Choice(["duckdb", "spark"]),
-    default="duckdb",
-    show_default=True,
-    help="spark: from the Iceberg tables, after `erase` on a machine that lands (docs/scale.md).",
-)
+@target("spark: from the Iceberg tables, after `erase` on a machine that lands (docs/scale.md).")
 def erase(identity: str, environment: str | None, dry_run: bool, yes: bool, target: str) -> None:
     """Remove a person from all files, for good. Deliveries received before never come back.
 

@@ -167,6 +167,7 @@ def _copy(
         "--args",
         json.dumps(arguments),
         *TARGET,
+        *known,
     )
     if not outcome.success:
         raise publish.PublishError(

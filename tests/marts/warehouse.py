@@ -25,7 +25,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def _without_debug_messages() -> None:
-    """Let dbt make no debug messages: no test reads them, and they took a quarter of each build's processor time."""
+    """Let dbt make no debug messages: no test reads them, and they take a good part of each build's processor time."""
     fire_event = EventManager.fire_event
 
     def fire_told_event(self, event: BaseEvent, level: EventLevel | None = None, **options) -> None:
@@ -36,7 +36,7 @@ def _without_debug_messages() -> None:
 
 
 _without_debug_messages()
-enable_test_caching()  # of what dbt parses: each further parse takes 4 s of processor instead of 7
+enable_test_caching()  # of what dbt parses, for the tests that parse the project again
 
 
 def paths(target: Path, project: Path = PROJECT) -> list[str]:

@@ -13,7 +13,7 @@ from flagsmith_warehouse.loader.inbox import reader, writer
 from flagsmith_warehouse.loader.landing import schema as landing_schema
 from flagsmith_warehouse.loader.landing.persons import names_in, readings
 from flagsmith_warehouse.loader.operations import erase as erase_module
-from flagsmith_warehouse.loader.operations import places
+from flagsmith_warehouse.loader.operations import places, publish
 from flagsmith_warehouse.loader.operations.status import recorded_refresh
 from tests.operations.conftest import bodies, environ_of, everything, invoke, receive
 
@@ -272,6 +272,22 @@ def test_erase__marts_are_built_on_spark__removes_their_copy_and_says_what_must_
     assert not warehouse.published_file.exists()
     assert invoke(environ, "publish").exit_code == 1
     assert not warehouse.published_file.exists()
+
+
+def test_erase__what_is_left_cannot_be_published__the_copy_is_gone_from_the_other_disk_too(
+    warehouse, environ, tmp_path, monkeypatch
+):
+    elsewhere = tmp_path / "another disk.duckdb"
+    warehouse.published_file.rename(elsewhere)
+    warehouse.published_file.symlink_to(elsewhere)
+
+    def fail(*_):
+        raise publish.PublishError("the disk is full.")
+
+    monkeypatch.setattr(publish, "publish", fail)
+    ran = invoke(environ, "erase", "--identity", PERSON)
+    assert ran.exit_code == 1 and "the disk is full" in ran.stderr
+    assert not warehouse.published_file.is_symlink() and not elsewhere.exists()
 
 
 def test_erase__somebody_nobody_knows__is_no_error_and_leaves_a_receipt(warehouse, environ):
