@@ -28,15 +28,18 @@ help:  ## List these targets
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
+.venv/spark: .venv/developer requirements-spark.lock
+	@echo "Installing what Spark needs into .venv"
+	@$(PIP) install --require-hashes -r requirements-spark.lock
+	@touch $@
+
 demo: .venv/installed  ## Send signed webhooks to a fresh warehouse and print its marts
 	@$(BIN)/flagsmith-warehouse demo
 
-spark: .venv/developer requirements-spark.lock  ## Build on Spark and compare its marts with DuckDB's (needs Java 17; minutes)
-	@$(PIP) install --require-hashes -r requirements-spark.lock
+spark: .venv/spark  ## Build on Spark and compare its marts with DuckDB's (needs Java 17; minutes)
 	@$(BIN)/python -m tests.spark
 
-cluster: .venv/developer requirements-spark.lock  ## Land and build on a Spark cluster with kills, and compare with DuckDB (Java 17; minutes)
-	@$(PIP) install --require-hashes -r requirements-spark.lock
+cluster: .venv/spark  ## Land and build on a Spark cluster with kills, and compare with DuckDB (Java 17; minutes)
 	@$(BIN)/python -m tests.cluster
 
 test: .venv/developer lint  ## Run every test, `dbt build` included
