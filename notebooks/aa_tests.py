@@ -60,9 +60,8 @@ def _(answers, metrics):
             f"{show.capital(label)} in {show.shortened(answer['environment'])}",
             show.joined(
                 *(
-                    show.badge(verdict, f"{words.method(rate['method'])}: {words.TOO_OFTEN[verdict]}")
+                    show.badge("warn" if words.is_too_often(rate) else "ok", words.method(rate["method"]))
                     for rate in answer["rates"]
-                    for verdict in ["warn" if words.is_too_often(rate) else "ok"]
                 ),
                 by=" ",
             ),
