@@ -8,12 +8,11 @@ select
     cast(occurred_at as date) as day,
     is_until_change,
 
-    coalesce(sum(case when is_outcome then value end), 0e0) as outcome_sum,
-    count(case when is_outcome then value end) as outcome_count,
-    coalesce(sum(case when not is_outcome then value end), 0e0) as denominator_sum,
+    coalesce(sum(value), 0e0) as outcome_sum,
+    count(value) as outcome_count,
+    coalesce(sum(denominator), 0e0) as denominator_sum,
 
-    -- Of a ratio, the time of the outcome, unless there is only a denominator.
-    coalesce(min(case when is_outcome and value is not null then occurred_at end), min(occurred_at)) as first_occurred_at
+    min(case when value is not null then occurred_at end) as first_occurred_at
 from events_of_identities
 group by identity_number, metric_number, cast(occurred_at as date), is_until_change
 
