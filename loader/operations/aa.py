@@ -25,7 +25,8 @@ from flagsmith_warehouse.loader.operations.ask import AGGREGATIONS
 from flagsmith_warehouse.loader.settings import WAREHOUSE_DIR, Settings
 
 SPLITS_AT_ONCE = 20  # splits held in memory, each with one number per identity
-KNOWN = (*AGGREGATIONS, "ratio")
+# The sums of a quantile say nothing of it.
+KNOWN = tuple(each for each in AGGREGATIONS if each != "quantile")
 SUMS = ("outcome_sum", "outcome_sum_squares", "denominator_sum", "denominator_sum_squares", "outcome_denominator_products",
         "before_sum", "before_sum_squares", "outcome_before_products")  # fmt: skip
 # One row per identity that was evaluated in the last days: what it had since, by the metric, and what it had before.
@@ -47,6 +48,8 @@ with assigned as (
         events.event_name = $event_name as is_outcome,
         events.event_name = $denominator_event_name as is_denominator,
         events.occurred_at < assigned.first_exposed_at as is_before,
+        events.occurred_at,
+        (epoch_us(events.occurred_at) - epoch_us(assigned.first_exposed_at)) / 3.6e9 as hours,
         case when $counts_outcomes then 1 else events.value end as value,
         case when $counts_denominators then 1 else events.value end as denominator
     from assigned inner join events on assigned.identity = events.identity
@@ -58,9 +61,16 @@ with assigned as (
     end
 )
 select
-    coalesce(sum(value) filter (where is_outcome and not is_before), 0)::double,
+    case $aggregation
+        when 'days' then count(distinct occurred_at::date) filter (where is_outcome and not is_before)
+        when 'hours_to_first' then coalesce(min(hours) filter (where is_outcome and not is_before), 0)
+        else coalesce(sum(value) filter (where is_outcome and not is_before), 0)
+    end::double,
     count(value) filter (where is_outcome and not is_before),
-    coalesce(sum(denominator) filter (where is_denominator and not is_before), 0)::double,
+    case $aggregation
+        when 'hours_to_first' then coalesce(bool_or(is_outcome and not is_before), false)::integer
+        else coalesce(sum(denominator) filter (where is_denominator and not is_before), 0)
+    end::double,
     coalesce(sum(value) filter (where is_outcome and is_before), 0)::double,
     count(value) filter (where is_outcome and is_before)
 from assigned left join outcomes on assigned.identity = outcomes.identity
@@ -202,6 +212,7 @@ def _read(
             "days": days,
             "event_name": metric["event_name"],
             "denominator_event_name": metric["denominator_event_name"],
+            "aggregation": metric["aggregation"],
             "counts_outcomes": _counts(metric),
             "counts_denominators": metric["denominator_aggregation"] == "count",
             "before_days": metric["before_days"],

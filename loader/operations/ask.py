@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from flagsmith_warehouse.loader.settings import Settings
 
 REASONS = ("environment_default", "segment_override", "identity_override")
-AGGREGATIONS = ("occurrence", "count", "sum", "mean")
+AGGREGATIONS = ("occurrence", "count", "sum", "mean", "ratio", "days", "hours_to_first", "quantile")
+ADDED_UP = ("count", "sum")
+# What a new metric of an aggregation needs beside its event: the column, the question, what we propose, and the choices.
+NEEDS = {
+    "ratio": (
+        ("numerator_aggregation", "What is added up of its event", "count", ADDED_UP),
+        ("denominator_event_name", "The event to divide by", None, ()),
+        ("denominator_aggregation", "What is added up of that event", "count", ADDED_UP),
+    ),
+    "hours_to_first": (("conversion_window_hours", "Within how many hours a first event counts", "168", ()),),
+    "quantile": (("quantile", "Which quantile", "0.5", ()),),
+}
 DIRECTIONS = ("higher_is_better", "lower_is_better")
 METHODS = ("flagsmith", "bayesian", "frequentist", "sequential")
 
@@ -33,9 +44,13 @@ class Answers:
         if self.is_asking:
             return click.prompt(question, default=proposed, type=click.Choice(choices) if choices else str)
         if proposed is None:
-            flags = {each.name: each.opts[0] for each in click.get_current_context().command.params}
-            raise click.UsageError(f"Give {flags[name]}: {question}.")
+            raise click.UsageError(f"Give {flag_of(name)}: {question}.")
         return proposed
+
+
+def flag_of(name: str) -> str:
+    """The option that gives this column."""
+    return next(each.opts[0] for each in click.get_current_context().command.params if each.name == name)
 
 
 def _lift(context: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -64,6 +79,20 @@ def experiment() -> None:
 @click.option("--metric", "metric_key", help="The primary metric: one that is declared, or a new one.")
 @click.option("--event", "event_name", help="Of a new metric: its event in the outcomes.")
 @click.option("--aggregation", type=click.Choice(AGGREGATIONS), help="Of a new metric.")
+@click.option("--numerator", "numerator_aggregation", type=click.Choice(ADDED_UP), help="Of a new ratio.")
+@click.option("--denominator-event", "denominator_event_name", help="Of a new ratio: the event to divide by.")
+@click.option("--denominator", "denominator_aggregation", type=click.Choice(ADDED_UP), help="Of a new ratio.")
+@click.option(
+    "--window-hours",
+    "conversion_window_hours",
+    type=click.FloatRange(0, min_open=True),
+    help="Of a new metric: for how long after the first evaluation its events count.",
+)
+@click.option(
+    "--quantile",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Of a new metric of the aggregation quantile, like 0.9.",
+)
 @click.option("--direction", type=click.Choice(DIRECTIONS), help="Of a new metric.")
 @click.option(
     "--method",
@@ -111,6 +140,10 @@ def new(is_asking: bool | None, target_lift: float, baseline: float | None, **gi
         "breakdowns": given["breakdowns"],
     }
     metric = _metric(answers, declared.keys_of(found["metrics"][1], "metric_key"))
+    if baseline and metric.get("aggregation", AGGREGATIONS[0]) != AGGREGATIONS[0]:
+        raise click.UsageError(
+            "--baseline is the share that converts, so it is for a metric of the aggregation occurrence. Nothing was written."
+        )
     link = {
         "experiment_key": row["experiment_key"],
         "metric_key": metric["metric_key"],
@@ -149,10 +182,21 @@ def _metric(answers: Answers, declared: set[tuple[str, ...]]) -> dict:
     )
     if (key,) in declared:
         return {"metric_key": key}
+    event = answers.get("event_name", "Its event in the outcomes", key)
+    aggregation = answers.get("aggregation", "Aggregation", AGGREGATIONS[0], AGGREGATIONS)
+    needed = NEEDS.get(aggregation, ())
+    for other, columns in NEEDS.items():
+        for column, *_ in columns if other != aggregation else ():
+            if column != "conversion_window_hours" and answers.given[column] is not None:
+                raise click.UsageError(
+                    f"{flag_of(column)} is for the aggregation {other}, and the metric's is {aggregation}."
+                )
     return {
         "metric_key": key,
-        "event_name": answers.get("event_name", "Its event in the outcomes", key),
-        "aggregation": answers.get("aggregation", "Aggregation", AGGREGATIONS[0], AGGREGATIONS),
+        "event_name": event,
+        "aggregation": aggregation,
+        "conversion_window_hours": answers.given["conversion_window_hours"],
+        **{column: answers.get(column, *question) for column, *question in needed},
         "direction": answers.get("direction", "Direction", DIRECTIONS[0], DIRECTIONS),
     }
 

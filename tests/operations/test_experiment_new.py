@@ -158,6 +158,54 @@ def test_new__at_a_terminal__asks_with_what_it_proposes(project):
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--aggregation", "days"), {"aggregation": "days"}),
+        (
+            ("--aggregation", "ratio", "--numerator", "sum", "--denominator-event", "viewed"),
+            {
+                "aggregation": "ratio",
+                "numerator_aggregation": "sum",
+                "denominator_event_name": "viewed",
+                "denominator_aggregation": "count",
+            },
+        ),
+        (
+            ("--aggregation", "hours_to_first"),
+            {"aggregation": "hours_to_first", "conversion_window_hours": "168"},
+        ),
+        (
+            ("--aggregation", "quantile", "--quantile", "0.9", "--window-hours", "24"),
+            {"aggregation": "quantile", "quantile": "0.9", "conversion_window_hours": "24.0"},
+        ),
+    ],
+)
+def test_new__every_aggregation__the_row_has_what_it_needs(project, arguments, expected):
+    ran = run(project, *NEEDED, *arguments)
+    assert ran.exit_code == 0, ran.output
+    (metric,) = rows(project, "metrics")
+    expected |= {"metric_key": "purchase", "event_name": "purchase", "direction": "higher_is_better"}
+    assert {k: v for k, v in metric.items() if v} == expected
+    checked = run(project, "check")
+    assert "problem:" not in checked.output, checked.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--aggregation", "ratio"), "Give --denominator-event:"),
+        (("--quantile", "0.9"), "--quantile is for the aggregation quantile, and the metric's is occurrence"),
+        (("--aggregation", "sum", "--baseline", "0.1"), "the aggregation occurrence. Nothing was written."),
+    ],
+)
+def test_new__options_that_do_not_fit_the_aggregation__nothing_is_written(project, arguments, words):
+    before = {path: path.read_bytes() for path in (project / "experiments").iterdir()}
+    ran = run(project, *NEEDED, *arguments)
+    assert ran.exit_code == 2 and words in " ".join(ran.output.replace("│", " ").split()), ran.output
+    assert {path: path.read_bytes() for path in (project / "experiments").iterdir()} == before
+
+
 def test_power__weights_and_identities_of_each_day__days_until_there_are_enough(project):
     """Given 1,000 identities a day and a fifth in blue; then the identities are those of the textbook's formula, and days are counted."""
     settings = settings_module.read(environ_of(project / "data"))

@@ -23,6 +23,9 @@ SPLITS = 80
 DRAWN = np.random.default_rng(10)
 BEFORE = np.round(DRAWN.gamma(2, 10, 200), 2)
 SPENT = np.round(0.8 * BEFORE + DRAWN.gamma(2, 3, 200), 2)
+EXPOSED = 24 * 20 + np.arange(200) / 10  # hours
+# Hours after the first evaluation: none to five visits, often two on a day.
+VISITS = [np.sort(DRAWN.gamma(2, 14, i % 6)) for i in range(200)]
 CAP = np.sort(SPENT)[math.ceil(0.95 * 200) - 1]
 
 
@@ -46,13 +49,20 @@ def warehouse(tmp_path_factory):
                 winsorise_percentile=0.95,
                 conversion_window_hours=24 * 9,
             ),
-            metric("hours", aggregation="hours_to_first", conversion_window_hours=24),
+            metric("days", event_name="visit", aggregation="days", conversion_window_hours=24 * 9),
+            metric("hours", event_name="visit", aggregation="hours_to_first", conversion_window_hours=24 * 9),
+            metric("slowest", event_name="visit", aggregation="quantile", quantile=0.9),
         ],
     )
     warehouse.give("experiment_metrics", [link("any", "spent")])
     events = [event(f"{i:03}", "spent", 24 * 20 + i / 10 - 48, value) for i, value in enumerate(BEFORE)]
     events += [
         event(f"{i:03}", "spent", 24 * 23, value / 2) for i, value in enumerate(SPENT) for _ in range(2)
+    ]
+    events += [
+        event(f"{i:03}", "visit", EXPOSED[i] + hours)
+        for i, visits in enumerate(VISITS)
+        for hours in (-1, *visits)
     ]
     # What does not count: too long before, after the last webhook, of another environment, of another event.
     events += [
@@ -119,11 +129,48 @@ def test_aa__identities_of_the_last_days__every_split_is_judged_as_by_scipy(ware
     )
 
 
+def ratio_p_value(treated: np.ndarray, outcome: np.ndarray, denominator: np.ndarray) -> float:
+    """Of the relative lift of sum by sum, by the delta method."""
+    errors, ratios = [], []
+    for arm in (~treated, treated):
+        o, d = outcome[arm], denominator[arm]
+        ratios.append(o.sum() / d.sum())
+        errors.append((o - ratios[-1] * d).var(ddof=1) / len(o) / d.mean() ** 2)
+    (ma, mb), n = ratios, [(~treated).sum(), treated.sum()]
+    squared = errors[1] / ma**2 + errors[0] * mb**2 / ma**4
+    freedom = sum(errors) ** 2 / sum(error**2 / (size - 1) for error, size in zip(errors, n, strict=True))
+    return 2 * stats.t.sf(abs(mb / ma - 1) / math.sqrt(squared), freedom)
+
+
+@pytest.mark.parametrize("metric_key", ["days", "hours"])
+def test_aa__days_and_hours_to_the_first_event__every_split_is_judged_as_by_scipy(warehouse, metric_key):
+    """Given visits of which two can be on one day, and one before; then days count once, and the first hour counts for those who came."""
+    ran = run(warehouse, "--metric", metric_key, "--experiments", str(SPLITS), "--days", "15", "--json")
+    assert ran.exit_code == 0, (ran.output, ran.exception)
+    answer = json.loads(ran.stdout)
+    if metric_key == "days":
+        outcome = np.array([len(np.unique((EXPOSED[i] + VISITS[i]) // 24)) for i in range(200)], dtype=float)
+        denominator = np.ones(200)
+        assert outcome.sum() < sum(map(len, VISITS))
+    else:
+        outcome = np.array([visits[0] if len(visits) else 0 for visits in VISITS])
+        denominator = np.array([min(len(visits), 1) for visits in VISITS], dtype=float)
+    drawn, judged = np.random.default_rng(0), []
+    for _ in range(SPLITS // aa.SPLITS_AT_ONCE):
+        treated = drawn.random((aa.SPLITS_AT_ONCE, 200), dtype=np.float32) < 0.5
+        judged += [ratio_p_value(each, outcome, denominator) for each in treated]
+    assert answer["identities"] == 200
+    judged = np.array(judged)
+    assert answer["p_values_by_tenth"] == np.histogram(judged, 10, (0, 1))[0].tolist()
+    assert answer["rates"][0]["false_alarms"] == (judged < answer["alpha"]).sum() > 0
+    assert not answer["is_adjusted"] and answer["variance_saved"] is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--metric", "spend"), "No metric spend is declared"),
-        (("--metric", "hours"), "of the aggregation hours_to_first, which aa cannot split"),
+        (("--metric", "slowest"), "of the aggregation quantile, which aa cannot split"),
         (("--metric", "spent", "--environment", "nowhere"), "Nothing was ever received from nowhere"),
         (("--metric", "spent", "--environment", "staging"), "too few to split"),
     ],
