@@ -32,6 +32,7 @@ class Metric(NamedTuple):
     denominator_event: str | None = None
     denominator: str | None = None
     window_hours: float | None = None
+    quantile: float | None = None
 
 
 class Event(NamedTuple):
@@ -53,6 +54,8 @@ METRICS = [
     Metric("revenue_per_open", "buy", "ratio", "sum", "open", "count", 48.0),
     Metric("days_open", "open", "days"),
     Metric("hours_to_buy", "buy", "hours_to_first", window_hours=48.0),
+    Metric("middle_basket", "buy", "quantile", quantile=0.5),
+    Metric("large_basket_soon", "buy", "quantile", window_hours=24.0, quantile=0.7),
 ]
 
 
@@ -237,11 +240,12 @@ def assignments(history: History, experiments: list[Experiment], spells: list[di
 
 
 class Outcome(NamedTuple):
-    """What an identity of an epoch adds to a metric; `divisor` only to a ratio."""
+    """What an identity of an epoch adds to a metric; `divisor` only to a ratio, `values` only to a quantile."""
 
     epoch: int
     value: float
     divisor: float
+    values: list[float]
 
 
 def results(
@@ -291,7 +295,9 @@ def results(
                     "outcome_sum": sum(o.value for o in arm),
                     "outcome_sum_squares": sum(o.value * o.value for o in arm),
                     "denominator_sum": sum(o.divisor for o in arm),
-                    "mean": _mean(metric, arms, variation) if arm else None,
+                    "mean": (_mean if metric.quantile is None else _quantile_mean)(metric, arms, variation)
+                    if arm
+                    else None,
                 })  # fmt: skip
     return rows
 
@@ -317,18 +323,59 @@ def _mean(metric: Metric, arms: dict[str, list[Outcome]], variation: str) -> flo
     return value / divisor if divisor else None
 
 
-def outcome(metric: Metric, start: datetime, events: list[Event]) -> tuple[float, float]:
-    """One identity's outcome since its exposure and, of a ratio, its denominator."""
+def _quantile_mean(metric: Metric, arms: dict[str, list[Outcome]], variation: str) -> float | None:
+    """The quantiles of the events in the epochs, weighted by all events of each epoch; where nothing can be compared, by its own."""
+    q = metric.quantile
+    values: dict[tuple[str, int], list[float]] = defaultdict(list)
+    people: Counter[tuple[str, int]] = Counter()
+    for name, arm in arms.items():
+        for o in arm:
+            values[name, o.epoch] += o.values
+            people[name, o.epoch] += bool(o.values)
+
+    def is_comparable(name: str, epoch: int) -> bool:
+        """The interval of the quantile must stay within the events, which must be of two people."""
+        n = len(values[name, epoch])
+        return people[name, epoch] >= 2 and n * min(q / (1 - q), (1 - q) / q) > 1.959963984540054**2
+
+    mine = sorted({epoch for name, epoch in [*values] if name == variation and values[name, epoch]})
+    compared = [
+        epoch
+        for epoch in mine
+        if is_comparable("control", epoch)
+        and any(
+            is_comparable(name, epoch)
+            for name in arms
+            if name != "control" and variation in (name, "control")
+        )
+    ]
+    weights = {
+        epoch: sum(len(values[name, epoch]) for name in (arms if compared else [variation]))
+        for epoch in compared or mine
+    }
+    total = sum(n * _quantile(q, values[variation, epoch]) for epoch, n in weights.items())
+    return total / sum(weights.values()) if weights else None
+
+
+def _quantile(q: float, values: list[float]) -> float:
+    """Linear between two values."""
+    ordered, place = sorted(values), round((len(values) - 1) * q, 9)
+    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+    return low + (high - low) * (place - math.floor(place))
+
+
+def outcome(metric: Metric, start: datetime, events: list[Event]) -> tuple[float, float, list[float]]:
+    """One identity's outcome since its exposure; of a ratio, its denominator; of a quantile, its values."""
     values = [e.value for e in events if e.event_name == metric.event]
     times = [e.occurred_at for e in events if e.event_name == metric.event]
     if metric.aggregation == "days":
-        return float(len({at.date() for at in times})), 0.0
+        return float(len({at.date() for at in times})), 0.0, []
     if metric.aggregation == "hours_to_first":
-        return ((min(times) - start) / timedelta(hours=1), 1.0) if times else (0.0, 0.0)
+        return ((min(times) - start) / timedelta(hours=1), 1.0, []) if times else (0.0, 0.0, [])
     if metric.aggregation == "ratio":
         divisors = [e.value for e in events if e.event_name == metric.denominator_event]
-        return _aggregate(metric.numerator, values), _aggregate(metric.denominator, divisors)
-    return _aggregate(metric.aggregation, values), 0.0
+        return _aggregate(metric.numerator, values), _aggregate(metric.denominator, divisors), []
+    return _aggregate(metric.aggregation, values), 0.0, _usable(values) if metric.quantile else []
 
 
 def _aggregate(aggregation: str, values: list[float | None]) -> float:
@@ -337,5 +384,9 @@ def _aggregate(aggregation: str, values: list[float | None]) -> float:
         return float(bool(values))
     if aggregation == "count":
         return float(len(values))
-    usable = [value for value in values if value is not None and math.isfinite(value)]
+    usable = _usable(values)
     return sum(usable) / (len(usable) or 1 if aggregation == "mean" else 1)
+
+
+def _usable(values: list[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]

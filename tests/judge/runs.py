@@ -40,7 +40,7 @@ create or replace table declared.metrics (
     metric_key varchar, event_name varchar, aggregation varchar, numerator_aggregation varchar,
     denominator_event_name varchar, denominator_aggregation varchar, direction varchar, conversion_window_hours double,
     winsorise_percentile double, minimum_sample bigint, before_days double, prior_mean double,
-    prior_standard_deviation double, prior_type varchar
+    prior_standard_deviation double, prior_type varchar, quantile double
 );
 create or replace table declared.experiment_metrics (
     experiment_key varchar, metric_key varchar, role varchar, target_lift double
@@ -96,8 +96,8 @@ class Warehouse:
             for m in METRICS:
                 connection.execute(
                     "insert into declared.metrics (metric_key, event_name, aggregation, numerator_aggregation,"
-                    " denominator_event_name, denominator_aggregation, conversion_window_hours, direction)"
-                    " values (?, ?, ?, ?, ?, ?, ?, 'higher_is_better')",
+                    " denominator_event_name, denominator_aggregation, conversion_window_hours, quantile, direction)"
+                    " values (?, ?, ?, ?, ?, ?, ?, ?, 'higher_is_better')",
                     list(m),
                 )
             links = [(e.key, m.key, "secondary", None) for e in history.experiments for m in METRICS]
