@@ -16,6 +16,7 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt_common.events.base_types import BaseEvent, EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.tests import enable_test_caching
+from jinja2 import Environment
 
 from flagsmith_warehouse.loader.landing.schema import TABLES
 
@@ -35,7 +36,41 @@ def _without_debug_messages() -> None:
     EventManager.fire_event = fire_told_event
 
 
+def _with_late_messages() -> None:
+    """Let dbt fill in a message only when somebody reads it."""
+    fill, get = BaseEvent.__init__, BaseEvent.__getattr__
+
+    def keep(self, *values, **named) -> None:
+        self.__dict__["given"] = values, named
+
+    def get_filled(self, key: str):
+        if key == "pb_msg" and "given" in self.__dict__:
+            values, named = self.__dict__.pop("given")
+            fill(self, *values, **named)
+            return self.__dict__["pb_msg"]
+        return getattr(self.pb_msg, key) if key != "pb_msg" else get(self, key)
+
+    BaseEvent.__init__, BaseEvent.__getattr__ = keep, get_filled
+
+
+def _compiling_templates_once() -> None:
+    """Let Jinja keep the code of a template, which is the same in every build."""
+    compile_template, known = Environment.compile, {}
+
+    def compile_once(self, source, *further, **named):
+        if not isinstance(source, str) or further or named:
+            return compile_template(self, source, *further, **named)
+        key = type(self).__qualname__, tuple(self.extensions), source
+        if key not in known:
+            known[key] = compile_template(self, source)
+        return known[key]
+
+    Environment.compile = compile_once
+
+
 _without_debug_messages()
+_with_late_messages()
+_compiling_templates_once()
 enable_test_caching()  # of what dbt parses, for the tests that parse the project again
 
 
