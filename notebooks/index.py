@@ -134,12 +134,7 @@ def _(environments):
 @app.cell
 def _(alarms, declared_problems, failed, refresh):
     # Everything that needs attention, the worst first. Each item says where to look.
-    broken = [
-        show.joined(
-            show.badge("alarm"), f" The last refresh failed: {show.shortened(refresh.get('error', ''), 300)}"
-        )
-        for _ in range(failed)
-    ]
+    broken = [show.joined(show.badge("alarm"), f" {words.failed_refresh(refresh)}") for _ in range(failed)]
     broken += [
         show.joined(
             *(
