@@ -76,17 +76,9 @@ def _(answers, metrics):
                 ),
                 by=" ",
             ),
+            *(show.paragraph(one) for one in [words.who_decides(answer["decision_method"])] if one),
             *(show.paragraph(words.false_alarms(rate)) for rate in decide),
-            show.sentences(
-                filter(
-                    None,
-                    [
-                        words.who_decides(answer["decision_method"]),
-                        words.uniformity(p_value),
-                        words.variance_saved(saved),
-                    ],
-                )
-            ),
+            show.sentences([words.uniformity(p_value), words.variance_saved(saved)]),
             show.paragraph(
                 f"{words.quantity(answer['experiments'], 'split')} of {words.quantity(answer['identities'], 'identity')}; "
                 f"{scope_of(answer)}.",
@@ -105,6 +97,7 @@ def _(scope_of, verdict):
         frame = pandas.DataFrame(answer["rates"]).assign(
             said=[words.method(rate["method"]) for rate in answer["rates"]],
             verdict=[verdict(rate) for rate in answer["rates"]],
+            wanted=[words.wanted(rate) for rate in answer["rates"]],
         )
         frame["said"] = [
             f"{show.capital(row.said)}{', declared' if row.is_declared else ''}" for row in frame.itertuples()
@@ -119,14 +112,14 @@ def _(scope_of, verdict):
                 "rate": "Share of the splits",
                 "low": "At least",
                 "high": "At most",
-                "expected": "Expected",
+                "wanted": "Expected",
             },
             {
                 "verdict": lambda status: show.badge(status, words.TOO_OFTEN[status]),
                 **dict.fromkeys(("rate", "low", "high"), show.percent),
-                "expected": show.round_percent,
             },
             is_full=True,
+            numbers=("wanted",),
             saved=("method", "is_declared", "false_alarms", "rate", "low", "high", "expected"),
         )
 

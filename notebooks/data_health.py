@@ -80,7 +80,7 @@ def _(freshness):
             "quarantined": "Unreadable",
             "megabytes": "Megabytes",
             "identities": "Identities",
-            "last_hour": "Last hour with any",
+            "last_hour": "Last hour with one (UTC)",
             "last_evaluation_at": "Last evaluation (UTC)",
             "last_delay_seconds": "Longest delay, last day",
         },

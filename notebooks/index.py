@@ -202,7 +202,7 @@ def _(attention, environments, experiments):
         "No webhook has landed yet. Send webhooks, then refresh."
         if environments.empty
         else f"The last webhook came on {show.moment(newest)}, and landed {show.seconds(delay)} later. "
-        f"{words.counted(running, 'experiment')} running."
+        f"{words.counted(running, 'experiment')} {'is' if running == 1 else 'are'} running."
     )
     show.card(
         "Needs attention"

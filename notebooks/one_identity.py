@@ -232,7 +232,7 @@ def _(environment, happened, who):
     show.card(
         show.shortened(who.identity, 120),
         show.paragraph(
-            f"In {show.shortened(environment)}, seen from {show.moment(who.first_seen_at)} to {show.moment(who.last_seen_at)}, "
+            f"In {show.shortened(environment)}, seen {words.from_to(who.first_seen_at, who.last_seen_at)}, "
             f"evaluated {words.quantity(who.evaluation_count, 'time')}. {words.counted(len(changed), 'change')} of a flag"
             + (". The last ten:" if len(changed) > 10 else ":" if len(changed) else ".")
         ),

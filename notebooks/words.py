@@ -15,6 +15,7 @@ from flagsmith_warehouse.notebooks.show import (
     Scope,
     capital,
     day,
+    moment,
     number,
     p_value,
     percent,
@@ -88,7 +89,9 @@ def amount(value: float, aggregation: str | None, unit: str | None) -> str:
     if unit == "%" or (aggregation == "occurrence" and not isinstance(unit, str)):
         return percent(value)
     if not isinstance(unit, str):
-        return said
+        # What these two count says their unit.
+        word = {"hours_to_first": "hour", "days": "day"}.get(aggregation)
+        return f"{said} {plural(value, word)}" if word else said
     if len(unit) == 1 and unicodedata.category(unit) == "Sc":  # a currency
         return f"{'−' if value < 0 else ''}{unit}{abs(value):,.{2 if abs(value) < 1000 else 0}f}"
     return f"{said} {shortened(unit, 16)}"
@@ -201,12 +204,16 @@ def is_too_often(rate: dict) -> bool:
 def false_alarms(rate: dict) -> str:
     """`The Bayesian method, which decides, saw a difference in 9.5 % of the splits (between 7.8 % and 11.5 %). 10 % would be right.`"""
     low, high = percent(rate["low"]), percent(rate["high"])
-    expected = f"{'at most ' if rate['method'] == 'sequential' else ''}{round_percent(rate['expected'])}"
     return (
         f"The {method(rate['method'])} method{', which decides,' if rate['is_declared'] else ''} saw a difference in "
-        f"{percent(rate['rate'])} of the splits (between {low} and {high}). {capital(expected)} would be right."
+        f"{percent(rate['rate'])} of the splits (between {low} and {high}). {capital(wanted(rate))} would be right."
         + (" So its verdicts on this metric come too easily." if is_too_often(rate) else "")
     )
+
+
+def wanted(rate: dict) -> str:
+    """How many false alarms a method should have: `10 %`, `at most 5 %`."""
+    return f"{'at most ' if rate['method'] == 'sequential' else ''}{round_percent(rate['expected'])}"
 
 
 def who_decides(decision_method: str | None) -> str:
@@ -357,9 +364,15 @@ def quantity(count: float, word: str) -> str:
     return f"{number(count)} {plural(count, word)}"
 
 
+def from_to(first: pandas.Timestamp, last: pandas.Timestamp) -> str:
+    """`from 1 September 2026, 10:00 to 3 September 2026, 11:00`; `on 1 September 2026, 10:00` where both are in one minute."""
+    first, last = moment(first), moment(last)
+    return f"on {last}" if first == last else f"from {first} to {last}"
+
+
 def plural(count: float, word: str) -> str:
-    """The word for so many: `identity` for 1, otherwise `identities`."""
-    if count == 1:
+    """The word for so many: `identity` for what is written as 1, otherwise `identities`."""
+    if number(count) == "1":
         return word
     return f"{word[:-1]}ies" if word.endswith(("ry", "ty")) else f"{word}s"
 

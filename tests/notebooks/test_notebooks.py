@@ -363,6 +363,9 @@ def test_experiment_readout__without_a_breakdown_or_another_experiment__says_so(
         (1.02, "count", "pages", "1.02 pages"),
         (-1.02, "count", "e-mails", "−1.02 e-mails"),
         (1.02, "count", None, "1.02"),
+        (7.25, "hours_to_first", None, "7.25 hours"),
+        (1.0001, "days", None, "1 day"),
+        (-2.5, "days", "visits", "−2.5 visits"),
         (float("nan"), "sum", "€", "–"),
     ],
 )
@@ -797,6 +800,12 @@ def test_notebooks__marts_not_built__name_them(name, tmp_path, monkeypatch):
     monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path))
     duckdb.connect(str(tmp_path / "warehouse.duckdb")).close()
     assert "Not built yet" in report.page(name)
+
+
+def test_one_identity__marts_of_an_earlier_release__say_what_is_not_built(altered):
+    altered("drop macro table marts.outcomes_of")
+    page = report.page("one_identity")
+    assert "Not built yet" in page and "outcomes_of" in page
 
 
 @pytest.mark.parametrize("name", report.NOTEBOOKS)
