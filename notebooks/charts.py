@@ -404,7 +404,7 @@ def spells(frame: pandas.DataFrame, name: str, state: str, *, title: str, scope:
     along = "".join(f'<span style="left:{at / 10:.2f}%">{text}</span>' for at, text in clock.ticks()[::3])
     head = (
         '<th scope="col" role="columnheader">What</th><th scope="col" role="columnheader">Now</th>'
-        '<th scope="col" role="columnheader" class="clock" aria-label="From when to when">'
+        '<th scope="col" role="columnheader" class="clock"><span class="unseen">From when to when</span>'
         f'<div class="along" aria-hidden="true">{along}</div></th>'
     )
     body = grid(title, head, rows, "full", has_caption=False)
