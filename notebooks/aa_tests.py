@@ -31,7 +31,11 @@ def _():
 def _(read):
     mo.stop(read.problem is not None, mo.md(read.problem or ""))
     metrics = ask("select metric_key, name, aggregation from marts.dim_metrics order by metric_key")
-    answers = aa.kept(settings.read())
+    try:
+        answers, damage = aa.kept(settings.read()), None
+    except aa.AaError as error:
+        answers, damage = [], str(error)
+    mo.stop(damage is not None, show.note(damage or ""))
     possible = metrics.metric_key[metrics.aggregation.isin(aa.KNOWN)]
     mo.stop(
         not answers,
@@ -54,36 +58,46 @@ def _(answers, metrics):
             answer["environment"], (until - timedelta(days=answer["days"])).date(), until.date()
         )
 
+    def verdict(rate: dict) -> str:
+        return "warn" if words.is_too_often(rate) else "ok"
+
     def card(answer: dict, label: str) -> show.Html:
+        # Where no method decides, each of them is spoken of.
+        decide = [rate for rate in answer["rates"] if rate["is_declared"]] or answer["rates"]
         saved, p_value = answer["variance_saved"], answer["uniformity_p_value"]
         return show.card(
             f"{show.capital(label)} in {show.shortened(answer['environment'])}",
             show.joined(
                 *(
-                    show.badge("warn" if words.is_too_often(rate) else "ok", words.method(rate["method"]))
+                    show.badge(
+                        status := verdict(rate), f"{words.method(rate['method'])}: {words.TOO_OFTEN[status]}"
+                    )
                     for rate in answer["rates"]
                 ),
                 by=" ",
             ),
-            *(show.paragraph(words.false_alarms(rate)) for rate in answer["rates"] if rate["is_declared"]),
+            *(show.paragraph(one) for one in [words.who_decides(answer["decision_method"])] if one),
+            *(show.paragraph(words.false_alarms(rate)) for rate in decide),
             show.sentences([words.uniformity(p_value), words.variance_saved(saved)]),
             show.paragraph(
-                f"{show.number(answer['experiments'])} splits of {show.number(answer['identities'])} identities; {scope_of(answer)}.",
+                f"{words.quantity(answer['experiments'], 'split')} of {words.quantity(answer['identities'], 'identity')}; "
+                f"{scope_of(answer)}.",
                 "faint",
             ),
             kind="card decision",
             level=2,
         )
 
-    return card, names, scope_of
+    return card, names, scope_of, verdict
 
 
 @app.cell
-def _(scope_of):
+def _(scope_of, verdict):
     def rates(answer: dict, label: str) -> show.Html:
         frame = pandas.DataFrame(answer["rates"]).assign(
             said=[words.method(rate["method"]) for rate in answer["rates"]],
-            verdict=["warn" if words.is_too_often(rate) else "ok" for rate in answer["rates"]],
+            verdict=[verdict(rate) for rate in answer["rates"]],
+            wanted=[words.wanted(rate) for rate in answer["rates"]],
         )
         frame["said"] = [
             f"{show.capital(row.said)}{', declared' if row.is_declared else ''}" for row in frame.itertuples()
@@ -98,14 +112,14 @@ def _(scope_of):
                 "rate": "Share of the splits",
                 "low": "At least",
                 "high": "At most",
-                "expected": "Expected",
+                "wanted": "Expected",
             },
             {
                 "verdict": lambda status: show.badge(status, words.TOO_OFTEN[status]),
                 **dict.fromkeys(("rate", "low", "high"), show.percent),
-                "expected": show.round_percent,
             },
             is_full=True,
+            numbers=("wanted",),
             saved=("method", "is_declared", "false_alarms", "rate", "low", "high", "expected"),
         )
 

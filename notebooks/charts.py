@@ -398,15 +398,16 @@ def spells(frame: pandas.DataFrame, name: str, state: str, *, title: str, scope:
         is_over = not pandas.isna(own["until"].iloc[-1])
         last = NOTHING if is_over else labels([str(own[state].iloc[-1])], 40).popitem()[1]
         rows.append(
-            f'<tr><th scope="row" class="text">{escape(said[one])}</th><td>{escape(last)}</td>'
-            f'<td class="length-cell"><div class="spells">{bars_}</div></td></tr>'
+            f'<th scope="row" role="rowheader" class="text">{escape(said[one])}</th><td role="cell">{escape(last)}</td>'
+            f'<td class="length-cell" role="cell"><div class="spells">{bars_}</div></td>'
         )
     along = "".join(f'<span style="left:{at / 10:.2f}%">{text}</span>' for at, text in clock.ticks()[::3])
     head = (
-        '<thead><tr><th scope="col">What</th><th scope="col">Now</th>'
-        f'<td class="clock"><div class="along" aria-hidden="true">{along}</div></td></tr></thead>'
+        '<th scope="col" role="columnheader">What</th><th scope="col" role="columnheader">Now</th>'
+        '<th scope="col" role="columnheader" class="clock"><span class="unseen">From when to when</span>'
+        f'<div class="along" aria-hidden="true">{along}</div></th>'
     )
-    body = grid(title, f"{head}<tbody>{''.join(rows)}</tbody>", "full", has_caption=False)
+    body = grid(title, head, rows, "full", has_caption=False)
     return Chart(_framed(title, scope, body), title, frame)
 
 
@@ -457,12 +458,16 @@ def bars(
         )
         split = ", ".join(said) if len(parts) > 1 else ""
         rows.append(
-            f'<tr><th scope="row" class="text">{escape(one)}</th><td class="number">{number(own[values].sum())}</td>'
-            f'<td class="length-cell"><div class="length">{pieces}</div><span class="faint">{escape(split)}</span></td></tr>'
+            f'<th scope="row" role="rowheader" class="text">{escape(one)}</th>'
+            f'<td class="number" role="cell">{number(own[values].sum())}</td>'
+            f'<td class="length-cell" role="cell"><div class="length">{pieces}</div><span class="faint">{escape(split)}</span></td>'
         )
-    head = f'<thead><tr><td></td><th scope="col" class="number">{escape(heading)}</th><td></td></tr></thead>'
+    head = (
+        f'<td role="cell"></td><th scope="col" role="columnheader" class="number">{escape(heading)}</th>'
+        '<td role="cell"></td>'
+    )
     legend = _legend(parts, "bar", None) if colour else ""
-    body = legend + grid(title, f"{head}<tbody>{''.join(rows)}</tbody>", "full", has_caption=False)
+    body = legend + grid(title, head, rows, "full", has_caption=False)
     columns = [name, *([colour] if colour else []), values]
     return Chart(_framed(title, scope, body + download(frame[columns], title).html), title, frame)
 
@@ -494,16 +499,18 @@ def heat(
     for name in dict.fromkeys(frame[row]):
         found = [cells.get((name, other)) for other in across]
         drawn = "".join(
-            f"<td>{escape(otherwise)}</td>"
+            f'<td role="cell">{escape(otherwise)}</td>'
             if one is None
             else _heat_cell(one, values, most, write, incomplete)
             for one in found
         )
-        rows.append(f'<tr><th scope="row">{escape(str(name))}</th>{drawn}</tr>')
-    tops = "".join(f'<th scope="col" class="number">{escape(str(other))}</th>' for other in across)
-    head = f'<thead><tr><th scope="col">{escape(headings[0])}</th>{tops}</tr></thead>'
+        rows.append(f'<th scope="row" role="rowheader">{escape(str(name))}</th>{drawn}')
+    tops = "".join(
+        f'<th scope="col" role="columnheader" class="number">{escape(str(other))}</th>' for other in across
+    )
+    head = f'<th scope="col" role="columnheader">{escape(headings[0])}</th>{tops}'
     said = f'<p class="faint">Columns: {escape(headings[1])}.</p>'
-    table_html = grid(title, f"{head}<tbody>{''.join(rows)}</tbody>", "heat", has_caption=False)
+    table_html = grid(title, head, rows, "heat", has_caption=False)
     return Chart(_framed(title, scope, said + table_html + download(frame, title).html), title, frame)
 
 
@@ -511,7 +518,7 @@ def _heat_cell(one: Mapping, values: str, most: float, write: object, incomplete
     is_open = bool(incomplete and one[incomplete])
     mark = ' <span title="not over yet">so far</span>' if is_open else ""
     share = 0 if pandas.isna(one[values]) else 45 * one[values] / most
-    return f'<td class="cell{" incomplete" if is_open else ""}" style="--share:{share:.0f}%">{write(one[values])}{mark}</td>'
+    return f'<td role="cell" class="cell{" incomplete" if is_open else ""}" style="--share:{share:.0f}%">{write(one[values])}{mark}</td>'
 
 
 def interval(

@@ -468,7 +468,7 @@ def _(breakdowns, metric_name, population, scope):
                 "dimension_value": show.capital(by),
                 "interval": "Lift with its interval",
                 "lift_between": "Lift",
-                "p_value_benjamini_hochberg": f"p, corrected for {show.number(own.comparisons.max())} comparisons",
+                "p_value_benjamini_hochberg": f"p, corrected for {words.quantity(own.comparisons.max(), 'comparison')}",
                 "identities_matured": "n",
             },
             {

@@ -134,12 +134,7 @@ def _(environments):
 @app.cell
 def _(alarms, declared_problems, failed, refresh):
     # Everything that needs attention, the worst first. Each item says where to look.
-    broken = [
-        show.joined(
-            show.badge("alarm"), f" The last refresh failed: {show.shortened(refresh.get('error', ''), 300)}"
-        )
-        for _ in range(failed)
-    ]
+    broken = [show.joined(show.badge("alarm"), f" {words.failed_refresh(refresh)}") for _ in range(failed)]
     broken += [
         show.joined(
             *(
@@ -207,7 +202,7 @@ def _(attention, environments, experiments):
         "No webhook has landed yet. Send webhooks, then refresh."
         if environments.empty
         else f"The last webhook came on {show.moment(newest)}, and landed {show.seconds(delay)} later. "
-        f"{words.counted(running, 'experiment')} running."
+        f"{words.counted(running, 'experiment')} {'is' if running == 1 else 'are'} running."
     )
     show.card(
         "Needs attention"

@@ -11,20 +11,20 @@ with app.setup:
     from flagsmith_warehouse.notebooks.pages import is_live
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
-    # What several experiments count is one outcome. Events that a ratio only divides by are none.
+    # Each outcome once, whatever number of experiments count it.
     OUTCOMES = """
         outcomes as (
-            select counted.first_occurred_at as since, 'outcome' as kind, coalesce(metrics.name, counted.metric_key) as name,
-                any_value(metrics.aggregation) as aggregation, any_value(metrics.unit) as unit, counted.outcome_sum,
-                counted.outcome_count, counted.first_occurred_at as until,
-                'counts for ' || string_agg(coalesce(experiments.name, counted.experiment_key), ', ' order by counted.experiment_key)
-                    as why
-            from marts.fct_experiment_outcomes as counted
-            inner join marts.dim_experiments as experiments on counted.experiment_key = experiments.experiment_key
+            select counted.occurred_at as since, 'outcome' as kind, coalesce(metrics.name, counted.metric_key) as name,
+                metrics.aggregation, metrics.unit, counted.outcome_sum, counted.outcome_count, counted.occurred_at as until,
+                string_agg(coalesce(experiments.name, experiments.experiment_key), ', ' order by experiments.experiment_key)
+                    filter (list_contains(counted.counted_by, experiments.experiment_key)) as counts_for,
+                string_agg(coalesce(experiments.name, experiments.experiment_key), ', ' order by experiments.experiment_key)
+                    filter (list_contains(counted.partly_counted_by, experiments.experiment_key)) as counts_partly_for
+            from marts.outcomes_of($environment, $identity) as counted
+            inner join marts.dim_experiments as experiments
+                on list_contains(list_concat(counted.counted_by, counted.partly_counted_by), experiments.experiment_key)
             left join marts.dim_metrics as metrics on counted.metric_key = metrics.metric_key
-            inner join named on experiments.environment = named.environment and counted.identity = named.identity
-            where counted.outcome_count > 0
-            group by counted.first_occurred_at, counted.metric_key, metrics.name, counted.outcome_sum, counted.outcome_count
+            group by all
         )"""
     KINDS = {
         "experiment": "Experiments",
@@ -40,7 +40,7 @@ def _():
     read = source(
         *("dim_identities", "fct_flag_assignments", "fct_explained_assignments", "fct_segment_memberships"),
         *("fct_identity_traits", "fct_experiment_assignments", "fct_experiment_outcomes", "dim_experiments"),
-        "dim_metrics",
+        *("dim_metrics", "outcomes_of"),
     )
     show.masthead(
         "one_identity",
@@ -232,8 +232,8 @@ def _(environment, happened, who):
     show.card(
         show.shortened(who.identity, 120),
         show.paragraph(
-            f"In {show.shortened(environment)}, seen from {show.moment(who.first_seen_at)} to {show.moment(who.last_seen_at)}, "
-            f"evaluated {show.number(who.evaluation_count)} times. {words.counted(len(changed), 'change')} of a flag"
+            f"In {show.shortened(environment)}, seen {words.from_to(who.first_seen_at, who.last_seen_at)}, "
+            f"evaluated {words.quantity(who.evaluation_count, 'time')}. {words.counted(len(changed), 'change')} of a flag"
             + (". The last ten:" if len(changed) > 10 else ":" if len(changed) else ".")
         ),
         show.sentences(

@@ -108,8 +108,8 @@ def _(environment, latest, sizes):
         latest,
         f"All segments and cohorts, {show.shortened(environment)}, at the end of {show.day(everything.end)}",
         {
-            "kind": "Kind",
             "name": "Name",
+            "kind": "Kind",
             "members": "Members",
             "entered": "Entered in 7 days",
             "left": "Left in 7 days",

@@ -106,6 +106,7 @@ def percent(share: float | None, signed: bool = False) -> str:
     if pandas.isna(share):
         return NOTHING
     digits = 0 if share == 0 or (share == 1 and not signed) else 1
+    share = round(share, 3) + 0.0  # what rounds to zero has no sign
     return f"{100 * share:{'+' if signed and share else ''}.{digits}f} %".replace("-", "−")  # a minus
 
 
@@ -398,7 +399,8 @@ def table(
         name: f' class="{"number long" if name in numbers else _kind(listed[name])}"' for name in headings
     }
     head = "".join(
-        f'<th scope="col"{classes[name]}>{_breakable(text)}</th>' for name, text in headings.items()
+        f'<th scope="col" role="columnheader"{classes[name]}>{_breakable(text)}</th>'
+        for name, text in headings.items()
     )
 
     cells = {name: [joined(formats[name](value)).html for value in listed[name]] for name in headings}
@@ -410,12 +412,12 @@ def table(
         # A narrow page shows the heading beside the cell, or above a long text, and leaves out what is empty.
         label = f' data-label="{escape(headings[name])}"' if is_stacked and html != NOTHING else ""
         kind = classes[name] if len(text) <= BESIDE else f'{classes[name][:-1]} tall"'
-        return f"<td{kind}{label}>{html}</td>"
+        return f'<td{kind} role="cell"{label}>{html}</td>'
 
     rows = zip(*(map(cell, [name] * len(listed), cells[name], texts[name]) for name in headings), strict=True)
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    body = ["".join(row) for row in rows]
     kind = " ".join(word for word, applies in (("full", is_full), ("stacked", is_stacked)) if applies)
-    html = grid(long_title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", kind)
+    html = grid(long_title, head, body, kind)
     columns = list(headings if saved is None else saved)
     return Html(html + (download(frame[columns], title).html if columns else ""))
 
@@ -432,12 +434,18 @@ def _least_width(heading: str, texts: list[str], is_number: bool) -> int:
     return max(longest, max(len(text) if is_number else min(len(text), PROSE) for text in texts))
 
 
-def grid(title: str, rows: str, kind: str = "", has_caption: bool = True) -> str:
-    """The HTML of a table that scrolls on a narrow page, also by keyboard."""
+def grid(title: str, head: str, rows: Iterable[str], kind: str = "", has_caption: bool = True) -> str:
+    """The HTML of a table that scrolls on a narrow page, also by keyboard.
+
+    `head` and each of `rows`: cells with their roles. A narrow page lays tables out as blocks, and in some browsers a
+    block is a part of a table for a screen reader only if its role says so.
+    """
     caption = f'<div class="caption">{escape(title)}</div>' if has_caption else ""
+    body = "".join(f'<tr role="row">{row}</tr>' for row in rows)
     return (
         f'{caption}<div class="wide" role="region" tabindex="0" aria-label="{escape(title)}">'
-        f'<table class="{kind}" aria-label="{escape(title)}">{rows}</table></div>'
+        f'<table class="{kind}" role="table" aria-label="{escape(title)}">'
+        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead><tbody role="rowgroup">{body}</tbody></table></div>'
     )
 
 

@@ -45,7 +45,7 @@ class Source:
 def source(*marts: str) -> Source:
     """Find the file to read: the published copy if there is one, otherwise the warehouse itself.
 
-    `marts`: names of the tables that a notebook needs. If one is missing, `problem` tells the reader.
+    `marts`: names of the tables and table functions that a notebook needs. If one is missing, `problem` tells the reader.
     """
     path = _path()
     if not path.exists():
@@ -55,7 +55,11 @@ def source(*marts: str) -> Source:
             "`flagsmith-warehouse refresh` makes yours. Elsewhere? Set `FLAGSMITH_WAREHOUSE_DIR`.",
         )
     there = set(
-        ask("select table_name from information_schema.tables where table_schema = 'marts'").table_name
+        ask("""
+            select table_name as name from information_schema.tables where table_schema = 'marts'
+            union all
+            select function_name from duckdb_functions() where schema_name = 'marts'
+        """).name
     )
     missing = [name for name in marts if name not in there]
     problem = (

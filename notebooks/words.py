@@ -15,6 +15,7 @@ from flagsmith_warehouse.notebooks.show import (
     Scope,
     capital,
     day,
+    moment,
     number,
     p_value,
     percent,
@@ -88,7 +89,9 @@ def amount(value: float, aggregation: str | None, unit: str | None) -> str:
     if unit == "%" or (aggregation == "occurrence" and not isinstance(unit, str)):
         return percent(value)
     if not isinstance(unit, str):
-        return said
+        # What these two count says their unit.
+        word = {"hours_to_first": "hour", "days": "day"}.get(aggregation)
+        return f"{said} {plural(value, word)}" if word else said
     if len(unit) == 1 and unicodedata.category(unit) == "Sc":  # a currency
         return f"{'−' if value < 0 else ''}{unit}{abs(value):,.{2 if abs(value) < 1000 else 0}f}"
     return f"{said} {shortened(unit, 16)}"
@@ -165,6 +168,9 @@ def _p(value: float) -> str:
 
 def why(row: tuple) -> str:
     """Why an identity has a state: `the value changed, from the environment's default, by admin@example.com`."""
+    if row.kind == "outcome":
+        part = f"; in part for {row.counts_partly_for}" if isinstance(row.counts_partly_for, str) else ""
+        return f"counts for {row.counts_for}{part}"
     if isinstance(row.quarantine_reason, str):
         return f"{row.why}; later given another variation: {CHANGES.get(row.quarantine_reason, row.quarantine_reason)}"
     if not isinstance(row.change_reason, str):
@@ -181,6 +187,15 @@ def why(row: tuple) -> str:
     return f"{change}{now}{by}"
 
 
+def failed_refresh(refresh: dict) -> str:
+    """What is known of a refresh that did not succeed, from its record."""
+    error = shortened(refresh.get("error") or "its record does not say why", 300)
+    return {
+        "killed": "The last refresh was killed before it ended. The next one does its work.",
+        "unknown": f"How the last refresh went is not known: {error}",
+    }.get(refresh["result"], f"The last refresh failed: {error}")
+
+
 def is_too_often(rate: dict) -> bool:
     """Whether a method's false alarms, in the answer of an A/A test, are more than chance explains."""
     return rate["low"] > rate["expected"]
@@ -189,39 +204,58 @@ def is_too_often(rate: dict) -> bool:
 def false_alarms(rate: dict) -> str:
     """`The Bayesian method, which decides, saw a difference in 9.5 % of the splits (between 7.8 % and 11.5 %). 10 % would be right.`"""
     low, high = percent(rate["low"]), percent(rate["high"])
-    expected = f"{'at most ' if rate['method'] == 'sequential' else ''}{round_percent(rate['expected'])}"
     return (
-        f"The {method(rate['method'])} method, which decides, saw a difference in {percent(rate['rate'])} of the splits "
-        f"(between {low} and {high}). {capital(expected)} would be right."
+        f"The {method(rate['method'])} method{', which decides,' if rate['is_declared'] else ''} saw a difference in "
+        f"{percent(rate['rate'])} of the splits (between {low} and {high}). {capital(wanted(rate))} would be right."
         + (" So its verdicts on this metric come too easily." if is_too_often(rate) else "")
     )
+
+
+def wanted(rate: dict) -> str:
+    """How many false alarms a method should have: `10 %`, `at most 5 %`."""
+    return f"{'at most ' if rate['method'] == 'sequential' else ''}{round_percent(rate['expected'])}"
+
+
+def who_decides(decision_method: str | None) -> str:
+    """Why an A/A test names no method that decides; empty where it does."""
+    if decision_method is None:
+        return "No experiment has this metric yet, so no method decides."
+    if decision_method == "flagsmith":
+        return "The Flagsmith method decides, which an A/A test does not try."
+    return ""
 
 
 def uniformity(value: float) -> str:
     """Whether the p-values of an A/A test are spread as they should be."""
     if value < 0.01:
         return (
-            f"The p-values are not spread evenly (p {_p(value)}). Too many small ones mean that a few identities have enormous outcomes: "
-            "set winsorise_percentile."
+            f"The p-values should be spread evenly, and are not (p {_p(value)}). Many small ones can come from a few identities with "
+            "enormous outcomes, which winsorise_percentile limits. Gaps can come from outcomes that have few different values."
         )
-    return f"The p-values look evenly spread, as they should (p {_p(value)})."
+    return f"The p-values should be spread evenly. They were not shown to be otherwise (p {_p(value)})."
 
 
 def variance_saved(share: float | None) -> str:
     """What the adjustment by earlier outcomes saves."""
     if share is None:
         return "Nothing is adjusted: the metric has no before_days, or nobody had an outcome before."
-    return f"The adjustment by what people did before (CUPED) removes {percent(share)} of the variance, and so of the identities needed."
+    by = "The adjustment by what people did before (CUPED)"
+    if share >= 0.0005:
+        return f"{by} removes {percent(share)} of the variance, and so of the identities needed."
+    noise = f", and adds {percent(-share)} to the variance" if share <= -0.0005 else ""
+    return f"{by} saves nothing on this metric{noise}: leave before_days empty."
 
 
 def outcome(row: tuple) -> str:
     """What an identity did on a day, by a metric: `€13.50`, `2 pages`, `twice`."""
     if row.aggregation == "hours_to_first":
-        return f"after {number(row.outcome_sum)} hours"
-    if row.aggregation in ("occurrence", "days") or (
-        row.aggregation == "count" and not isinstance(row.unit, str)
-    ):
-        times = int(row.outcome_count)
+        return f"after {quantity(row.outcome_sum, 'hour')}"
+    times = int(row.outcome_count)
+    # The unit of a count is a word for several, such as pages, or that of its mean.
+    is_counted_in_unit = (
+        row.aggregation == "count" and isinstance(row.unit, str) and row.unit != "%" and times > 1
+    )
+    if row.aggregation in ("occurrence", "days", "count") and not is_counted_in_unit:
         return {1: "once", 2: "twice"}.get(times, f"{number(times)} times")
     if row.aggregation in ("mean", "quantile"):
         average = amount(row.outcome_sum / row.outcome_count, row.aggregation, row.unit)
@@ -320,11 +354,27 @@ def warnings(health: pandas.DataFrame) -> str:
 
 
 def counted(count: int, word: str) -> str:
-    """`Two warnings`, `12 warnings`, `One warning`, `Two deliveries`."""
+    """`Two warnings`, `12 warnings`, `One warning`, `Two deliveries`: as a sentence begins."""
     spelled = NUMBERS[count] if count < len(NUMBERS) else number(count)
-    if count == 1:
-        return f"{spelled} {word}"
-    return f"{spelled} {word[:-1]}ies" if word.endswith("ry") else f"{spelled} {word}s"
+    return f"{spelled} {plural(count, word)}"
+
+
+def quantity(count: float, word: str) -> str:
+    """`1 hour`, `7.25 hours`, `1,875 identities`."""
+    return f"{number(count)} {plural(count, word)}"
+
+
+def from_to(first: pandas.Timestamp, last: pandas.Timestamp) -> str:
+    """`from 1 September 2026, 10:00 to 3 September 2026, 11:00`; `on 1 September 2026, 10:00` where both are in one minute."""
+    first, last = moment(first), moment(last)
+    return f"on {last}" if first == last else f"from {first} to {last}"
+
+
+def plural(count: float, word: str) -> str:
+    """The word for so many: `identity` for what is written as 1, otherwise `identities`."""
+    if number(count) == "1":
+        return word
+    return f"{word[:-1]}ies" if word.endswith(("ry", "ty")) else f"{word}s"
 
 
 def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame) -> str:
@@ -346,7 +396,7 @@ def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataF
     later = until is not None and not pandas.isna(declared.ended_at) and until > declared.ended_at
     return (
         f"You can stop on {day(until) if until is not None else 'no day in your lifetime'}, if a lift of {target} "
-        f"of {shortened(slowest.variation)} is to be found too: {number(round(slowest.days_left))} more days at the current rate. "
+        f"of {shortened(slowest.variation)} is to be found too: {quantity(round(slowest.days_left), 'more day')} at the current rate. "
         + (f"That is after the declared end, {day(declared.ended_at)}. " if later else "")
         + f"The smallest lift that can be found today is {percent(slowest.minimum_detectable_lift)}."
     )
@@ -363,7 +413,8 @@ def counted_people(results: pandas.DataFrame, declared: pandas.Series, populatio
     """A sentence about who was compared, and how many."""
     arms = results.drop_duplicates("variation")
     return (
-        f"{number(arms.identities.sum())} identities in {len(arms)} variations of {shortened(declared.feature_name, 60)}, "
+        f"{quantity(arms.identities.sum(), 'identity')} in {quantity(len(arms), 'variation')} of "
+        f"{shortened(declared.feature_name, 60)}, "
         f"{people(population)}; {scope}; {declared.status}; decided by the {method(declared.decision_method)} method, "
         f"with {round_percent(1 - declared.alpha)} intervals, against {shortened(declared.control_variation)}."
     )

@@ -10,10 +10,11 @@ import math
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import NormalDist
+from typing import get_args
 
 import duckdb
 import numpy as np
@@ -119,7 +120,9 @@ class Rate:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the splits have shown. `until`: the environment's last webhook. `uniformity_p_value`: of Kolmogorov and Smirnov's test."""
+    """What the splits have shown. `until`: the environment's last webhook. `uniformity_p_value`: of Kolmogorov and Smirnov's test.
+    `decision_method`: of the newest experiment that has the metric; None where none has it.
+    """
 
     metric: str
     environment: str
@@ -128,6 +131,7 @@ class Answer:
     experiments: int
     days: int
     alpha: float
+    decision_method: str | None
     is_adjusted: bool
     rates: list[Rate]
     p_values_by_tenth: list[int]
@@ -137,12 +141,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Data:
-    """The declared metric, the settings of its newest experiment, and a value of each part for every identity."""
+    """The declared metric, the settings of its newest experiment (without one no method), and a value of each part for every identity."""
 
     metric: dict
     alpha: float
     tuning: float
-    method: str
+    method: str | None
     environment: str
     clock: datetime
     outcome: np.ndarray
@@ -173,6 +177,7 @@ def judge_splits(
         len(rows),
         days,
         data.alpha,
+        data.method,
         is_adjusted,
         _rates(columns, data),
         np.histogram(columns[:, 0], bins=10, range=(0, 1))[0].tolist(),
@@ -203,7 +208,7 @@ def _read(
         declared = warehouse.execute(SETTINGS.format(**there), [metric_key]).fetchone() or (
             0.05,
             5000.0,
-            "sequential",
+            None,
         )
         environment, clock = _clock(warehouse, there["int_deliveries"], environment)
         given = {
@@ -418,27 +423,57 @@ def uniformity(p_values: np.ndarray) -> float:
     return min(max(sum(terms), 0.0), 1.0)
 
 
-def keep(settings: Settings, answer: Answer) -> None:
-    """Write the answer down for the page about A/A tests, in place of the last one of its metric and environment."""
-    others = [
-        one
-        for one in kept(settings)
-        if (one["metric"], one["environment"]) != (answer.metric, answer.environment)
-    ]
-    write_record(settings.aa_record, [*others, asdict(answer)])
+def keep(settings: Settings, answer: Answer, on_wait: Callable[[str], None] = lambda text: None) -> None:
+    """Write the answer down for the page about A/A tests, in place of the last one of its metric and environment.
+
+    Raises StillHeld where a refresh or another command takes too long. A file that `kept` refuses is replaced.
+    """
+    with lock.hold(settings.warehouse_lock, settings.lock_timeout_seconds, on_wait):
+        try:
+            before = kept(settings)
+        except AaError:
+            before = []
+        others = [
+            one
+            for one in before
+            if (one["metric"], one["environment"]) != (answer.metric, answer.environment)
+        ]
+        write_record(settings.aa_record, [*others, asdict(answer)])
 
 
 def kept(settings: Settings) -> list[dict]:
-    """The answers that were written down, the oldest first. None of them if the file is not there or not ours."""
+    """The answers that were written down, the oldest first; none without the file. Raises AaError where it is not ours."""
+    path = settings.aa_record
     try:
-        answers = json.loads(settings.aa_record.read_text("utf-8"))
-    except (OSError, ValueError):
+        answers = json.loads(path.read_text("utf-8"))
+        if not _fits(answers, list[Answer]):
+            raise ValueError("it holds something else than the answers of A/A tests")
+        for one in answers:
+            datetime.fromisoformat(one["until"]) - timedelta(days=one["days"])
+    except FileNotFoundError:
         return []
-    needed = {field.name for field in fields(Answer)}
-    is_ours = isinstance(answers, list) and all(
-        isinstance(one, dict) and needed <= one.keys() for one in answers
-    )
-    return answers if is_ours else []
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
+        raise AaError(
+            f"{path} cannot be read ({error}). Run `flagsmith-warehouse aa` again: it writes a new file."
+        ) from error
+    return answers
+
+
+def _fits(value: object, kind: type) -> bool:
+    """Whether something read from JSON is of this type; dataclasses are dicts there."""
+    if is_dataclass(kind):
+        return isinstance(value, dict) and all(
+            each.name in value and _fits(value[each.name], each.type) for each in fields(kind)
+        )
+    if kind in (int, float):
+        is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
+        return is_number and math.isfinite(value)
+    if isinstance(kind, type) and not get_args(kind):
+        return isinstance(value, kind)
+    inner = get_args(kind)
+    if len(inner) == 1:  # list[…]
+        return isinstance(value, list) and all(_fits(each, inner[0]) for each in value)
+    return any(_fits(value, each) for each in inner)  # … | None
 
 
 def as_json(answer: Answer) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.lock import StillHeld
 from flagsmith_warehouse.loader.text import printable
 
 if TYPE_CHECKING:
@@ -262,8 +263,8 @@ def aa(metric: str, experiments: int, days: int, environment: str | None, seed: 
     else:
         _show(answer)
     try:
-        splits.keep(settings, answer)
-    except OSError as error:
+        splits.keep(settings, answer, say)
+    except (OSError, StillHeld) as error:
         say(
             f"The page about A/A tests cannot show this answer: {settings.aa_record} could not be written ({error})."
         )
@@ -297,9 +298,11 @@ def _show(answer: "Answer") -> None:
     for tenth, count in enumerate(answer.p_values_by_tenth):
         console.print(f"p from {tenth / 10:.1f}  {'█' * round(40 * count / most)} {count:,}", highlight=False)
     console.print(
-        f"Test whether the p-values are uniform, as they should be: p = {answer.uniformity_p_value:.3f} (below 0.01, they are not)."
+        f"Test whether the p-values are uniform, as they should be: p = {answer.uniformity_p_value:.3f} (below 0.01, they hardly are)."
     )
     if answer.variance_saved is not None:
-        console.print(
-            f"The adjustment by outcomes before the first evaluation (CUPED) removes {answer.variance_saved:.0%} of the variance."
+        removed = answer.variance_saved
+        saves = (
+            f"removes {removed:.0%} of the variance" if removed >= 0.005 else "saves nothing on this metric"
         )
+        console.print(f"The adjustment by outcomes before the first evaluation (CUPED) {saves}.")

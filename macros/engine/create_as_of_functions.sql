@@ -1,7 +1,8 @@
 {#- Table functions for whoever opens the warehouse with any client, beside the marts they read:
     from marts.traits_as_of(timestamp '2026-05-03'), marts.segments_as_of(…), marts.flags_as_of(…): one row per
     environment, identity and trait, segment (of which it was a member) or flag at that moment, UTC;
-    marts.timeline_of('production', 'ann'): everything known of one identity, oldest first (macros/engine/timeline.sql). -#}
+    marts.timeline_of('production', 'ann'): everything known of one identity, oldest first (macros/engine/timeline.sql);
+    marts.outcomes_of('production', 'ann'): what it did that counts for an experiment (macros/engine/outcomes_of_identity.sql). -#}
 {% macro create_as_of_functions() %}{{ return(adapter.dispatch('create_as_of_functions', 'flagsmith_warehouse')()) }}{% endmacro %}
 
 {% macro default__create_as_of_functions() %}{{ return('') }}{% endmacro %}
@@ -14,6 +15,10 @@
         {%- if relation -%}{%- do built.update({mart: relation}) -%}{%- endif -%}
     {%- endfor -%}
     {%- set timeline = flagsmith_warehouse.timeline(built) -%}
+    {%- if 'fct_experiment_outcomes' in built and 'dim_experiments' in built %}
+    create or replace macro {{ built.fct_experiment_outcomes.without_identifier() }}.outcomes_of(of_environment, of_identity) as table
+        {{ flagsmith_warehouse.outcomes_of_identity(built) }};
+    {%- endif %}
     {%- if timeline %}
     create or replace macro {{ (built.values() | first).without_identifier() }}.timeline_of(of_environment, of_identity) as table
         {{ timeline }};

@@ -75,15 +75,12 @@
         and assigned." ~ at ~ " is not null") -%}
 {%- endfor -%}
 {%- endif -%}
-{#- An outcome that several experiments count is one event. A day with events of the denominator only has no outcome. -#}
 {%- if 'fct_experiment_outcomes' in marts and 'dim_experiments' in marts -%}
 {%- do parts.append("
-    select outcomes.first_occurred_at, 'outcome', outcomes.metric_key, null::varchar, format('{:.15g}', outcomes.outcome_sum),
-        'counts for ' || string_agg(outcomes.experiment_key, ', ' order by outcomes.experiment_key), null::varchar
-    from " ~ marts.fct_experiment_outcomes ~ " as outcomes
-    inner join " ~ marts.dim_experiments ~ " as experiments on outcomes.experiment_key = experiments.experiment_key
-    where experiments.environment = of_environment and outcomes.identity = of_identity and outcomes.outcome_count > 0
-    group by outcomes.first_occurred_at, outcomes.metric_key, outcomes.outcome_sum") -%}
+    select outcomes.occurred_at, 'outcome', outcomes.metric_key, null::varchar, format('{:.15g}', outcomes.outcome_sum),
+        'counts for ' || array_to_string(outcomes.counted_by, ', ')
+            || coalesce('; in part for ' || array_to_string(outcomes.partly_counted_by, ', '), ''), null::varchar
+    from (" ~ flagsmith_warehouse.outcomes_of_identity(marts) ~ ") as outcomes") -%}
 {%- endif -%}
 {%- if not parts -%}{{ return('') }}{%- endif -%}
 {{ return(

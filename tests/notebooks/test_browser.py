@@ -184,7 +184,7 @@ def test_overview__five_questions__are_answered_in_three_clicks(server, month, p
         ]
     overview = f"{address}/?file=index.py"
 
-    # Did it win? Is anything broken? Which flags can go? The overview says so.
+    # Did it win? Which flags can go? The overview says so.
     page.goto(overview)
     page.get_by_text(f"variant_b is winning on purchases: {percent(lift, signed=True)}").first.wait_for()
     page.get_by_text("Nothing needs attention").first.wait_for()
@@ -193,6 +193,18 @@ def test_overview__five_questions__are_answered_in_three_clicks(server, month, p
     # One click more shows the flag.
     page.get_by_role("link", name="theme", exact=True).click()
     page.get_by_text("Evaluations of theme per day").first.wait_for()
+
+    # Is anything broken? The overview says so, and one click more shows what arrived.
+    page.goto(overview)
+    page.get_by_role("link", name="Data health", exact=True).first.click()
+    page.get_by_text("Everything that arrived could be read.").first.wait_for()
+
+    # Did it win? One click more shows the numbers behind it.
+    page.goto(overview)
+    page.get_by_role("link", name="Checkout button", exact=True).first.click()
+    row = page.get_by_role("row").filter(has_text="variant_b").filter(has_text="winning").first
+    row.wait_for()
+    assert percent(lift, signed=True) in row.inner_text()
 
     # Why did Ann see B? One click, and her name.
     page.goto(overview)
@@ -237,7 +249,8 @@ def crowded(month, tmp_path_factory):
     aa.keep(
         settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(folder)}),
         aa.Answer(
-            "w" * 200, "e" * 200, "2026-09-28T23:55:00", 9, 100, 28, 0.05, True, rates, [10] * 10, 0.5, 0.4
+            *("w" * 200, "e" * 200, "2026-09-28T23:55:00", 9, 100, 28, 0.05, "bayesian"),
+            *(True, rates, [10] * 10, 0.5, 0.4),
         ),
     )
     return folder
@@ -278,6 +291,21 @@ def test_report__in_a_browser__fits_and_can_be_read_by_everybody(
         assert page.evaluate("document.documentElement.scrollWidth") == width, "it does with another font"
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert violations(page) == []
+
+
+def test_table__on_a_phone__is_the_same_table_for_a_screen_reader(page, tmp_path):
+    """Given a table that a phone shows as blocks, with an empty cell; then its headings and cells are read out as on a wide page."""
+    frame = pandas.DataFrame({"a": ["one", "two"], "b": ["x" * 30, None], "c": [1, 2]})
+    table = show.table(frame, "T", {"a": "Name", "b": "Value", "c": "Number"}, is_full=True)
+    file = tmp_path / "table.html"
+    style = (report.HERE / "style.css").read_text()
+    file.write_text(f"<meta charset=utf-8><style>{style}</style>{table._repr_html_()}")
+    page.goto(file.as_uri())
+    wide = page.locator("table").aria_snapshot()
+    page.set_viewport_size({"width": 390, "height": 900})
+    assert page.evaluate("getComputedStyle(document.querySelector('tr')).display") == "block"
+    assert page.locator("table").aria_snapshot() == wide
+    assert wide.count("columnheader") == 3 and wide.count("- cell") == 6
 
 
 def test_spells__a_state_without_room__is_out_of_sight_and_not_cut_off(page, tmp_path):

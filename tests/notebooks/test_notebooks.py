@@ -363,6 +363,9 @@ def test_experiment_readout__without_a_breakdown_or_another_experiment__says_so(
         (1.02, "count", "pages", "1.02 pages"),
         (-1.02, "count", "e-mails", "−1.02 e-mails"),
         (1.02, "count", None, "1.02"),
+        (7.25, "hours_to_first", None, "7.25 hours"),
+        (1.0001, "days", None, "1 day"),
+        (-2.5, "days", "visits", "−2.5 visits"),
         (float("nan"), "sum", "€", "–"),
     ],
 )
@@ -485,12 +488,32 @@ def test_index__the_last_refresh__its_alerts_and_its_failure_are_listed(altered,
     assert "The last refresh failed: No space" in page and len(found["attention"]) == 2
 
 
-def test_data_health__cost__is_of_the_last_refresh_and_the_files(altered, tmp_path):
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"result": "failure", "error": "No space"}, "The last refresh failed: No space"),
+        ({"result": "failure"}, "The last refresh failed: its record does not say why"),
+        ({"result": "killed"}, "The last refresh was killed before it ended."),
+        (
+            {"result": "unknown", "error": "refresh.json cannot be read"},
+            "is not known: refresh.json cannot be read",
+        ),
+    ],
+)
+def test_failed_refresh__of_each_kind__says_what_is_known(record, said):
+    assert said in words.failed_refresh(record)
+
+
+@pytest.mark.parametrize(
+    ("landed", "said"), [(1234, "1,234 deliveries"), (1, "1 delivery"), (None, "not recorded")]
+)
+def test_data_health__cost__is_of_the_last_refresh_and_the_files(landed, said, altered, tmp_path):
     altered()
-    record = {"result": "success", "started_at": "2026-09-29T00:00:00+00:00", "seconds": 75, "landed": 1234}
+    record = {"result": "success", "started_at": "2026-09-29T00:00:00+00:00", "seconds": 75}
+    record |= {} if landed is None else {"landed": landed}
     (tmp_path / "refresh.json").write_text(json.dumps(record))
     outputs, found = run("data_health")
-    assert (found["cost"]["It took"], found["cost"]["and landed"]) == ("1 min 15 s", "1,234 deliveries")
+    assert (found["cost"]["It took"], found["cost"]["and landed"]) == ("1 min 15 s", said)
     assert found["cost"]["Warehouse"] == show.megabytes((tmp_path / "warehouse.duckdb").stat().st_size)
     assert "1 min 15 s" in html(outputs)
 
@@ -575,6 +598,9 @@ def test_one_identity__outcomes__are_the_marts_and_stand_beside_the_flags(here):
         (("quantile", "ms", 250, 1), "250 ms"),
         (("ratio", "€ a page", 13.5, 2), "13.5"),
         (("hours_to_first", None, 7.25, 1), "after 7.25 hours"),
+        (("hours_to_first", None, 1, 1), "after 1 hour"),
+        (("count", "%", 3, 3), "3 times"),
+        (("count", "pages", 1, 1), "once"),
     ],
 )
 def test_outcome__of_each_kind__is_said_as_people_say_it(counted, said):
@@ -588,15 +614,22 @@ def test_one_identity__nobody_of_that_name__lists_who_comes_near(here):
     assert "Nobody is called" in page and show.escape(whole) in page
 
 
-def splits(metric: str, low: float = 0.08, saved: float | None = 0.4, p_value: float = 0.334) -> aa.Answer:
-    """The answer of an A/A test in which the Bayesian method decides and may err in 10 %."""
+def splits(
+    metric: str,
+    low: float = 0.08,
+    saved: float | None = 0.4,
+    p_value: float = 0.334,
+    decides: str | None = "bayesian",
+) -> aa.Answer:
+    """The answer of an A/A test in which a method may err in 10 %."""
     rates = [
         aa.Rate("sequential", False, 3, 0.003, 0.001, 0.009, 0.05),
-        aa.Rate("bayesian", True, 109, 0.109, low, 0.131, 0.1),
+        aa.Rate("bayesian", decides == "bayesian", 109, 0.109, low, 0.131, 0.1),
     ]
     tenths = [109, 111, 108, 69, 87, 107, 101, 100, 92, 116]
     return aa.Answer(
-        *(metric, "example", "2026-09-28T23:55:00", 1875, 1000, 28, 0.05, True, rates, tenths, p_value, saved)
+        *(metric, "example", "2026-09-28T23:55:00", 1875, 1000, 28, 0.05, decides),
+        *(True, rates, tenths, p_value, saved),
     )
 
 
@@ -616,12 +649,50 @@ def test_aa_tests__answers__are_those_that_were_kept(altered, tmp_path):
     saw = "The Bayesian method, which decides, saw a difference in 10.9 % of the splits (between {} % and 13.1 %). 10 % would be right."
     assert saw.format("8.0") + "</p>" in page
     assert saw.format("10.5") + " So its verdicts on this metric come too easily." in page
-    assert "The p-values look evenly spread, as they should (p = 0.334)." in page
-    assert "The p-values are not spread evenly (p &lt; 0.001). Too many small ones" in page
+    assert "They were not shown to be otherwise (p = 0.334)." in page
+    assert "and are not (p &lt; 0.001). Many small ones can come from" in page
     assert "removes 40.0 % of the variance" in page and "Nothing is adjusted" in page
-    assert page.count("too often") == 1 and page.count("as expected") == 3
-    assert page.count('<td class="number">111</td>') == 2 and "each tenth should have about 100" in page
+    # Each verdict stands on a badge of the card, which is read out, and in the table.
+    assert page.count("too often") == 2 and page.count("as expected") == 6
+    assert "Bayesian: too often</span>" in page and "sequential: as expected</span>" in page
+    assert (
+        page.count('class="number" role="cell">111</td>') == 2 and "each tenth should have about 100" in page
+    )
     assert "1,000 splits of 1,875 identities; example · 31 August 2026 – 28 September 2026 (UTC)." in page
+
+
+@pytest.mark.parametrize(
+    ("decides", "said"),
+    [
+        (None, "No experiment has this metric yet, so no method decides."),
+        ("flagsmith", "The Flagsmith method decides, which an A/A test does not try."),
+    ],
+)
+def test_aa_tests__no_method_of_theirs_decides__says_so_and_speaks_of_each(decides, said, altered):
+    altered()
+    aa.keep(warehouse.settings.read(), splits("example_revenue", decides=decides))
+    page = report.page("aa_tests")
+    assert said in page and "which decides" not in page
+    assert "The Bayesian method saw" in page and "The sequential method saw" in page
+
+
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [
+        (0.4, "removes 40.0 % of the variance, and so of the identities needed."),
+        (0.0001, "saves nothing on this metric: leave before_days empty."),
+        (0, "saves nothing on this metric: leave before_days empty."),
+        (-0.021, "saves nothing on this metric, and adds 2.1 % to the variance: leave before_days empty."),
+    ],
+)
+def test_variance_saved__little_or_less_than_nothing__is_said_to_be_nothing(saved, said):
+    assert words.variance_saved(saved).endswith(said)
+
+
+def test_aa_tests__a_damaged_file__says_so_and_what_to_run(altered, tmp_path):
+    altered()
+    (tmp_path / "aa.json").write_text('[{"metric": "spent"}]')
+    assert "aa.json cannot be read (it holds something else" in report.page("aa_tests")
 
 
 def test_data_health__busiest_hour__counts_all_kinds(here):
@@ -729,6 +800,12 @@ def test_notebooks__marts_not_built__name_them(name, tmp_path, monkeypatch):
     monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path))
     duckdb.connect(str(tmp_path / "warehouse.duckdb")).close()
     assert "Not built yet" in report.page(name)
+
+
+def test_one_identity__marts_of_an_earlier_release__say_what_is_not_built(altered):
+    altered("drop macro table marts.outcomes_of")
+    page = report.page("one_identity")
+    assert "Not built yet" in page and "outcomes_of" in page
 
 
 @pytest.mark.parametrize("name", report.NOTEBOOKS)

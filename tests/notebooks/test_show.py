@@ -1,6 +1,7 @@
 """Numbers as people write them, and colours that survive greyscale and colour-blindness."""
 
 import base64
+import re
 from datetime import date, timedelta
 from itertools import combinations
 from math import dist
@@ -25,6 +26,7 @@ SCOPE = show.Scope("production", date(2026, 9, 1), date(2026, 9, 2))
         (show.percent(0.1234), "12.3 %"),
         (show.percent(-0.052, signed=True), "−5.2 %"),
         (show.percent(1), "100 %"),
+        (show.percent(-0.0002, signed=True), "0.0 %"),
         (show.round_percent(0.95), "95 %"),
         (show.p_value(0.0004), "< 0.001"),
         (show.seconds(75), "1 min 15 s"),
@@ -160,7 +162,7 @@ def test_table__no_rows__says_so_in_the_sentence_it_was_given():
 
 def test_table__more_rows_than_anybody_reads__lists_the_first_and_says_of_how_many():
     html = show.table(pandas.DataFrame({"a": range(5_000)}), "Numbers", {"a": "A"}).html
-    assert html.count("<tr>") == 1 + show.LISTED and "(the first 200 of 5,000)" in html
+    assert html.count("<tr ") == 1 + show.LISTED and "(the first 200 of 5,000)" in html
 
 
 CHARTS = {
@@ -186,6 +188,35 @@ def test_charts__any__can_be_downloaded_and_says_its_number_in_text(chart):
     frame = pandas.DataFrame({"day": ["2026-09-01"], "kind": ["a"], "n": [3]})
     html = CHARTS[chart](frame).html
     assert 'href="data:text/csv' in html and ">3<" in html
+
+
+PARTS = {
+    "table": "table",
+    "thead": "rowgroup",
+    "tbody": "rowgroup",
+    "tr": "row",
+    "td": "cell",
+    'th scope="col"': "columnheader",
+    'th scope="row"': "rowheader",
+}
+
+
+@pytest.mark.parametrize("of", ["table", "bars", "heat", "spells"])
+def test_tables__each_part__says_its_role(of):
+    """A phone lays them out as blocks, which are no part of a table for the screen reader of some browsers."""
+    frame = pandas.DataFrame({"day": ["2026-09-01"], "kind": ["a"], "n": [3], "n_": [None]})
+    spells = frame.assign(since=pandas.Timestamp("2026-09-01"), until=pandas.NaT)
+    html = {
+        "table": lambda: show.table(frame, "T", {"kind": "Kind", "n": "N", "n_": "Empty"}, is_full=True),
+        "bars": lambda: CHARTS["bars"](frame),
+        "heat": lambda: CHARTS["heat"](frame),
+        "spells": lambda: charts.spells(spells, "kind", "day", title="T", scope=SCOPE),
+    }[of]().html
+    tags = re.findall(r"<((?:table|thead|tbody|tr|td|th)\b[^>]*)>", html)
+    assert len(tags) > 7
+    for tag in tags:
+        part = next(part for part in PARTS if tag.split(" class")[0].split(" role")[0].startswith(part))
+        assert f'role="{PARTS[part]}"' in tag, tag
 
 
 def test_spells__more_rows_than_are_drawn__says_of_how_many():

@@ -4,6 +4,8 @@ import functools
 import json
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from unittest import mock
 
 import numpy as np
@@ -120,7 +122,11 @@ def test_aa__identities_of_the_last_days__every_split_is_judged_as_by_scipy(ware
     assert answer["is_adjusted"] and answer["alpha"] == 0.1
     frequentist, sequential, bayesian = answer["rates"]
     assert frequentist["false_alarms"] == (judged[:, 0] < 0.1).sum() > 0
-    assert frequentist["is_declared"] and not sequential["is_declared"]
+    assert (
+        answer["decision_method"] == "frequentist"
+        and frequentist["is_declared"]
+        and not sequential["is_declared"]
+    )
     assert sequential["false_alarms"] <= frequentist["false_alarms"] <= bayesian["false_alarms"]
     assert answer["p_values_by_tenth"] == np.histogram(judged[:, 0], 10, (0, 1))[0].tolist()
     assert math.isclose(answer["variance_saved"], judged[:, 1].mean(), rel_tol=1e-9)
@@ -192,7 +198,8 @@ def test_aa__profile_that_places_the_warehouse_itself__refused_before_dbt_runs(w
 def answer(metric: str, environment: str = "production", rate: float = 0.1) -> aa.Answer:
     rates = [aa.Rate("bayesian", True, 100, rate, rate - 0.02, rate + 0.02, 0.1)]
     return aa.Answer(
-        metric, environment, "2026-01-31T10:00:00", 200, 1000, 28, 0.05, True, rates, [100] * 10, 0.5, 0.25
+        *(metric, environment, "2026-01-31T10:00:00", 200, 1000, 28, 0.05, "bayesian"),
+        *(True, rates, [100] * 10, 0.5, 0.25),
     )
 
 
@@ -209,10 +216,39 @@ def test_keep__an_answer__replaces_the_last_of_its_metric_and_environment(tmp_pa
     ]
 
 
-@pytest.mark.parametrize("content", ["", "[", "{}", '[{"metric": "spent"}]', "[1]"])
-def test_kept__a_file_that_is_not_ours__is_nothing(content, tmp_path):
-    (tmp_path / "aa.json").write_text(content)
-    assert aa.kept(settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(tmp_path)})) == []
+def test_keep__several_at_once__all_are_kept(tmp_path):
+    here = settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(tmp_path)})
+    metrics = [f"metric {number}" for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda each: aa.keep(here, answer(each)), metrics))
+    assert sorted(one["metric"] for one in aa.kept(here)) == sorted(metrics)
+
+
+def damaged(**changes: object) -> str:
+    return json.dumps([asdict(answer("spent")) | changes])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[", "{}", "[1]", "[" * 100_000, '[{"metric": "spent"}]', b"\xff"),
+        damaged(rates=[{"method": "bayesian"}]),
+        damaged(rates="bayesian"),
+        damaged(until="yesterday"),
+        damaged(days=10**12),
+        damaged(identities=True),
+        damaged(p_values_by_tenth=["1"]),
+        damaged(variance_saved=math.nan),
+        damaged(metric=None),
+    ],
+)
+def test_kept__a_file_that_is_not_ours__is_refused_and_the_next_answer_replaces_it(content, tmp_path):
+    here = settings.read({"FLAGSMITH_WAREHOUSE_DIR": str(tmp_path)})
+    here.aa_record.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(aa.AaError, match=r"aa.json cannot be read .* Run `flagsmith-warehouse aa` again"):
+        aa.kept(here)
+    aa.keep(here, answer("clicks"))
+    assert [one["metric"] for one in aa.kept(here)] == ["clicks"]
 
 
 def test_rates_and_uniformity__of_known_numbers__those_of_scipy():

@@ -12,7 +12,8 @@ select
     count(value) as outcome_count,
     coalesce(sum(denominator), 0e0) as denominator_sum,
 
-    min(case when value is not null then occurred_at end) as first_occurred_at
+    min(case when value is not null then occurred_at end) as first_occurred_at,
+    max(case when value is not null then occurred_at end) as last_occurred_at
 from events_of_identities
 group by identity_number, metric_number, cast(occurred_at as date), is_until_change
 
@@ -28,5 +29,6 @@ select
     outcome_count,
     denominator_sum,
 
-    first_occurred_at
+    first_occurred_at,
+    last_occurred_at
 from {{ ref('int_experiment_timed_outcomes') }}

@@ -17,6 +17,7 @@ select
     1 as outcome_count,
     case when aggregation = 'days' then 0e0 else 1e0 end as denominator_sum,
 
-    min(occurred_at) as first_occurred_at
+    min(occurred_at) as first_occurred_at,
+    case when aggregation = 'days' then max(occurred_at) else min(occurred_at) end as last_occurred_at
 from events_of_identities
 group by identity_number, metric_number, aggregation, case when aggregation = 'days' then cast(occurred_at as date) end
