@@ -3,7 +3,8 @@
     spark   a catalogue in the process of the build (Derby) does the same. In any other catalogue, the table `builds` beside the
             landing has a row: who builds, and until when. It is taken by a MERGE, of which Iceberg commits one of two at once. The
             holder renews it between models. A build that was killed holds it until then; a refresh takes over what a killed
-            refresh of the same machine and folder held, since it has the lock of both (loader/operations/spark.py). -#}
+            refresh of the same machine and folder held, since it has the lock of both. It gives the row up itself, after it has
+            published, or when it fails (loader/operations/spark.py). -#}
 {% macro take_build_lock() %}{{ return(adapter.dispatch('take_build_lock', 'flagsmith_warehouse')()) }}{% endmacro %}
 
 {% macro default__take_build_lock() %}{{ return('') }}{% endmacro %}
@@ -13,7 +14,7 @@
     {{ return('') }}
 {% endmacro %}
 
-{#- Operations of `erase --target spark`: as a build, and at its end. -#}
+{#- Operations of `refresh` and `erase` on Spark: as a build, and at its end. -#}
 {% macro hold_build_lock() %}
     {%- if spark_catalogue_is_embedded() -%}{{ return('') }}{%- endif -%}
     {%- do run_query('create schema if not exists ' ~ spark_builds().without_identifier()) -%}
@@ -44,13 +45,13 @@
 {% endmacro %}
 
 
-{#- At the end of a run. -#}
+{#- At the end of a run, unless it is part of something that goes on, and gives the lock up later. -#}
 {% macro release_build_lock() %}{{ return(adapter.dispatch('release_build_lock', 'flagsmith_warehouse')()) }}{% endmacro %}
 
 {% macro default__release_build_lock() %}{{ return('') }}{% endmacro %}
 
 {% macro spark__release_build_lock() %}
-    {%- if execute and 'build_lock_renewed_at' in graph -%}
+    {%- if execute and 'build_lock_renewed_at' in graph and not env_var('FLAGSMITH_BUILD_GOES_ON', '') -%}
         {%- do run_query('delete from ' ~ spark_builds() ~ ' where invocation = ' ~ text_literal(invocation_id)) -%}
     {%- endif -%}
     {{ return('') }}
@@ -81,8 +82,21 @@
     {{ return(api.Relation.create(schema=var('landing_schema', 'landing'), identifier='builds')) }}
 {% endmacro %}
 
-{#- Whether the catalogue is a Derby in this process, which lets in no other one. -#}
+{#- Whether tables are in a Derby in this process, which lets in no other one. Wherever that is not certain, they are not. -#}
 {% macro spark_catalogue_is_embedded() %}
-    {%- set url = run_query('set `spark.hadoop.javax.jdo.option.ConnectionURL`').rows[0][1] -%}
-    {{ return(target.get('method') == 'session' and url.startswith('jdbc:derby:;')) }}
+    {%- if target.get('method') != 'session' or value_of('select current_catalog()') != 'spark_catalog' -%}{{ return(false) }}{%- endif -%}
+    {%- set catalogue = 'spark.sql.catalog.spark_catalog' -%}
+    {%- for other in [catalogue ~ '.uri', catalogue ~ '.catalog-impl', 'spark.hadoop.hive.metastore.uris'] -%}
+        {%- if spark_setting(other) -%}{{ return(false) }}{%- endif -%}
+    {%- endfor -%}
+    {{ return(
+        spark_setting(catalogue ~ '.type') == 'hive'
+        and (spark_setting('spark.hadoop.javax.jdo.option.ConnectionURL') or '').startswith('jdbc:derby:;')
+    ) }}
+{% endmacro %}
+
+{#- A setting of the session; none if it is not set. -#}
+{% macro spark_setting(name) %}
+    {%- set value = run_query('set `' ~ name ~ '`').rows[0][1] -%}
+    {{ return(none if value in ['<undefined>', ''] else value) }}
 {% endmacro %}
