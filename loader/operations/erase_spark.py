@@ -33,7 +33,6 @@ RELATIONS = ("experiments", "metrics", "experiment_metrics", "variants", "identi
 RELATIONS += ("conversion_events", "experiment_statistics")
 # The lock of a build ends after two hours.
 SECONDS_BETWEEN_RENEWALS = 600
-NOT_THERE = ("TABLE_OR_VIEW_NOT_FOUND", "SCHEMA_NOT_FOUND")
 
 
 def erase_on_spark(
@@ -112,14 +111,15 @@ class Hold:
 
 def _session() -> "SparkSession":
     """The session that dbt has opened in this process. Raises EraseError where the target has another method."""
+    from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession
 
-    session = SparkSession.getActiveSession()
-    if session is None:
+    try:
+        return SparkSession.active()
+    except PySparkRuntimeError as error:
         raise erase.EraseError(
             "Nothing was erased: `erase --target spark` needs a target of `method: session`, because it must read every file."
-        )
-    return session
+        ) from error
 
 
 def _files(ours: dict) -> str:
@@ -228,21 +228,20 @@ class Lake:
     def _in(self, schema: str) -> list[str]:
         """The tables and views of a schema, each as `schema.name`."""
         try:
+            if not self.session.catalog.databaseExists(f"`{schema}`"):
+                return []
             rows = self.session.sql(f"show tables in `{schema}`").collect()
         except Exception as error:
-            if _is_missing(error):
-                return []
             raise _unknown(f"the schema {schema}", error) from error
         return [f"{schema}.{row.tableName}" for row in rows if not row.isTemporary]
 
     def _kind(self, table: str) -> str | None:
         """`iceberg`, `view`, another provider, or None where there is nothing of that name. Raises EraseError if Spark cannot say."""
         try:
-            self._read(table)
+            if not self.session.catalog.tableExists(_quoted(table)):
+                return None
             rows = self.session.sql(f"describe table extended {_quoted(table)}").collect()
         except Exception as error:
-            if _is_missing(error):
-                return None
             raise _unknown(table, error) from error
         found = {row.col_name: row.data_type for row in rows}
         if found.get("Type") == "VIEW" or any(key.startswith("View ") for key in found):
@@ -443,12 +442,6 @@ def _text(value: str) -> str:
 
 def _quoted(table: str) -> str:
     return ".".join(f"`{part}`" for part in table.split(".", 1))
-
-
-def _is_missing(error: Exception) -> bool:
-    """Whether Spark says that there is nothing of that name."""
-    condition = getattr(error, "getCondition", lambda: None)() or ""
-    return condition.split(".")[0] in NOT_THERE
 
 
 def _unknown(what: str, error: Exception) -> erase.EraseError:

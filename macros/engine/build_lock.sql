@@ -1,7 +1,7 @@
 {#- One build at a time in one catalogue. Whoever comes second stops by name: two builds at once would each add the same rows.
     duckdb  opens the file for one process
-    spark   a catalogue in the process of the build (Derby) does the same. In any other catalogue, the table `builds` beside the
-            landing has a row: who builds, and until when. It is taken by a MERGE, of which Iceberg commits one of two at once. The
+    spark   the table `builds` beside the landing has a row: who builds, and until when. (Derby lets in one process by itself. Spark
+            does not say whether a catalogue is a Derby, so the row is taken there, too.) It is taken by a MERGE, of which Iceberg commits one of two at once. The
             holder renews it between models. A build that was killed holds it until then; a refresh takes over what a killed
             refresh of the same machine and folder held, since it has the lock of both. It gives the row up itself, after it has
             published, or when it fails (loader/operations/spark.py). -#}
@@ -16,16 +16,13 @@
 
 {#- Operations of `refresh` and `erase` on Spark: as a build, and at its end. -#}
 {% macro hold_build_lock() %}
-    {%- if spark_catalogue_is_embedded() -%}{{ return('') }}{%- endif -%}
     {%- do run_query('create schema if not exists ' ~ spark_builds().without_identifier()) -%}
     {%- do run_query('create table if not exists ' ~ spark_builds() ~ ' (builder string, invocation string, held_until timestamp)') -%}
     {%- do spark_hold_build_lock('held.held_until < current_timestamp() or held.builder = mine.builder') -%}
 {% endmacro %}
 
-{% macro give_up_build_lock() %}
-    {%- if not spark_catalogue_is_embedded() -%}
-        {%- do run_query('delete from ' ~ spark_builds() ~ ' where builder = ' ~ text_literal(env_var('FLAGSMITH_BUILDER'))) -%}
-    {%- endif -%}
+{% macro give_up_build_lock(builder=none) %}
+    {%- do run_query('delete from ' ~ spark_builds() ~ ' where builder = ' ~ text_literal(builder or env_var('FLAGSMITH_BUILDER'))) -%}
 {% endmacro %}
 
 
@@ -72,7 +69,8 @@
     {%- if row[1] != invocation_id -%}
         {{ exceptions.raise_compiler_error(
             'Another build is using this catalogue: ' ~ row[0] ~ '. Nothing more is built here. Try again when it has ended. If it was killed, '
-            ~ 'its lock ends at ' ~ row[2] ~ ' UTC, or with: delete from ' ~ spark_builds()
+            ~ 'its lock ends at ' ~ row[2] ~ ' UTC, or with: dbt run-operation flagsmith_warehouse.give_up_build_lock --target '
+            ~ target.name ~ " --args '" ~ tojson({'builder': row[0]}) ~ "'"
         ) }}
     {%- endif -%}
     {%- do graph.update({'build_lock_renewed_at': modules.datetime.datetime.now()}) -%}
@@ -80,23 +78,4 @@
 
 {% macro spark_builds() %}
     {{ return(api.Relation.create(schema=var('landing_schema', 'landing'), identifier='builds')) }}
-{% endmacro %}
-
-{#- Whether tables are in a Derby in this process, which lets in no other one. Wherever that is not certain, they are not. -#}
-{% macro spark_catalogue_is_embedded() %}
-    {%- if target.get('method') != 'session' or value_of('select current_catalog()') != 'spark_catalog' -%}{{ return(false) }}{%- endif -%}
-    {%- set catalogue = 'spark.sql.catalog.spark_catalog' -%}
-    {%- for other in [catalogue ~ '.uri', catalogue ~ '.catalog-impl', 'spark.hadoop.hive.metastore.uris'] -%}
-        {%- if spark_setting(other) -%}{{ return(false) }}{%- endif -%}
-    {%- endfor -%}
-    {{ return(
-        spark_setting(catalogue ~ '.type') == 'hive'
-        and (spark_setting('spark.hadoop.javax.jdo.option.ConnectionURL') or '').startswith('jdbc:derby:;')
-    ) }}
-{% endmacro %}
-
-{#- A setting of the session; none if it is not set. -#}
-{% macro spark_setting(name) %}
-    {%- set value = run_query('set `' ~ name ~ '`').rows[0][1] -%}
-    {{ return(none if value in ['<undefined>', ''] else value) }}
 {% endmacro %}
