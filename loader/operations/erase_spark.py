@@ -115,7 +115,10 @@ def _session() -> "SparkSession":
     from pyspark.sql import SparkSession
 
     try:
-        return SparkSession.active()
+        session = SparkSession.active()
+        # Iceberg asks for the session of this thread, and has none where dbt ran before in this process.
+        session._jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(session._jsparkSession)
+        return session
     except PySparkRuntimeError as error:
         raise erase.EraseError(
             "Nothing was erased: `erase --target spark` needs a target of `method: session`, because it must read every file."

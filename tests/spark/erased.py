@@ -68,7 +68,7 @@ def erase(person: str, project: Path) -> tuple[int, str, dict]:
     arguments = ["erase", "--identity", person, "--target", "spark", "--project-dir", str(project), "--yes"]
     ran = CliRunner().invoke(main_command, arguments)
     if ran.exit_code:
-        return ran.exit_code, ran.output, {}
+        return ran.exit_code, ran.output or repr(ran.exception), {}
     return 0, ran.output, json.loads(ran.stdout)
 
 
