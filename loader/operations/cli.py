@@ -265,8 +265,8 @@ def _refresh_on_spark(
 
     most_rows = spark.MOST_ROWS if most_rows is None else most_rows
     with recorded_refresh(settings, target="spark", most_rows=most_rows) as record:
-        done = spark.refresh(settings, request, most_rows)
-        record |= {"built": str(done.built), "published": str(done.published)}
+        done = spark.refresh(settings, request, most_rows, _say)
+        record |= {"built": str(done.built), "published": str(done.published), "published_from": "spark"}
         record["problems"] = sum(problem.severity == "problem" for problem in done.problems)
         for line in (*done.left_in_lake, *done.published.left_out):
             _say(line)
@@ -400,7 +400,7 @@ def _build_and_publish(settings: Settings, request: "Request", before: dict, rec
     record["problems"] = sum(problem.severity == "problem" for problem in problems)
     begun = time.monotonic()
     published = publish(settings, _say)
-    record["published"] = str(published)
+    record |= {"published": str(published), "published_from": "duckdb"}
     click.echo(f"Published {published}, in {time.monotonic() - begun:.1f} s.")
     for relation in published.left_out:
         _say(f"{relation} It is one of your own models, so it is left out of the published copy.")

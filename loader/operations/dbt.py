@@ -61,7 +61,10 @@ def our_vars(folder: Path) -> dict:
 def run(
     settings: Settings, *arguments: str, manifest: "Manifest | None" = None, verbose: bool = False
 ) -> "dbtRunnerResult":
-    """Run a dbt command on the project, then close the warehouse. dbt prints only if `verbose`."""
+    """Run a dbt command on the project, then close the warehouse. dbt prints only if `verbose`.
+
+    It is for the target of DuckDB, unless the arguments name a target.
+    """
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
@@ -73,6 +76,8 @@ def run(
         where += ["--profiles-dir", str(folder)]
     if not verbose:
         where += ["--log-level", "none"]
+    if "--target" not in arguments:
+        where += _duckdb_target(folder)
     if not sys.stdout.isatty():
         where += ["--no-use-colors"]  # no codes in cron's mail
     try:
@@ -83,6 +88,19 @@ def run(
     finally:
         if DuckDBConnectionManager._ENV is not None:
             DuckDBConnectionManager.close_all_connections()  # dbt keeps the warehouse open after a run
+
+
+def _duckdb_target(folder: Path) -> list[str]:
+    """Arguments that choose the first target of DuckDB, if the project's own profile has another kind of target as its default."""
+    try:
+        profiles = yaml.safe_load((folder / "profiles.yml").read_text(encoding="utf-8"))
+        profile = profiles[document_of(folder)["profile"]]
+        kinds = {name: output["type"] for name, output in profile["outputs"].items()}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return []  # dbt finds the profile elsewhere, or says what is wrong with it
+    if kinds.get(profile.get("target", "default"), "duckdb") == "duckdb":
+        return []
+    return next((["--target", name] for name, kind in kinds.items() if kind == "duckdb"), [])
 
 
 def parse(settings: Settings, *arguments: str, verbose: bool = False) -> "Manifest":

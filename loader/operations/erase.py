@@ -80,8 +80,8 @@ class Names:
 
     def spellings(self) -> list[str]:
         """The spellings without a backslash or a % in which a body that begins like an evaluation may contain the names."""
-        found = {name for name in self.names if _is_utf8(name)}
-        for name in filter(_is_utf8, self.long_names()):
+        found = {name for name in self.names if is_utf8(name)}
+        for name in filter(is_utf8, self.long_names()):
             in_json = json.dumps(name)[1:-1].encode()
             for text in (name.encode(), name.encode("utf-16-le"), name.encode("utf-16-be"), in_json):
                 for spelled in persons.base64_of(text):
@@ -198,7 +198,7 @@ def _erase(settings: Settings, names: Names, environment: str | None, on_wait) -
             rows |= _delete(warehouse, names, environment)
         still_in = _still_in(warehouse, names, environment)
     publish.rewrite_warehouse(settings)
-    _clean_records(settings, names)
+    clean_records(settings, names)
     return {
         "erased_at": erased_at.replace(tzinfo=UTC).isoformat(),
         "environment": environment,
@@ -302,7 +302,7 @@ def _delete(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str
     deleted = {
         "landing.webhooks": _delete_where(warehouse, "landing.webhooks", "delivery_id in (from erased)")
     }
-    known = [name for name in names.names if _is_utf8(name)]
+    known = [name for name in names.names if is_utf8(name)]
     for schema, table, columns in tables:
         if condition := _condition(warehouse, columns, environment):
             deleted[f"{schema}.{table}"] = _delete_where(
@@ -444,7 +444,7 @@ def _remove_spilled(settings: Settings) -> None:
             publish.remove_spilled(each)
 
 
-def _clean_records(settings: Settings, names: Names) -> None:
+def clean_records(settings: Settings, names: Names) -> None:
     """Remove lines that name the person from logs, and the error from the record of the last refresh if it names them."""
     record = settings.refresh_record
     of_dbt = (settings.project_dir or PROJECT_FOLDER) / "logs"
@@ -467,18 +467,18 @@ def _without_error(record: bytes) -> bytes:
 
 def _names_person(content: bytes, names: Names) -> bool:
     """True if a line of a log names the person. A short name occurs in many lines by chance, so it counts only in quotes."""
-    longs = [name for name in names.long_names() if _is_utf8(name)]
+    longs = [name for name in names.long_names() if is_utf8(name)]
     shorts = [f'"{name}"' for name in names.names - {*longs}] + [
         f"'{name}'" for name in names.names - {*longs}
     ]
-    texts = {*longs, *filter(_is_utf8, shorts)}
+    texts = {*longs, *filter(is_utf8, shorts)}
     spellings = texts | {json.dumps(text)[1:-1] for text in texts} | {quote(text, safe="") for text in texts}
     return any(spelling.encode() in content for spelling in spellings)
 
 
 def _still_in(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str | None) -> list[str]:
     """Relations that people fill themselves and that have the identity in a column. Only those people can remove it."""
-    known, found = [name for name in names.names if _is_utf8(name)], []
+    known, found = [name for name in names.names if is_utf8(name)], []
     models = {path.stem for path in (PROJECT_FOLDER / "models").rglob("*.sql")}
     ours = {
         (each.schema, each.identifier)
@@ -514,8 +514,8 @@ def _occurrences(name: str, text: str) -> Iterator[int]:
         start = text.find(name, start + 1)
 
 
-def _is_utf8(name: str) -> bool:
-    """False if the text contains half a character: no column can hold it."""
+def is_utf8(name: str) -> bool:
+    """Whether it is text: False if the text contains half a character: no column can hold it."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -218,8 +218,13 @@ def beside(file: Path) -> Path:
 
 
 def replace(file: Path, fresh: Path) -> int:
-    """Put the new file in the place of the old one, for good; its size in bytes. A link stays a link."""
+    """Put the new file in the place of the old one, for good; its size in bytes. A link stays a link.
+
+    A new file on another disk is first copied beside the old one.
+    """
     file = file.resolve()
+    if fresh.stat().st_dev != file.parent.stat().st_dev:
+        fresh = Path(shutil.copyfile(fresh, beside(file)))
     close_to_others(fresh)
     sync(fresh)
     size = fresh.stat().st_size

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,15 @@ import yaml
 
 from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.filesystem import make_folder
-from flagsmith_warehouse.loader.operations import alerts, checks, dbt, declarations, publish, relations
+from flagsmith_warehouse.loader.operations import (
+    alerts,
+    checks,
+    dbt,
+    declarations,
+    publish,
+    relations,
+    status,
+)
 from flagsmith_warehouse.loader.operations.refresh import Built, Request, built_by
 from flagsmith_warehouse.loader.settings import Settings
 from flagsmith_warehouse.loader.text import first_line
@@ -39,6 +47,10 @@ class SparkError(LoaderError):
     """Nothing was published. The message says whether anything was built."""
 
 
+class CatalogueInUse(SparkError):
+    """The catalogue could not be opened, so nothing was built."""
+
+
 @dataclass(frozen=True)
 class Refreshed:
     """What was built and published, the tables that stay in the lake, and what is wrong."""
@@ -50,21 +62,26 @@ class Refreshed:
     problems: list[declarations.Problem]
 
 
-def refresh(settings: Settings, request: Request, most_rows: int = MOST_ROWS) -> Refreshed:
+def refresh(
+    settings: Settings,
+    request: Request,
+    most_rows: int = MOST_ROWS,
+    on_wait: Callable[[str], None] = lambda text: None,
+) -> Refreshed:
     """Build on Spark, then publish. The caller holds the lock of refreshes. Raises SparkError, BuildError, PublishError."""
     refuse_missing()
     known = arguments_of(settings, request.vars())
     manifest = dbt.parse(settings, *TARGET, *known, verbose=request.verbose)
     checks.refuse_unusable_vars(settings, manifest, request.vars())
-    be_the_builder(settings)
     arguments = ["--exclude-resource-type", "unit_test", *request.arguments(), *TARGET, *known]
-    outcome = dbt.run(settings, "build", *arguments, manifest=manifest, verbose=request.verbose)
-    if not outcome.success and any(sign in dbt.reason(outcome) for sign in IN_USE):
-        raise SparkError(
-            "The catalogue could not be opened, most likely because another build is using it. Nothing was built; try again when "
-            f"that has ended. (Its own words: {first_line(dbt.reason(outcome).strip().rsplit(chr(10), 1)[-1].strip())})"
-        )
-    return publish_built(settings, manifest, most_rows, known, built_by(outcome), request.verbose)
+    with as_the_builder(settings, known, on_wait):
+        outcome = dbt.run(settings, "build", *arguments, manifest=manifest, verbose=request.verbose)
+        if not outcome.success and any(sign in dbt.reason(outcome) for sign in IN_USE):
+            raise CatalogueInUse(
+                "The catalogue could not be opened, most likely because another build is using it. Nothing was built; try again when "
+                f"that has ended. (Its own words: {first_line(dbt.reason(outcome).strip().rsplit(chr(10), 1)[-1].strip())})"
+            )
+        return publish_built(settings, manifest, most_rows, known, built_by(outcome), request.verbose)
 
 
 def publish_built(
@@ -75,11 +92,11 @@ def publish_built(
     built: Built | None = None,
     verbose: bool = False,
 ) -> Refreshed:
-    """Publish what is built. Raises PublishError."""
+    """Publish what is built. The caller holds the lock of the build. Raises PublishError."""
     built = built or Built()
-    with _scratch(settings) as copied:
+    with _scratch(settings) as copied, _explained(settings):
         left_in_lake = _copy(settings, copied, manifest, most_rows, known)
-        queries = _prepare(copied, verbose)
+        queries = _prepare(copied, known, verbose)
         found = [
             *alerts.by_the_clock(copied.warehouse_file, queries),
             *alerts.of_tests(built),
@@ -87,13 +104,46 @@ def publish_built(
         ]
         problems = declarations.problems_in(copied.warehouse_file)
         published = publish.publish(copied)
+        status.mark_published_from_spark(settings)
         size = publish.replace(settings.published_file, copied.published_file)
     return Refreshed(built, replace(published, bytes=size), left_in_lake, found, problems)
 
 
-def be_the_builder(settings: Settings) -> None:
-    """Name this folder as the builder: what a refresh that was killed here held is taken over (macros/engine/build_lock.sql)."""
+@contextlib.contextmanager
+def _explained(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        raise publish.PublishError(
+            f"Spark has built the marts, but {settings.published_file} could not be made of them: {first_line(error)}. The last "
+            "published copy stays; run the same command again when the cause is gone."
+        ) from error
+
+
+@contextlib.contextmanager
+def as_the_builder(settings: Settings, known: list[str], on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Keep the lock of the build that dbt takes within, until the end of the block, and give it up however that ends.
+
+    What a refresh that was killed in this folder held is taken over (macros/engine/build_lock.sql).
+    """
     os.environ["FLAGSMITH_BUILDER"] = f"refresh on {socket.gethostname()} in {settings.warehouse_dir}"
+    os.environ["FLAGSMITH_BUILD_GOES_ON"] = "true"
+    is_held = True
+    try:
+        yield
+    except CatalogueInUse:
+        is_held = False
+        raise
+    finally:
+        del os.environ["FLAGSMITH_BUILD_GOES_ON"]
+        if is_held and (failed := run_operation(settings, "give_up_build_lock", known)):
+            on_wait(f"The lock of the build could not be given up, and ends after two hours: {failed}")
+
+
+def run_operation(settings: Settings, name: str, known: list[str]) -> str | None:
+    """Run an operation of ours on Spark. Returns why it failed, or None."""
+    outcome = dbt.run(settings, "run-operation", f"{dbt.PACKAGE}.{name}", *TARGET, *known)
+    return None if outcome.success else dbt.reason(outcome)
 
 
 def arguments_of(settings: Settings, given: dict) -> list[str]:
@@ -157,7 +207,7 @@ def _scratch(settings: Settings) -> Iterator[Settings]:
 def _copy(
     settings: Settings, copied: Settings, manifest: "Manifest", most_rows: int, known: list[str]
 ) -> tuple[str, ...]:
-    """Copy the tables into the scratch warehouse. Returns sentences about those with more than `most_rows` rows."""
+    """Copy the tables into the scratch warehouse. Returns sentences about those that are not copied."""
     folder = copied.warehouse_dir / "tables"
     arguments = {"folder": str(folder), "most_rows": most_rows}
     outcome = dbt.run(
@@ -180,14 +230,24 @@ def _copy(
         warehouse.execute("create schema landing")
         warehouse.execute(relations.RECORD.replace("dbt_relations", "landing.dbt_relations"))
         listed = warehouse.execute(f"from read_parquet({publish.text(f'{folder}/listed/*.parquet')})")
-        for schema, identifier, layer, model, rows, is_copied in listed.fetchall():
+        for schema, identifier, layer, model, fault, rows, is_copied in listed.fetchall():
             if not is_copied:
-                left.append(f"{schema}.{identifier} has {rows:,} rows, so it stays in the lake.")
+                why = f"its column {fault}, which" if fault else f"it has {rows:,} rows, which"
+                left.append(f"{schema}.{identifier} stays in the lake: {why} is not published.")
+                continue
+            try:
+                _copy_table(warehouse, folder, nodes[schema, identifier])
+            except duckdb.Error as error:
+                fault = f"{schema}.{identifier} cannot be read by DuckDB: {first_line(error)}"
+                if layer != "own":
+                    raise publish.PublishError(f"{fault}. Nothing was published.") from error
+                left.append(
+                    f"{fault}. It is one of your own models, so it is left out of the published copy."
+                )
                 continue
             warehouse.execute(
                 "insert into landing.dbt_relations values (?, ?, ?, ?)", [schema, identifier, layer, model]
             )
-            _copy_table(warehouse, folder, nodes[schema, identifier])
     shutil.rmtree(folder)
     return tuple(left)
 
@@ -207,7 +267,12 @@ def _copy_table(warehouse: duckdb.DuckDBPyConnection, folder: Path, node) -> Non
     ]
     table = publish.name(node.schema, node.alias)
     warehouse.execute(f"create schema if not exists {publish.name(node.schema)}")
-    warehouse.execute(f"create table {table} as select {', '.join(columns)} from {files}")  # noqa: S608
+    try:
+        warehouse.execute(f"create table {table} as select {', '.join(columns)} from {files}")  # noqa: S608
+    except duckdb.Error:
+        for column, type in zip(columns, there.values(), strict=True):
+            _read_column(warehouse, column, type, files)
+        raise
     if node.description:
         warehouse.execute(f"comment on table {table} is {publish.text(node.description)}")
     for name, column in node.columns.items():
@@ -217,14 +282,22 @@ def _copy_table(warehouse: duckdb.DuckDBPyConnection, folder: Path, node) -> Non
             )
 
 
+def _read_column(warehouse: duckdb.DuckDBPyConnection, column: str, type: str, files: str) -> None:
+    """Read one column. Raises duckdb.Error that names it."""
+    try:
+        warehouse.execute(f"select max(hash(given)) from (select {column} from {files}) as given")  # noqa: S608
+    except duckdb.Error as error:
+        raise duckdb.Error(f"{column}, which is {type} in Spark's file: {first_line(error)}") from error
+
+
 def _plain(type: str) -> str:
     """A type as DuckDB's models have it: Spark's timestamp is a moment, theirs is one in UTC without a zone."""
     return "timestamp" if type == "TIMESTAMP WITH TIME ZONE" else type
 
 
-def _prepare(copied: Settings, verbose: bool) -> dict[str, str]:
+def _prepare(copied: Settings, known: list[str], verbose: bool) -> dict[str, str]:
     """Create the table functions of the marts. Returns the queries of the alerts that depend on the clock."""
-    target = ["--target", "duckdb", "--target-path", str(copied.warehouse_dir / "target")]
+    target = [*known, "--target-path", str(copied.warehouse_dir / "target")]
     target += ["--log-path", str(copied.warehouse_dir)]
     functions = dbt.run(
         copied, "run-operation", "flagsmith_warehouse.run_as_of_functions", *target, verbose=verbose

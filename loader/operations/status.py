@@ -28,7 +28,7 @@ from flagsmith_warehouse.loader.text import first_line
 LATELY_DAYS = 7
 # The results that a refresh may record.
 RESULTS = ("running", "success", "failure")
-NOT_SHOWN = ("alerts", "alert_queries", "built_from", "additions", "variables")
+NOT_SHOWN = ("alerts", "alert_queries", "built_from", "additions", "variables", "published_from")
 # The other parts of the record that `status` and `doctor` show.
 RECORDED = {"error": str, "seconds": int | float, "kept_history": dict}
 BY_ENVIRONMENT = "select environment, max(received_at), count(*) from deliveries group by environment"
@@ -54,7 +54,13 @@ where experiments.status = 'running' and health.status <> 'ok' order by all
 @contextlib.contextmanager
 def recorded_refresh(settings: Settings, **known) -> Iterator[dict]:
     """Record how a refresh goes. What is known, and everything that the block puts into the dictionary, goes into the record, too."""
-    record = {"result": "running", "started_at": _now().isoformat(), **known}
+    published_from = "spark" if is_of_spark(last_refresh(settings)) else "duckdb"
+    record = {
+        "result": "running",
+        "started_at": _now().isoformat(),
+        "published_from": published_from,
+        **known,
+    }
     started = time.monotonic()
     write_record(settings.refresh_record, record)
     try:
@@ -246,9 +252,17 @@ def last_refresh(settings: Settings) -> dict | None:
     return record
 
 
+def mark_published_from_spark(settings: Settings) -> None:
+    """Record it just before the copy is replaced: a refresh that is killed then must not leave it to the warehouse to publish again."""
+    record = last_refresh(settings)
+    if record and record["result"] in RESULTS:
+        write_record(settings.refresh_record, record | {"published_from": "spark"})
+
+
 def is_of_spark(record: dict | None) -> bool:
-    """Whether the last refresh built on Spark, so that the published copy is not of the warehouse in this folder."""
-    return (record or {}).get("target") == "spark"
+    """Whether the published copy is of what Spark has built, and not of the warehouse in this folder."""
+    record = record or {}
+    return record.get("published_from", record.get("target")) == "spark"
 
 
 def _disk(settings: Settings) -> dict:

@@ -1,9 +1,10 @@
 {#- One build at a time in one catalogue. Whoever comes second stops by name: two builds at once would each add the same rows.
     duckdb  opens the file for one process
-    spark   a catalogue in the process of the build (Derby) does the same. In any other catalogue, the table `builds` beside the
-            landing has a row: who builds, and until when. It is taken by a MERGE, of which Iceberg commits one of two at once. The
+    spark   the table `builds` beside the landing has a row: who builds, and until when. (Derby lets in one process by itself. Spark
+            does not say whether a catalogue is a Derby, so the row is taken there, too.) It is taken by a MERGE, of which Iceberg commits one of two at once. The
             holder renews it between models. A build that was killed holds it until then; a refresh takes over what a killed
-            refresh of the same machine and folder held, since it has the lock of both (loader/operations/spark.py). -#}
+            refresh of the same machine and folder held, since it has the lock of both. It gives the row up itself, after it has
+            published, or when it fails (loader/operations/spark.py). -#}
 {% macro take_build_lock() %}{{ return(adapter.dispatch('take_build_lock', 'flagsmith_warehouse')()) }}{% endmacro %}
 
 {% macro default__take_build_lock() %}{{ return('') }}{% endmacro %}
@@ -13,18 +14,15 @@
     {{ return('') }}
 {% endmacro %}
 
-{#- Operations of `erase --target spark`: as a build, and at its end. -#}
+{#- Operations of `refresh` and `erase` on Spark: as a build, and at its end. -#}
 {% macro hold_build_lock() %}
-    {%- if spark_catalogue_is_embedded() -%}{{ return('') }}{%- endif -%}
     {%- do run_query('create schema if not exists ' ~ spark_builds().without_identifier()) -%}
     {%- do run_query('create table if not exists ' ~ spark_builds() ~ ' (builder string, invocation string, held_until timestamp)') -%}
     {%- do spark_hold_build_lock('held.held_until < current_timestamp() or held.builder = mine.builder') -%}
 {% endmacro %}
 
-{% macro give_up_build_lock() %}
-    {%- if not spark_catalogue_is_embedded() -%}
-        {%- do run_query('delete from ' ~ spark_builds() ~ ' where builder = ' ~ text_literal(env_var('FLAGSMITH_BUILDER'))) -%}
-    {%- endif -%}
+{% macro give_up_build_lock(builder=none) %}
+    {%- do run_query('delete from ' ~ spark_builds() ~ ' where builder = ' ~ text_literal(builder or env_var('FLAGSMITH_BUILDER'))) -%}
 {% endmacro %}
 
 
@@ -44,13 +42,13 @@
 {% endmacro %}
 
 
-{#- At the end of a run. -#}
+{#- At the end of a run, unless it is part of something that goes on, and gives the lock up later. -#}
 {% macro release_build_lock() %}{{ return(adapter.dispatch('release_build_lock', 'flagsmith_warehouse')()) }}{% endmacro %}
 
 {% macro default__release_build_lock() %}{{ return('') }}{% endmacro %}
 
 {% macro spark__release_build_lock() %}
-    {%- if execute and 'build_lock_renewed_at' in graph -%}
+    {%- if execute and 'build_lock_renewed_at' in graph and not env_var('FLAGSMITH_BUILD_GOES_ON', '') -%}
         {%- do run_query('delete from ' ~ spark_builds() ~ ' where invocation = ' ~ text_literal(invocation_id)) -%}
     {%- endif -%}
     {{ return('') }}
@@ -71,7 +69,8 @@
     {%- if row[1] != invocation_id -%}
         {{ exceptions.raise_compiler_error(
             'Another build is using this catalogue: ' ~ row[0] ~ '. Nothing more is built here. Try again when it has ended. If it was killed, '
-            ~ 'its lock ends at ' ~ row[2] ~ ' UTC, or with: delete from ' ~ spark_builds()
+            ~ 'its lock ends at ' ~ row[2] ~ ' UTC, or with: dbt run-operation flagsmith_warehouse.give_up_build_lock --target '
+            ~ target.name ~ " --args '" ~ tojson({'builder': row[0]}) ~ "'"
         ) }}
     {%- endif -%}
     {%- do graph.update({'build_lock_renewed_at': modules.datetime.datetime.now()}) -%}
@@ -79,10 +78,4 @@
 
 {% macro spark_builds() %}
     {{ return(api.Relation.create(schema=var('landing_schema', 'landing'), identifier='builds')) }}
-{% endmacro %}
-
-{#- Whether the catalogue is a Derby in this process, which lets in no other one. -#}
-{% macro spark_catalogue_is_embedded() %}
-    {%- set url = run_query('set `spark.hadoop.javax.jdo.option.ConnectionURL`').rows[0][1] -%}
-    {{ return(target.get('method') == 'session' and url.startswith('jdbc:derby:;')) }}
 {% endmacro %}

@@ -1,5 +1,6 @@
 {#- Operation: writes the marts, the seeds and the project's own models as Parquet files, each into `folder`/<schema>.<name>, unless it has
-    more than `most_rows` rows. `folder`/listed says which: schema_name, identifier, layer, name, rows, is_copied.
+    more than `most_rows` rows, or is one of the project's own with a column that Parquet cannot hold. `folder`/listed says which:
+    schema_name, identifier, layer, name, fault (the column, and its type), rows, is_copied.
     `flagsmith-warehouse refresh --target spark` reads them (loader/operations/spark.py). -#}
 {% macro export_tables(folder, most_rows) %}{{ return(adapter.dispatch('export_tables', 'flagsmith_warehouse')(folder, most_rows)) }}{% endmacro %}
 
@@ -11,16 +12,24 @@
         {%- set relation = adapter.get_relation(database=each.node.database, schema=each.node.schema, identifier=each.node.alias) -%}
         {%- if relation -%}
             {%- set count = value_of('select count(*) from ' ~ relation) | int -%}
-            {%- if count <= most_rows -%}
+            {%- set faults = [] -%}
+            {%- for column in (adapter.get_columns_in_relation(relation) if each.layer == 'own' else []) -%}
+                {%- if modules.re.search('void|interval', column.dtype) -%}{%- do faults.append(column.name ~ ' is of type ' ~ column.dtype) -%}{%- endif -%}
+            {%- endfor -%}
+            {%- set is_copied = count <= most_rows and not faults -%}
+            {%- if is_copied -%}
                 {%- do spark_export(folder ~ '/' ~ each.node.schema ~ '.' ~ each.node.alias, 'select * from ' ~ relation) -%}
             {%- endif -%}
             {%- set cells = [] -%}
-            {%- for cell in [each.node.schema, each.node.alias, each.layer, each.node.name] -%}{%- do cells.append(text_literal(cell)) -%}{%- endfor -%}
-            {%- do rows.append('(' ~ cells | join(', ') ~ ', ' ~ count ~ ', ' ~ (count <= most_rows) ~ ')') -%}
+            {%- for cell in [each.node.schema, each.node.alias, each.layer, each.node.name, faults | join(', ')] -%}{%- do cells.append(text_literal(cell)) -%}{%- endfor -%}
+            {%- do rows.append('(' ~ cells | join(', ') ~ ', ' ~ count ~ ', ' ~ is_copied ~ ')') -%}
         {%- endif -%}
     {%- endfor -%}
+    {%- if not rows -%}
+        {{ exceptions.raise_compiler_error('There is nothing to publish: no model of this project is built in this catalogue.') }}
+    {%- endif -%}
     {%- do spark_export(folder ~ '/listed', 'select * from values ' ~ rows | join(', ')
-        ~ ' as listed (schema_name, identifier, layer, name, rows, is_copied)') -%}
+        ~ ' as listed (schema_name, identifier, layer, name, fault, rows, is_copied)') -%}
 {% endmacro %}
 
 {% macro spark_export(folder, query) %}

@@ -10,13 +10,17 @@
     )) }}
 {% endmacro %}
 
-{% macro create_pruned() %}
+{#- Stops a run on an engine on which retention does not work: silently keeping everything would be worse. -#}
+{% macro refuse_retention() %}
     {%- if not prunes() and var('retention_days', none) -%}
         {{ exceptions.raise_compiler_error(
             'vars: retention_days is ' ~ var('retention_days') ~ ', and nothing is pruned on ' ~ target.type ~ ' yet. Nothing was built. '
             ~ 'Remove it for this target, and limit the age of deliveries in the landing yourself.'
         ) }}
     {%- endif -%}
+{% endmacro %}
+
+{% macro create_pruned() %}
     {{ return(run_each([
         'create schema if not exists ' ~ pruned().without_identifier(),
         'create table if not exists ' ~ pruned() ~ ' (environment string not null, pruned_before timestamp not null, held_in '

@@ -3,6 +3,9 @@
 Starts an S3 emulator, Spark's standalone master and two workers, and lands simulated traffic from two inboxes. A loader is
 killed while it lands, a worker and a build while the build runs. After each of three parts the cluster builds an increment.
 Prints a table, and exits with 1 unless nothing is lost or doubled and the marts equal those that DuckDB builds of the same files.
+
+`--kills 20` kills loaders, workers and builds at random moments instead, until there were so many. `--small` has no cluster, but
+Spark in the process of the build, a few models, one increment, and one loader that is killed.
 """
 
 import argparse
@@ -10,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -38,16 +42,17 @@ LAKE = "s3://lake/landed"
 FLAGS = ("fct_flag_exposures", "fct_flag_assignments", "dim_flags")
 MARTS = "select table_name from information_schema.tables where table_schema = 'marts' order by 1"
 PARTS, PER_LOADER = 3, 60
+STARTED = time.monotonic()
+# What the small form builds and compares.
+FEW = ("fct_flag_exposures",)
 SDK = "software.amazon.awssdk"
-# What Ivy fetches, with the SHA-256 of each. What these need is pinned by them, and checked by Ivy with Maven's own sums.
-JARS = {
-    "org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.11.0": "d6ea6c5d099288daeb7d5a92061bd3d7d8f296492632b42378e5f2f0e3066242",
-    "org.xerial:sqlite-jdbc:3.50.3.0": "a3f53a2aa15ae9425a9e793bbe9c8e5288febeb4b65ef5c1a4e80d4c2045cf08",
-    "org.apache.hadoop:hadoop-aws:3.4.2": "d2d24e6b715b5656b9d238bf13b6682a07e2004dd36aad74a73aeb854319f4d9",
-    f"{SDK}:s3:2.29.52": "abaedea7e68063e9c4ab090f80d14b9884c57b50953bfe6e5acaa23025609efa",
-    f"{SDK}:s3-transfer-manager:2.29.52": None,
-    f"{SDK}:sts:2.29.52": None,
-}
+# What Ivy fetches, with what these need: tests/cluster/jars.sha256 has the SHA-256 of every file.
+JARS = (
+    "org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.11.0",
+    "org.xerial:sqlite-jdbc:3.50.3.0",
+    "org.apache.hadoop:hadoop-aws:3.4.2",
+    *(f"{SDK}:{module}:2.29.52" for module in ("s3", "s3-transfer-manager", "sts")),
+)
 SUBMIT = (
     "--driver-memory 1g --conf spark.executor.memory=512m --conf spark.executor.cores=1 --conf spark.driver.host=127.0.0.1 "
     "--conf spark.ui.enabled=false --conf spark.sql.codegen.wholeStage=false --conf spark.sql.adaptive.enabled=false "
@@ -58,8 +63,9 @@ SUBMIT = (
 class Cluster:
     """The processes of one run, in one folder."""
 
-    def __init__(self, folder: Path, processes: contextlib.ExitStack, is_everything: bool):
-        self.folder, self.processes, self.is_everything = folder, processes, is_everything
+    def __init__(self, folder: Path, processes: contextlib.ExitStack, is_everything=False, is_small=False):
+        self.folder, self.processes = folder, processes
+        self.is_everything, self.is_small = is_everything, is_small
         self.s3, self.master_port = free_port(), free_port()
         self.environ = os.environ | {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.s3}",
@@ -68,7 +74,7 @@ class Cluster:
             "AWS_REGION": "us-east-1",
             "SPARK_LOCAL_IP": "127.0.0.1",
             "PYSPARK_SUBMIT_ARGS": SUBMIT,
-            "CLUSTER_MASTER": f"spark://127.0.0.1:{self.master_port}",
+            "CLUSTER_MASTER": "local[2]" if is_small else f"spark://127.0.0.1:{self.master_port}",
             "CLUSTER_PACKAGES": ",".join(JARS),
             "CLUSTER_CATALOGUE": str(folder / "catalogue.sqlite"),
             "CLUSTER_TABLES": "s3://lake/tables",
@@ -82,6 +88,8 @@ class Cluster:
         )
         wait_for(self.s3)
         self.bucket().create()
+        if self.is_small:
+            return
         self._start(
             "master", [*self._spark("master.Master"), "--host", "127.0.0.1", "--port", str(self.master_port)]
         )
@@ -166,7 +174,8 @@ class Cluster:
         return self._build(builder, arguments)
 
     def selection(self) -> list[str]:
-        return [] if self.is_everything else ["--select", *(f"+{mart}" for mart in FLAGS)]
+        marts = FEW if self.is_small else FLAGS
+        return [] if self.is_everything else ["--select", *(f"+{mart}" for mart in marts)]
 
     def _build(self, builder: str, arguments: list[str]) -> subprocess.Popen:
         log = self.processes.enter_context((self.folder / f"{builder}.out").open("ab"))
@@ -203,25 +212,36 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--all", action="store_true", help="every mart, not only those of flags")
+    parser.add_argument("--small", action="store_true", help="a few models, without a cluster")
+    parser.add_argument(
+        "--kills", type=int, metavar="NUMBER", help="kill loaders, workers and builds at random"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the random moments (1)")
     parser.add_argument("--folder", type=Path, help="keep everything there")
     given = parser.parse_args()
     with contextlib.ExitStack() as processes:
         folder = given.folder or processes.enter_context(tempfile.TemporaryDirectory(prefix="cluster-"))
         folder = Path(folder).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        cluster = Cluster(folder, processes, given.all)
+        cluster = Cluster(folder, processes, given.all, given.small)
         cluster.start()
-        lines = list(run(cluster))
+        lines = list(
+            run_killed(cluster, given.kills, random.Random(given.seed)) if given.kills else run(cluster)
+        )
     for is_right, what, figure in lines:
         print(f"{'ok  ' if is_right else 'FAIL'}  {what:<62}{figure}")
     sys.exit(not all(is_right for is_right, _, _ in lines))
 
 
+def simulated() -> Iterator:
+    return iter(World(replace(MONTH, deliveries=1_000, identities=40)).deliveries())
+
+
 def run(cluster: Cluster) -> Iterator[tuple[bool, str, str]]:
     """What was checked: whether it is right, what it is, and the figure."""
-    deliveries = iter(World(replace(MONTH, deliveries=400, identities=40)).deliveries())
+    deliveries = simulated()
     sent = 0
-    for part in range(1, PARTS + 1):
+    for part in range(1, (2 if cluster.is_small else PARTS) + 1):
         sent += sum(cluster.receive(loader, islice(deliveries, PER_LOADER)) for loader in (1, 2))
         if part == 2:
             killed = cluster.land_until_it_writes(1)
@@ -232,15 +252,51 @@ def run(cluster: Cluster) -> Iterator[tuple[bool, str, str]]:
         yield from build(cluster, part)
         say(f"part {part} is built")
         if part == 1:
-            yield all(map(has_sum, JARS)), "the jars are those that were pinned", ""
-    folder = cluster.download()
-    yield from compare(cluster, folder, sent)
+            yield have_sums(), "the jars are those that were pinned", ""
+    yield from compare(cluster, cluster.download(), sent)
+
+
+def run_killed(cluster: Cluster, kills: int, chance: random.Random) -> Iterator[tuple[bool, str, str]]:
+    """Receive, land and build again and again, each killed at a random moment, until there were so many kills. Then once in peace."""
+    deliveries, sent = simulated(), 0
+    killed = {"loaders": 0, "workers": 0, "builds": 0}
+
+    def kill_later(process: subprocess.Popen, what: str, seconds: float) -> bool:
+        """Wait for the moment, and kill what is still at work."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=chance.uniform(0, seconds))
+        if process.poll() is not None or sum(killed.values()) >= kills:
+            return False
+        kill(process)
+        killed[what] += 1
+        return True
+
+    while sum(killed.values()) < kills:
+        sent += sum(cluster.receive(loader, islice(deliveries, 10)) for loader in (1, 2))
+        for process in [cluster.land(1), cluster.land(2)]:
+            kill_later(process, "loaders", 3)
+            process.wait()
+        process = cluster.build()
+        number = chance.randrange(2)
+        if kill_later(cluster.workers[number], "workers", 60):
+            cluster.workers[number] = cluster.start_worker(number + 1)
+        kill_later(process, "builds", 60)
+        if process.wait() > 0:
+            sys.exit(f"a build failed that nobody killed; the logs are in {cluster.folder}")
+        say(f"killed so far: {killed}")
+    for process in [cluster.land(1), cluster.land(2)]:
+        cluster.finish(process, "landing")
+    cluster.finish(cluster.build(), "the last build")
+    yield all(killed.values()), "killed at random", ", ".join(f"{n} {what}" for what, n in killed.items())
+    yield from compare(cluster, cluster.download(), sent)
 
 
 def build(cluster: Cluster, part: int) -> Iterator[tuple[bool, str, str]]:
-    """Build a part. In the second, a worker is killed meanwhile; in the third, the build itself."""
+    """Build a part. In the second, a worker is killed meanwhile; in the third, the build itself. Nothing in the small form."""
     before = cluster.models_built() if part > 1 else 0
     process = cluster.build()
+    if cluster.is_small:
+        part = 1
     if part > 1:
         while process.poll() is None and cluster.models_built() < before + 3:
             time.sleep(0.2)
@@ -291,7 +347,9 @@ def compare(cluster: Cluster, landed: Path, sent: int) -> Iterator[tuple[bool, s
     session = open_lake(cluster)
     with duckdb.connect(str(file), read_only=True) as warehouse:
         warehouse.execute("set timezone = 'UTC'")
-        marts = [name for (name,) in warehouse.execute(MARTS).fetchall()] if cluster.is_everything else FLAGS
+        marts = FEW if cluster.is_small else FLAGS
+        if cluster.is_everything:
+            marts = [name for (name,) in warehouse.execute(MARTS).fetchall()]
         expected, built = of_file(warehouse), of_session(session)
         for mart in marts:
             found = differences(expected, built, [mart])
@@ -314,11 +372,14 @@ def open_lake(cluster: Cluster) -> SparkSession:
     return builder.getOrCreate()
 
 
-def has_sum(jar: str) -> bool:
-    """Whether the fetched file is the one that is pinned."""
-    organisation, name, version = jar.split(":")
-    file = Path.home() / ".ivy2.5.2" / "jars" / f"{organisation}_{name}-{version}.jar"
-    return JARS[jar] is None or hashlib.sha256(file.read_bytes()).hexdigest() == JARS[jar]
+def have_sums() -> bool:
+    """Whether every file that Ivy has fetched is the one that is pinned."""
+    folder = Path.home() / ".ivy2.5.2" / "jars"
+    pinned = (Path(__file__).parent / "jars.sha256").read_text(encoding="utf-8").split("\n")
+    return all(
+        hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+        for digest, name in (line.split() for line in pinned if line)
+    )
 
 
 def kill(process: subprocess.Popen) -> None:
@@ -343,7 +404,7 @@ def wait_for(port: int) -> None:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    print(f"{time.monotonic() - STARTED:6.0f} s  {text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -262,7 +262,7 @@ def _killed(*_):
 
 def test_erase__marts_are_built_on_spark__removes_their_copy_and_says_what_must_follow(warehouse, environ):
     """Given a machine on which a refresh on Spark was killed; then the old warehouse is not published over what Spark has built."""
-    with contextlib.suppress(KeyboardInterrupt), recorded_refresh(warehouse, target="spark"):
+    with contextlib.suppress(KeyboardInterrupt), recorded_refresh(warehouse, published_from="spark"):
         begun = warehouse.refresh_record.read_text()
         raise KeyboardInterrupt
     warehouse.refresh_record.write_text(begun)
@@ -469,7 +469,7 @@ def test_erase__the_record_of_a_refresh_is_damaged_and_names_the_person__is_empt
     """Given an invalid record; then erasing does not stop, and the name is gone."""
     settings.warehouse_dir.mkdir(parents=True)
     settings.refresh_record.write_text(record.format(PERSON))
-    erase_module._clean_records(settings, erase_module.Names(frozenset({PERSON})))
+    erase_module.clean_records(settings, erase_module.Names(frozenset({PERSON})))
     assert settings.refresh_record.read_bytes() == b""
 
 

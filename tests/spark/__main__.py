@@ -1,12 +1,14 @@
-"""Does Spark make the same marts of the same deliveries as DuckDB? `python -m tests.spark [--all] [--folder FOLDER]`
+"""Does Spark make the same marts of the same deliveries as DuckDB? `python -m tests.spark [--all] [--erase] [--folder FOLDER]`
 
 Lands a small simulated world and the captured requests in two parts, into a DuckDB warehouse and as the files that
 `land --to` puts. After each part both engines build; in the end Spark also loads the seeds and runs dbt's tests. Prints what
-differs, and exits with 1 if anything does. Needs Java 17, requirements-spark.lock, and once the jar of Iceberg from Maven Central.
+differs, and exits with 1 if anything does. `--erase` erases a person from a few tables instead, and compares what the next
+build makes of the rest. Needs Java 17, requirements-spark.lock, and once the jar of Iceberg from Maven Central.
 """
 
 import argparse
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -27,7 +29,7 @@ from flagsmith_warehouse.simulator.landing import append
 from flagsmith_warehouse.simulator.world import World
 
 from ..marts.same_marts import captured
-from . import declared
+from . import declared, erased
 from .compare import differences, of_file, of_session
 
 FLAGS = ("fct_flag_exposures", "fct_flag_assignments", "dim_flags")
@@ -123,6 +125,32 @@ def compare(folder: Path, is_everything: bool) -> list[str]:
         session.stop()
 
 
+def compare_erased(folder: Path) -> list[str]:
+    """Build on Spark, erase a person, and build an increment. What is wrong, and what differs from DuckDB's marts of the rest."""
+    world = World(replace(MONTH, deliveries=sum(n for n, _ in PARTS), identities=40))
+    project, lake = declared.project(folder / "project", world), folder / "lake"
+    erased.configure(project, lake)
+    deliveries = iter(world.deliveries())
+    land(folder, 1, islice(deliveries, PARTS[0][0]))
+    person = erased.person_of(lake)
+    build(folder, "spark", erased.MODELS)
+    session = SparkSession.builder.getOrCreate()
+    try:
+        found = list(erased.wrong_things(session, folder, person))
+        land(
+            folder, 2, (each for each in islice(deliveries, PARTS[1][0]) if person.encode() not in each.body)
+        )
+        with duckdb.connect(str(folder / "warehouse.duckdb")) as warehouse:
+            warehouse.execute("delete from landing.webhooks where body->>'identity' = ?", [person])
+        for target in ("duckdb", "spark"):
+            build(folder, target, erased.MODELS)
+        with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as warehouse:
+            warehouse.execute("set timezone = 'UTC'")
+            return found + differences(of_file(warehouse), of_session(session), [erased.EXPOSURES])
+    finally:
+        session.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -130,14 +158,18 @@ def main() -> None:
     parser.add_argument(
         "--all", action="store_true", help="every mart, not only those of flags (a quarter of an hour)"
     )
+    parser.add_argument("--erase", action="store_true", help="erase a person from a few tables")
     parser.add_argument("--folder", type=Path, help="keep the two warehouses there")
     given = parser.parse_args()
+    logging.getLogger(
+        "SQLQueryContextLogger"
+    ).disabled = True  # pages of JSON for each error that dbt expects
     os.environ["PYSPARK_SUBMIT_ARGS"] = os.environ.get("PYSPARK_SUBMIT_ARGS", SUBMIT)
     with tempfile.TemporaryDirectory(prefix="spark-") as name:
         folder = (given.folder or Path(name)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["FLAGSMITH_WAREHOUSE_DIR"] = str(folder)
-        found = compare(folder, given.all)
+        found = compare_erased(folder) if given.erase else compare(folder, given.all)
     print("\n".join(found) or "Every mart of Spark equals that of DuckDB, row for row.")
     sys.exit(bool(found))
 

@@ -11,7 +11,7 @@ import duckdb
 RELATIVE = 1e-9
 # Texts of JSON: members in any order are one value.
 JSON_COLUMNS = {"traits", "old_weights", "new_weights"}
-# The columns and the rows of a mart.
+# The columns and the rows of a mart, by its name, or by schema and name.
 Read = Callable[[str], tuple[list[str], list[dict]]]
 
 
@@ -19,7 +19,7 @@ def of_session(session) -> Read:
     """Reads what the Spark session has built."""
 
     def read(mart: str) -> tuple[list[str], list[dict]]:
-        table = session.table(f"marts.{mart}")
+        table = session.table(_in_marts(mart))
         return table.columns, [row.asDict(recursive=True) for row in table.collect()]
 
     return read
@@ -29,11 +29,15 @@ def of_file(connection: duckdb.DuckDBPyConnection) -> Read:
     """Reads a DuckDB file."""
 
     def read(mart: str) -> tuple[list[str], list[dict]]:
-        cursor = connection.execute(f"select * from marts.{mart}")  # a name from the test
+        cursor = connection.execute(f"select * from {_in_marts(mart)}")  # a name from the test
         names = [column[0] for column in cursor.description]
         return names, [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     return read
+
+
+def _in_marts(mart: str) -> str:
+    return mart if "." in mart else f"marts.{mart}"
 
 
 def differences(expected: Read, built: Read, marts: Iterable[str], examples: int = 3) -> list[str]:

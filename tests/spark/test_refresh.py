@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from flagsmith_warehouse.loader import settings as settings_module
-from flagsmith_warehouse.loader.operations import spark, status
+from flagsmith_warehouse.loader.operations import dbt, publish, spark, status
 from flagsmith_warehouse.loader.operations.cli import main
 from flagsmith_warehouse.loader.operations.init import write_project
 from flagsmith_warehouse.loader.operations.publish import PublishError
@@ -126,15 +127,138 @@ def test_scratch__killed_or_not__nothing_is_left(settings):
 
 def test_status__the_last_refresh_was_on_spark__does_not_look_into_the_warehouse_here(settings):
     with status.recorded_refresh(settings) as record:
-        record["target"] = "spark"
+        record["published_from"] = "spark"
     assert status.gather(settings)["landed_according_to"] == "the published copy"
 
 
 def test_publish__the_last_refresh_was_on_spark__says_what_publishes(settings):
     with status.recorded_refresh(settings) as record:
-        record["target"] = "spark"
+        record["published_from"] = "spark"
     ran = CliRunner().invoke(main, ["publish"])
     assert ran.exit_code == 1 and "refresh --target spark` publishes them" in ran.output
+
+
+def test_refresh__it_fails_on_spark_before_it_publishes__the_copy_is_still_that_of_the_warehouse(
+    settings, monkeypatch
+):
+    with status.recorded_refresh(settings):
+        pass
+    monkeypatch.setattr(spark.shutil, "which", lambda name: None)
+    assert CliRunner().invoke(main, ["refresh", "--target", "spark"]).exit_code == 1
+    assert not status.is_of_spark(status.last_refresh(settings))
+    with status.recorded_refresh(settings) as record:
+        record["published_from"] = "spark"
+    assert CliRunner().invoke(main, ["refresh", "--target", "spark"]).exit_code == 1
+    assert status.is_of_spark(status.last_refresh(settings))
+
+
+def test_is_of_spark__a_record_of_an_earlier_release__goes_by_its_target():
+    assert status.is_of_spark({"target": "spark"}) and not status.is_of_spark({})
+
+
+@pytest.mark.parametrize("default, chosen", [("spark", ["--target", "local"]), ("local", []), ("gone", [])])
+def test_dbt__the_profile_has_another_default__commands_for_duckdb_choose_its_target(
+    settings, default, chosen
+):
+    (settings.project_dir / "profiles.yml").write_text(
+        f"{dbt.document_of(settings.project_dir)['profile']}:\n  target: {default}\n  outputs:\n"
+        "    spark: {type: spark}\n    local: {type: duckdb}\n"
+    )
+    assert dbt._duckdb_target(settings.project_dir) == chosen
+
+
+def test_dbt__a_target_is_named__is_the_only_one(settings, monkeypatch):
+    given = []
+    monkeypatch.setattr(dbt, "_duckdb_target", lambda folder: ["--target", "local"])
+    monkeypatch.setattr("dbt.cli.main.dbtRunner.invoke", lambda self, arguments: given.append(arguments))
+    dbt.run(settings, "parse")
+    dbt.run(settings, "parse", *spark.TARGET)
+    assert [arguments.count("--target") for arguments in given] == [1, 1]
+    assert given[0][given[0].index("--target") + 1] == "local"
+
+
+def test_builder__whatever_ends_it__the_lock_is_given_up(settings, monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        spark, "run_operation", lambda settings, name, known: ran.append(name) or "no storage"
+    )
+    said = []
+    with pytest.raises(KeyboardInterrupt), spark.as_the_builder(settings, [], said.append):
+        assert os.environ["FLAGSMITH_BUILD_GOES_ON"]
+        raise KeyboardInterrupt
+    assert ran == ["give_up_build_lock"] and "ends after two hours: no storage" in said[0]
+    assert "FLAGSMITH_BUILD_GOES_ON" not in os.environ
+    with pytest.raises(spark.CatalogueInUse), spark.as_the_builder(settings, [], said.append):
+        raise spark.CatalogueInUse("by another")
+    assert ran == ["give_up_build_lock"]
+
+
+def test_prepare__vars_of_the_run__are_passed_on(settings, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        spark.dbt, "run", lambda _, *arguments, **__: given.append(arguments) or SimpleNamespace(success=True)
+    )
+    spark._prepare(settings, ["--vars", '{"silence_alert_deliveries": 3}'], verbose=False)
+    assert len(given) == 2 and all('{"silence_alert_deliveries": 3}' in arguments for arguments in given)
+
+
+def test_copy__a_column_that_has_another_type_than_promised__is_named_with_its_model(files):
+    (files / "marts.dim" / "part.parquet").unlink()
+    duckdb.execute(f"copy (select 'never' as seen_at) to '{files}/marts.dim/part.parquet' (format parquet)")
+    with duckdb.connect() as warehouse, pytest.raises(duckdb.Error, match=r'"seen_at".* VARCHAR in Spark'):
+        spark._copy_table(warehouse, files, node(seen_at="timestamp"))
+
+
+@pytest.mark.parametrize("layer", ["own", "marts"])
+def test_copy__a_table_that_duckdb_cannot_read__only_the_own_one_is_left_out(
+    settings, files, monkeypatch, layer
+):
+    wrong = node(seen_at="interval", visits="bigint")
+    copied = replace(settings, warehouse_dir=files)
+
+    def export(*_):
+        tables = files / "tables"
+        (tables / "listed").mkdir(parents=True)
+        (files / "marts.dim").rename(tables / "marts.dim")
+        duckdb.execute(
+            f"copy (select * from values ('marts', 'dim', '{layer}', 'dim', '', 1, true), "
+            "('marts', 'large', 'marts', 'large', '', 7, false), ('own', 'odd', 'own', 'odd', 'x is of type void', 1, false)"
+            f" as listed (s, i, l, n, f, r, c)) to '{tables}/listed/part.parquet' (format parquet)"
+        )
+        return SimpleNamespace(success=True)
+
+    monkeypatch.setattr(spark.dbt, "run", export)
+    manifest = SimpleNamespace(nodes={"model.dim": wrong})
+    if layer == "marts":
+        with pytest.raises(PublishError, match=r"marts.dim cannot be read by DuckDB: .*seen_at"):
+            spark._copy(settings, copied, manifest, 5, [])
+        return
+    lines = spark._copy(settings, copied, manifest, 5, [])
+    assert "own models" in lines[0] and "seen_at" in lines[0] and "7 rows" in lines[1] and "void" in lines[2]
+
+
+def test_replace__another_disk__the_file_is_copied_first(tmp_path, monkeypatch):
+    old, fresh = tmp_path / "here" / "published.duckdb", tmp_path / "there" / "published.duckdb"
+    for file, content in ((old, "old"), (fresh, "fresh")):
+        file.parent.mkdir()
+        file.write_text(content)
+    rename, stat = Path.rename, Path.stat
+
+    def of_another_disk(self, **options):
+        found = stat(self, **options)
+        return (
+            SimpleNamespace(st_dev=1, st_size=found.st_size, st_mode=found.st_mode)
+            if self == fresh
+            else found
+        )
+
+    def only_on_one_disk(self, target):
+        assert self.parent == target.parent, "OSError: Invalid cross-device link"
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "stat", of_another_disk)
+    monkeypatch.setattr(Path, "rename", only_on_one_disk)
+    assert publish.replace(old, fresh) == 5 and old.read_text() == "fresh"
 
 
 def test_erase__dry_run_on_spark__is_wrong_usage(settings):

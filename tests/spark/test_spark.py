@@ -19,10 +19,11 @@ NEEDS_SPARK = pytest.mark.skipif(
 
 
 @NEEDS_SPARK
-def test_spark__two_parts_landed__marts_of_flags_equal_those_of_duckdb(tmp_path):
-    """A full build, then an increment, in one process of its own: the JVM ends with it."""
+@pytest.mark.parametrize("options", [[], ["--erase"]])
+def test_spark__two_parts_landed__marts_equal_those_of_duckdb(tmp_path, options):
+    """A full build, then an increment, in one process of its own: the JVM ends with it. With a person erased in between."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.spark", "--folder", str(tmp_path)],
+        [sys.executable, "-m", "tests.spark", "--folder", str(tmp_path), *options],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "DO_NOT_TRACK": "1"},
         capture_output=True,
