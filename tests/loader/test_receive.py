@@ -10,7 +10,7 @@ from flagsmith_warehouse.loader.inbox import reader, writer
 from flagsmith_warehouse.loader.inbox.writer import InboxError
 from flagsmith_warehouse.loader.landing import land as landing
 from flagsmith_warehouse.loader.receive.app import create_app
-from flagsmith_warehouse.loader.receive.webhook import UNREADABLE, body_limit
+from flagsmith_warehouse.loader.receive.webhook import UNREADABLE, announced_length, body_limit
 from flagsmith_warehouse.loader.settings import SettingsError, read
 from tests.loader.conftest import SECRETS
 from tests.loader.server import landed, sign
@@ -48,6 +48,27 @@ def test_webhook__signed_with_any_secret_of_a_rotation__204(client, secret):
 )
 def test_body_limit__no_byte_is_read_of_a_body_that_will_be_refused(settings, method, announced, limit):
     assert body_limit(method, announced, dataclasses.replace(settings, max_body_bytes=100)) == limit
+
+
+@pytest.mark.parametrize(
+    ("headers", "length"),
+    [
+        ({}, None),
+        ({"content-length": "20000000"}, 20_000_000),
+        ({"content-length": "0020"}, 20),
+        # With both headers, the framing is chunked: the length says nothing.
+        ({"content-length": "20", "transfer-encoding": "chunked"}, None),
+        ({"content-length": "-1"}, UNREADABLE),
+        ({"content-length": "١"}, UNREADABLE),
+        ({"content-length": ""}, UNREADABLE),
+    ],
+)
+def test_announced_length__any_header__the_length_or_why_there_is_none(headers, length):
+    assert announced_length(headers) == length
+
+
+def test_announced_length__more_digits_than_any_body_has__larger_than_every_limit():
+    assert announced_length({"content-length": "9" * 5_000}) > 10**15
 
 
 def test_webhook__secret_of_another_environment__401(client):
@@ -189,6 +210,12 @@ def test_logs__refused_webhook__one_line_without_body_or_signature(client, caplo
     [record] = caplog.records
     assert record.fields == {"reason": "unauthorized_wrong", "environment": "production"}
     assert record.getMessage() == "Webhook refused"
+
+
+def test_logs__name_of_an_environment_as_long_as_a_path_can_be__is_cut(client, caplog):
+    assert client.post(f"/webhooks/{'e' * 5_000}", data=BODY).status_code == 404
+    [record] = caplog.records
+    assert record.fields["environment"] == "e" * 100
 
 
 def test_create_app__no_secret__does_not_start(environ):

@@ -181,6 +181,17 @@ def test_tombstones__any_form__what_came_before_is_not_landed_and_what_comes_aft
     assert not tombstones.erased("production", NOW, WRITTEN[written](ABOUT[about]("keep-me@example.com")))
 
 
+@pytest.mark.parametrize("is_read_again", [False, True])
+def test_tombstones__two_for_one_person__the_later_one_counts_in_whatever_order(is_read_again):
+    """Given a person who was erased twice, the later time added first; then what came between is erased."""
+    warehouse, body = Warehouse(), json.dumps(evaluation("ada@example.com")).encode()
+    for at in (NOW + timedelta(days=2), NOW):
+        warehouse.tombstones.add("ada@example.com", None, at)
+    known = Tombstones(warehouse.connection) if is_read_again else warehouse.tombstones
+    assert known.erased("production", NOW + timedelta(days=1), body)
+    warehouse.connection.close()
+
+
 def test_tombstones__of_a_release_before__still_find_the_identity_of_an_evaluation():
     connection = duckdb.connect()
     connection.execute("create schema landing")
