@@ -133,18 +133,15 @@ def test_is_about__a_short_name__is_found_where_the_body_says_whom_it_is_about(a
     assert not persons.is_about(json.dumps(stands_elsewhere).encode(), erase.Names(frozenset({"7"})))
 
 
-@pytest.mark.parametrize(
-    ("body", "why"),
-    [
-        (audit("bada@example.com"), "a longer name"),
-        (audit("x.ada@example.com"), "a longer name"),
-        (audit("ada@example.com.au"), "a longer name"),
-        (
-            {**evaluation("bob"), "traits": [{"trait_key": "friend", "trait_value": "ada@example.com"}]},
-            "a trait",
-        ),
-    ],
-)
+OF_OTHERS = [
+    (audit("bada@example.com"), "a longer name"),
+    (audit("x.ada@example.com"), "a longer name"),
+    (audit("ada@example.com.au"), "a longer name"),
+    ({**evaluation("bob"), "traits": [{"trait_key": "friend", "trait_value": "ada@example.com"}]}, "a trait"),
+]
+
+
+@pytest.mark.parametrize(("body", "why"), OF_OTHERS)
 def test_is_about__others_in_whose_bodies_the_name_stands__are_kept(body, why):
     assert not persons.is_about(json.dumps(body).encode(), erase.Names(frozenset({"ada@example.com"})))
 
@@ -181,6 +178,14 @@ def test_tombstones__any_form__what_came_before_is_not_landed_and_what_comes_aft
     assert not tombstones.erased("production", NOW, WRITTEN[written](ABOUT[about]("keep-me@example.com")))
 
 
+@pytest.mark.parametrize(("body", "why"), OF_OTHERS)
+def test_tombstones__others_in_whose_bodies_the_name_stands__are_landed(body, why):
+    warehouse = Warehouse()
+    warehouse.tombstones.add("ada@example.com", None, NOW)
+    assert not warehouse.tombstones.erased("production", NOW, json.dumps(body).encode())
+    warehouse.connection.close()
+
+
 @pytest.mark.parametrize("is_read_again", [False, True])
 def test_tombstones__two_for_one_person__the_later_one_counts_in_whatever_order(is_read_again):
     """Given a person who was erased twice, the later time added first; then what came between is erased."""
@@ -189,6 +194,14 @@ def test_tombstones__two_for_one_person__the_later_one_counts_in_whatever_order(
         warehouse.tombstones.add("ada@example.com", None, at)
     known = Tombstones(warehouse.connection) if is_read_again else warehouse.tombstones
     assert known.erased("production", NOW + timedelta(days=1), body)
+    warehouse.connection.close()
+
+
+def test_tombstones__somebody_else_is_erased_later__what_a_person_did_in_between_is_landed():
+    warehouse, body = Warehouse(), json.dumps(evaluation("ada@example.com")).encode()
+    warehouse.tombstones.add("ada@example.com", None, NOW)
+    warehouse.tombstones.add("bob@example.com", None, NOW + timedelta(days=2))
+    assert not warehouse.tombstones.erased("production", NOW + timedelta(days=1), body)
     warehouse.connection.close()
 
 
