@@ -397,3 +397,11 @@ def test_erase__warehouse_and_published_copy_behind_links__the_old_files_are_rep
     assert files_with(tmp_path, b"erase-me-by-name") == []
     assert settings.warehouse_file.is_symlink() and settings.published_file.is_symlink()
     assert {path.name for path in (tmp_path / "disk").iterdir()} == {"warehouse.duckdb", "published.duckdb"}
+
+
+def test_readings__more_characters_than_we_take_apart__nothing_further_is_decoded(monkeypatch):
+    """Given a text encoded three times; when the first reading has all the characters that we allow; then it is the only depth."""
+    body = b"%252541da"
+    assert "Ada" in {text for text, _ in persons.readings(body)}
+    monkeypatch.setattr(persons, "MOST_CHARACTERS", len(body))
+    assert {text for text, _ in persons.readings(body)} == {body.decode()}
