@@ -255,6 +255,24 @@ def test_rules__other_traits__is_the_rule_of_those_not_named(rules):
     assert [each["trait_key"] for each in json.loads(under.apply(BODY)[0])["traits"]] == ["age"]
 
 
+def test_rules__identities_are_kept__a_sentence_about_identities_of_any_form_stays():
+    """Given the rule that only drops a trait; then nothing in the audit log is withheld, because nobody has a pseudonym."""
+    told = {"log": "3 identities were imported", "id": 7}
+    body = json.dumps({"event_type": "AUDIT_LOG_CREATED", "data": told}).encode()
+    assert privacy.Privacy(KEY.encode(), traits={"email": "drop"}).apply(body) == (body, None)
+    altered, _ = privacy.Privacy(KEY.encode(), identity="hash").apply(body)
+    assert json.loads(altered)["data"] == {"log": None, "id": 7}
+
+
+def test_rules__a_hashed_trait_that_is_an_object__has_one_hash_in_whatever_order_of_its_keys():
+    hashes = set()
+    for value in ({"a": 1, "b": 2}, {"b": 2, "a": 1}):
+        body = json.dumps({"identity": "x", "traits": [{"trait_key": "place", "trait_value": value}]})
+        altered, _ = privacy.Privacy(KEY.encode(), traits={"place": "hash"}).apply(body.encode())
+        hashes.add(json.loads(altered)["traits"][0]["trait_value"])
+    assert len(hashes) == 1
+
+
 def test_rules__another_key__gives_other_hashes(rules):
     assert rules(RULES).pseudonym("ada") != rules(RULES, KEY[::-1]).pseudonym("ada")
 
