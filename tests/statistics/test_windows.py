@@ -110,7 +110,7 @@ KINDS = {
     ),
     "load value": metric("load value", event_name="load", aggregation="sum", before_days=1),
 }
-TEA_TASTING = json.loads((ORACLES / "tea_tasting_1_14_0.json").read_text())["expected"]
+TEA_TASTING = json.loads((ORACLES / "tea_tasting_2_0_0.json").read_text())["expected"]
 CHANGED_KINDS = {
     "visit days": metric("visit days", event_name="visit", aggregation="days", conversion_window_hours=72),
     "first buy": metric(
