@@ -56,6 +56,11 @@ WEBHOOKS = [
     change("winner", 9, "cem@example.com", enabled=True),
     *all_blue("winner", "early", 10),
     *all_blue("winner", "new", 11),
+    # The split was seen after the only change that is known, so that change did not stop it.
+    *split("lost change", "early", 1),
+    change("lost change", 2, "ann@example.com", enabled=True),
+    *split("lost change", "later", 6),
+    *all_blue("lost change", "early", 10),
     # Two pauses, one of either kind.
     *split("paused", "early", 1),
     *split("paused", "early", 10, enabled=False),
@@ -123,6 +128,7 @@ def ends(warehouse):
     [
         ("off", "ended", 10, "switched_off", "bob@example.com"),
         ("winner", "ended", 10, "one_variation", "cem@example.com"),
+        ("lost change", "ended", 10, "one_variation", None),
         ("declared before", "ended", 8, "declared", None),
         ("declared after", "ended", 10, "switched_off", "bob@example.com"),
         ("paused", "running", None, None, None),
