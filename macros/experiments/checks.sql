@@ -120,6 +120,22 @@
                 ],
             },
         },
+        'windows_passed': {
+            'threshold': '1e0',
+            'spoils_results': false,
+            'findings': {
+                'some': [
+                    'ok',
+                    'The experiment ended before the windows of {affected} of {total} identities had passed, so they do not count in'
+                    ~ ' {detail}.',
+                ],
+                'none': [
+                    'warn',
+                    'The experiment ended before anybody\'s window had passed, so nobody counts in {detail}. Declare a shorter'
+                    ~ ' window, or let the next experiment run for longer.',
+                ],
+            },
+        },
         'pooled_lift': {
             'threshold': '1e0',
             'spoils_results': false,

@@ -275,7 +275,8 @@ def results(
                 until_change = [e for e in mine if change is None or e.occurred_at < change]
                 whole = Outcome(row["epoch"], *outcome(metric, start, mine))
                 cut = Outcome(row["epoch"], *outcome(metric, start, until_change))
-                is_matured = start + timedelta(hours=metric.window_hours or 0) <= clock
+                until = min(clock, run.ended_at or clock)
+                is_matured = start + timedelta(hours=metric.window_hours or 0) <= until
                 for population, is_in, value in (
                     ("assigned", True, whole),
                     ("until_change", True, cut),

@@ -56,6 +56,15 @@ WEBHOOKS = [
     change("winner", 9, "cem@example.com", enabled=True),
     *all_blue("winner", "early", 10),
     *all_blue("winner", "new", 11),
+    # The split was seen after the only change that is known, so that change did not stop it.
+    *split("lost change", "early", 1),
+    change("lost change", 2, "ann@example.com", enabled=True),
+    *split("lost change", "later", 6),
+    *all_blue("lost change", "early", 10),
+    # Switched off before the windows of those who came late have passed.
+    *split("cut", "early", 1),
+    *split("cut", "late", 8),
+    *split("cut", "late", 10, enabled=False),
     # Two pauses, one of either kind.
     *split("paused", "early", 1),
     *split("paused", "early", 10, enabled=False),
@@ -95,11 +104,27 @@ def warehouse(tmp_path_factory):
     ] + [
         experiment("declared before", environment="off", ended_at="2026-01-01 08:00", name="Checkout"),
         experiment("declared after", environment="off", ended_at="2026-01-02", description="Greener"),
+        experiment("cut by declaration", environment="cut", ended_at="2026-01-01 10:00"),
         experiment("still to end", environment="off from the start", ended_at="2026-03-01"),
     ]
     warehouse.give("experiments", experiments)
-    warehouse.give("metrics", [metric("bought", event_name="buy", aggregation="count")])
-    warehouse.give("experiment_metrics", [link(one["experiment_key"], "bought") for one in experiments])
+    warehouse.give(
+        "metrics",
+        [
+            metric("bought", event_name="buy", aggregation="count"),
+            metric("bought soon", event_name="buy", aggregation="count", conversion_window_hours=5),
+            metric("bought today", event_name="buy", aggregation="count", conversion_window_hours=24),
+        ],
+    )
+    warehouse.give(
+        "experiment_metrics",
+        [link(one["experiment_key"], "bought") for one in experiments]
+        + [
+            link(key, name, "secondary")
+            for key in ("cut", "cut by declaration", "paused")
+            for name in ("bought soon", "bought today")
+        ],
+    )
     warehouse.give(
         "conversion_events",
         [
@@ -123,6 +148,9 @@ def ends(warehouse):
     [
         ("off", "ended", 10, "switched_off", "bob@example.com"),
         ("winner", "ended", 10, "one_variation", "cem@example.com"),
+        ("cut", "ended", 10, "switched_off", None),
+        ("cut by declaration", "ended", 10, "declared", None),
+        ("lost change", "ended", 10, "one_variation", None),
         ("declared before", "ended", 8, "declared", None),
         ("declared after", "ended", 10, "switched_off", "bob@example.com"),
         ("paused", "running", None, None, None),
@@ -154,6 +182,49 @@ def test_end__from_then_on__no_assignment_no_contradiction_no_outcome(warehouse,
         experiment_key,
     )
     assert [(row["outcome_sum"], row["identities"]) for row in counted] == [(10, 10), (10, 10)]
+
+
+@pytest.mark.parametrize("experiment_key", ["cut", "cut by declaration"])
+def test_end__before_a_window_has_passed__the_identity_does_not_count(warehouse, experiment_key):
+    """Given 20 people whose window of 5 hours the end cuts and 20 whose it does not; then the 20 count, and in a day nobody."""
+    rows = {
+        row["metric_key"]: row
+        for row in warehouse.mart("fct_experiment_results")
+        if (row["experiment_key"], row["population"], row["variation"])
+        == (experiment_key, "assigned", "blue")
+    }
+    counts = {
+        key: (row["identities"], row["identities_matured"], row["outcome_sum"], row["status"])
+        for key, row in rows.items()
+    }
+    assert counts == {
+        "bought": (20, 20, 10, "ok"),
+        "bought soon": (20, 10, 10, "zero_variance"),
+        "bought today": (20, 0, 0, "none_matured"),
+    }
+    assert rows["bought today"]["verdict"] == "collecting_data"
+    assert "nobody's window had passed" in rows["bought today"]["verdict_reason"]
+    (found,) = [
+        row
+        for row in warehouse.mart("fct_experiment_health")
+        if (row["experiment_key"], row["check_name"]) == (experiment_key, "windows_passed")
+    ]
+    assert (found["status"], found["value"]) == ("warn", 1)
+    assert "nobody counts in bought today" in found["message"]
+
+
+def test_pause__a_window_that_it_touches__counts_once_it_has_passed(warehouse):
+    rows = {
+        row["metric_key"]: (row["identities"], row["identities_matured"], row["outcome_sum"])
+        for row in warehouse.mart("fct_experiment_results")
+        if (row["experiment_key"], row["population"], row["variation"]) == ("paused", "assigned", "blue")
+    }
+    assert rows["bought soon"] == (30, 30, 10) and rows["bought today"] == (30, 30, 20)
+    assert "windows_passed" not in {
+        row["check_name"]
+        for row in warehouse.mart("fct_experiment_health")
+        if row["experiment_key"] == "paused"
+    }
 
 
 def test_pause__in_it__nobody_is_assigned_and_nothing_contradicts(warehouse):

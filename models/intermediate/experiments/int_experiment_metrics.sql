@@ -28,10 +28,11 @@ with computed as (
         cast(metrics.prior_standard_deviation as double) as prior_standard_deviation,
         metrics.prior_type,
         coalesce(cast(links.margin as double), cast(metrics.margin as double)) as margin,
-        -- An identity counts once its window has passed or, where the window has no end, has begun.
+        -- An identity counts once its window has passed or, where the window has no end, has begun: before the experiment ended,
+        -- because no outcome counts later.
         coalesce(cast(metrics.conversion_window_hours as double), cast(metrics.window_start_hours as double), 0e0)
             as hours_to_maturity,
-        experiments.last_received_at
+        least(experiments.last_received_at, coalesce(experiments.ended_at, experiments.last_received_at)) as counted_until
     from {{ ref('int_declared_experiment_metrics') }} as links
     inner join {{ ref('int_declared_metrics') }} as metrics on links.metric_key = metrics.metric_key
     inner join {{ ref('int_experiments') }} as experiments on links.experiment_key = experiments.experiment_key
@@ -58,7 +59,7 @@ select
     conversion_window_hours,
     window_start_hours,
     hours_to_maturity,
-    {{ plus_hours('last_received_at', '-hours_to_maturity') }} as last_matured_at,
+    {{ plus_hours('counted_until', '-hours_to_maturity') }} as last_matured_at,
     winsorise_percentile,
     minimum_sample,
     before_days,

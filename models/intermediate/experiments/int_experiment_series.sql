@@ -105,6 +105,9 @@ select
     arms.margin,
     case
         when arms.experiment_status = 'not_started' then 'not_started'
+        -- Identities are there, but the window of none of them has passed.
+        when arms.identities_assigned > 0 and arms.identities = 0 then 'none_matured'
+        when control.identities_assigned > 0 and control.identities = 0 then 'none_matured'
         when arms.variation = arms.control_variation and arms.identities = 0 then 'no_control_identities'
         when arms.variation = arms.control_variation then 'control'
         -- Identities are there, but none of them with the event.

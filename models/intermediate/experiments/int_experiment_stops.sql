@@ -89,6 +89,13 @@ select
     stops.stop_reason,
     stops.last_seen_at > max(splits.last_at) as is_end,
 
+    -- To the minute, where workers learn of the stop one after another.
+    max(
+        case
+            when splits.last_at < stops.began_at then splits.last_at
+            when splits.first_at < stops.began_at then splits.first_at
+        end
+    ) as split_last_seen_at,
     stops.began_at,
     stops.last_seen_at
 from stops

@@ -62,7 +62,7 @@ verdicts as (
             when distrust is not null then 'do_not_trust'
             when
                 status in (
-                    'not_started', 'no_control_identities', 'no_identities', 'too_few_identities', 'zero_variance'
+                    'not_started', 'no_control_identities', 'no_identities', 'none_matured', 'too_few_identities', 'zero_variance'
                 )
                 or identities_measured < minimum_sample or control_identities_measured < minimum_sample
                 or (aggregation = 'occurrence' and (outcome_sum < 5 or control_outcome_sum < 5))
@@ -115,6 +115,8 @@ select
         when status = 'not_started' then 'The experiment has not begun: nothing was received since started_at.'
         when status = 'no_control_identities' then 'Nobody was assigned to control, so there is nothing to compare with.'
         when status = 'no_identities' then 'Nobody was assigned to this variation yet.'
+        when status = 'none_matured'
+            then 'In an arm, nobody''s window had passed by the last webhook or the experiment''s end, whichever is earlier.'
         when status = 'too_few_identities' and aggregation = 'quantile'
             then 'An arm has too few events for this quantile, or all events are of one identity.'
         when status = 'too_few_identities' then 'One identity has no variance: two are needed in each arm, in the same epoch, to compare.'

@@ -2,8 +2,8 @@
 
 with last_changes as (
 
-    -- The last change of the flag before the experiment stopped, as Flagsmith's webhooks about changes tell it. They may
-    -- arrive up to a minute after the first evaluation that shows it.
+    -- The last change of the flag between the last evaluation of the split and the first of the stop, as Flagsmith's
+    -- webhooks about changes tell it. An earlier change did not stop the split. The webhooks may arrive a minute early or late.
     select
         experiments.experiment_key,
         max_by(changes.changed_by, (changes.received_at, changes.delivery_id)) as changed_by,
@@ -11,11 +11,14 @@ with last_changes as (
     from {{ ref('int_experiments') }} as experiments
     inner join {{ ref('int_experiment_features') }} as features
         on experiments.experiment_key = features.experiment_key and features.is_under_experiment
+    inner join {{ ref('int_experiment_stops') }} as stops
+        on experiments.experiment_key = stops.experiment_key and stops.is_end
     inner join {{ ref('fct_flag_changes') }} as changes
         on
             experiments.environment = changes.environment
             and features.feature_id = changes.feature_id
-            and changes.received_at <= {{ plus_hours('experiments.ended_at', spread_hours()) }}
+            and changes.received_at >= {{ plus_hours('stops.split_last_seen_at', '-' ~ spread_hours()) }}
+            and changes.received_at <= {{ plus_hours('stops.began_at', spread_hours()) }}
     where
         changes.identity is null
         and (changes.segment_id is not null) = (experiments.assignment_reason = 'segment_override')
@@ -43,8 +46,7 @@ select
     experiments.status,
     experiments.end_reason,
     case
-        when last_changes.is_enabled = (experiments.end_reason = 'one_variation') and experiments.end_reason <> 'declared'
-            then last_changes.changed_by
+        when last_changes.is_enabled = (experiments.end_reason = 'one_variation') then last_changes.changed_by
     end as ended_by,
     experiments.problem,
 

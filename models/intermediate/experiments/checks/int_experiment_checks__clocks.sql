@@ -12,6 +12,33 @@ with hours as (
     from {{ ref('int_experiment_outcome_counts') }} as counts
     inner join {{ ref('int_experiments') }} as experiments on counts.experiment_key = experiments.experiment_key
 
+),
+
+cut_windows as (
+
+    -- Metrics of ended experiments, and how many identities were assigned too late for their window to pass before the end.
+    select
+        metrics.experiment_key,
+        metrics.metric_key,
+        count(*) as identities,
+        count(*) filter (where identities.first_exposed_at > metrics.last_matured_at) as late_identities
+    from {{ ref('int_experiment_metrics') }} as metrics
+    inner join {{ ref('int_experiments') }} as experiments on metrics.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiment_assignments') }} as identities
+        on metrics.experiment_key = identities.experiment_key
+    where experiments.status = 'ended' and metrics.hours_to_maturity > 0
+    group by metrics.experiment_key, metrics.metric_key
+    having count(*) filter (where identities.first_exposed_at > metrics.last_matured_at) > 0
+
+),
+
+most_cut as (
+
+    select
+        *,
+        max(late_identities) over (partition by experiment_key) as most_late_identities
+    from cut_windows
+
 )
 
 select
@@ -49,3 +76,21 @@ select
     cast(last_ahead_at as string) as detail
 from hours
 where events_ahead > 0
+
+union all
+
+select
+    experiment_key,
+    0 as epoch,
+    'windows_passed' as check_name,
+    case
+        when max(late_identities / identities) >= {{ check_threshold('windows_passed') }} then 'none' else 'some'
+    end as finding,
+    max(late_identities / identities) as value,
+    {{ check_threshold('windows_passed') }} as threshold,
+    max(late_identities) as affected,
+    max(identities) as total,
+    {{ joined_texts('metric_key', ', ', 'metric_key') }} as detail
+from most_cut
+where late_identities = most_late_identities
+group by experiment_key
