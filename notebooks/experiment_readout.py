@@ -8,6 +8,7 @@ with app.setup:
     import marimo as mo
     import pandas
 
+    from flagsmith_warehouse.loader.operations.status import STATUS_NOW, wall_clock
     from flagsmith_warehouse.notebooks import charts, show, words
     from flagsmith_warehouse.notebooks.warehouse import DECIDING, ask, source
 
@@ -53,11 +54,16 @@ def _():
 @app.cell
 def _(read):
     mo.stop(read.problem is not None, mo.md(read.problem or ""))
-    experiments = ask("""
-        select *, coalesce(least(ended_at, last_received_at), last_received_at, started_at) as read_until
-        from marts.dim_experiments
-        order by status = 'running' desc, started_at desc, experiment_key
-    """)
+    experiments = ask(
+        f"""
+        select
+            experiments.* replace ({STATUS_NOW} as status),
+            coalesce(least(ended_at, last_received_at), last_received_at, started_at) as read_until
+        from marts.dim_experiments as experiments
+        order by experiments.status = 'running' desc, started_at desc, experiment_key
+        """,
+        now=wall_clock(),
+    )
     mo.stop(
         experiments.empty,
         show.note(
@@ -391,6 +397,7 @@ def _(experiment, metric, population, results):
             results.status,
             identities_matured,
             p_value_interaction,
+            values_left_out,
             p_value_benjamini_hochberg,
             comparisons,
             alpha,

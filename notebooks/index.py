@@ -88,7 +88,8 @@ def _(read):
 @app.cell
 def _(read):
     mo.stop(read.problem is not None)
-    experiments = ask("""
+    experiments = ask(
+        f"""
         with checks as (
             select
                 experiment_key,
@@ -97,11 +98,16 @@ def _(read):
             from marts.fct_experiment_health
             group by experiment_key
         )
-        select experiments.*, coalesce(alarms, 0) as alarms, coalesce(warnings, 0) as warnings
+        select
+            experiments.* replace ({status.STATUS_NOW} as status),
+            coalesce(alarms, 0) as alarms,
+            coalesce(warnings, 0) as warnings
         from marts.dim_experiments as experiments
         left join checks on experiments.experiment_key = checks.experiment_key
         order by experiments.status = 'running' desc, experiments.started_at desc, experiments.experiment_key
-    """)
+        """,
+        now=status.wall_clock(),
+    )
     declared_problems = ask("""
         select severity, declared_in, row_number, column_name, problem, remedy from marts.experiment_declaration_problems
         union all

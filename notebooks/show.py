@@ -19,6 +19,7 @@ import duckdb
 import marimo
 import pandas
 
+from flagsmith_warehouse.loader.operations.status import ENDED
 from flagsmith_warehouse.loader.text import printable, shortened
 from flagsmith_warehouse.notebooks.pages import PAGES, address, is_live
 
@@ -52,6 +53,7 @@ BADGES = {
     "problem": ("✖", "problem", "bad"),
     "running": ("▶", "running", "good"),
     "ended": ("■", "ended", ""),
+    ENDED: ("■", ENDED, ""),
     "success": ("✓", "succeeded", "good"),
     "failure": ("✖", "failed", "bad"),
     "killed": ("✖", "was killed", "bad"),

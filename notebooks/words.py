@@ -102,7 +102,13 @@ def differences(breakdown: pandas.DataFrame, by: str) -> list[str]:
     found = breakdown.dropna(subset=["p_value_interaction"]).drop_duplicates("variation")
     return [
         f"The effect of {shortened(row.variation)} {'differs' if row.p_value_interaction < row.alpha else 'was not shown to differ'} "
-        f"by {by} (p {_p(row.p_value_interaction)})."
+        f"by {by} (p {_p(row.p_value_interaction)}"
+        + (
+            f"; {quantity(row.values_left_out, 'value')} with too few identities left out"
+            if row.values_left_out
+            else ""
+        )
+        + ")."
         for row in found.itertuples()
     ]
 

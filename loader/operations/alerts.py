@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from flagsmith_warehouse.loader.operations import relations
+from flagsmith_warehouse.loader.operations import relations, status
 from flagsmith_warehouse.loader.settings import ALERT_COMMAND
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ select experiments.environment, health.experiment_key, health.check_name, health
 from marts.fct_experiment_health as health
 inner join marts.dim_experiments as experiments on health.experiment_key = experiments.experiment_key
 where experiments.status = 'running' and health.status <> 'ok' order by all
+"""
+# Experiments whose declared end has passed on the wall clock, and not yet on the clock of their data.
+ENDED = """
+select environment, experiment_key, ended_at, last_received_at from marts.dim_experiments
+where status = 'running' and ended_at <= ? order by all
 """
 SECONDS_FOR_A_HOOK = 30
 
@@ -88,9 +93,13 @@ def by_the_clock(warehouse_file: Path, queries: dict[str, str]) -> Iterator[Aler
 
 
 def carried_over(record: dict, run_now: set[str] | frozenset[str] = frozenset()) -> list[Alert]:
-    """The alerts of an earlier refresh that neither the clock, nor declarations, nor these checks tell anew."""
+    """The alerts of an earlier refresh that neither the clock, nor declarations, nor experiments, nor these checks tell anew."""
     kept = (Alert(**each) for each in record.get("alerts") or [])
-    return [alert for alert in kept if alert.check not in {*CHECKS, *run_now, DECLARATIONS}]
+    return [
+        alert
+        for alert in kept
+        if alert.check not in {*CHECKS, *run_now, DECLARATIONS} and not alert.check.startswith(OF_EXPERIMENTS)
+    ]
 
 
 def of_tests(built: "Built") -> Iterator[Alert]:
@@ -119,24 +128,36 @@ def of_declarations(problems: list["Problem"]) -> Iterator[Alert]:
 
 
 def of_experiments(file: Path) -> Iterator[Alert]:
-    """One alert for each failing check of a running experiment."""
+    """One alert for each failing check of a running experiment, and for each whose declared end has passed since its last webhook."""
     with relations.open_copy(file) as copy:
         there = {
             name for (name,) in copy.execute("select table_name from information_schema.tables").fetchall()
         }
         if not {"fct_experiment_health", "dim_experiments"} <= there:
             return
-        for environment, experiment, check, status, message in copy.execute(EXPERIMENTS).fetchall():
+        for environment, experiment, check, severity, message in copy.execute(EXPERIMENTS).fetchall():
             remedy = "see fct_experiment_health, and docs/experiments.md"
             yield Alert(
                 _now(),
                 environment,
                 OF_EXPERIMENTS + check,
-                status,
+                severity,
                 experiment,
                 None,
                 f"{experiment}: {message}",
                 remedy,
+            )
+        for environment, experiment, ended_at, last in copy.execute(ENDED, [status.wall_clock()]).fetchall():
+            yield Alert(
+                _now(),
+                environment,
+                OF_EXPERIMENTS + "ended",
+                "warning",
+                experiment,
+                None,
+                f"{experiment}: {status.ENDED}, at {ended_at:%Y-%m-%d %H:%M} UTC; no webhook has come since {last:%Y-%m-%d %H:%M}, so its "
+                "figures are not final",
+                f"they are with the next webhook from {environment}; if none comes, find out why",
             )
 
 

@@ -308,6 +308,7 @@ def _look_at_the_clock(settings: Settings, before: dict, record: dict) -> list["
     found = [
         *alerts.by_the_clock(settings.warehouse_file, before.get("alert_queries") or {}),
         *alerts.carried_over(before),
+        *alerts.of_experiments(settings.warehouse_file),
     ]
     click.echo("Nothing has changed since the last build, so nothing was built.")
     _alert(record, found, problems)
@@ -367,11 +368,10 @@ def _build_additions(settings: Settings, before: dict, record: dict) -> tuple["B
     built, found = build_additions(settings, planned)
     # A test that found nothing in the new rows says nothing of the others.
     run_now = {each.test for each in found} | {result.node.name for result in built.results()}
-    carried = alerts.carried_over(before, run_now)
     return built, [
         *alerts.of_tests(built),
         *(alerts.of_test(each.test, each.rows) for each in found),
-        *(alert for alert in carried if not alert.check.startswith(alerts.OF_EXPERIMENTS)),
+        *alerts.carried_over(before, run_now),
     ]
 
 

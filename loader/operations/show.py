@@ -44,6 +44,12 @@ def show_status(status: dict) -> None:
     )  # fmt: skip
     _table(
         console,
+        "Experiment",
+        [(e["experiment"], e["status"], (e["ended_at"] or "–")[:16].replace("T", " ")) for e in status.get("experiments", [])],
+        "status", "declared end, UTC",
+    )  # fmt: skip
+    _table(
+        console,
         "Alarms and warnings of running experiments",
         [(a["experiment"], a["check"], a["status"], a["message"]) for a in status["alarms"]],
         "check", "status", "what it means",

@@ -43,6 +43,15 @@ QUARANTINED = """
 select environment, reason, count(*), max(received_at) from marts.quarantined_deliveries
 where received_at >= ? group by environment, reason order by 3 desc
 """
+# Figures depend on the clock of the data alone: the last webhook. What people read also knows the wall clock ($now, UTC).
+ENDED = "ended, by its declared end"
+STATUS_NOW = f"""
+case when experiments.status = 'running' and experiments.ended_at <= $now then '{ENDED}' else experiments.status end
+"""
+EXPERIMENTS = f"""
+select experiments.experiment_key, {STATUS_NOW}, experiments.ended_at from marts.dim_experiments as experiments
+where experiments.status = 'running' order by all
+"""
 ALARMS = """
 select health.experiment_key, health.check_name, health.status, health.message
 from marts.fct_experiment_health as health
@@ -176,13 +185,14 @@ def _landed(settings: Settings) -> list[tuple] | None:
 
 
 def _published(settings: Settings, now: datetime) -> dict:
-    """Rows of each mart, recent quarantines and alarms of running experiments; or why the copy cannot be read."""
+    """Rows of each mart, recent quarantines, running experiments and their alarms; or why the copy cannot be read."""
     path = settings.published_file
     nothing = {
         "published_at": None,
         "published_problem": None,
         "marts": {},
         "quarantined": [],
+        "experiments": [],
         "alarms": [],
         "problems": [],
     }
@@ -217,6 +227,14 @@ def _read_published(path: Path, now: datetime) -> dict:
                     "last_received_at": _text(last),
                 }
                 for environment, reason, deliveries, last in copy.execute(QUARANTINED, [since]).fetchall()
+            ],
+            "experiments": [
+                {"experiment": key, "status": now_is, "ended_at": _text(ended_at)}
+                for key, now_is, ended_at in (
+                    copy.execute(EXPERIMENTS, {"now": now.replace(tzinfo=None)}).fetchall()
+                    if has_experiments
+                    else []
+                )
             ],
             "alarms": [
                 dict(zip(("experiment", "check", "status", "message"), row, strict=True))
@@ -281,6 +299,11 @@ def _size(path: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_size
     return 0
+
+
+def wall_clock() -> datetime:
+    """The time now, UTC and without a zone, as `STATUS_NOW` wants it."""
+    return _now().replace(tzinfo=None)
 
 
 def _now() -> datetime:

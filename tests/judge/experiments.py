@@ -20,6 +20,7 @@ class Experiment(NamedTuple):
     ended_at: datetime | None
     reason: str
     activation_event: str | None
+    weights: str = "auto"
 
 
 class Metric(NamedTuple):

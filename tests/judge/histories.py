@@ -525,6 +525,10 @@ def _experiments(rng: Random, environment: Environment, span: timedelta) -> list
     return [
         Experiment(f"split_{name}", name, "feature_1", started, ended, "environment_default", "open"),
         Experiment(f"rollout_{name}", name, "feature_2", START, None, "segment_override", None),
+        # Declared weights move no figure.
+        Experiment(
+            f"declared_{name}", name, "feature_1", started, ended, "environment_default", None, "control=1"
+        ),
     ]
 
 

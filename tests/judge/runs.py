@@ -89,8 +89,8 @@ class Warehouse:
             for e in history.experiments:
                 connection.execute(
                     "insert into declared.experiments (experiment_key, environment, feature_name, started_at, ended_at,"
-                    " assignment_reason, activation_event, control_variation, expected_weights)"
-                    " values (?, ?, ?, ?, ?, ?, ?, 'control', 'auto')",
+                    " assignment_reason, activation_event, expected_weights, control_variation)"
+                    " values (?, ?, ?, ?, ?, ?, ?, ?, 'control')",
                     list(e),
                 )
             for m in METRICS:

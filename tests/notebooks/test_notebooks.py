@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from datetime import date
+from datetime import UTC, date, datetime
 
 import duckdb
 import pandas
@@ -15,7 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from flagsmith_warehouse.loader.operations import aa
+from flagsmith_warehouse.loader.operations import aa, status
 from flagsmith_warehouse.notebooks import report, show, warehouse, words
 from flagsmith_warehouse.simulator import example
 from flagsmith_warehouse.simulator.example import MONTH
@@ -949,6 +949,19 @@ ONE_DAY = (
     "delete from marts.fct_experiment_curves where days_since_exposure > 0",
     "delete from marts.fct_cohort_retention where period_number > 0",
 )
+
+
+@pytest.mark.parametrize("name", ["index", "experiment_readout"])
+def test_experiments__declared_end_has_passed_without_a_webhook__is_said_by_the_wall_clock(
+    altered, monkeypatch, name
+):
+    altered(
+        "update marts.dim_experiments set status = 'running', end_reason = null, ended_at = timestamp '2026-11-01'"
+    )
+    for day, is_over in ((datetime(2026, 10, 31), False), (datetime(2026, 11, 1), True)):
+        monkeypatch.setattr(status, "_now", lambda day=day: day.replace(tzinfo=UTC))
+        page = report.page(name)
+        assert ("ended, by its declared end" in page) == is_over, day
 
 
 @pytest.mark.parametrize("name", report.NOTEBOOKS)

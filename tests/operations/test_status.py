@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from flagsmith_warehouse.loader import lock
-from flagsmith_warehouse.loader.operations import declarations, show, status
+from flagsmith_warehouse.loader.operations import alerts, declarations, show, status
 from flagsmith_warehouse.loader.operations.doctor import Finding
 from tests.loader.server import COMMAND
 from tests.operations.conftest import bodies, invoke, receive
@@ -124,7 +124,7 @@ def test_status__an_experiment_alarms__only_running_ones_are_shown(warehouse, en
     with duckdb.connect(warehouse.published_file) as published:
         published.execute("""
             create or replace table marts.dim_experiments as
-            from (values ('a', 'running'), ('b', 'stopped')) as e (experiment_key, status);
+            from (values ('a', 'running', null::timestamp), ('b', 'stopped', null)) as e (experiment_key, status, ended_at);
             create or replace table marts.fct_experiment_health as
             from (values ('a', 'srm', 'alarm', 'uneven'), ('a', 'data_freshness', 'ok', ''), ('b', 'srm', 'alarm', ''))
             as h (experiment_key, check_name, status, message)
@@ -133,6 +133,37 @@ def test_status__an_experiment_alarms__only_running_ones_are_shown(warehouse, en
         {"experiment": "a", "check": "srm", "status": "alarm", "message": "uneven"}
     ]
     assert "uneven" in invoke(environ, "status").output
+
+
+@pytest.mark.parametrize(
+    ("now", "is_over"), [("2026-03-01 11:59", False), ("2026-03-01 12:00", True), ("2026-04-01 00:00", True)]
+)
+def test_status__declared_end_has_passed_without_a_webhook__is_said_by_the_wall_clock(
+    warehouse, environ, monkeypatch, now, is_over
+):
+    """Given webhooks until the 28th of February and an end at noon on the 1st of March; then status and alerts know the end."""
+    with duckdb.connect(warehouse.published_file) as published:
+        published.execute("""
+            create or replace table marts.dim_experiments as
+            from (values
+                ('a', 'running', timestamp '2026-03-01 12:00', 'production', timestamp '2026-02-28 09:00'),
+                ('b', 'running', null, 'production', timestamp '2026-02-28 09:00')
+            ) as e (experiment_key, status, ended_at, environment, last_received_at);
+            create or replace table marts.fct_experiment_health as
+            from (values ('a', 'srm', 'ok', '')) as h (experiment_key, check_name, status, message)
+        """)
+    monkeypatch.setattr(status, "_now", lambda: datetime.fromisoformat(now).replace(tzinfo=UTC))
+    said = "ended, by its declared end" if is_over else "running"
+    assert [tuple(row.values()) for row in machine(environ)["experiments"]] == [
+        ("a", said, "2026-03-01T12:00:00+00:00"),
+        ("b", "running", None),
+    ]
+    assert said in invoke(environ, "status").output
+    found = list(alerts.of_experiments(warehouse.published_file))
+    assert [(alert.check, alert.value, alert.environment) for alert in found] == [
+        ("experiment_ended", "a", "production")
+    ] * is_over
+    assert all("2026-02-28 09:00" in alert.message and said in alert.message for alert in found)
 
 
 def test_status__texts_that_attack_a_terminal__are_shown_and_do_nothing(capsys):

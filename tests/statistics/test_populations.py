@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from .experiments import NEEDED, ExperimentWarehouse, clock, evaluation, event, experiment, link, metric
+from .experiments import NEEDED, ExperimentWarehouse, at, clock, evaluation, event, experiment, link, metric
 
 CHANGE = 48
 # At first half of 200 identities are blue. Then blue falls to 20 %: the active half of 30 blue ones come back as control.
@@ -38,6 +38,7 @@ def warehouse(tmp_path_factory):
         [
             experiment("changed", activation_event="open"),
             experiment("by hand", activation_event="open", expected_weights="control=50;blue=50"),
+            experiment("one epoch", ended_at=at(CHANGE - 1)),
             experiment("undisturbed", primary_population="undisturbed"),
             experiment("not activated", primary_population="activated"),
             experiment("nobody's", primary_population="all"),
@@ -52,7 +53,7 @@ def warehouse(tmp_path_factory):
         "experiment_metrics",
         [
             link(key, name)
-            for key in ("changed", "by hand", "undisturbed", "not activated", "nobody's")
+            for key in ("changed", "by hand", "one epoch", "undisturbed", "not activated", "nobody's")
             for name in ("bought", "spent")
         ],
     )
@@ -97,8 +98,34 @@ def test_population__weights_changed_and_movers_return__who_counts_and_what(
 
 def test_population__one_epoch__until_change_equals_assigned(counted):
     for variation in ("blue", "control"):
-        assert counted["by hand", "until_change", variation] == counted["by hand", "assigned", variation]
-    assert counted["by hand", "assigned", "blue"] == (120, 130)
+        assert counted["one epoch", "until_change", variation] == counted["one epoch", "assigned", variation]
+    assert counted["one epoch", "assigned", "blue"] == (100, 100)
+
+
+def test_epochs__weights_declared__begin_where_the_observed_weights_change(warehouse):
+    """Given 50/50 declared and 50 to 20 % observed; then only the sample ratio is held against 50/50."""
+    figures = (
+        "select metric_key, population, variation, identities, outcome_sum, mean, relative_lift, relative_low"
+        " from marts.fct_experiment_results where experiment_key = ? order by all"
+    )
+    assert warehouse.query(figures, "by hand") == warehouse.query(figures, "changed")
+    weights = warehouse.query(
+        "select epoch, variation, weight from intermediate.int_experiment_epochs"
+        " where experiment_key = 'by hand' order by all"
+    )
+    assert [tuple(row.values()) for row in weights] == [
+        (epoch, variation, 50) for epoch in (1, 2) for variation in ("blue", "control")
+    ]
+    ratios = warehouse.query(
+        "select experiment_key, epoch, status from marts.fct_experiment_health"
+        " where check_name = 'sample_ratio' and experiment_key in ('by hand', 'changed') and epoch > 0 order by all"
+    )
+    assert [tuple(row.values()) for row in ratios] == [
+        ("by hand", 1, "ok"),
+        ("by hand", 2, "alarm"),
+        ("changed", 1, "ok"),
+        ("changed", 2, "ok"),
+    ]
 
 
 def test_population__last_day_of_each__equals_the_total(warehouse, counted):
@@ -120,7 +147,7 @@ def test_primary_population__declared_or_not__one_population_decides(warehouse):
         for row in warehouse.mart("fct_experiment_results")
         if row["is_primary_population"]
     }
-    assert deciding == {(key, declared[key]) for key in ("changed", "by hand", "undisturbed")}
+    assert deciding == {(key, declared[key]) for key in ("changed", "by hand", "one epoch", "undisturbed")}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +185,8 @@ def test_health__weights_changed_at_a_sale__says_how_far_pooled_and_stratified_a
     pooled = checks["changed", "pooled_lift"]
     assert pooled["status"] == "warn" and pooled["value"] > 1 and "blue on spent" in pooled["message"]
     assert checks["changed", "epochs_compared"]["status"] == "ok"
-    assert ("by hand", "pooled_lift") not in checks and ("by hand", "epochs_compared") not in checks
+    assert checks["by hand", "pooled_lift"]["status"] == "warn"
+    assert ("one epoch", "pooled_lift") not in checks and ("one epoch", "epochs_compared") not in checks
 
 
 def test_stratified__weights_changed_at_a_sale__post_stratification_as_computed_by_hand(warehouse):

@@ -15,11 +15,11 @@ ALPHA = 0.1
 # Weights that change in the middle; a declared end; and one epoch, still running.
 EXPERIMENTS = {
     "changed": experiment("changed", alpha=ALPHA, activation_event="open"),
-    "ended": experiment("ended", alpha=ALPHA, expected_weights="control=1;blue=1", ended_at=END),
+    "ended": experiment("ended", alpha=ALPHA, feature_name="steady", ended_at=END),
     "running": experiment(
         "running",
         alpha=ALPHA,
-        expected_weights="control=1;blue=1",
+        feature_name="steady",
         breakdowns="trait:plan; segment:vip;cohort:grown;trait:town;",
     ),
 }
@@ -78,14 +78,17 @@ class Person:
 
 
 DRAWN = np.random.default_rng(4474)
-PEOPLE = [Person(number, DRAWN) for number in range(160)]
+PEOPLE = [Person(number, DRAWN) for number in range(400)]
 
 
 def seen(person: Person, hours: float, variation: str, **said):
-    weight = 30.0 if at(hours) >= CHANGE else 50.0
-    return delivery_of(
-        person.name, hours, [state(variation, weight if variation == "blue" else None)], **said
-    )
+    """An evaluation of two features: the weights of the second never change."""
+    weights = {"checkout": 30.0 if at(hours) >= CHANGE else 50.0, "steady": 50.0}
+    flags = [
+        state(variation, weight if variation == "blue" else None, feature=feature, feature_id=number)
+        for number, (feature, weight) in enumerate(weights.items(), 1)
+    ]
+    return delivery_of(person.name, hours, flags, **said)
 
 
 def said_of(person: Person, *, is_later: bool = False) -> dict:
@@ -341,7 +344,7 @@ def test_breakdown__of_a_trait_segment_or_cohort__as_counted_identity_by_identit
     found = {k[4] for k in broken if k[:2] == (key, population) and k[3] == dimension}
     assert found == {broken_down(dimension, person) for person in PEOPLE}
     for name in METRICS:
-        of_dimension = []
+        of_dimension, control = [], {}
         window = timedelta(hours=METRICS[name].get("conversion_window_hours") or 0)
         for value in found:
             everybody = Counter()
@@ -358,28 +361,38 @@ def test_breakdown__of_a_trait_segment_or_cohort__as_counted_identity_by_identit
             assert row["identities"] == everybody["blue"]
             assert row["control_identities"] == everybody["control"]
             assert row["identities_matured"] == sum(len(s["blue"]) for s in strata.values())
+            control[value] = sum(len(s["control"]) for s in strata.values())
             result = compared(name, strata)
             assert (row["status"] == "ok") == bool(result), (name, value)
             if result:
                 wrong |= {(name, value, k): v for k, v in differences(row, result).items()}
             if "ok" in (row["status"], row["cuped_status"]):
                 of_dimension.append(row)
-        wrong |= {(name, k): v for k, v in wrong_corrections(of_dimension).items()}
+        wrong |= {(name, k): v for k, v in wrong_corrections(of_dimension, len(found), control).items()}
     assert not wrong
 
 
-def wrong_corrections(rows: list[dict]) -> dict:
-    """What differs from scipy: the corrected p-values, and the test whether the effects differ."""
+def wrong_corrections(rows: list[dict], values: int, control: dict[str, int]) -> dict:
+    """What differs from scipy: the corrected p-values, and the test whether the effects differ.
+
+    `rows`: the comparisons that could be made, of so many `values`; `control`: its matured identities, by value. The test leaves out
+    values with fewer than 50 in either arm."""
     adjusted = ["cuped_" if row["cuped_status"] == "ok" else "" for row in rows]
     corrected = stats.false_discovery_control(
         [row[f"{p}relative_p_value"] for p, row in zip(adjusted, rows, strict=True)]
     )
-    lifts = np.array([row[f"{p}absolute_lift"] for p, row in zip(adjusted, rows, strict=True)])
-    weights = (
-        np.array([row[f"{p}absolute_standard_error"] for p, row in zip(adjusted, rows, strict=True)]) ** -2.0
+    weighed = np.array(
+        [
+            (row[f"{p}absolute_lift"], row[f"{p}absolute_standard_error"] ** -2.0)
+            for p, row in zip(adjusted, rows, strict=True)
+            if min(row["identities_matured"], control[row["dimension_value"]]) >= 50
+        ]
+    ).reshape(-1, 2)
+    lifts, weights = weighed.T
+    statistic = (
+        float((weights * (lifts - (weights @ lifts) / weights.sum()) ** 2).sum()) if len(weighed) else None
     )
-    statistic = float((weights * (lifts - np.average(lifts, weights=weights)) ** 2).sum())
-    interaction = stats.chi2.sf(statistic, len(rows) - 1) if len(rows) > 1 else None
+    interaction = stats.chi2.sf(statistic, len(weighed) - 1) if len(weighed) > 1 else None
     wrong = {}
     for row, p_value in zip(rows, corrected, strict=True):
         wrong |= differences(row, {"p_value_benjamini_hochberg": p_value, "comparisons": len(rows)})
@@ -387,7 +400,18 @@ def wrong_corrections(rows: list[dict]) -> dict:
             assert row["p_value_interaction"] is None
         else:
             wrong |= differences(row, {"p_value_interaction": interaction})
+        wrong |= differences(row, {"values_left_out": values - len(weighed)})
     return wrong
+
+
+def test_breakdown__values_with_fewer_than_50_in_an_arm__are_left_out_of_the_interaction_and_counted(broken):
+    """Given two large values of a dimension and many small ones; then both kinds are there, and a test of nothing but small ones is null."""
+    left_out = {
+        k[3]: row["values_left_out"] for k, row in broken.items() if k[:3] == ("running", "assigned", "share")
+    }
+    assert left_out["segment:vip"] == 0 and left_out["trait:town"] > 9
+    town = next(row for k, row in broken.items() if k[:4] == ("running", "assigned", "share", "trait:town"))
+    assert town["p_value_interaction"] is None and town["status"] == "ok"
 
 
 def test_breakdown__not_asked_for_or_refused__no_rows(broken):

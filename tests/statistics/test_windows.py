@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from .experiments import BEGIN, ExperimentWarehouse, at, clock, evaluation, event, experiment, link, metric
+from .experiments import (
+    BEGIN,
+    ExperimentWarehouse,
+    at,
+    clock,
+    delivery_of,
+    event,
+    experiment,
+    link,
+    metric,
+    state,
+)
 from .test_oracle import METHODS, ORACLES, equal
 
 CHANGE = 90  # hours: blue falls from 50 % to 20 %
@@ -162,13 +173,22 @@ WITHOUT_TRAFFIC = {
 }
 
 
+def seen(p: Person, hours: float, arm: str):
+    """An evaluation of two features: the weights of the second never change."""
+    weights = {"checkout": 50.0 if hours < CHANGE else 20.0, "steady": 50.0}
+    flags = [
+        state(arm, weight if arm == "blue" else None, feature=feature, feature_id=number)
+        for number, (feature, weight) in enumerate(weights.items(), 1)
+    ]
+    return delivery_of(p.name, hours, flags)
+
+
 def landed(before: float, until: float) -> list:
     rows = []
     for p in PEOPLE:
-        weight = (50.0 if p.exposed < CHANGE else 20.0) if p.arm == "blue" else None
-        rows.append((p.exposed, evaluation(p.name, p.exposed, p.arm, weight)))
+        rows.append((p.exposed, seen(p, p.exposed, p.arm)))
         if p.comes_back:
-            rows.append((p.comes_back, evaluation(p.name, p.comes_back, "control")))
+            rows.append((p.comes_back, seen(p, p.comes_back, "control")))
     return [row for hours, row in rows if before < hours <= until] + [clock(until)]
 
 
@@ -178,9 +198,7 @@ def declare(warehouse: ExperimentWarehouse) -> None:
         "experiments",
         [experiment("changed", activation_event="open")]
         + [
-            experiment(
-                method, decision_method=method, expected_weights="control=50;blue=50", sequential_tuning=1000
-            )
+            experiment(method, decision_method=method, feature_name="steady", sequential_tuning=1000)
             for method in ("frequentist", "sequential")
         ]
         + [

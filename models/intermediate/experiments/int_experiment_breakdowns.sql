@@ -4,11 +4,18 @@ with compared as (
 
     -- The adjusted comparison where it was asked for and could be made.
     select
-        *,
+        series.*,
         case when cuped_status = 'ok' then cuped_relative_p_value else relative_p_value end as p_value,
         case when cuped_status = 'ok' then cuped_absolute_lift else absolute_lift end as lift,
-        case when cuped_status = 'ok' then cuped_absolute_standard_error else absolute_standard_error end as standard_error
-    from {{ ref('int_experiment_series') }}
+        case when cuped_status = 'ok' then cuped_absolute_standard_error else absolute_standard_error end as standard_error,
+        -- An arm without variance (nobody bought) can have one after the adjustment. The variance of a few identities is
+        -- itself too uncertain to weigh by.
+        (status = 'ok' or cuped_status = 'ok')
+        and series.identities >= metrics.minimum_sample
+        and series.control_identities >= metrics.minimum_sample as is_weighed
+    from {{ ref('int_experiment_series') }} as series
+    inner join {{ ref('int_experiment_metrics') }} as metrics
+        on series.experiment_key = metrics.experiment_key and series.metric_key = metrics.metric_key
     where dimension is not null and dimension <> 'days_since_exposure'
 
 ),
@@ -19,6 +26,11 @@ ranked as (
     select
         *,
         count(p_value) over breakdown as comparisons,
+        case
+            when status <> 'control' then count(*) filter (where not is_weighed) over (
+                partition by experiment_key, metric_key, variation, population, dimension
+            )
+        end as values_left_out,
         row_number() over (
             partition by experiment_key, metric_key, population, dimension, p_value is not null
             order by p_value, variation, dimension_value
@@ -50,8 +62,7 @@ weighted as (
         1 / pow(standard_error, 2) as weight,
         sum(lift / pow(standard_error, 2)) over effects / sum(1 / pow(standard_error, 2)) over effects as common_lift
     from compared
-    -- An arm without variance (nobody bought) can have one after the adjustment.
-    where status = 'ok' or cuped_status = 'ok'
+    where is_weighed
     window effects as (partition by experiment_key, metric_key, variation, population, dimension)
 
 ),
@@ -93,7 +104,8 @@ select
     corrected.cuped_theta,
     corrected.comparisons,
     corrected.p_value_benjamini_hochberg,
-    interactions.p_value_interaction
+    interactions.p_value_interaction,
+    corrected.values_left_out
     {%- for column in result_columns() %},
     corrected.{{ column }}
     {%- endfor %}

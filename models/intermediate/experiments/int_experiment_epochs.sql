@@ -88,11 +88,9 @@ beginnings as (
 
     union
 
-    select grouped.experiment_key, min(grouped.until_at) as valid_from
+    select experiment_key, min(until_at) as valid_from
     from grouped
-    inner join {{ ref('int_experiments') }} as experiments on grouped.experiment_key = experiments.experiment_key
-    where experiments.expected_weights = 'auto'
-    group by grouped.experiment_key, grouped.change_number
+    group by experiment_key, change_number
 
 ),
 
@@ -173,6 +171,7 @@ where experiments.expected_weights = 'auto'
 
 union all
 
+-- Declared weights are what each epoch is held against. Where an epoch begins, the evaluations alone say.
 select
     epochs.experiment_key,
     epochs.epoch,

@@ -41,12 +41,12 @@ table_cells as (
 
 ),
 
-expected_cells as (
+margins as (
 
     select
         *,
-        cast(sum(identities) over variations as double) * sum(identities) over other_variations
-            / sum(identities) over epochs as expected,
+        cast(sum(identities) over variations as double) as variation_identities,
+        sum(identities) over other_variations as other_variation_identities,
         sum(identities) over epochs as identities_of_epoch
     from table_cells
     window
@@ -56,9 +56,18 @@ expected_cells as (
 
 ),
 
+expected_cells as (
+
+    select
+        *,
+        variation_identities * other_variation_identities / identities_of_epoch as expected
+    from margins
+
+),
+
 chi_squares as (
 
-    -- Cells without identities have no row. What they should have had is what the others should not.
+    -- With fewer than 5 expected in a cell the statistic is not distributed as χ², so that table is left out. Cells without identities have no row. What they should have had is what the others should not.
     select
         experiment_key,
         other_experiment_key,
@@ -69,6 +78,7 @@ chi_squares as (
         (count(distinct variation) - 1) * (count(distinct other_variation) - 1) as degrees_of_freedom
     from expected_cells
     group by experiment_key, other_experiment_key, epoch, other_epoch
+    having min(variation_identities) * min(other_variation_identities) / max(identities_of_epoch) >= 5
 
 ),
 
@@ -160,7 +170,13 @@ standardised as (
 
 sizes as (
 
-    select experiment_key, other_experiment_key, metric_key, count(*) as identities, count_if(is_matured) as identities_matured
+    select
+        experiment_key,
+        other_experiment_key,
+        metric_key,
+        count(*) as identities,
+        count_if(is_matured) as identities_matured,
+        least(count(distinct variation), count(distinct other_variation)) as variations
     from shared
     group by experiment_key, other_experiment_key, metric_key
 
@@ -184,6 +200,12 @@ select
 
     coalesce(sizes.identities, 0) as identities,
     cast(coalesce(sizes.identities_matured, 0) as bigint) as identities_matured,
+    case
+        when sizes.identities is null then 'no_shared_identities'
+        when sizes.variations = 1 then 'one_variation'
+        when independence.p_value_independence is null then 'too_few_identities'
+        else 'ok'
+    end as independence_status,
     independence.p_value_independence,
     tested.interaction,
     tested.interaction + tested.minus_critical * nullif(tested.standard_error, 0) as interaction_low,

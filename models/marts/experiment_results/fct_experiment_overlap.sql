@@ -10,6 +10,7 @@ select
 
     identities,
     identities_matured,
+    independence_status,
     p_value_independence,
     interaction,
     interaction_low,

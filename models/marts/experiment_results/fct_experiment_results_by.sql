@@ -20,6 +20,7 @@ select
     cuped_theta,
 
     p_value_interaction,
+    values_left_out,
     p_value_benjamini_hochberg,
     comparisons
     {%- for column in result_columns() %},
