@@ -39,6 +39,7 @@ CHANGES = {
     "toggled": "switched on or off",
     "weights_changed": "the weights changed",
     "value_changed": "the value changed",
+    "other_identity": "another identity of the same person",
 }
 ORIGINS = {
     "environment_default": "the environment's default",

@@ -33,10 +33,10 @@ SUMS = ("outcome_sum", "outcome_sum_squares", "denominator_sum", "denominator_su
 # One row per identity that was evaluated in the last days: what it had since, by the metric, and what it had before.
 VALUES = """
 with assigned as (
-    select identity, min(received_at) as first_exposed_at
-    from {int_deliveries}
+    select coalesce(user_id, identity) as identity, min(received_at) as first_exposed_at
+    from {int_deliveries} left join {int_declared_identity_map} using (identity)
     where environment = $environment and kind = 'evaluation' and not is_test_identity and received_at > $clock - to_days($days)
-    group by identity
+    group by all
     having $window is null or min(received_at) + to_hours(1) * $window <= $clock  -- the others had no time yet
 ), events as (
     select identity, event_name, occurred_at, value
@@ -89,6 +89,7 @@ order by experiments.started_at desc, experiments.experiment_key limit 1
 NEEDED = (
     "int_deliveries",
     "int_outcomes",
+    "int_declared_identity_map",
     "int_declared_metrics",
     "int_declared_experiments",
     "int_declared_experiment_metrics",

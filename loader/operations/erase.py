@@ -59,11 +59,21 @@ class EraseError(LoaderError):
     """Not everything has been erased. Erasing again does the rest."""
 
 
+UNREAD_MAP = (
+    "identity_map cannot be read ({error}), so only rows with this very name are erased. Put it in order, and erase the person's "
+    "other identities too."
+)
+
+
 @dataclass(frozen=True)
 class Names:
-    """The names of a person: the identity, and its pseudonym under privacy rules. A persons.Person."""
+    """The names of a person: the identity, and its pseudonym under privacy rules. A persons.Person.
+
+    `users`: what identity_map calls the person, under which experiments know it.
+    """
 
     names: frozenset[str]
+    users: frozenset[str] = frozenset()
 
     def is_called(self, name: str) -> bool:
         return name in self.names
@@ -77,6 +87,17 @@ class Names:
 
     def long_names(self) -> list[str]:
         return sorted(name for name in self.names if len(name) >= persons.SHORTEST_LONG_NAME)
+
+    def known_to(self, columns: list[str]) -> list[str]:
+        """The names that a table with these columns may have in `identity`. (No column holds half a character.)"""
+        known = self.names | self.users if "experiment_key" in columns else self.names
+        return sorted(filter(is_utf8, known))
+
+    def mapped(self, pairs: list[tuple[str, str]]) -> "Names":
+        """These names, with those that (identity, user_id) pairs add: the identities of a user, and the user of an identity."""
+        identities = {identity for identity, user in pairs if user in self.names}
+        users = {user for identity, user in pairs if identity in self.names}
+        return Names(self.names | identities, frozenset(users))
 
     def spellings(self) -> list[str]:
         """The spellings without a backslash or a % in which a body that begins like an evaluation may contain the names."""
@@ -130,6 +151,7 @@ def preview(
         still_in = []
         if settings.warehouse_file.exists():
             with landing_schema.open_warehouse(settings, on_wait) as warehouse:
+                names = _mapped(warehouse, names, on_wait)
                 progress = dict(warehouse.execute("from landing.inbox_progress").fetchall())
                 rows = _inbox_rows(settings, names, environment, progress)
                 known |= _environments(warehouse)
@@ -169,12 +191,30 @@ def names_of(settings: Settings, identity: str) -> Names:
     return Names(frozenset({identity, rules.pseudonym(identity)} if rules else {identity}))
 
 
+def _mapped(warehouse: duckdb.DuckDBPyConnection, names: Names, on_wait: Callable[[str], None]) -> Names:
+    """The names with those in identity_map."""
+    identity_map = relations.read(warehouse).named("int_declared_identity_map")
+    if identity_map is None:
+        return names
+    known = {"names": names.known_to([])}
+    query = (
+        f"select identity, user_id from {publish.name(identity_map.schema, identity_map.identifier)} "  # noqa: S608
+        "where list_contains($names, identity) or list_contains($names, user_id)"
+    )
+    try:
+        return names.mapped(warehouse.execute(query, known).fetchall())
+    except duckdb.Error as error:
+        on_wait(UNREAD_MAP.format(error=str(error).splitlines()[0]))
+        return names
+
+
 def _erase(settings: Settings, names: Names, environment: str | None, on_wait) -> dict:
     erased_at = datetime.now(UTC).replace(tzinfo=None)
     landings = Landings(settings.inbox_dir)
     urls = [name for name in landings.names() if name != WAREHOUSE]
     with landing_schema.open_warehouse(settings, on_wait) as warehouse:
         _remove_spilled(settings)
+        names = _mapped(warehouse, names, on_wait)
         tombstones = Tombstones(warehouse)
         hashes = sorted(tombstones.add(name, environment, erased_at) for name in names.names)
         warehouse.execute("checkpoint")
@@ -302,9 +342,9 @@ def _delete(warehouse: duckdb.DuckDBPyConnection, names: Names, environment: str
     deleted = {
         "landing.webhooks": _delete_where(warehouse, "landing.webhooks", "delivery_id in (from erased)")
     }
-    known = [name for name in names.names if is_utf8(name)]
     for schema, table, columns in tables:
         if condition := _condition(warehouse, columns, environment):
+            known = names.known_to(columns)
             deleted[f"{schema}.{table}"] = _delete_where(
                 warehouse, publish.name(schema, table), condition, names=known, environment=environment
             )

@@ -183,6 +183,7 @@ class Lake:
         """Delete the person's rows from every table, then every older snapshot and every file that no snapshot has."""
         landing = self.places.landing
         tables = self._tables()
+        self.names = self._mapped()
         deliveries = {*self._deliveries(self._read(landing))}
         for table in tables:
             deliveries |= {*self._deliveries_in_sentences(table)}
@@ -203,6 +204,20 @@ class Lake:
         self._delete_outcomes(tables)
         for table in (*tables, landing):
             self._forget_history(table)
+
+    def _mapped(self) -> erase.Names:
+        """The names with those in identity_map. Raises EraseError if it cannot be read."""
+        identity_map = self.places.models.get("int_declared_identity_map")
+        if identity_map is None or self._kind(identity_map) is None:
+            return self.names
+        is_named = f"{self._is_named('identity')} or {self._is_named('user_id')}"
+        query = f"select identity, user_id from {_quoted(identity_map)} where {is_named}"
+        try:
+            return self.names.mapped([tuple(row) for row in self.session.sql(query).collect()])
+        except Exception as error:
+            raise erase.EraseError(
+                f"Nothing was erased: identity_map cannot be read, so nobody can say which identities are the person's ({error})."
+            ) from error
 
     def _tables(self) -> list[str]:
         """The tables of our models that are built, and of those that were once. Raises EraseError where one cannot be erased from."""
@@ -316,14 +331,17 @@ class Lake:
             here = None
         conditions = []
         if "identity" in columns and here:
-            conditions.append(f"({self._is_named('identity')} and {here})")
+            conditions.append(f"({self._is_one_of('identity', self.names.known_to(columns))} and {here})")
         if "delivery_id" in columns:
             conditions.append("delivery_id in (select delivery_id from erased)")
         return " or ".join(conditions) or None
 
     def _is_named(self, column: str) -> str:
-        """A condition: the column's whole value is a name of the person. (No column holds half a character.)"""
-        known = sorted(filter(erase.is_utf8, self.names.names))
+        """A condition: the column's whole value is a name of the person."""
+        return self._is_one_of(column, self.names.known_to([]))
+
+    @staticmethod
+    def _is_one_of(column: str, known: list[str]) -> str:
         return f"`{column}` in ({', '.join(map(_text, known))})" if known else "false"
 
     def _delete(self, table: str, condition: str) -> None:

@@ -181,6 +181,23 @@
                 ],
             },
         },
+        'people_in_several_variations': {
+            'threshold': '0.05e0',
+            'spoils_results': false,
+            'findings': {
+                'few': [
+                    'ok',
+                    '{affected} of {total} people have identities that were given different variations (identity_map). They'
+                    ~ ' count in the variation that they were given first; undisturbed leaves them out.',
+                ],
+                'many': [
+                    'warn',
+                    '{affected} of {total} people have identities that were given different variations (identity_map). They'
+                    ~ ' count in the variation that they were given first, so the lift is smaller than that of people who saw one'
+                    ~ ' only. Evaluate the flag for the same identity before and after login.',
+                ],
+            },
+        },
         'activated_balance': {
             'threshold': '0.001e0',
             'spoils_results': false,

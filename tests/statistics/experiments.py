@@ -76,6 +76,8 @@ TABLES = {
         "occurred_at": "timestamp",
         "value": "double",
     },
+    "identity_map": {"identity": "varchar", "user_id": "varchar"},
+    "test_identities": {"environment": "varchar", "identity": "varchar"},
     "statistics": {
         "experiment_key": "varchar",
         "metric_key": "varchar",

@@ -37,6 +37,7 @@ select
     assigned.experiment_key,
     assigned.identity,
 
+    assigned.first_identity,
     assigned.variation,
     epochs.epoch,
     contradictions.identity is not null as is_quarantined,

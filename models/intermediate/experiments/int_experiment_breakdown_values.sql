@@ -22,7 +22,8 @@ identities as (
         identities.experiment_key,
         identities.identity_number,
         experiments.environment,
-        identities.identity,
+        -- A person has the traits and segments of the identity that was evaluated first.
+        identities.first_identity as identity,
         identities.first_exposed_at
     from {{ ref('int_experiment_identities') }} as identities
     inner join experiments on identities.experiment_key = experiments.experiment_key

@@ -6,6 +6,9 @@ with contradicted as (
     select
         assigned.experiment_key,
         assigned.identity,
+        assigned.variation,
+        assigned.first_exposed_at,
+        min_by(evaluations.evaluated_identity, evaluations.received_at) as contradicting_identity,
         min(evaluations.received_at) as contradicted_at
     from {{ ref('int_experiment_first_exposures') }} as assigned
     inner join {{ ref('int_experiment_evaluations') }} as evaluations
@@ -14,13 +17,13 @@ with contradicted as (
             and assigned.identity = evaluations.identity
             and assigned.first_exposed_at < evaluations.received_at
             and assigned.variation <> evaluations.variation
-    group by assigned.experiment_key, assigned.identity
+    group by assigned.experiment_key, assigned.identity, assigned.variation, assigned.first_exposed_at
 
 ),
 
 sightings as (
 
-    -- The feature in the contradicting evaluation (place 1) and in the one before it (place 2), even if it was off.
+    -- The feature in the contradicting evaluation (place 1) and in that identity's one before it (place 2), even if it was off.
     select
         contradicted.experiment_key,
         contradicted.identity,
@@ -31,7 +34,14 @@ sightings as (
         elements.percentage_allocation,
         row_number() over (
             partition by contradicted.experiment_key, contradicted.identity order by deliveries.received_at desc
-        ) as place
+        ) as place,
+        max(
+            case
+                when deliveries.received_at < contradicted.first_exposed_at then 0
+                when elements.variation = contradicted.variation then 1
+                else 0
+            end
+        ) over (partition by contradicted.experiment_key, contradicted.identity) as has_had_assigned
     from contradicted
     inner join {{ ref('int_experiments') }} as experiments on contradicted.experiment_key = experiments.experiment_key
     inner join {{ ref('int_experiment_features') }} as features
@@ -39,7 +49,7 @@ sightings as (
     inner join {{ ref('int_deliveries') }} as deliveries
         on
             experiments.environment = deliveries.environment
-            and contradicted.identity = deliveries.identity
+            and contradicted.contradicting_identity = deliveries.identity
             and contradicted.contradicted_at >= deliveries.received_at
     inner join {{ ref('int_flag_set_elements') }} as elements
         on deliveries.flags_hash = elements.flags_hash and features.feature_id = elements.feature_id
@@ -53,10 +63,14 @@ select
     later.identity,
 
     later.variation as other_variation,
-    {{ flag_change_reason('earlier', 'later') }} as quarantine_reason,
+    case
+        -- Another identity of the person, which never had the variation that the person was assigned.
+        when later.has_had_assigned = 0 then 'other_identity'
+        else {{ flag_change_reason('earlier', 'later') }}
+    end as quarantine_reason,
 
     later.contradicted_at
 from sightings as later
-inner join sightings as earlier
+left join sightings as earlier
     on later.experiment_key = earlier.experiment_key and later.identity = earlier.identity and earlier.place = 2
 where later.place = 1

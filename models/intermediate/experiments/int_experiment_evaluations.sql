@@ -4,6 +4,7 @@
 select
     sightings.experiment_key,
     sightings.identity,
+    sightings.evaluated_identity,
     sightings.delivery_id,
 
     sightings.variation,

@@ -12,7 +12,9 @@ with first_times as (
 select
     first_times.experiment_key,
     first_times.identity,
-    evaluations.variation,
+    -- Two identities of one person may be evaluated in the same microsecond.
+    max_by(evaluations.variation, evaluations.delivery_id) as variation,
+    max_by(evaluations.evaluated_identity, evaluations.delivery_id) as first_identity,
     first_times.first_exposed_at
 from first_times
 inner join {{ ref('int_experiment_evaluations') }} as evaluations
@@ -21,3 +23,4 @@ inner join {{ ref('int_experiment_evaluations') }} as evaluations
         and first_times.identity = evaluations.identity
         and first_times.first_exposed_at = evaluations.received_at
 where evaluations.is_within_experiment
+group by first_times.experiment_key, first_times.identity, first_times.first_exposed_at

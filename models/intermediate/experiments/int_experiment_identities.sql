@@ -12,6 +12,7 @@ select
     assignments.identity,
 
     {{ content_hash(text_of(['assignments.experiment_key', 'assignments.identity'])) }} as identity_number,
+    assignments.first_identity,
     assignments.variation,
     assignments.epoch,
     assignments.is_quarantined,

@@ -1,5 +1,7 @@
 {{ config(materialized='view_in_place') }}
 
+{%- set is_mapped = has_identity_map() %}
+
 with features as (
 
     select
@@ -24,10 +26,24 @@ shown as (
     where feature_id in (select feature_id from features)
 
 )
+{%- if is_mapped %},
+
+test_users as (
+
+    -- Whoever has a test identity is a tester with every other identity, too.
+    select distinct
+        nullif(tests.environment, '') as environment,
+        coalesce(users.user_id, tests.identity) as user_id
+    from {{ ref('int_declared_test_identities') }} as tests
+    left join {{ ref('int_declared_identity_map') }} as users on tests.identity = users.identity
+
+)
+{%- endif %}
 
 select
     features.experiment_key,
-    deliveries.identity,
+    {{ 'coalesce(users.user_id, deliveries.identity)' if is_mapped else 'deliveries.identity' }} as identity,
+    deliveries.identity as evaluated_identity,
     deliveries.delivery_id,
 
     shown.variation,
@@ -47,7 +63,19 @@ inner join {{ ref('int_deliveries') }} as deliveries
 inner join shown
     on deliveries.flags_hash = shown.flags_hash and features.feature_id = shown.feature_id
 left join {{ ref('int_superseded_evaluations') }} as superseded on deliveries.delivery_id = superseded.delivery_id
+{%- if is_mapped %}
+left join {{ ref('int_declared_identity_map') }} as users on deliveries.identity = users.identity
+{%- endif %}
 where
     deliveries.kind = 'evaluation'
     and not deliveries.is_test_identity
     and superseded.delivery_id is null
+    {%- if is_mapped %}
+    and not exists (
+        select 1
+        from test_users
+        where
+            coalesce(users.user_id, deliveries.identity) = test_users.user_id
+            and (deliveries.environment = test_users.environment or test_users.environment is null)
+    )
+    {%- endif %}

@@ -6,7 +6,8 @@ with totals as (
         experiment_key,
         sum(identities) as identities,
         sum(quarantined) as quarantined,
-        sum(quarantined) / sum(identities) as share
+        sum(quarantined) / sum(identities) as share,
+        sum(in_several_variations) as in_several_variations
     from {{ ref('int_experiment_variation_counts') }}
     group by experiment_key
 
@@ -23,6 +24,23 @@ select
     cast(identities as bigint) as total,
     cast(null as string) as detail
 from totals
+
+union all
+
+select
+    experiment_key,
+    0 as epoch,
+    'people_in_several_variations' as check_name,
+    case
+        when in_several_variations / identities > {{ check_threshold('people_in_several_variations') }} then 'many' else 'few'
+    end as finding,
+    in_several_variations / identities as value,
+    {{ check_threshold('people_in_several_variations') }} as threshold,
+    cast(in_several_variations as bigint) as affected,
+    cast(identities as bigint) as total,
+    cast(null as string) as detail
+from totals
+where in_several_variations > 0
 
 union all
 
