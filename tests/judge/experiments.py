@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from .bodies import Flag, History
 
 MINUTE = timedelta(seconds=60)
+COME_BACK = 20  # so many without what they had show that it was withdrawn
 
 
 class Experiment(NamedTuple):
@@ -97,11 +99,20 @@ class Course(NamedTuple):
 def course(history: History, experiment: Experiment) -> Course:
     seen = _sightings(history, experiment)
     split = [sighting for sighting in seen if sighting.flag.reason == experiment.reason]
-    stretches = _stops(split)
+    # An option is withdrawn where control alone is given; the reason where nobody is given the flag for it.
+    control_alone = _withdrawn(seen, experiment, _has_option, _has_control)
+    states = [
+        (s.at, _stopped(s.flag) or ("one_variation" if _lies_in(s.at, control_alone) else None))
+        for s in split
+    ]
+    for first, last, _ in _withdrawn(seen, experiment, _has_reason, lambda s, e: not _has_reason(s, e)):
+        states += [(first, "reason_changed"), (last, "reason_changed")]
+    states.sort(key=lambda state: state[0])
+    stretches = _stops(states)
     ended_at, end_reason, pauses = experiment.ended_at, None, [(first, last) for first, last, _ in stretches]
     if ended_at and history.clock.get(experiment.environment, experiment.started_at) >= ended_at:
         end_reason = "declared"
-    if stretches and all(_stopped(s.flag) or s.at < stretches[-1][1] for s in split):
+    if stretches and all(why or at < stretches[-1][1] for at, why in states):
         ended_at, _, end_reason = stretches[-1]
         pauses.pop()
     unfinished = Course(seen, ended_at, end_reason, pauses, [])
@@ -135,15 +146,64 @@ def _stopped(flag: Flag) -> str | None:
     return "one_variation" if flag.percentage == 100 else None
 
 
-def _stops(split: list[Sighting]) -> list[tuple[datetime, datetime, str]]:
+def _has_reason(sighting: Sighting, experiment: Experiment) -> bool:
+    return sighting.flag.reason == experiment.reason
+
+
+def _has_option(sighting: Sighting, experiment: Experiment) -> bool:
+    return (
+        _has_reason(sighting, experiment) and sighting.flag.enabled and sighting.flag.percentage is not None
+    )
+
+
+def _has_control(sighting: Sighting, experiment: Experiment) -> bool:
+    return (
+        _has_reason(sighting, experiment)
+        and sighting.flag.enabled
+        and sighting.flag.percentage is None
+        and sighting.flag.variation == "control"
+    )
+
+
+def _withdrawn(
+    seen: list[Sighting], experiment: Experiment, has: Callable, has_lost: Callable
+) -> list[tuple[datetime, datetime, datetime]]:
+    """Stretches in which enough identities come back without what they had, and nobody is given it: the first and the last of
+    those who come back, and when somebody is given it again."""
+    if experiment.reason == "identity_override":
+        return []
+    told = sorted((s for s in seen if s.flag.reason != "identity_override"), key=lambda sighting: sighting.at)
+    given = [s.at for s in told if has(s, experiment)]
+    before: dict[str, bool] = {}
+    lost: dict[tuple[datetime, datetime], list[Sighting]] = defaultdict(list)
+    for s in told:
+        if has_lost(s, experiment) and before.get(s.identity):
+            last = max((at for at in given if at <= s.at), default=datetime.min)
+            again = min((at for at in given if at >= s.at), default=datetime.max)
+            # Between two of the same minute of the clock there is no stretch.
+            if last.replace(second=0, microsecond=0) != again.replace(second=0, microsecond=0):
+                lost[last, again].append(s)
+        before[s.identity] = has(s, experiment)
+    return [
+        (several[0].at, several[-1].at, again)
+        for (_, again), several in lost.items()
+        if len({s.identity for s in several}) >= COME_BACK
+    ]
+
+
+def _lies_in(at: datetime, stretches: list[tuple[datetime, datetime, datetime]]) -> bool:
+    return any(first <= at < again for first, _, again in stretches)
+
+
+def _stops(states: list[tuple[datetime, str | None]]) -> list[tuple[datetime, datetime, str]]:
     """Stretches without a split: when each was first and last seen, and why it began.
 
     One that is interrupted for less than a minute is one: not every worker of Flagsmith had learnt of the change.
     Before the first split nothing has begun that could stop."""
-    splits = [sighting.at for sighting in split if not _stopped(sighting.flag)]
+    splits = [at for at, why in states if not why]
     found: list[tuple] = []
-    for at, flag in ((sighting.at, sighting.flag) for sighting in split):
-        if not (why := _stopped(flag)) or not splits or at <= splits[0]:
+    for at, why in states:
+        if not why or not splits or at <= splits[0]:
             continue
         if found and not any(found[-1][1] + MINUTE <= other < at for other in splits):
             found[-1] = (found[-1][0], at, found[-1][2])

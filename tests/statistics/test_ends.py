@@ -26,6 +26,18 @@ def split(environment: str, name: str, hours: float, **flag) -> list:
     ]
 
 
+def people(
+    environment: str, name: str, hours: float, count: int, shares=(("control", None), ("blue", 50.0)), **flag
+) -> list:
+    """So many identities, each with the next of `shares`, within seconds."""
+    return [
+        evaluation(
+            f"{name}-{i}", hours + i * SECOND / 10, *shares[i % len(shares)], environment=environment, **flag
+        )
+        for i in range(count)
+    ]
+
+
 def all_blue(environment: str, name: str, hours: float, **flag) -> list:
     return [
         evaluation(f"{name}-{i}", hours + i * SECOND / 10, "blue", 100.0, environment=environment, **flag)
@@ -65,6 +77,40 @@ WEBHOOKS = [
     *split("cut", "early", 1),
     *split("cut", "late", 8),
     *split("cut", "late", 10, enabled=False),
+    # The override of a rollout is deleted: those who come back get the environment's default, and so do new ones.
+    *people("override removed", "early", 1, 60, reason="segment_override"),
+    change("override removed", 9.99, "dan@example.com", enabled=True, feature_segment={"segment": {"id": 7}}),
+    *people("override removed", "early", 10, 60, shares=(("on", None),)),
+    *people("override removed", "new", 11, 60, shares=(("on", None),)),
+    # Nobody gets the default any more, because an override holds for everybody.
+    *people("override added", "early", 1, 60),
+    *people("override added", "early", 10, 60, reason="segment_override", shares=(("blue", 100.0),)),
+    # The reason comes back: a pause.
+    *people("override back", "early", 1, 60, reason="segment_override"),
+    *people("override back", "early", 10, 60, shares=(("on", None),)),
+    *people("override back", "second", 12, 60, reason="segment_override"),
+    # Nineteen have left the segment, some of them several times, and the next one is in it.
+    *people("leavers", "early", 1, 60, reason="segment_override"),
+    *people("leavers", "early", 10, 19),
+    *people("leavers", "early", 11, 19),
+    *people("leavers", "early", 12, 60, reason="segment_override"),
+    # All weight to control: those who had blue come back to control, and so do new ones.
+    *people("all control", "early", 1, 60),
+    change("all control", 9.99, "eve@example.com", enabled=True),
+    *people("all control", "early", 10, 60, shares=(("control", None),)),
+    *people("all control", "new", 11, 60, shares=(("control", None),)),
+    # Control alone, and then the split again, with other weights.
+    *people("control for a while", "early", 1, 60),
+    *people("control for a while", "early", 10, 60, shares=(("control", None),)),
+    *people("control for a while", "during", 11, 60, shares=(("control", None),)),
+    *people("control for a while", "second", 12, 60, shares=(("blue", 20.0), *(("control", None),) * 4)),
+    # Blue falls from 50 to 10 %: nineteen lose it before the next one is given it.
+    *people("less blue", "early", 1, 60),
+    *people("less blue", "early", 10, 38, shares=(("control", None),)),
+    *people("less blue", "second", 12, 60, shares=(("blue", 10.0), *(("control", None),) * 9)),
+    # Sixty new ones in control, and nobody of blue comes back: perhaps its evaluations are lost.
+    *people("lost blue", "early", 1, 60),
+    *people("lost blue", "new", 10, 60, shares=(("control", None),)),
     # Two pauses, one of either kind.
     *split("paused", "early", 1),
     *split("paused", "early", 10, enabled=False),
@@ -85,7 +131,9 @@ WEBHOOKS = [
     *split("off as an arm", "late", 10, enabled=False),
 ]
 ENVIRONMENTS = sorted({row.environment for row in WEBHOOKS})
-REASONS = {"overrides": "identity_override", "rollout": "segment_override"}
+REASONS = {"overrides": "identity_override"} | dict.fromkeys(
+    ("rollout", "override removed", "override back", "leavers"), "segment_override"
+)
 WEIGHTS = {"off as an arm": "control=1;blue=1;off=1"}
 
 
@@ -148,6 +196,14 @@ def ends(warehouse):
     [
         ("off", "ended", 10, "switched_off", "bob@example.com"),
         ("winner", "ended", 10, "one_variation", "cem@example.com"),
+        ("override removed", "ended", 10, "reason_changed", "dan@example.com"),
+        ("override added", "ended", 10, "reason_changed", None),
+        ("override back", "running", None, None, None),
+        ("leavers", "running", None, None, None),
+        ("all control", "ended", 10 + SECOND / 10, "one_variation", "eve@example.com"),
+        ("control for a while", "running", None, None, None),
+        ("less blue", "running", None, None, None),
+        ("lost blue", "running", None, None, None),
         ("cut", "ended", 10, "switched_off", None),
         ("cut by declaration", "ended", 10, "declared", None),
         ("lost change", "ended", 10, "one_variation", None),
@@ -169,19 +225,52 @@ def test_end__by_itself_or_declared__when_why_and_by_whom(
     assert row["ended_at"] == (None if hours is None else at(hours))
 
 
-@pytest.mark.parametrize("experiment_key", ["off", "winner"])
+@pytest.mark.parametrize(
+    "experiment_key", ["off", "winner", "override removed", "override added", "all control"]
+)
 def test_end__from_then_on__no_assignment_no_contradiction_no_outcome(warehouse, experiment_key):
     assigned = warehouse.query(
         "select * from marts.fct_experiment_assignments where experiment_key = ?", experiment_key
     )
-    assert {row["identity"] for row in assigned} == {f"early-{i}" for i in range(20)}
+    assert {row["identity"].split("-")[0] for row in assigned} == {"early"}
     assert not any(row["is_quarantined"] for row in assigned)
     counted = warehouse.query(
-        "select outcome_sum, identities from marts.fct_experiment_results"
+        "select outcome_sum from marts.fct_experiment_results"
         " where experiment_key = ? and population = 'assigned'",
         experiment_key,
     )
-    assert [(row["outcome_sum"], row["identities"]) for row in counted] == [(10, 10), (10, 10)]
+    assert [row["outcome_sum"] for row in counted] == [10, 10]
+
+
+@pytest.mark.parametrize(
+    ("experiment_key", "names", "quarantined"),
+    [
+        ("override back", {"early", "second"}, 0),
+        ("control for a while", {"early", "second"}, 0),
+        ("less blue", {"early", "second"}, 19),
+        ("lost blue", {"early", "new"}, 0),
+        ("leavers", {"early"}, 0),
+    ],
+)
+def test_withdrawn__from_twenty_who_come_back_and_given_again__a_pause(
+    warehouse, experiment_key, names, quarantined
+):
+    assigned = warehouse.query(
+        "select * from marts.fct_experiment_assignments where experiment_key = ?", experiment_key
+    )
+    assert {row["identity"].split("-")[0] for row in assigned} == names
+    assert sum(row["is_quarantined"] for row in assigned) == quarantined
+
+
+def test_withdrawn__only_where_twenty_come_back_without_it(warehouse):
+    found = warehouse.query("select experiment_key, stop_reason from intermediate.int_experiment_withdrawals")
+    assert sorted((row["experiment_key"], row["stop_reason"]) for row in found) == [
+        ("all control", "one_variation"),
+        ("control for a while", "one_variation"),
+        ("override added", "reason_changed"),
+        ("override back", "reason_changed"),
+        ("override removed", "reason_changed"),
+    ]
 
 
 @pytest.mark.parametrize("experiment_key", ["cut", "cut by declaration"])

@@ -47,6 +47,7 @@ select
     deliveries.delivery_id,
 
     shown.variation,
+    shown.assignment_reason,
     shown.enabled or features.has_off_as_arm as is_evaluation,
     -- A disabled flag carries the weight of the variation that it would give, so the weight is left out.
     case when shown.enabled then shown.percentage_allocation end as percentage_allocation,

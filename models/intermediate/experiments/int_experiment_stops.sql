@@ -1,6 +1,12 @@
 {{ config(materialized='table_in_place') }}
 
-with states as (
+with withdrawals as (
+
+    select * from {{ ref('int_experiment_withdrawals') }}
+
+),
+
+states as (
 
     -- The state of the split, a minute at a time: few rows to put in order. An override of one identity says nothing about
     -- the others.
@@ -9,6 +15,7 @@ with states as (
         case
             when not sightings.is_evaluation then 'switched_off'
             when sightings.percentage_allocation = 100 then 'one_variation'
+            when withdrawals.experiment_key is not null then 'one_variation'
             else 'split'
         end as state,
         min(sightings.received_at) as first_at,
@@ -16,8 +23,22 @@ with states as (
     from {{ ref('int_experiment_sightings') }} as sightings
     inner join {{ ref('int_experiment_declarations') }} as experiments
         on sightings.experiment_key = experiments.experiment_key
+    -- Control alone is given, from the first identity that comes back without its option until somebody has an option again.
+    left join withdrawals
+        on
+            sightings.experiment_key = withdrawals.experiment_key
+            and withdrawals.stop_reason = 'one_variation'
+            and sightings.received_at >= withdrawals.first_at
+            and (sightings.received_at < withdrawals.given_again_at or withdrawals.given_again_at is null)
     where sightings.is_within_experiment and experiments.assignment_reason <> 'identity_override'
     group by sightings.experiment_key, state, date_trunc('minute', sightings.received_at)
+
+    union all
+
+    -- Nobody is given the flag for the declared reason.
+    select experiment_key, stop_reason as state, first_at, last_at
+    from withdrawals
+    where stop_reason = 'reason_changed'
 
 ),
 

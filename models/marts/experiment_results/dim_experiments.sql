@@ -21,7 +21,8 @@ with last_changes as (
             and changes.received_at <= {{ plus_hours('stops.began_at', spread_hours()) }}
     where
         changes.identity is null
-        and (changes.segment_id is not null) = (experiments.assignment_reason = 'segment_override')
+        and (changes.segment_id is not null)
+        = (experiments.assignment_reason = 'segment_override' or experiments.end_reason = 'reason_changed')
     group by experiments.experiment_key
 
 )
@@ -46,7 +47,8 @@ select
     experiments.status,
     experiments.end_reason,
     case
-        when last_changes.is_enabled = (experiments.end_reason = 'one_variation') then last_changes.changed_by
+        when experiments.end_reason = 'reason_changed' or last_changes.is_enabled = (experiments.end_reason = 'one_variation')
+            then last_changes.changed_by
     end as ended_by,
     experiments.problem,
 
