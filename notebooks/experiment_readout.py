@@ -523,6 +523,7 @@ def _(experiment, results):
             metrics.unit,
             overlap.status,
             identities,
+            independence_status,
             p_value_independence,
             interaction,
             interaction_low,
@@ -556,6 +557,10 @@ def _(overlap):
                     for row in overlap.itertuples()
                 ],
                 said=[words.side_by_side(row) for row in overlap.itertuples()],
+                metric=[
+                    words.called(row.metric_key, row.metric_name) if isinstance(row.metric_key, str) else ""
+                    for row in overlap.itertuples()
+                ],
                 difference=[words.interaction(row) for row in overlap.itertuples()],
             ),
             "Experiments that run side by side",
@@ -563,7 +568,8 @@ def _(overlap):
                 "other": "Other experiment",
                 "identities": "Identities in both",
                 "p_value_independence": "p of independence",
-                "difference": "How much larger its effect is where the other is on",
+                "metric": "Primary metric",
+                "difference": "How much larger its effect on it is where the other is on",
                 "p_value_interaction": "p of that",
                 "said": "What it means",
             },

@@ -154,7 +154,8 @@ def side_by_side(row: tuple) -> str:
     if not row.identities:
         return "Nobody is in both."
     if pandas.isna(row.p_value_independence):
-        dependent = "Whether the two assignments depend on each other cannot be said"
+        few = ": too few people are in both" if row.independence_status == "too_few_identities" else ""
+        dependent = f"Whether the two assignments depend on each other cannot be said{few}"
     elif row.p_value_independence < row.alpha:
         dependent = "Who got which variation here depends on the other experiment, so each effect contains a part of the other"
     else:

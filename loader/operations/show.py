@@ -45,7 +45,7 @@ def show_status(status: dict) -> None:
     _table(
         console,
         "Experiment",
-        [(e["experiment"], e["status"], (e["ended_at"] or "–")[:16].replace("T", " ")) for e in status.get("experiments", [])],
+        [(e["experiment"], e["status"], (e["ended_at"] or "none")[:16].replace("T", " ")) for e in status.get("experiments", [])],
         "status", "declared end, UTC",
     )  # fmt: skip
     _table(

@@ -48,10 +48,11 @@ ENDED = "ended, by its declared end"
 STATUS_NOW = f"""
 case when experiments.status = 'running' and experiments.ended_at <= $now then '{ENDED}' else experiments.status end
 """
+# Only names of ours are put in.
 EXPERIMENTS = f"""
 select experiments.experiment_key, {STATUS_NOW}, experiments.ended_at from marts.dim_experiments as experiments
 where experiments.status = 'running' order by all
-"""
+"""  # noqa: S608
 ALARMS = """
 select health.experiment_key, health.check_name, health.status, health.message
 from marts.fct_experiment_health as health

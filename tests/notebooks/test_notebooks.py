@@ -387,7 +387,7 @@ def test_amount__a_mean__is_written_in_the_unit_of_its_metric(value, aggregation
             9,
             float("nan"),
             0.5,
-            "Whether the two assignments depend on each other cannot be said. The effects were not",
+            "Whether the two assignments depend on each other cannot be said: too few people are in both. The effects were not",
         ),
         (9, 0.5, 0.01, "do not add up"),
         (9, 0.5, float("nan"), "cannot be said: a combination of variations has nobody."),
@@ -397,7 +397,7 @@ def test_side_by_side__two_experiments__are_said_to_be_independent_or_not(
     identities, independence, interaction, said
 ):
     row = {"identities": identities, "p_value_independence": independence, "p_value_interaction": interaction}
-    row |= {"status": "arm_missing", "alpha": 0.05}
+    row |= {"status": "arm_missing", "independence_status": "too_few_identities", "alpha": 0.05}
     assert said in words.side_by_side(next(pandas.DataFrame([row]).itertuples()))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -87,6 +88,23 @@ def pairs(tmp_path_factory):
     }
 
 
+def independence_of(one: str, other: str) -> tuple[float, bool]:
+    """scipy's p-value of the tables of both assignments, early and late; whether one has a cell that expects fewer than 5."""
+    has_epochs = "search" in (one, other)
+    tables = Counter((has_epochs and p["is_late"], p[one], p[other]) for p in PEOPLE)
+    statistic, freedom, left_out = 0.0, 0, False
+    for late in {late for late, _, _ in tables}:
+        rows, columns = ({p[name] for p in PEOPLE} for name in (one, other))
+        found = stats.chi2_contingency(
+            [[tables[late, r, c] for c in columns] for r in rows], correction=False
+        )
+        if found.expected_freq.min() < 5:
+            left_out = True
+        else:
+            statistic, freedom = statistic + found.statistic, freedom + found.dof
+    return stats.chi2.sf(statistic, freedom), left_out
+
+
 @pytest.mark.parametrize("pair", ORACLE["expected"])
 def test_overlap__pairs_of_experiments__every_figure_is_that_of_statsmodels(pairs, pair):
     """Given variations whose assignments depend a little on each other, a feature with three variations and one whose
@@ -98,6 +116,11 @@ def test_overlap__pairs_of_experiments__every_figure_is_that_of_statsmodels(pair
         "ok",
     )
     expected = ORACLE["expected"][pair]
+    independence, left_out = independence_of(*pair.split(" "))
+    assert left_out == ("banner" in pair and "search" in pair)
+    if left_out:
+        expected = expected | {"p_value_independence": independence}
+    assert math.isclose(expected["p_value_independence"], independence, rel_tol=1e-9)
     wrong = {k: (row[k], v) for k, v in expected.items() if not math.isclose(row[k], v, rel_tol=1e-9)}
     assert not wrong
 
@@ -135,15 +158,18 @@ def test_overlap__metric_with_a_window__the_interaction_of_those_who_have_it_beh
 
 
 @pytest.mark.parametrize(
-    ("pair", "status", "identities"),
+    ("pair", "status", "identities", "independence"),
     [
-        (("checkout", "nobody's"), "no_shared_identities", 0),
-        (("a ratio's", "everybody's"), "no_primary_metric", 4),
-        (("everybody's", "a ratio's"), "arm_missing", 4),
+        (("checkout", "nobody's"), "no_shared_identities", 0, "no_shared_identities"),
+        (("a ratio's", "everybody's"), "no_primary_metric", 4, "too_few_identities"),
+        (("everybody's", "a ratio's"), "arm_missing", 4, "too_few_identities"),
     ],
 )
-def test_overlap__nothing_to_compare__no_interaction_and_the_reason(pairs, pair, status, identities):
+def test_overlap__nothing_to_compare__no_interaction_and_the_reason(
+    pairs, pair, status, identities, independence
+):
     row = pairs[pair]
+    assert (row["independence_status"], row["p_value_independence"]) == (independence, None)
     assert (row["status"], row["identities"]) == (status, identities)
     assert {row[k] for k in row if k.startswith("interaction")} == {None}
     assert row["p_value_interaction"] is None

@@ -405,7 +405,7 @@ def wrong_corrections(rows: list[dict], values: int, control: dict[str, int]) ->
 
 
 def test_breakdown__values_with_fewer_than_50_in_an_arm__are_left_out_of_the_interaction_and_counted(broken):
-    """Given two large values of a dimension and many small ones; then both kinds are there, and a test of nothing but small ones is null."""
+    """Given two large values of a dimension and many small ones; then a test of nothing but small ones is null."""
     left_out = {
         k[3]: row["values_left_out"] for k, row in broken.items() if k[:3] == ("running", "assigned", "share")
     }

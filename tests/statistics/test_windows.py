@@ -17,6 +17,7 @@ from .experiments import (
     at,
     clock,
     delivery_of,
+    evaluation,
     event,
     experiment,
     link,
@@ -169,6 +170,10 @@ WITHOUT_TRAFFIC = {
     "planned": ("2999-02-01", None, {}),
     "between": ("2026-01-08 13:00", "2026-01-08 22:00", {}),
     "in the gap": ("2026-01-08 13:00", "2026-01-08 22:00", {"feature_name": "another"}),
+    # In a part of the dates: `another` is evaluated after five days, `brief` in the third hour alone.
+    "begun too soon": ("2026-01-01", None, {"feature_name": "another"}),
+    "gone": ("2026-01-01", None, {"feature_name": "brief"}),
+    "over in time": ("2026-01-01", "2026-01-03", {"feature_name": "brief"}),
     "unheard of": ("2025-12-01", "2026-01-01", {"feature_name": "nobody's", "activation_event": "opened"}),
 }
 
@@ -184,7 +189,7 @@ def seen(p: Person, hours: float, arm: str):
 
 
 def landed(before: float, until: float) -> list:
-    rows = []
+    rows = [(3, evaluation("somebody", 3, feature="brief", feature_id=7))]
     for p in PEOPLE:
         rows.append((p.exposed, seen(p, p.exposed, p.arm)))
         if p.comes_back:
@@ -623,6 +628,14 @@ def test_declarations__held_against_what_was_seen__a_warning_says_what_and_what_
         ("too early", "ended_at"): (only.format("checkout") + " from 2026-01-01 01:00 on (UTC)", dates),
         ("too late", "started_at"): (since, "correct it, or find out why nothing arrives"),
         ("between", "started_at"): (only.format("checkout") + " until 2026-01-08 12:00 (UTC)", dates),
+        ("begun too soon", "started_at"): (
+            "production sent webhooks from 2026-01-01 01:00 on, but none carried another before 2026-01-06 00:00 (UTC)",
+            "write when the experiment began, or find out why the flag was not evaluated",
+        ),
+        ("gone", "ended_at"): (
+            "production sent webhooks until 2026-01-09 08:00, but none carried brief after 2026-01-01 03:00 (UTC)",
+            "write when the experiment ended, or find out why the flag is not evaluated any more",
+        ),
         ("in the gap", "started_at"): (
             only.format("another") + " until 2026-01-06 00:00 and from 2026-01-09 08:00 on (UTC)",
             dates,

@@ -57,7 +57,103 @@ times as (
     where deliveries.kind = 'evaluation' and not deliveries.is_test_identity
     group by unseen_experiments.experiment_key
 
+),
+
+seen_experiments as (
+
+    -- The others, until their effective end: what comes after it does not matter to them.
+    select
+        declared.experiment_key,
+        declared.row_number,
+        declared.environment,
+        declared.feature_name,
+        declared.started_at,
+        declared.ended_at,
+        experiments.ended_at as effective_end,
+        features.feature_id
+    from {{ ref('int_declared_experiments') }} as declared
+    inner join {{ ref('int_experiments') }} as experiments
+        on
+            declared.experiment_key = experiments.experiment_key
+            and declared.environment = experiments.environment
+            and declared.started_at = experiments.started_at
+    inner join {{ ref('int_experiment_features') }} as features
+        on declared.experiment_key = features.experiment_key and features.is_under_experiment
+    where
+        declared.problem is null
+        and not exists (select 1 from unseen_experiments where declared.experiment_key = unseen_experiments.experiment_key)
+
+),
+
+traffic as (
+
+    -- When the environment was heard of in these dates, and when with the feature.
+    select
+        seen_experiments.experiment_key,
+        min(deliveries.received_at) as first_at,
+        max(deliveries.received_at) as last_at,
+        min(deliveries.received_at) filter (where elements.feature_id is not null) as feature_first_at,
+        max(deliveries.received_at) filter (where elements.feature_id is not null) as feature_last_at
+    from seen_experiments
+    inner join {{ ref('int_deliveries') }} as deliveries
+        on
+            seen_experiments.environment = deliveries.environment
+            and seen_experiments.started_at <= deliveries.received_at
+            and (seen_experiments.effective_end > deliveries.received_at or seen_experiments.effective_end is null)
+    left join {{ ref('int_flag_set_elements') }} as elements
+        on deliveries.flags_hash = elements.flags_hash and seen_experiments.feature_id = elements.feature_id
+    where deliveries.kind = 'evaluation' and not deliveries.is_test_identity
+    group by seen_experiments.experiment_key
+
+),
+
+gaps as (
+
+    -- At least two days without the feature while others were heard of. A shorter gap may be a quiet night.
+    select
+        experiment_key,
+        'started_at' as column_name,
+        first_at as heard_at,
+        feature_first_at as carried_at
+    from traffic
+    where feature_first_at >= {{ plus_hours('first_at', 48) }}
+
+    union all
+
+    select
+        experiment_key,
+        'ended_at' as column_name,
+        last_at as heard_at,
+        feature_last_at as carried_at
+    from traffic
+    where last_at >= {{ plus_hours('feature_last_at', 48) }}
+
 )
+
+select
+    'warning' as severity,
+    {{ text_literal(declared_in('experiments')) }} as declared_in,
+    experiments.row_number,
+    gaps.column_name,
+
+    experiments.experiment_key,
+    cast(null as string) as metric_key,
+    {{ minute_text("case when gaps.column_name = 'started_at' then experiments.started_at else experiments.ended_at end") }} as cell,
+    case
+        when gaps.column_name = 'started_at'
+            then experiments.environment || ' sent webhooks from ' || {{ minute_text('gaps.heard_at') }} || ' on, but none carried '
+                || experiments.feature_name || ' before ' || {{ minute_text('gaps.carried_at') }} || ' (UTC)'
+        else experiments.environment || ' sent webhooks until ' || {{ minute_text('gaps.heard_at') }} || ', but none carried '
+            || experiments.feature_name || ' after ' || {{ minute_text('gaps.carried_at') }} || ' (UTC)'
+    end as problem,
+    case
+        when gaps.column_name = 'started_at' then 'write when the experiment began, or find out why the flag was not evaluated'
+        else 'write when the experiment ended, or find out why the flag is not evaluated any more'
+    end as remedy
+from gaps
+inner join seen_experiments as experiments on gaps.experiment_key = experiments.experiment_key
+
+union all
 
 select
     'warning' as severity,
