@@ -43,6 +43,7 @@ class Commands(click.Group):
         "compact": "flagsmith_warehouse.loader.operations.maintenance:compact",
         "doctor": "flagsmith_warehouse.loader.operations.maintenance:doctor",
         "experiment": "flagsmith_warehouse.loader.operations.ask:experiment",
+        "hash": "flagsmith_warehouse.loader.operations.hashing:hash_names",
         "erase": "flagsmith_warehouse.loader.operations.maintenance:erase",
         "publish": "flagsmith_warehouse.loader.operations.maintenance:publish",
         "status": "flagsmith_warehouse.loader.operations.maintenance:status",

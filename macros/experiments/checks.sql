@@ -250,6 +250,17 @@
                     '{affected} of {total} outcomes are of identities that were not assigned. The two sides may name'
                     ~ ' identities differently.',
                 ],
+                'only_identities_hashed': [
+                    'warn',
+                    '{affected} of {total} outcomes are of identities that were not assigned. Every identity is a hash (32'
+                    ~ ' hexadecimal digits), and none of these outcomes has one. Hash the outcomes, too: see flagsmith-warehouse hash'
+                    ~ ' --help.',
+                ],
+                'only_outcomes_hashed': [
+                    'warn',
+                    '{affected} of {total} outcomes are of identities that were not assigned. Each of these outcomes has a hash (32'
+                    ~ ' hexadecimal digits), and no identity is one. Give the outcomes the names that Flagsmith sends.',
+                ],
             },
         },
         'outcomes_before_exposure': {

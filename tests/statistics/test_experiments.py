@@ -62,9 +62,15 @@ WEBHOOKS = [
     *[evaluation(f"blue-{i}", 1, "blue", 50.0, environment="no control") for i in range(60)],
     *[evaluation(f"control-{i}", 1, environment="only control") for i in range(60)],
     evaluation("early bird", -100, environment="not begun"),
+    # Names that are hashed on one side only.
+    *[evaluation(f"{i:032x}", 1, environment="hashed identities") for i in range(4)],
+    evaluation("ann", 24 * 43, environment="hashed outcomes"),
     *split("one", 1, environment="one each"),
     *split("two", 2, environment="two each"),
-    *[clock(24 * 50, environment) for environment in ("fair", "one each", "two each")],
+    *[
+        clock(24 * 50, environment)
+        for environment in ("fair", "one each", "two each", "hashed identities", "hashed outcomes")
+    ],
 ]
 EVENTS = [
     *[event(f"fair-blue-{i}", "buy", 2 + i, 10 + i) for i in range(30)],
@@ -74,6 +80,9 @@ EVENTS = [
     event("fair-blue-1", "buy", 24 * 40, 1000),  # after the end
     event("stranger", "buy", 5, 10),
     *[event(f"fair-{v}-{i}", "open", 1.5) for v in ("blue", "control") for i in range(40)],
+    *[event(name, "buy", 2, environment="hashed identities") for name in ("ann", "0f", "G" * 32)],
+    event(f"{3:032x}", "buy", 2, environment="hashed identities"),
+    *[event(f"{i:032x}", "buy", 24 * 44, environment="hashed outcomes") for i in (255, 256)],
     *[event(f"{n}-blue-{i}", "buy", 2) for n in ("one", "two") for i in range(1)],
 ]
 DECISION_METHODS = ("flagsmith", "bayesian", "frequentist", "sequential")
@@ -89,6 +98,8 @@ EXPERIMENTS = [
     experiment("unheard of", environment="prodcution"),
     experiment("other feature", environment="fair", feature_name="chekout"),
     experiment("one each", environment="one each"),
+    experiment("hashed identities", environment="hashed identities"),
+    experiment("hashed outcomes", environment="hashed outcomes", started_at="2026-02-12"),
     experiment("two each", environment="two each"),
     experiment("99.9", environment="fair", expected_weights="control=49.9;blue=50.0", ended_at="2026-02-01"),
     experiment(
@@ -279,6 +290,20 @@ def test_health__outcomes__those_of_strangers_and_early_ones_are_counted(health)
     early = health["fair", "outcomes_before_exposure", 0]
     assert unassigned["message"].startswith("3 of 45 outcomes")
     assert early["message"].startswith("1 of 45 outcomes")
+
+
+@pytest.mark.parametrize(
+    ("experiment_key", "words"),
+    [
+        ("hashed identities", "Every identity is a hash"),
+        ("hashed outcomes", "Each of these outcomes has a hash"),
+    ],
+)
+def test_health__names_hashed_on_one_side_only__is_said(health, experiment_key, words):
+    """Given many outcomes of strangers, and everybody is hashed on one side and nobody on the other."""
+    row = health[experiment_key, "outcomes_without_assignment", 0]
+    assert row["status"] == "warn" and words in row["message"]
+    assert words not in health["one each", "outcomes_without_assignment", 0]["message"]
 
 
 # Results

@@ -2,8 +2,12 @@
 
 with begun as (
 
-    select distinct experiment_key
+    select
+        experiment_key,
+        sum(identities) as identities,
+        sum(hashed) as hashed
     from {{ ref('int_experiment_variation_counts') }}
+    group by experiment_key
 
 ),
 
@@ -11,6 +15,9 @@ shares as (
 
     select
         begun.experiment_key,
+        begun.identities,
+        begun.hashed,
+        coalesce(counts.unassigned_hashed, 0) as unassigned_hashed,
         coalesce(counts.events, 0) as events,
         coalesce(counts.unassigned, 0) as unassigned,
         coalesce(counts.before_exposure, 0) as before_exposure,
@@ -38,8 +45,10 @@ select
     'outcomes_without_assignment' as check_name,
     case
         when events = 0 then 'no_outcomes'
-        when unassigned_share > {{ check_threshold('outcomes_without_assignment') }} then 'many'
-        else 'few'
+        when unassigned_share <= {{ check_threshold('outcomes_without_assignment') }} then 'few'
+        when hashed = identities and unassigned_hashed = 0 then 'only_identities_hashed'
+        when hashed = 0 and unassigned_hashed = unassigned then 'only_outcomes_hashed'
+        else 'many'
     end as finding,
     unassigned_share as value,
     {{ check_threshold('outcomes_without_assignment') }} as threshold,

@@ -40,6 +40,11 @@ select
 
     count(*) filter (where events.is_past) as events,
     count(*) filter (where events.is_past and assignments.identity is null) as unassigned,
+    -- Which outcomes have the hash of a name. Looked at only where nobody is met: most outcomes are of somebody.
+    count(*) filter (
+        where
+            case when events.is_past and assignments.identity is null then {{ looks_hashed('events.identity') }} else false end
+    ) as unassigned_hashed,
     count(*) filter (
         where events.is_past and events.occurred_at < assignments.first_exposed_at and not events.has_before
     ) as before_exposure,
