@@ -8,7 +8,7 @@ with app.setup:
     import marimo as mo
 
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.warehouse import ask, source, stale_flags
+    from flagsmith_warehouse.notebooks.warehouse import NO_STALE_FLAG, ask, source, stale_flags
 
 
 @app.cell
@@ -403,7 +403,7 @@ def _(environment):
             "since": "Since (UTC)",
             "identities": "Identities ever",
         },
-        otherwise="Every flag still gives different people different values.",
+        otherwise=NO_STALE_FLAG,
         is_full=True,
         saved=("name", "type", "everybody_gets", "since", "identities"),
     )

@@ -149,6 +149,16 @@ def test_stale_flags__one_that_changed_and_one_that_never_did__say_since_when_al
     assert (stale.everybody_gets["theme"], stale.since["theme"]) == ("green", last_blue["at"][0])
 
 
+@pytest.mark.parametrize("name", ["flag_exposure", "index"])
+def test_stale_flags__none_because_each_is_new__does_not_say_that_all_vary(name, altered):
+    altered(
+        "delete from marts.dim_flags where len(variations) > 1",
+        "delete from marts.fct_flag_exposures where (environment, feature_id) not in (select (environment, feature_id) from marts.dim_flags)",
+        "update marts.dim_flags set is_stale = false",
+    )
+    assert "different people different values, or is new." in report.page(name)
+
+
 def test_flag_exposure__changes_in_flagsmith__are_marks_on_the_days(here):
     outputs, found = run("flag_exposure")
     announced = warehouse.ask(
