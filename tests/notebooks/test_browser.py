@@ -205,7 +205,9 @@ def test_overview__five_questions__are_answered_in_three_clicks(server, month, p
     page.get_by_role("link", name="One identity", exact=True).first.click()
     page.get_by_label("Identity").first.fill(ann)
     page.keyboard.press("Enter")
-    page.get_by_text(f"the weights changed, now the environment's default, by {by}").first.wait_for()
+    page.get_by_text(
+        f"the weights changed, now drawn by the 50 % share of variant_b, by {by}"
+    ).first.wait_for()
 
     # How many paying users entered last week? One click.
     page.get_by_role("link", name="Segments and cohorts", exact=True).first.click()
