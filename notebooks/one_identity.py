@@ -296,21 +296,37 @@ def _(happened, who):
 
 @app.cell
 def _(happened, scope):
-    # Flags that never changed say little, so only the tables list them.
+    # Where there is no room for all rows, those that changed come first, then those that hold now.
     spells = happened.assign(
         row=happened.kind + " " + happened.name, place=happened.kind.map(list(KINDS).index)
     )
     spells = spells.sort_values(["place", "name", "since"], kind="stable")
-    is_told = spells.groupby("row").since.transform("size").gt(1) | (spells.kind != "flag")
+    rows = spells.groupby("row", sort=False).agg(
+        kind=("kind", "first"), spells=("since", "size"), until=("until", "last")
+    )
+    rows["rank"] = (rows.spells == 1).astype(int) + ((rows.spells == 1) & rows.until.notna())
+    # Experiments and outcomes are few, and what the rest is read for.
+    rows.loc[rows.kind.isin(["experiment", "outcome"]), "rank"] = 0
+    drawn_rows = rows.sort_values("rank", kind="stable").index[: charts.SPELL_ROWS]
+    left_out = rows[~rows.index.isin(drawn_rows)].kind.value_counts(sort=False)
     timeline_chart = charts.spells(
-        spells[is_told],
+        spells[spells.row.isin(drawn_rows)],
         "row",
         "after",
-        title="What changed, from when to when",
+        title="What held, from when to when",
         scope=scope,
     )
-    timeline_chart
-    return
+    show.joined(
+        timeline_chart,
+        show.paragraph(
+            f"The picture has room for {charts.SPELL_ROWS} rows. Left out: "
+            f"{', '.join(words.quantity(count, kind) for kind, count in left_out.items())}. The list below has them.",
+            "faint",
+        )
+        if len(left_out)
+        else None,
+    )
+    return drawn_rows, left_out
 
 
 @app.cell

@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from flagsmith_warehouse.loader.operations import aa
-from flagsmith_warehouse.notebooks import report, show, warehouse, words
+from flagsmith_warehouse.notebooks import charts, report, show, warehouse, words
 from flagsmith_warehouse.simulator import example
 from flagsmith_warehouse.simulator.example import MONTH
 from flagsmith_warehouse.simulator.features import text_of
@@ -153,7 +153,7 @@ def test_stale_flags__one_that_changed_and_one_that_never_did__say_since_when_al
 def test_stale_flags__none_because_each_is_new__does_not_say_that_all_vary(name, altered):
     altered(
         "delete from marts.dim_flags where len(variations) > 1",
-        "delete from marts.fct_flag_exposures where (environment, feature_id) not in (select (environment, feature_id) from marts.dim_flags)",
+        "delete from marts.fct_flag_exposures where feature_id not in (select feature_id from marts.dim_flags)",
         "update marts.dim_flags set is_stale = false",
     )
     assert "different people different values, or is new." in report.page(name)
@@ -638,14 +638,29 @@ def test_why__where_a_value_came_from__names_the_share_of_a_split(reason, is_spl
 
 def test_one_identity__seen_in_another_environment__is_found_there(altered):
     altered(
-        "insert into marts.dim_identities select * replace ('staging' as environment) from marts.dim_identities where identity = 'user_0'",
-        "insert into marts.dim_identities select * replace ('staging' as environment, 'only_there' as identity) from marts.dim_identities where identity = 'user_0'",
+        *(
+            f"insert into marts.dim_identities select * replace ('staging' as environment, '{name}' as identity) "
+            "from marts.dim_identities where identity = 'user_0'"
+            for name in ("user_0", "only_there")
+        )
     )
     page = html(run("one_identity", identity="only_there")[0])
     assert "This identity was not seen in example, but in staging." in page and "In staging, seen" in page
     page = html(run("one_identity", identity="user_0")[0])
     assert "In example, seen" in page and "Also seen in staging." in page
     assert "<td" in (near := html(run("one_identity", identity="only_ther")[0])) and "staging" in near
+
+
+def test_one_identity__picture__has_the_flags_that_hold_and_counts_what_it_leaves_out(here, monkeypatch):
+    outputs, found = run("one_identity", identity="user_0")
+    named = {f"flag {name}" for name in found["flags"].name}
+    assert named <= set(found["drawn_rows"]) and "Left out" not in html(outputs)
+    monkeypatch.setattr(charts, "SPELL_ROWS", 10)
+    outputs, found = run("one_identity", identity="user_0")
+    left_out = len(set(found["happened"].kind + " " + found["happened"].name)) - 10
+    assert len(found["drawn_rows"]) == 10 and found["left_out"].sum() == left_out > 0
+    said = re.search(r"has room for 10 rows. Left out: (.*?)\. The list below has them", html(outputs))[1]
+    assert sum(int(one.split()[0]) for one in said.split(", ")) == left_out and "traits" in said
 
 
 def test_one_identity__no_choice__says_why_this_one(here):
