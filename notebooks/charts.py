@@ -2,7 +2,7 @@
 
 Shapes stretch with the page. Texts are HTML, so they keep their size, wrap, and are never cut off, whatever the
 font. Colours follow the light or dark setting. Every chart names its subject, period and environment, tells a screen
-reader its lowest and highest values, and lists its numbers below, for download.
+reader its lowest and highest values, and lists its numbers below, for download. `spells` has no numbers: its page lists them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,7 +39,7 @@ TITLED = (
     3_000  # the most shapes of a chart that show their number when pointed at; more would make the page slow
 )
 WIDEST_BAR = 150  # thousandths of a chart, so that a single day does not look like a wall
-SPELL_ROWS = 40  # the most rows in a chart of spells
+SPELL_ROWS = 60  # the most rows in a chart of spells
 UNITS = {"day": timedelta(days=1), "hour": timedelta(hours=1)}
 
 

@@ -8,7 +8,7 @@ with app.setup:
     import marimo as mo
 
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.warehouse import ask, source, stale_flags
+    from flagsmith_warehouse.notebooks.warehouse import NO_STALE_FLAG, ask, source, stale_flags
 
 
 @app.cell
@@ -109,8 +109,9 @@ def _(end, environment, feature_id, flags, start):
     flag_name = show.shortened(flag["name"], 60)
     scope = show.Scope(environment, start, end)
     asked = {"environment": environment, "feature_id": feature_id, "start": scope.start, "end": scope.end}
+    origins = words.ORIGINS | (words.SPLIT if flag["type"] == "MULTIVARIATE" else {})
     show.Html(show.heading(flag["name"]))
-    return asked, flag_name, scope
+    return asked, flag_name, origins, scope
 
 
 @app.cell
@@ -255,9 +256,9 @@ def _(daily, flag_name, scope, variations):
 
 
 @app.cell
-def _(daily, flag_name, scope, variations):
+def _(daily, flag_name, origins, scope, variations):
     reasons = daily.groupby(["assignment_reason", "variation"], as_index=False)["evaluations"].sum()
-    reasons["assignment_reason"] = reasons.assignment_reason.replace(words.ORIGINS)
+    reasons["assignment_reason"] = reasons.assignment_reason.replace(origins)
     reasons_chart = charts.bars(
         reasons,
         "evaluations",
@@ -367,10 +368,10 @@ def _(asked):
 
 
 @app.cell
-def _(environment, flag_name, people):
+def _(environment, flag_name, origins, people):
     show.table(
         people.assign(
-            assignment_reason=people.assignment_reason.replace(words.ORIGINS),
+            assignment_reason=people.assignment_reason.replace(origins),
             change_reason=people.change_reason.replace(words.CHANGES),
         ),
         f"Who has {flag_name} now: the three latest of each variation",
@@ -403,7 +404,7 @@ def _(environment):
             "since": "Since (UTC)",
             "identities": "Identities ever",
         },
-        otherwise="Every flag still gives different people different values.",
+        otherwise=NO_STALE_FLAG,
         is_full=True,
         saved=("name", "type", "everybody_gets", "since", "identities"),
     )

@@ -11,7 +11,7 @@ with app.setup:
     from flagsmith_warehouse.loader.operations import status
     from flagsmith_warehouse.notebooks import show, words
     from flagsmith_warehouse.notebooks.pages import PAGES
-    from flagsmith_warehouse.notebooks.warehouse import DECIDING, ask, source, stale_flags
+    from flagsmith_warehouse.notebooks.warehouse import DECIDING, NO_STALE_FLAG, ask, source, stale_flags
 
     LISTED = 12  # experiments, environments and flags; the other pages have the rest
 
@@ -350,7 +350,7 @@ def _(environments):
             "since": "Since (UTC)",
             "identities": "Identities ever",
         },
-        otherwise="Every flag recently gave different people different values, or is new. The var stale_flag_days sets the period.",
+        otherwise=NO_STALE_FLAG,
         is_full=True,
         saved=("name", "environment", "type", "everybody_gets", "since", "identities"),
     )

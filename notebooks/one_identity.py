@@ -95,20 +95,20 @@ def _(identity_picker):
 
 @app.cell
 def _(environment, identity):
-    # The chosen identity; without a choice, the identity with the most changes of flags.
+    # The chosen identity, wherever it was seen; without a choice, the identity of the environment with the most changes of flags.
     person = ask(
         """
         with changes as (
-            select identity, count(*) as changes
+            select environment, identity, count(*) as changes
             from marts.fct_explained_assignments
-            where environment = $environment
-            group by identity
+            where case when $identity = '' then environment = $environment else identity = $identity end
+            group by environment, identity
         )
-        select identities.*, coalesce(changes, 0) as changes
+        select identities.*, list(identities.environment) over () as environments
         from marts.dim_identities as identities
-        left join changes on identities.identity = changes.identity
-        where identities.environment = $environment and (identities.identity = $identity or $identity = '')
-        order by changes desc, identities.identity
+        left join changes using (environment, identity)
+        where case when $identity = '' then environment = $environment else identity = $identity end
+        order by environment = $environment desc, coalesce(changes, 0) desc, identity, environment
         limit 1
         """,
         environment=environment,
@@ -116,42 +116,59 @@ def _(environment, identity):
     )
     alike = ask(
         """
-        select identity, evaluation_count, last_seen_at
+        select environment, identity, evaluation_count, last_seen_at
         from marts.dim_identities
-        where environment = $environment and contains(lower(identity), lower($identity))
-        order by last_seen_at desc, identity
+        where contains(lower(identity), lower($identity))
+        order by last_seen_at desc, identity, environment
         limit 20
         """,
-        environment=environment,
         identity=identity,
     )
+    alike["link"] = [
+        show.link(row.identity, "one_identity", environment=row.environment, identity=row.identity)
+        for row in alike.itertuples()
+    ]
     mo.stop(
         person.empty,
         show.joined(
-            show.note(f"Nobody is called {show.shortened(identity, 80)} in {show.shortened(environment)}."),
+            show.note(f"No identity is called {show.shortened(identity, 80)} in any environment."),
             show.table(
                 alike,
-                "Identities whose name contains it",
+                "Identities whose name contains this text",
                 {
-                    "identity": "Identity",
+                    "link": "Identity",
+                    "environment": "Environment",
                     "evaluation_count": "Evaluations",
                     "last_seen_at": "Last seen (UTC)",
                 },
-                {
-                    "identity": lambda name: show.link(
-                        name, "one_identity", environment=environment, identity=name
-                    )
-                },
-                otherwise="No other name contains it. Identities are case-sensitive.",
+                otherwise="No identity's name contains it.",
+                saved=("identity", "environment", "evaluation_count", "last_seen_at"),
             ),
         ),
     )
     who = person.iloc[0]
-    return (who,)
+    others = sorted(set(who.environments) - {who.environment}) if identity else []
+    how_found = " ".join(
+        filter(
+            None,
+            (
+                ""
+                if identity
+                else "Nobody was chosen, so this is the identity whose flags changed most often.",
+                ""
+                if who.environment == environment
+                else f"This identity was not seen in {show.shortened(environment)}, but in {show.shortened(who.environment)}.",
+                f"Also seen in {', '.join(map(show.shortened, others))}{': choose the environment above' if is_live() else ''}."
+                if others
+                else "",
+            ),
+        )
+    )
+    return how_found, who
 
 
 @app.cell
-def _(environment, who):
+def _(who):
     found = ask(
         f"""
         with named as (select $environment as environment, $identity as identity),
@@ -164,6 +181,8 @@ def _(environment, who):
                 spells.variation as after,
                 spells.change_reason,
                 spells.assignment_reason,
+                spells.is_multivariate and spells.enabled as is_split,
+                spells.percentage_allocation,
                 explained.changed_by,
                 spells.valid_to as until
             from marts.fct_flag_assignments as spells
@@ -207,32 +226,33 @@ def _(environment, who):
         select * from outcomes
         order by since, kind, name
         """,
-        environment=environment,
+        environment=who.environment,
         identity=who.identity,
     )
     return (found,)
 
 
 @app.cell
-def _(environment, found, who):
+def _(found, who):
     happened = found.assign(
         why=[words.why(row) for row in found.itertuples()],
         after=[words.outcome(row) if row.kind == "outcome" else row.after for row in found.itertuples()],
     )
     # An outcome may come after the last evaluation.
     last_at = max([who.last_seen_at, *happened.since])
-    scope = show.Scope(environment, who.first_seen_at.date(), last_at.date())
+    scope = show.Scope(who.environment, who.first_seen_at.date(), last_at.date())
     return happened, scope
 
 
 @app.cell
-def _(environment, happened, who):
+def _(happened, how_found, who):
     current = happened[happened.until.isna()]
     changed = happened[(happened.kind == "flag") & happened.before.notna()]
     show.card(
         show.shortened(who.identity, 120),
+        show.paragraph(how_found) if how_found else None,
         show.paragraph(
-            f"In {show.shortened(environment)}, seen {words.from_to(who.first_seen_at, who.last_seen_at)}, "
+            f"In {show.shortened(who.environment)}, seen {words.from_to(who.first_seen_at, who.last_seen_at)}, "
             f"evaluated {words.quantity(who.evaluation_count, 'time')}. {words.counted(len(changed), 'change')} of a flag"
             + (". The last ten:" if len(changed) > 10 else ":" if len(changed) else ".")
         ),
@@ -276,21 +296,37 @@ def _(happened, who):
 
 @app.cell
 def _(happened, scope):
-    # Flags that never changed say little, so only the tables list them.
+    # Where there is no room for all rows, those that changed come first, then those that hold now.
     spells = happened.assign(
         row=happened.kind + " " + happened.name, place=happened.kind.map(list(KINDS).index)
     )
     spells = spells.sort_values(["place", "name", "since"], kind="stable")
-    is_told = spells.groupby("row").since.transform("size").gt(1) | (spells.kind != "flag")
+    rows = spells.groupby("row", sort=False).agg(
+        kind=("kind", "first"), spells=("since", "size"), until=("until", "last")
+    )
+    rows["rank"] = (rows.spells == 1).astype(int) + ((rows.spells == 1) & rows.until.notna())
+    # Experiments and outcomes are few, and what the rest is read for.
+    rows.loc[rows.kind.isin(["experiment", "outcome"]), "rank"] = 0
+    drawn_rows = rows.sort_values("rank", kind="stable").index[: charts.SPELL_ROWS]
+    left_out = rows[~rows.index.isin(drawn_rows)].kind.value_counts(sort=False)
     timeline_chart = charts.spells(
-        spells[is_told],
+        spells[spells.row.isin(drawn_rows)],
         "row",
         "after",
-        title="What changed, from when to when",
+        title="What held, from when to when",
         scope=scope,
     )
-    timeline_chart
-    return
+    show.joined(
+        timeline_chart,
+        show.paragraph(
+            f"The picture has room for {charts.SPELL_ROWS} rows. Left out: "
+            f"{', '.join(words.quantity(count, kind) for kind, count in left_out.items())}. The list below has them.",
+            "faint",
+        )
+        if len(left_out)
+        else None,
+    )
+    return drawn_rows, left_out
 
 
 @app.cell

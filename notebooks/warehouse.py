@@ -10,6 +10,7 @@ import pandas
 from flagsmith_warehouse.loader import settings
 
 WAIT_SECONDS = 10
+NO_STALE_FLAG = "Every flag recently gave different people different values, or is new. The var stale_flag_days sets the period."
 # The estimate that decides, from the columns of a mart of results and the experiment's decision_method: adjusted by what
 # people did before, where that was possible, and with the interval of the declared method.
 DECIDING = """

@@ -41,6 +41,7 @@ CHANGES = {
     "value_changed": "the value changed",
     "other_identity": "another identity of the same person",
 }
+SPLIT = {"environment_default": "the environment's default or percentage split"}
 ORIGINS = {
     "environment_default": "the environment's default",
     "segment_override": "a segment's override",
@@ -183,7 +184,7 @@ def why(row: tuple) -> str:
         return f"{row.why}; later given another variation: {CHANGES.get(row.quarantine_reason, row.quarantine_reason)}"
     if not isinstance(row.change_reason, str):
         return row.why
-    origin = ORIGINS.get(row.assignment_reason, row.assignment_reason)
+    origin = _origin(row)
     if row.change_reason == "first_seen":
         return f"{origin}, since the first evaluation"
     by = f", by {shortened(row.changed_by, 60)}" if isinstance(row.changed_by, str) else ""
@@ -193,6 +194,19 @@ def why(row: tuple) -> str:
     # Where an override began, it is what holds now.
     now = "" if row.change_reason == f"{row.assignment_reason}_added" else f", now {origin}"
     return f"{change}{now}{by}"
+
+
+def _origin(row: tuple) -> str:
+    """Where a flag's value comes from: `drawn by the 40 % share of variant_b`, where a percentage split gave it."""
+    origin = ORIGINS.get(row.assignment_reason, row.assignment_reason)
+    if pandas.isna(row.is_split) or not row.is_split or row.assignment_reason == "identity_override":
+        return origin
+    drawn = (
+        "drawn by the percentage split"
+        if pandas.isna(row.percentage_allocation)
+        else f"drawn by the {round_percent(row.percentage_allocation / 100)} share of {shortened(row.after)}"
+    )
+    return drawn if row.assignment_reason == "environment_default" else f"{origin} ({drawn})"
 
 
 def failed_refresh(refresh: dict) -> str:

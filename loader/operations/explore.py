@@ -33,14 +33,15 @@ addEventListener("click", (event) => {
 @click.option("--port", default=2718, show_default=True, type=click.IntRange(1, 65535), help="The port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 def notebook(host: str, port: int) -> None:
-    """Explore the marts in the browser, until told to stop. If the port is in use, another one is chosen."""
+    """Serve the pages to a browser at the address that it prints, until told to stop. If the port is in use, another one is chosen."""
     from flagsmith_warehouse.notebooks.pages import PAGES, need_packages
 
     need_packages()
     settings = settings_module.read()
     os.environ[settings_module.WAREHOUSE_DIR.name] = str(settings.warehouse_dir)
     port = _free_port(host, port)
-    click.echo(f"The notebooks are at http://{host}:{port} (Ctrl-C ends them).")
+    # Without the file, marimo shows its own list of the notebooks.
+    click.echo(f"The overview is at http://{host}:{port}/?file=index.py (Ctrl-C ends the notebooks).")
     sys.stdout.flush()
     files = [str(PROJECT_FOLDER / "notebooks" / f"{name}.py") for name in PAGES]
     marimo = [sys.executable, "-m", "marimo", "--quiet", "run", "--no-token", "--include-code"]

@@ -5,6 +5,7 @@ who use a keyboard or a screen reader, or need contrast. The screenshots are kep
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -77,32 +78,26 @@ LONG = (
 
 @pytest.fixture(scope="module")
 def server(month, tmp_path_factory):
-    """`make notebook` on a free port: its address, and the file in which it logs.
+    """`flagsmith-warehouse notebook` on a free port: the address that it prints, and the file in which it logs.
 
     A cell that fails leaves nothing on the page when a notebook is only run: the log alone has it.
     """
     log = tmp_path_factory.mktemp("server") / "log"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    files = [f"notebooks/{name}.py" for name in NOTEBOOKS]
-    command = [
-        sys.executable,
-        "-m",
-        "marimo",
-        "-q",
-        "run",
-        "--headless",
-        "--no-token",
-        "--port",
-        str(port),
-        *files,
-    ]
+    command = [Path(sys.executable).parent / "flagsmith-warehouse", "notebook", "--port", str(port)]
     environ = {**os.environ, "FLAGSMITH_WAREHOUSE_DIR": str(month)}
-    with log.open("w") as file, subprocess.Popen(command, cwd=PROJECT, env=environ, stderr=file) as process:
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            command, cwd=PROJECT, env=environ, stdout=subprocess.PIPE, stderr=file, text=True
+        ) as process,
+    ):
+        printed = re.search(r"http://\S+", process.stdout.readline())[0]
         deadline = time.monotonic() + WITHIN_SECONDS
         while time.monotonic() < deadline and not listens(port):
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}", log
+        yield printed, log
         process.terminate()
 
 
@@ -145,7 +140,7 @@ def screenshot(page, name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook__opened_and_clicked__draws_its_charts_without_an_error(name, server, page, tmp_path):
     address, log = server
-    page.goto(f"{address}/?file={name}.py")
+    page.goto(f"{address.partition('?')[0]}?file={name}.py")
     page.locator("h1").first.wait_for()
     selector, times = DRAWN[name]
     page.wait_for_function(f"document.querySelectorAll('{selector}').length >= {times}")
@@ -165,7 +160,7 @@ def test_notebook__opened_and_clicked__draws_its_charts_without_an_error(name, s
 
 def test_overview__five_questions__are_answered_in_three_clicks(server, month, page):
     """The paths of docs/pages.md, as somebody new would go them."""
-    address, log = server
+    overview, log = server
     with duckdb.connect(str(month / "warehouse.duckdb"), read_only=True) as connection:
         ((lift,),) = connection.execute(
             "select relative_lift from marts.fct_experiment_results where experiment_key = 'example_checkout' "
@@ -182,7 +177,6 @@ def test_overview__five_questions__are_answered_in_three_clicks(server, month, p
             name
             for (name,) in connection.execute("select name from marts.dim_flags where is_stale").fetchall()
         ]
-    overview = f"{address}/?file=index.py"
 
     # Did it win? Which flags can go? The overview says so.
     page.goto(overview)
@@ -211,7 +205,9 @@ def test_overview__five_questions__are_answered_in_three_clicks(server, month, p
     page.get_by_role("link", name="One identity", exact=True).first.click()
     page.get_by_label("Identity").first.fill(ann)
     page.keyboard.press("Enter")
-    page.get_by_text(f"the weights changed, now the environment's default, by {by}").first.wait_for()
+    page.get_by_text(
+        f"the weights changed, now drawn by the 50 % share of variant_b, by {by}"
+    ).first.wait_for()
 
     # How many paying users entered last week? One click.
     page.get_by_role("link", name="Segments and cohorts", exact=True).first.click()

@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from flagsmith_warehouse.loader.operations import aa, status
-from flagsmith_warehouse.notebooks import report, show, warehouse, words
+from flagsmith_warehouse.notebooks import charts, report, show, warehouse, words
 from flagsmith_warehouse.simulator import example
 from flagsmith_warehouse.simulator.example import MONTH
 from flagsmith_warehouse.simulator.features import text_of
@@ -147,6 +147,16 @@ def test_stale_flags__one_that_changed_and_one_that_never_did__say_since_when_al
     stale = found["stale"].set_index("name")
     assert set(stale.index) == {"theme", "page_size"}
     assert (stale.everybody_gets["theme"], stale.since["theme"]) == ("green", last_blue["at"][0])
+
+
+@pytest.mark.parametrize("name", ["flag_exposure", "index"])
+def test_stale_flags__none_because_each_is_new__does_not_say_that_all_vary(name, altered):
+    altered(
+        "delete from marts.dim_flags where len(variations) > 1",
+        "delete from marts.fct_flag_exposures where feature_id not in (select feature_id from marts.dim_flags)",
+        "update marts.dim_flags set is_stale = false",
+    )
+    assert "different people different values, or is new." in report.page(name)
 
 
 def test_flag_exposure__changes_in_flagsmith__are_marks_on_the_days(here):
@@ -546,7 +556,7 @@ def test_one_identity__somebody_who_was_switched__is_explained(here):
     button = found["flags"].set_index("name").loc["checkout_button"]
     assert (button.after, button.why) == (
         "variant_b",
-        f"the weights changed, now the environment's default, by {who.changed_by}",
+        f"the weights changed, now drawn by the 50 % share of variant_b, by {who.changed_by}",
     )
     now = warehouse.ask(
         "select count(*) as n from marts.fct_flag_assignments where environment = $e and identity = $i and is_current",
@@ -608,10 +618,60 @@ def test_outcome__of_each_kind__is_said_as_people_say_it(counted, said):
     assert words.outcome(next(row.itertuples())) == said
 
 
+@pytest.mark.parametrize(
+    ("reason", "is_split", "share", "said"),
+    [
+        ("environment_default", True, 40.0, "drawn by the 40 % share of b"),
+        ("environment_default", True, 33.3, "drawn by the 33.3 % share of b"),
+        ("environment_default", True, None, "drawn by the percentage split"),
+        ("environment_default", False, None, "the environment's default"),
+        ("segment_override", True, 50.0, "a segment's override (drawn by the 50 % share of b)"),
+        ("segment_override", False, None, "a segment's override"),
+        ("identity_override", True, 100.0, "an override for the identity"),
+    ],
+)
+def test_why__where_a_value_came_from__names_the_share_of_a_split(reason, is_split, share, said):
+    row = {"kind": "flag", "quarantine_reason": None, "change_reason": "first_seen", "changed_by": None}
+    row |= {"assignment_reason": reason, "is_split": is_split, "percentage_allocation": share, "after": "b"}
+    assert words.why(next(pandas.DataFrame([row]).itertuples())) == f"{said}, since the first evaluation"
+
+
+def test_one_identity__seen_in_another_environment__is_found_there(altered):
+    altered(
+        *(
+            f"insert into marts.dim_identities select * replace ('staging' as environment, '{name}' as identity) "
+            "from marts.dim_identities where identity = 'user_0'"
+            for name in ("user_0", "only_there")
+        )
+    )
+    page = html(run("one_identity", identity="only_there")[0])
+    assert "This identity was not seen in example, but in staging." in page and "In staging, seen" in page
+    page = html(run("one_identity", identity="user_0")[0])
+    assert "In example, seen" in page and "Also seen in staging." in page
+    assert "<td" in (near := html(run("one_identity", identity="only_ther")[0])) and "staging" in near
+
+
+def test_one_identity__picture__has_the_flags_that_hold_and_counts_what_it_leaves_out(here, monkeypatch):
+    outputs, found = run("one_identity", identity="user_0")
+    named = {f"flag {name}" for name in found["flags"].name}
+    assert named <= set(found["drawn_rows"]) and "Left out" not in html(outputs)
+    monkeypatch.setattr(charts, "SPELL_ROWS", 10)
+    outputs, found = run("one_identity", identity="user_0")
+    left_out = len(set(found["happened"].kind + " " + found["happened"].name)) - 10
+    assert len(found["drawn_rows"]) == 10 and found["left_out"].sum() == left_out > 0
+    said = re.search(r"has room for 10 rows. Left out: (.*?)\. The list below has them", html(outputs))[1]
+    assert sum(int(one.split()[0]) for one in said.split(", ")) == left_out and "traits" in said
+
+
+def test_one_identity__no_choice__says_why_this_one(here):
+    assert "this is the identity whose flags changed most often" in html(run("one_identity")[0])
+    assert "Nobody was chosen" not in html(run("one_identity", identity="user_0")[0])
+
+
 def test_one_identity__nobody_of_that_name__lists_who_comes_near(here):
     whole = warehouse.ask("select min(identity) as one from marts.dim_identities").one[0]
     page = html(run("one_identity", identity=whole[:-1])[0])
-    assert "Nobody is called" in page and show.escape(whole) in page
+    assert "No identity is called" in page and show.escape(whole) in page
 
 
 def splits(

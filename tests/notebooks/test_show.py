@@ -221,10 +221,10 @@ def test_tables__each_part__says_its_role(of):
 
 def test_spells__more_rows_than_are_drawn__says_of_how_many():
     frame = pandas.DataFrame(
-        {"name": [f"trait {n}" for n in range(60)], "state": "a", "since": pandas.Timestamp("2026-09-01")}
+        {"name": [f"trait {n}" for n in range(80)], "state": "a", "since": pandas.Timestamp("2026-09-01")}
     ).assign(until=pandas.NaT)
     html = charts.spells(frame, "name", "state", title="T", scope=SCOPE).html
-    assert "T (40 of 60)" in html and html.count('class="spell"') + html.count('class="spell ') == 40
+    assert "T (60 of 80)" in html and html.count('class="spell"') + html.count('class="spell ') == 60
 
 
 def test_lines__days_since_exposure__are_counted_and_broken_where_one_is_missing():
