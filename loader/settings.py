@@ -159,6 +159,11 @@ class Settings:
         return self.warehouse_dir / "aa.json"
 
     @property
+    def verdicts_record(self) -> Path:
+        """Verdicts that an upgrade has changed, until `status` has said so."""
+        return self.warehouse_dir / "verdicts.json"
+
+    @property
     def environments(self) -> frozenset[str]:
         """The environments that may send: those with a secret and those that need none."""
         return self.unsigned_environments | set(self.secrets)

@@ -378,7 +378,7 @@ def _build_additions(settings: Settings, before: dict, record: dict) -> tuple["B
 
 def _build_and_publish(settings: Settings, request: "Request", before: dict, record: dict) -> list["Problem"]:
     """Report what was built, tested and published, one line each. Record it, and return the problems in declarations."""
-    from flagsmith_warehouse.loader.operations import alerts, declarations
+    from flagsmith_warehouse.loader.operations import alerts, declarations, verdicts
     from flagsmith_warehouse.loader.operations.publish import publish
     from flagsmith_warehouse.loader.operations.refresh import kept_history, pruning_in_words
 
@@ -400,8 +400,11 @@ def _build_and_publish(settings: Settings, request: "Request", before: dict, rec
     _alert(record, found, problems)
     record["problems"] = sum(problem.severity == "problem" for problem in problems)
     begun = time.monotonic()
+    earlier_verdicts = verdicts.of_earlier_release(settings)
     published = publish(settings, _say)
     record |= {"published": str(published), "published_from": "duckdb"}
+    if earlier_verdicts is not None:
+        verdicts.note(settings, earlier_verdicts)
     click.echo(f"Published {published}, in {time.monotonic() - begun:.1f} s.")
     for relation in published.left_out:
         _say(f"{relation} It is one of your own models, so it is left out of the published copy.")

@@ -63,14 +63,17 @@ def compact() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, for machines.")
 def status(as_json: bool) -> None:
     """Show what is waiting, what was landed and built, and how the last refresh went."""
+    from flagsmith_warehouse.loader.operations import verdicts
     from flagsmith_warehouse.loader.operations.show import show_status
     from flagsmith_warehouse.loader.operations.status import gather
 
-    found = gather(settings_module.read())
+    settings = settings_module.read()
+    found = gather(settings)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
         show_status(found)
+        verdicts.is_said(settings)
 
 
 @click.group(invoke_without_command=True)

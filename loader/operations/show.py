@@ -48,6 +48,8 @@ def show_status(status: dict) -> None:
         [(e["experiment"], e["status"], (e["ended_at"] or "none")[:16].replace("T", " ")) for e in status.get("experiments", [])],
         "status", "declared end, UTC",
     )  # fmt: skip
+    if status.get("verdicts") is not None:
+        _upgraded(console, status["verdicts"])
     _table(
         console,
         "Alarms and warnings of running experiments",
@@ -70,6 +72,26 @@ def show_status(status: dict) -> None:
     console.print(
         f"On disk: {sizes}; {size(disk['free'])} free. Published {ago(status['published_at'], now)}."
     )
+
+
+def _upgraded(console: Console, changed: list[dict]) -> None:
+    """What an upgrade has done to the verdicts of running experiments. It is said once."""
+    console.print(
+        "Since the upgrade, verdicts read everybody who was assigned, in the variation first given (the population `assigned`: "
+        "intention to treat). Before, whoever saw two variations was left out. "
+        + (
+            "These verdicts of running experiments are others than before:"
+            if changed
+            else "No verdict of a running experiment has changed."
+        ),
+        soft_wrap=True,
+    )
+    _table(
+        console,
+        "Experiment",
+        [(each["experiment"], each["metric"], each["variation"], each["before"], each["now"] or "none") for each in changed],
+        "metric", "variation", "before", "now",
+    )  # fmt: skip
 
 
 def show_findings(findings: list[Finding]) -> None:

@@ -21,7 +21,7 @@ from flagsmith_warehouse.loader.filesystem import write_record
 from flagsmith_warehouse.loader.inbox import file as inbox_file
 from flagsmith_warehouse.loader.inbox import reader
 from flagsmith_warehouse.loader.inbox.landings import Landings
-from flagsmith_warehouse.loader.operations import declarations, relations
+from flagsmith_warehouse.loader.operations import declarations, relations, verdicts
 from flagsmith_warehouse.loader.settings import Settings
 from flagsmith_warehouse.loader.text import first_line
 
@@ -107,6 +107,7 @@ def gather(settings: Settings) -> dict:
         if refresh
         else None,
         "alerts": (refresh or {}).get("alerts", []),
+        "verdicts": verdicts.unsaid(settings),
         "disk": _disk(settings),
         **published,
     }

@@ -1,0 +1,80 @@
+"""After an upgrade from 0.1.0, `status` says once which verdicts of running experiments are others."""
+
+import json
+
+import duckdb
+import pytest
+
+from flagsmith_warehouse.loader.operations import verdicts
+
+from .conftest import invoke
+
+KEY = ("checkout", "bought", "blue")
+
+
+def publish(settings, verdict: str | None, status: str = "running", is_of_today: bool = True) -> None:
+    """A published copy with one comparison, in the columns of 0.1.0 or of today."""
+    settings.published_file.unlink(missing_ok=True)
+    with duckdb.connect(settings.published_file) as copy:
+        population = ", 'assigned' as primary_population" if is_of_today else ""
+        is_primary = ", population = 'assigned' as is_primary_population" if is_of_today else ""
+        copy.execute(
+            f"create schema marts; create table marts.dim_experiments as select 'checkout' as experiment_key, ? as status{population}",
+            [status],
+        )
+        copy.execute(
+            "create table marts.fct_experiment_results as "
+            f"select 'checkout' as experiment_key, 'bought' as metric_key, variation, population, verdict{is_primary} "
+            "from (values ('blue', 'assigned', ?), ('blue', 'undisturbed', 'losing'), ('control', 'assigned', null)) "
+            "as given(variation, population, verdict)",
+            [verdict],
+        )
+
+
+@pytest.fixture
+def folder(settings):
+    settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("now", "changed"),
+    [
+        ("winning", []),
+        ("no_difference_shown", [dict(zip(("experiment", "metric", "variation"), KEY, strict=True), before="winning", now="no_difference_shown")]),
+        (None, [dict(zip(("experiment", "metric", "variation"), KEY, strict=True), before="winning", now=None)]),
+    ],
+)  # fmt: skip
+def test_status__after_an_upgrade__says_once_what_verdicts_read_and_which_are_others(
+    folder, environ, now, changed
+):
+    publish(folder, "winning", is_of_today=False)
+    earlier = verdicts.of_earlier_release(folder)
+    assert earlier == {KEY: "winning"}
+    publish(folder, now)
+    verdicts.note(folder, earlier)
+    for _ in range(2):  # machines do not count as people who were told
+        assert json.loads(invoke(environ, "status", "--json").output)["verdicts"] == changed
+    told = " ".join(invoke(environ, "status").output.split())
+    assert "intention to treat" in told
+    assert ("No verdict of a running experiment has changed" in told) == (not changed)
+    assert ("winning" in told and (now or "none") in told) or not changed
+    again = invoke(environ, "status").output
+    assert "intention to treat" not in again
+    assert json.loads(invoke(environ, "status", "--json").output)["verdicts"] is None
+
+
+def test_of_earlier_release__a_copy_of_today_or_none__is_nothing_to_compare_with(folder):
+    assert verdicts.of_earlier_release(folder) is None
+    publish(folder, "winning")
+    assert verdicts.of_earlier_release(folder) is None
+    folder.published_file.write_bytes(b"no database")
+    assert verdicts.of_earlier_release(folder) is None
+
+
+def test_note__an_experiment_that_has_ended_since__is_not_compared(folder):
+    publish(folder, "winning", is_of_today=False)
+    earlier = verdicts.of_earlier_release(folder)
+    publish(folder, "losing", status="ended")
+    verdicts.note(folder, earlier)
+    assert verdicts.unsaid(folder) == []
