@@ -30,7 +30,9 @@ def warehouse(tmp_path_factory):
     warehouse.land(
         [seen(name, 1, arm, 50.0) for name, arm in EARLY]
         + [seen(name, CHANGE, arm, 20.0) for name, arm in LATE]
-        + [seen(f"blue-{i}", CHANGE + 2, "control", 20.0) for i in range(30)]
+        + [seen(f"blue-{i}", CHANGE + 2 + i / 60, "control", 20.0) for i in range(30)]
+        # Between them one that has blue, or control alone would be given.
+        + [seen("late-0", CHANGE + 2 + i / 60, "blue", 20.0) for i in (9.5, 19.5)]
         + [clock(96)]
     )
     warehouse.give(
