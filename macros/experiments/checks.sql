@@ -252,14 +252,14 @@
                 ],
                 'only_identities_hashed': [
                     'warn',
-                    '{affected} of {total} outcomes are of identities that were not assigned. Every identity is a hash (32'
-                    ~ ' hexadecimal digits), and none of these outcomes has one. Hash the outcomes, too: see flagsmith-warehouse hash'
+                    '{affected} of {total} outcomes are of identities that were not assigned. Every identity is a hash of 32'
+                    ~ ' hexadecimal digits, and none of these outcomes has one. Hash the outcomes, too: see flagsmith-warehouse hash'
                     ~ ' --help.',
                 ],
                 'only_outcomes_hashed': [
                     'warn',
-                    '{affected} of {total} outcomes are of identities that were not assigned. Each of these outcomes has a hash (32'
-                    ~ ' hexadecimal digits), and no identity is one. Give the outcomes the names that Flagsmith sends.',
+                    '{affected} of {total} outcomes are of identities that were not assigned. Each of these outcomes has a hash of 32'
+                    ~ ' hexadecimal digits, and no identity is one. Give the outcomes the names that Flagsmith sends.',
                 ],
             },
         },
