@@ -327,8 +327,7 @@ def _(declared, estimates, population, scope):
     tables = [metrics(role) for role in ROLES]
     show.joined(
         show.paragraph(
-            f"The bar is the {show.round_percent(1 - declared.alpha)} interval by which the "
-            f"{words.method(declared.decision_method)} method decides; the thin line is the interval that stays valid "
+            f"{words.decides(declared.decision_method, declared.alpha)}; the thin line is the interval that stays valid "
             "if you look every day; the dashed line means no difference. docs/experiments.md has the formulas.",
             "faint",
         ),

@@ -68,6 +68,25 @@ def method(key: str) -> str:
     return {"bayesian": "Bayesian", "flagsmith": "Flagsmith"}.get(key, shortened(key))
 
 
+def decides(key: str, alpha: float) -> str:
+    """What decides by a method, and what that has to do with the bars that a page draws. `alpha`: the experiment's."""
+    bar, above, below = round_percent(1 - alpha), round_percent(1 - alpha), round_percent(alpha)
+    by_chance = (
+        f"a variation wins if its chance to win is above {above}, and loses if it is below {below}. "
+        "That looks in one direction, and the bar in both, so a variation can win although its bar crosses zero"
+    )
+    return {
+        "bayesian": f"The Bayesian method decides by the chance to win: {by_chance}. The bar is the {bar} interval",
+        "flagsmith": "The Flagsmith method decides by a chance to win of its own (flagsmith_chance_to_win in fct_experiment_results): "
+        f"{by_chance}. The bar is the {bar} interval of our own estimate",
+        "frequentist": f"The frequentist method decides by the p-value with Holm's correction for all comparisons, below {below}; "
+        "a guardrail has its own p-value. So a bar that does not cross zero is not always a verdict. "
+        f"The bar is the {bar} interval, without the correction",
+        "sequential": f"The sequential method decides by the p-value that stays valid if you look every day, below {below}. "
+        f"The bar is the {bar} interval that belongs to it",
+    }.get(key, f"The {method(key)} method decides. The bar is the {bar} interval")
+
+
 def people(population: str) -> str:
     return POPULATIONS.get(population, population.replace("_", " "))
 

@@ -440,6 +440,24 @@ def test_experiment_readout__sequential__shows_the_interval_that_decides(altered
     )
 
 
+@pytest.mark.parametrize(
+    ("decision_method", "said"),
+    [
+        ("bayesian", "if its chance to win is above 95 %, and loses if it is below 5 %"),
+        ("flagsmith", "by a chance to win of its own"),
+        ("frequentist", "by the p-value with Holm&#x27;s correction for all comparisons, below 5 %"),
+        ("sequential", "by the p-value that stays valid if you look every day, below 5 %"),
+    ],
+)
+def test_experiment_readout__legend__says_what_decides_by_the_method(decision_method, said, altered):
+    altered(f"update marts.dim_experiments set decision_method = '{decision_method}'")
+    page = html(run("experiment_readout", experiment="example_checkout")[0])
+    assert said in page
+    assert ("a variation can win although its bar crosses zero" in page) == (
+        decision_method in ("bayesian", "flagsmith")
+    )
+
+
 def test_index__the_example_month__is_what_the_marts_say(here):
     outputs, found = run("index")
     page = html(outputs)
