@@ -42,7 +42,7 @@ def _():
     read = source(
         *("dim_experiments", "dim_metrics", "fct_experiment_health", "fct_experiment_results"),
         *("fct_experiment_results_daily", "fct_experiment_results_by", "fct_experiment_curves"),
-        *("fct_experiment_overlap", "fct_experiment_power"),
+        *("fct_experiment_overlap", "fct_experiment_power", "fct_deliveries_hourly"),
     )
     show.masthead(
         "experiment_readout", f"Did it win, and can you trust the result? Source: {read.path.name}."
@@ -54,7 +54,10 @@ def _():
 def _(read):
     mo.stop(read.problem is not None, mo.md(read.problem or ""))
     experiments = ask("""
-        select *, coalesce(least(ended_at, last_received_at), last_received_at, started_at) as read_until
+        select
+            *,
+            coalesce(least(ended_at, last_received_at), last_received_at, started_at) as read_until,
+            (select max(last_received_at) from marts.fct_deliveries_hourly) as newest_at
         from marts.dim_experiments
         order by status = 'running' desc, started_at desc, experiment_key
     """)
@@ -207,7 +210,15 @@ def _(declared, health, population, power, results, scope, title):
     verdicts = words.verdicts(results)
     warned, guarded = words.warnings(health), words.guardrails(results)
     stop = words.stop(declared, results, power)
-    further = [warned, *words.secondary(results), *guarded, stop]
+    silence = (
+        words.silence(declared.last_received_at, declared.newest_at) if declared.status == "running" else ""
+    )
+    silent = (
+        f"{show.shortened(declared.environment)} has been {silence}: nothing newer is counted."
+        if silence
+        else ""
+    )
+    further = [silent, warned, *words.secondary(results), *guarded, stop]
     counted = words.counted_people(results, declared, population, scope)
     in_words = " ".join(filter(None, [*verdicts, *further, counted]))
     badges = [
@@ -219,7 +230,7 @@ def _(declared, health, population, power, results, scope, title):
         show.joined(show.badge(declared.status), *badges, by=" "),
         *(show.paragraph(one) for one in [declared.get("description") or "", *verdicts] if one),
         # The tables below have the secondary metrics.
-        show.sentences(one for one in [warned, *guarded, stop] if one),
+        show.sentences(one for one in [silent, warned, *guarded, stop] if one),
         show.paragraph(counted, "faint"),
         show.to_copy(
             "Copy as Markdown", words.markdown(title, [*verdicts, *further, counted], results, health)

@@ -197,11 +197,17 @@ def _(alerts, broken, environments):
 def _(attention, environments, experiments):
     running = int((experiments.status == "running").sum())
     newest = environments.last_received_at.max()
+    talker = "" if environments.empty else environments.environment[environments.last_received_at.idxmax()]
+    silent = [
+        f"{show.shortened(row.environment)} has been {said}."
+        for row in environments.itertuples()
+        if (said := words.silence(row.last_received_at, newest))
+    ]
     delay = (environments.last_landed_at.max() - newest).total_seconds() if len(environments) else 0
     fresh = (
         "No webhook has landed yet. Send webhooks, then refresh."
         if environments.empty
-        else f"The last webhook came on {show.moment(newest)}, and landed {show.seconds(delay)} later. "
+        else f"The last webhook came on {show.moment(newest)}, from {show.shortened(talker)}, and landed {show.seconds(delay)} later. "
         f"{words.counted(running, 'experiment')} {'is' if running == 1 else 'are'} running."
     )
     show.card(
@@ -211,6 +217,7 @@ def _(attention, environments, experiments):
         if environments.empty
         else "Nothing needs attention",
         show.paragraph(fresh),
+        show.paragraph(" ".join(silent[:LISTED])) if silent else None,
         show.sentences(attention[:LISTED]),
         show.paragraph(f"And {len(attention) - LISTED} more." if len(attention) > LISTED else ""),
         level=2,
@@ -248,7 +255,9 @@ def _(experiments):
 
 
 @app.cell
-def _(experiments, primary, shown):
+def _(environments, experiments, primary, shown):
+    newest_at = environments.last_received_at.max()
+
     def experiment_card(row: tuple) -> show.Html:
         own = primary[primary.experiment_key == row.experiment_key]
         is_spoilt = own.verdict.eq("do_not_trust").any() or own.empty
@@ -259,6 +268,7 @@ def _(experiments, primary, shown):
         noticed = [
             words.counted(n, word) for n, word in ((row.alarms, "alarm"), (row.warnings, "warning")) if n
         ]
+        silence = words.silence(row.last_received_at, newest_at) if row.status == "running" else ""
         return show.card(
             show.link(
                 words.called(row.experiment_key, row.name),
@@ -277,6 +287,9 @@ def _(experiments, primary, shown):
                 by=" ",
             ),
             show.sentences(said[:4] or [row.problem or "No result yet."]),
+            show.paragraph(f"{show.shortened(row.environment)} has been {silence}: nothing newer is counted.")
+            if silence
+            else None,
             show.paragraph(
                 f"Flag {show.shortened(row.feature_name, 120)} in {show.shortened(row.environment)}, since {show.day(row.started_at)}. "
                 f"{', '.join(noticed) or 'No warnings'}.",

@@ -435,6 +435,13 @@ def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataF
     )
 
 
+def silence(last: pandas.Timestamp, newest: pandas.Timestamp) -> str:
+    """`silent for 61 days, since 28 September 2026`, beside the newest webhook of all environments; empty below two days."""
+    if pandas.isna(last) or pandas.isna(newest) or newest - last < timedelta(days=2):
+        return ""
+    return f"silent for {quantity((newest - last).days, 'day')}, since {day(last)}"
+
+
 def stop_day(declared: pandas.Series, days_left: float) -> pandas.Timestamp | None:
     """The day after this many days; None if it is a century or more away."""
     if pandas.isna(days_left) or pandas.isna(declared.last_received_at) or days_left > 36_500:

@@ -478,6 +478,26 @@ def test_index__the_example_month__is_what_the_marts_say(here):
     )
 
 
+def test_pages__an_environment_that_went_silent__is_named_with_its_age(altered):
+    altered(
+        "insert into marts.fct_deliveries_hourly by name select 'production' as environment, 'evaluation' as kind, "
+        "timestamp '2026-11-28 10:00' as hour, 1 as deliveries, timestamp '2026-11-28 10:00' as last_received_at, "
+        "timestamp '2026-11-28 10:01' as last_landed_at"
+    )
+    page = html(run("index")[0])
+    assert "The last webhook came on 28 November 2026, 10:00, from production, and" in page
+    assert "example has been silent for 60 days, since 28 September 2026." in page
+    silent = "example has been silent for 60 days, since 28 September 2026: nothing newer is counted."
+    assert page.count(silent) == 2, "on the card of each experiment that runs"
+    assert silent in html(run("experiment_readout")[0])
+
+
+@pytest.mark.parametrize(("days", "said"), [(1.9, ""), (2, "silent for 2 days, since 1 September 2026")])
+def test_silence__below_two_days__is_none(days, said):
+    last = pandas.Timestamp("2026-09-01 12:00")
+    assert words.silence(last, last + pandas.Timedelta(days=days)) == said
+
+
 def test_index__what_is_wrong__is_listed_with_where_to_look(altered):
     altered(
         "insert into marts.quarantined_deliveries by name select '1' as delivery_id, 'example' as environment, "
