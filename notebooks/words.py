@@ -411,7 +411,7 @@ def plural(count: float, word: str) -> str:
 
 
 def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame) -> str:
-    """A sentence with the date on which the experiment can be stopped."""
+    """Sentences about what can be decided now, and the date on which the experiment can be stopped."""
     primary = results[(results.role == "primary") & (results.verdict != "control")]
     if primary.empty:
         return ""
@@ -419,17 +419,22 @@ def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataF
         return "You can stop now: every primary comparison has its verdict."
     open_ = primary[~primary.verdict.isin(DECIDED)]
     waits = power.merge(open_[["metric_key", "variation"]]).dropna(subset=["days_left"])
+    now = _decided_now(primary)
     if waits.empty:
-        return "There is too little data yet to say when you can stop."
+        return f"{now}There is too little data yet to say when you can stop."
     slowest = waits.loc[waits.days_left.idxmax()]
     target = round_percent(slowest.target_lift)
     if slowest.days_left == 0:
-        return f"You can stop now: the experiment is large enough to find a lift of {target}."
+        return f"{now}You can stop now: the experiment is large enough to find a lift of {target}."
     until = stop_day(declared, slowest.days_left)
     later = until is not None and not pandas.isna(declared.ended_at) and until > declared.ended_at
+    when = (
+        f"takes until {day(until)}: {quantity(round(slowest.days_left), 'more day')} at the current rate"
+        if until is not None
+        else "takes more than a century at the current rate"
+    )
     return (
-        f"You can stop on {day(until) if until is not None else 'no day in your lifetime'}, if a lift of {target} "
-        f"of {shortened(slowest.variation)} is to be found too: {quantity(round(slowest.days_left), 'more day')} at the current rate. "
+        f"{now}To {'also ' if now else ''}detect a {target} lift for {shortened(slowest.variation)} {when}. "
         + (f"That is after the declared end, {day(declared.ended_at)}. " if later else "")
         + f"The smallest lift that can be found today is {percent(slowest.minimum_detectable_lift)}."
     )
@@ -440,6 +445,21 @@ def silence(last: pandas.Timestamp, newest: pandas.Timestamp) -> str:
     if pandas.isna(last) or pandas.isna(newest) or newest - last < timedelta(days=2):
         return ""
     return f"silent for {quantity((newest - last).days, 'day')}, since {day(last)}"
+
+
+def _decided_now(primary: pandas.DataFrame) -> str:
+    """`You can decide now on variant_b and variant_c. `, of the primary comparisons that have a verdict."""
+    decided = primary[primary.verdict.isin(DECIDED)]
+    several = primary.metric_key.nunique() > 1
+    names = [
+        f"{shortened(row.variation)} ({row.label})" if several else shortened(row.variation)
+        for row in decided.itertuples()
+    ]
+    return (
+        f"You can decide now on {' and '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)}. "
+        if names
+        else ""
+    )
 
 
 def stop_day(declared: pandas.Series, days_left: float) -> pandas.Timestamp | None:

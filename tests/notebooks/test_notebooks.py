@@ -498,6 +498,50 @@ def test_silence__below_two_days__is_none(days, said):
     assert words.silence(last, last + pandas.Timedelta(days=days)) == said
 
 
+def compared(verdicts: dict[str, str], metric: str = "m") -> pandas.DataFrame:
+    """The primary comparisons with these verdicts."""
+    rows = [
+        {"role": "primary", "metric_key": metric, "label": metric, "variation": one, "verdict": verdict}
+        for one, verdict in verdicts.items()
+    ]
+    return pandas.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("results", "days_left", "said"),
+    [
+        (
+            compared({"a": "inconclusive", "b": "winning", "c": "losing"}),
+            180,
+            "You can decide now on b and c. To also detect a 10 % lift for a takes until 28 March 2027: 180 more days "
+            "at the current rate. That is after the declared end, 29 September 2026. The smallest lift",
+        ),
+        (
+            pandas.concat(
+                [compared({"a": "inconclusive", "b": "winning"}), compared({"a": "losing"}, "other")]
+            ),
+            180,
+            "You can decide now on b (m) and a (other). To also detect",
+        ),
+        (compared({"a": "inconclusive"}), 180, "To detect a 10 % lift for a takes until 28 March 2027"),
+        (compared({"a": "inconclusive"}), 40_000, "To detect a 10 % lift for a takes more than a century at"),
+        (
+            compared({"a": "inconclusive", "b": "winning"}),
+            None,
+            "You can decide now on b. There is too little",
+        ),
+        (compared({"a": "winning", "b": "losing"}), 180, "You can stop now: every primary comparison has"),
+    ],
+)
+def test_stop__what_can_be_decided_now__comes_first(results, days_left, said):
+    power = pandas.DataFrame(
+        {"metric_key": ["m"], "variation": ["a"], "days_left": [days_left], "target_lift": [0.1]}
+    ).assign(minimum_detectable_lift=0.3)
+    end = pandas.Timestamp("2026-09-29")
+    declared = pandas.Series({"last_received_at": end, "ended_at": end})
+    assert words.stop(declared, results, power).startswith(said)
+
+
 def test_index__what_is_wrong__is_listed_with_where_to_look(altered):
     altered(
         "insert into marts.quarantined_deliveries by name select '1' as delivery_id, 'example' as environment, "
