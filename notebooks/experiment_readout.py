@@ -547,7 +547,7 @@ def _(experiment, results):
 @app.cell
 def _(overlap):
     show.joined(
-        show.Html(show.heading("Beside which other experiments?")),
+        show.Html(show.heading("Other experiments at the same time")),
         show.table(
             overlap.assign(
                 other=[
@@ -566,8 +566,8 @@ def _(overlap):
                 "other": "Other experiment",
                 "identities": "Identities in both",
                 "p_value_independence": "p of independence",
-                "difference": "How much larger its effect is where the other is on",
-                "p_value_interaction": "p of that",
+                "difference": "Difference in its effect where the other is on",
+                "p_value_interaction": "p of this difference",
                 "said": "What it means",
             },
             {

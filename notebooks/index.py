@@ -32,7 +32,7 @@ def _():
     )
     show.masthead(
         "index",
-        "Who was given what by Flagsmith, and with what effect, according to its webhooks. "
+        "What Flagsmith's webhooks say: who got which variation, and what difference it made. "
         f"All times are UTC. Source: {read.path.name}.",
     )
     return (read,)
@@ -216,10 +216,10 @@ def _(attention, environments, experiments):
         else "Nothing has arrived yet"
         if environments.empty
         else "Nothing needs attention",
-        show.paragraph(fresh),
-        show.paragraph(" ".join(silent[:LISTED])) if silent else None,
         show.sentences(attention[:LISTED]),
         show.paragraph(f"And {len(attention) - LISTED} more." if len(attention) > LISTED else ""),
+        show.paragraph(fresh),
+        show.paragraph(" ".join(silent[:LISTED])) if silent else None,
         level=2,
     )
     return
@@ -322,10 +322,10 @@ def _(environments):
                 {
                     "Last webhook": show.moment(row.last_received_at),
                     "Deliveries": show.link(show.number(row.deliveries), "data_health", environment=name),
-                    "could not be read": show.number(row.quarantined),
+                    "Unreadable deliveries": show.number(row.quarantined),
                     "Identities": show.link(show.number(row.identities), "one_identity", environment=name),
                     "Flags": show.link(show.number(row.flags), "flag_exposure", environment=name),
-                    "can be cleaned up": show.number(row.stale_flags),
+                    "Flags to clean up": show.number(row.stale_flags),
                     "Segments": show.link(
                         show.number(row.segments), "segments_and_cohorts", environment=name
                     ),

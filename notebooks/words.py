@@ -50,7 +50,7 @@ DELIVERIES = {
     "evaluation": "evaluations",
     "flag_change": "flag changes",
     "audit_log": "audit log",
-    "quarantined": "could not be read",
+    "quarantined": "unreadable",
 }
 TOO_OFTEN = {"ok": "as expected", "warn": "too often"}
 UNKNOWN = {
@@ -298,7 +298,7 @@ def outcome(row: tuple) -> str:
 
 
 def flag_change(row: tuple) -> str:
-    """What somebody changed on a flag, from a row of fct_flag_changes: `admin@example.com changed its weights`."""
+    """What somebody changed on a flag, from a row of fct_flag_changes: `admin@example.com changed the weights`."""
     who = shortened(row.changed_by, 60) if isinstance(row.changed_by, str) else "Somebody"
     if isinstance(row.identity, str):
         whom = f" for {shortened(row.identity, 60)}"
@@ -309,7 +309,7 @@ def flag_change(row: tuple) -> str:
 
 def _deed(row: tuple, is_override: bool) -> str:
     if row.event_type == "FLAG_DELETED":
-        return "removed its override" if is_override else "deleted it"
+        return "removed the override" if is_override else "deleted it"
     if (
         not (pandas.isna(row.old_enabled) or pandas.isna(row.new_enabled))
         and row.old_enabled != row.new_enabled
@@ -320,10 +320,10 @@ def _deed(row: tuple, is_override: bool) -> str:
         and isinstance(row.new_weights, str)
         and row.old_weights != row.new_weights
     ):
-        return "changed its weights"
+        return "changed the weights"
     if isinstance(row.new_value, str) and row.new_value != row.old_value:
         before = f" from {shortened(row.old_value)}" if isinstance(row.old_value, str) else ""
-        return f"changed its value{before} to {shortened(row.new_value)}"
+        return f"changed the value{before} to {shortened(row.new_value)}"
     return f"said: {shortened(row.description, 120)}" if isinstance(row.description, str) else "changed it"
 
 
@@ -346,7 +346,7 @@ def verdict(row: tuple) -> str:
         return f"{said}."
     # If there is a verdict although the interval includes zero, the sentence gives the reason.
     is_close = row.verdict in DECIDED and row.low <= 0 <= row.high
-    chance = f"; its chance to be better is {percent(row.chance_to_win)}" if is_close else ""
+    chance = f"; {percent(row.chance_to_win)} likely to be better" if is_close else ""
     return f"{said}: {_between(row)}{chance}."
 
 

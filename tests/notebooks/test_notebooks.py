@@ -165,7 +165,7 @@ def test_flag_exposure__changes_in_flagsmith__are_marks_on_the_days(here):
         "select changed_by from marts.fct_flag_changes where feature_name = 'checkout_button'"
     )
     assert len(found["changes"]) == len(announced) > 0
-    mark = "13 September 2026, 14:24: admin@example.com changed its weights</title>"
+    mark = "13 September 2026, 14:24: admin@example.com changed the weights</title>"
     assert html(outputs).count(mark) == 2, "on the evaluations and on the shares"
 
 
@@ -205,14 +205,14 @@ CHANGE = dict.fromkeys(
         ),
         (
             {"old_enabled": True, "new_enabled": True, "old_value": "a", "new_value": "b"},
-            "Somebody changed its value from a to b",
+            "Somebody changed the value from a to b",
         ),
-        ({"new_value": "b", "identity": "ann"}, "Somebody changed its value to b for ann"),
+        ({"new_value": "b", "identity": "ann"}, "Somebody changed the value to b for ann"),
         (
             {"old_weights": "[1]", "new_weights": "[2]", "new_value": "control"},
-            "Somebody changed its weights",
+            "Somebody changed the weights",
         ),
-        ({"event_type": "FLAG_DELETED", "segment_id": 7}, "Somebody removed its override for segment 7"),
+        ({"event_type": "FLAG_DELETED", "segment_id": 7}, "Somebody removed the override for segment 7"),
         ({"event_type": "FLAG_DELETED"}, "Somebody deleted it"),
         ({"description": "Flag state updated"}, "Somebody said: Flag state updated"),
         ({}, "Somebody changed it"),
@@ -469,7 +469,7 @@ def test_index__the_example_month__is_what_the_marts_say(here):
     """).iloc[0]
     lift, low, high = (show.percent(value, signed=True) for value in (b.lift, b.low, b.high))
     # The interval includes zero, so the sentence says why there is a verdict.
-    said = f"{lift}, between {low} and {high}; its chance to be better is {show.percent(b.chance)}"
+    said = f"{lift}, between {low} and {high}; {show.percent(b.chance)} likely to be better"
     assert f"variant_b is winning on purchases: {said}." in page
     assert (
         len(found["stale"])
@@ -605,7 +605,7 @@ def test_data_health__cost__is_of_the_last_refresh_and_the_files(landed, said, a
     record |= {} if landed is None else {"landed": landed}
     (tmp_path / "refresh.json").write_text(json.dumps(record))
     outputs, found = run("data_health")
-    assert (found["cost"]["It took"], found["cost"]["and landed"]) == ("1 min 15 s", said)
+    assert (found["cost"]["It took"], found["cost"]["It landed"]) == ("1 min 15 s", said)
     assert found["cost"]["Warehouse"] == show.megabytes((tmp_path / "warehouse.duckdb").stat().st_size)
     assert "1 min 15 s" in html(outputs)
 
@@ -881,7 +881,7 @@ def test_experiment_readout__not_to_be_trusted__shows_no_result(altered):
     assert "Do not trust this experiment" in page and "Shares are wrong." in page
     assert "results" not in found and "in_words" not in found
     assert "Lift" not in page and "Chance to win" not in page
-    assert "Beside which" not in page and "overlap" not in found
+    assert "Other experiments at the same time" not in page and "overlap" not in found
 
 
 def test_experiment_readout__a_breakdown__what_is_left_over_comes_last(altered):
