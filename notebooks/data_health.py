@@ -80,7 +80,7 @@ def _(freshness):
             "quarantined": "Unreadable",
             "megabytes": "Megabytes",
             "identities": "Identities",
-            "last_hour": "Last hour with one (UTC)",
+            "last_hour": "Last hour with a delivery (UTC)",
             "last_evaluation_at": "Last evaluation (UTC)",
             "last_delay_seconds": "Longest delay, last day",
         },
@@ -101,7 +101,7 @@ def _(freshness):
         {
             "Last refresh": show.badge(refresh["result"]),
             "It took": show.seconds(refresh.get("seconds")),
-            "and landed": "not recorded"
+            "It landed": "not recorded"
             if refresh.get("landed") is None
             else words.quantity(refresh["landed"], "delivery"),
         }

@@ -43,7 +43,7 @@ def _():
     read = source(
         *("dim_experiments", "dim_metrics", "fct_experiment_health", "fct_experiment_results"),
         *("fct_experiment_results_daily", "fct_experiment_results_by", "fct_experiment_curves"),
-        *("fct_experiment_overlap", "fct_experiment_power"),
+        *("fct_experiment_overlap", "fct_experiment_power", "fct_deliveries_hourly"),
     )
     show.masthead(
         "experiment_readout", f"Did it win, and can you trust the result? Source: {read.path.name}."
@@ -58,7 +58,8 @@ def _(read):
         f"""
         select
             experiments.* replace ({STATUS_NOW} as status),
-            coalesce(least(ended_at, last_received_at), last_received_at, started_at) as read_until
+            coalesce(least(ended_at, last_received_at), last_received_at, started_at) as read_until,
+            (select max(last_received_at) from marts.fct_deliveries_hourly) as newest_at
         from marts.dim_experiments as experiments
         order by experiments.status = 'running' desc, started_at desc, experiment_key
         """,
@@ -213,7 +214,15 @@ def _(declared, health, population, power, results, scope, title):
     verdicts = words.verdicts(results)
     warned, guarded = words.warnings(health), words.guardrails(results)
     stop = words.stop(declared, results, power)
-    further = [warned, *words.secondary(results), *guarded, stop]
+    silence = (
+        words.silence(declared.last_received_at, declared.newest_at) if declared.status == "running" else ""
+    )
+    silent = (
+        f"{show.shortened(declared.environment)} has been {silence}: nothing newer is counted."
+        if silence
+        else ""
+    )
+    further = [silent, warned, *words.secondary(results), *guarded, stop]
     counted = words.counted_people(results, declared, population, scope)
     in_words = " ".join(filter(None, [*verdicts, *further, counted]))
     badges = [
@@ -225,7 +234,7 @@ def _(declared, health, population, power, results, scope, title):
         show.joined(show.badge(declared.status), *badges, by=" "),
         *(show.paragraph(one) for one in [declared.get("description") or "", *verdicts] if one),
         # The tables below have the secondary metrics.
-        show.sentences(one for one in [warned, *guarded, stop] if one),
+        show.sentences(one for one in [silent, warned, *guarded, stop] if one),
         show.paragraph(counted, "faint"),
         show.to_copy(
             "Copy as Markdown", words.markdown(title, [*verdicts, *further, counted], results, health)
@@ -333,8 +342,7 @@ def _(declared, estimates, population, scope):
     tables = [metrics(role) for role in ROLES]
     show.joined(
         show.paragraph(
-            f"The bar is the {show.round_percent(1 - declared.alpha)} interval by which the "
-            f"{words.method(declared.decision_method)} method decides; the thin line is the interval that stays valid "
+            f"{words.decides(declared.decision_method, declared.alpha)}; the thin line is the interval that stays valid "
             "if you look every day; the dashed line means no difference. docs/experiments.md has the formulas.",
             "faint",
         ),
@@ -545,7 +553,7 @@ def _(experiment, results):
 @app.cell
 def _(overlap):
     show.joined(
-        show.Html(show.heading("Beside which other experiments?")),
+        show.Html(show.heading("Other experiments at the same time")),
         show.table(
             overlap.assign(
                 other=[
@@ -569,8 +577,8 @@ def _(overlap):
                 "identities": "Identities in both",
                 "p_value_independence": "p of independence",
                 "metric": "Primary metric",
-                "difference": "How much larger its effect on it is where the other is on",
-                "p_value_interaction": "p of that",
+                "difference": "Difference in its effect where the other is on",
+                "p_value_interaction": "p of this difference",
                 "said": "What it means",
             },
             {

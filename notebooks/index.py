@@ -32,7 +32,7 @@ def _():
     )
     show.masthead(
         "index",
-        "Who was given what by Flagsmith, and with what effect, according to its webhooks. "
+        "What Flagsmith's webhooks say: who got which variation, and what difference it made. "
         f"All times are UTC. Source: {read.path.name}.",
     )
     return (read,)
@@ -203,11 +203,17 @@ def _(alerts, broken, environments):
 def _(attention, environments, experiments):
     running = int((experiments.status == "running").sum())
     newest = environments.last_received_at.max()
+    talker = "" if environments.empty else environments.environment[environments.last_received_at.idxmax()]
+    silent = [
+        f"{show.shortened(row.environment)} has been {said}."
+        for row in environments.itertuples()
+        if (said := words.silence(row.last_received_at, newest))
+    ]
     delay = (environments.last_landed_at.max() - newest).total_seconds() if len(environments) else 0
     fresh = (
         "No webhook has landed yet. Send webhooks, then refresh."
         if environments.empty
-        else f"The last webhook came on {show.moment(newest)}, and landed {show.seconds(delay)} later. "
+        else f"The last webhook came on {show.moment(newest)}, from {show.shortened(talker)}, and landed {show.seconds(delay)} later. "
         f"{words.counted(running, 'experiment')} {'is' if running == 1 else 'are'} running."
     )
     show.card(
@@ -216,9 +222,10 @@ def _(attention, environments, experiments):
         else "Nothing has arrived yet"
         if environments.empty
         else "Nothing needs attention",
-        show.paragraph(fresh),
         show.sentences(attention[:LISTED]),
         show.paragraph(f"And {len(attention) - LISTED} more." if len(attention) > LISTED else ""),
+        show.paragraph(fresh),
+        show.paragraph(" ".join(silent[:LISTED])) if silent else None,
         level=2,
     )
     return
@@ -254,7 +261,9 @@ def _(experiments):
 
 
 @app.cell
-def _(experiments, primary, shown):
+def _(environments, experiments, primary, shown):
+    newest_at = environments.last_received_at.max()
+
     def experiment_card(row: tuple) -> show.Html:
         own = primary[primary.experiment_key == row.experiment_key]
         is_spoilt = own.verdict.eq("do_not_trust").any() or own.empty
@@ -265,6 +274,7 @@ def _(experiments, primary, shown):
         noticed = [
             words.counted(n, word) for n, word in ((row.alarms, "alarm"), (row.warnings, "warning")) if n
         ]
+        silence = words.silence(row.last_received_at, newest_at) if row.status == "running" else ""
         return show.card(
             show.link(
                 words.called(row.experiment_key, row.name),
@@ -283,6 +293,9 @@ def _(experiments, primary, shown):
                 by=" ",
             ),
             show.sentences(said[:4] or [row.problem or "No result yet."]),
+            show.paragraph(f"{show.shortened(row.environment)} has been {silence}: nothing newer is counted.")
+            if silence
+            else None,
             show.paragraph(
                 f"Flag {show.shortened(row.feature_name, 120)} in {show.shortened(row.environment)}, since {show.day(row.started_at)}. "
                 f"{', '.join(noticed) or 'No warnings'}.",
@@ -315,10 +328,10 @@ def _(environments):
                 {
                     "Last webhook": show.moment(row.last_received_at),
                     "Deliveries": show.link(show.number(row.deliveries), "data_health", environment=name),
-                    "could not be read": show.number(row.quarantined),
+                    "Unreadable deliveries": show.number(row.quarantined),
                     "Identities": show.link(show.number(row.identities), "one_identity", environment=name),
                     "Flags": show.link(show.number(row.flags), "flag_exposure", environment=name),
-                    "can be cleaned up": show.number(row.stale_flags),
+                    "Flags to clean up": show.number(row.stale_flags),
                     "Segments": show.link(
                         show.number(row.segments), "segments_and_cohorts", environment=name
                     ),

@@ -253,7 +253,7 @@ def _(happened, how_found, who):
         show.paragraph(how_found) if how_found else None,
         show.paragraph(
             f"In {show.shortened(who.environment)}, seen {words.from_to(who.first_seen_at, who.last_seen_at)}, "
-            f"evaluated {words.quantity(who.evaluation_count, 'time')}. {words.counted(len(changed), 'change')} of a flag"
+            f"evaluated {words.quantity(who.evaluation_count, 'time')}. {words.counted(len(changed), 'flag change')}"
             + (". The last ten:" if len(changed) > 10 else ":" if len(changed) else ".")
         ),
         show.sentences(

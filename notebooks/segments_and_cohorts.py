@@ -298,7 +298,7 @@ def _(environment, everything, largest, names, together):
         "also_in",
         "member_of",
         title="How many members of each row are also in the column (the eight largest)",
-        headings=("members of", "also in"),
+        headings=("members of", "the share of them who are also in this segment or cohort"),
         scope=show.Scope(environment, everything.end, everything.end),
         write=show.percent,
         otherwise="0 %",
@@ -353,7 +353,7 @@ def _(everything, has_cohorts, kind, label, retention):
             "retention",
             "period_number",
             "start",
-            title=f"Who of {label} came back, by the week of their first evaluation"
+            title=f"How many of {label} came back, by the week of their first evaluation"
             + ("" if retention.start_period.nunique() <= 26 else " (the last 26 weeks)"),
             headings=(
                 "week of first evaluation (identities)",
@@ -418,7 +418,7 @@ def _(environment):
             "deliveries": "Deliveries compared",
             "agreement": "Agree",
             "stated_only": "Member only for Flagsmith",
-            "by_rule_only": "Member only by our rule",
+            "by_rule_only": "Member only by your rule",
             "disagreeing_identities": "Identities concerned",
             "example": "One of them",
             "last_disagreement_at": "Last time (UTC)",

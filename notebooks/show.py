@@ -36,7 +36,7 @@ NOTHING = "–"
 BADGES = {
     "winning": ("▲", "winning", "good"),
     "losing": ("▼", "losing", "bad"),
-    "inconclusive": ("◆", "no difference shown", ""),
+    "inconclusive": ("◆", "inconclusive", ""),
     "collecting_data": ("…", "collecting data", ""),
     "do_not_trust": ("✖", "do not trust", "bad"),
     "control": ("○", "control", ""),

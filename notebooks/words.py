@@ -51,7 +51,7 @@ DELIVERIES = {
     "evaluation": "evaluations",
     "flag_change": "flag changes",
     "audit_log": "audit log",
-    "quarantined": "could not be read",
+    "quarantined": "unreadable",
 }
 TOO_OFTEN = {"ok": "as expected", "warn": "too often"}
 UNKNOWN = {
@@ -67,6 +67,25 @@ NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight",
 def method(key: str) -> str:
     """What a decision method is called in a sentence."""
     return {"bayesian": "Bayesian", "flagsmith": "Flagsmith"}.get(key, shortened(key))
+
+
+def decides(key: str, alpha: float) -> str:
+    """What decides by a method, and what that has to do with the bars that a page draws. `alpha`: the experiment's."""
+    bar, above, below = round_percent(1 - alpha), round_percent(1 - alpha), round_percent(alpha)
+    by_chance = (
+        f"a variation wins if its chance to win is above {above}, and loses if it is below {below}. "
+        "That looks in one direction, and the bar in both, so a variation can win although its bar crosses zero"
+    )
+    return {
+        "bayesian": f"The Bayesian method decides by the chance to win: {by_chance}. The bar is the {bar} interval",
+        "flagsmith": "The Flagsmith method decides by a chance to win of its own (flagsmith_chance_to_win in fct_experiment_results): "
+        f"{by_chance}. The bar is the {bar} interval of our own estimate",
+        "frequentist": f"The frequentist method decides by the p-value with Holm's correction for all comparisons, below {below}; "
+        "a guardrail has its own p-value. So a bar that does not cross zero is not always a verdict. "
+        f"The bar is the {bar} interval, without the correction",
+        "sequential": f"The sequential method decides by the p-value that stays valid if you look every day, below {below}. "
+        f"The bar is the {bar} interval that belongs to it",
+    }.get(key, f"The {method(key)} method decides. The bar is the {bar} interval")
 
 
 def people(population: str) -> str:
@@ -287,7 +306,7 @@ def outcome(row: tuple) -> str:
 
 
 def flag_change(row: tuple) -> str:
-    """What somebody changed on a flag, from a row of fct_flag_changes: `admin@example.com changed its weights`."""
+    """What somebody changed on a flag, from a row of fct_flag_changes: `admin@example.com changed the weights`."""
     who = shortened(row.changed_by, 60) if isinstance(row.changed_by, str) else "Somebody"
     if isinstance(row.identity, str):
         whom = f" for {shortened(row.identity, 60)}"
@@ -298,7 +317,7 @@ def flag_change(row: tuple) -> str:
 
 def _deed(row: tuple, is_override: bool) -> str:
     if row.event_type == "FLAG_DELETED":
-        return "removed its override" if is_override else "deleted it"
+        return "removed the override" if is_override else "deleted it"
     if (
         not (pandas.isna(row.old_enabled) or pandas.isna(row.new_enabled))
         and row.old_enabled != row.new_enabled
@@ -309,10 +328,10 @@ def _deed(row: tuple, is_override: bool) -> str:
         and isinstance(row.new_weights, str)
         and row.old_weights != row.new_weights
     ):
-        return "changed its weights"
+        return "changed the weights"
     if isinstance(row.new_value, str) and row.new_value != row.old_value:
         before = f" from {shortened(row.old_value)}" if isinstance(row.old_value, str) else ""
-        return f"changed its value{before} to {shortened(row.new_value)}"
+        return f"changed the value{before} to {shortened(row.new_value)}"
     return f"said: {shortened(row.description, 120)}" if isinstance(row.description, str) else "changed it"
 
 
@@ -335,7 +354,7 @@ def verdict(row: tuple) -> str:
         return f"{said}."
     # If there is a verdict although the interval includes zero, the sentence gives the reason.
     is_close = row.verdict in DECIDED and row.low <= 0 <= row.high
-    chance = f"; its chance to be better is {percent(row.chance_to_win)}" if is_close else ""
+    chance = f"; {percent(row.chance_to_win)} likely to be better" if is_close else ""
     return f"{said}: {_between(row)}{chance}."
 
 
@@ -400,7 +419,7 @@ def plural(count: float, word: str) -> str:
 
 
 def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataFrame) -> str:
-    """A sentence with the date on which the experiment can be stopped."""
+    """Sentences about what can be decided now, and the date on which the experiment can be stopped."""
     primary = results[(results.role == "primary") & (results.verdict != "control")]
     if primary.empty:
         return ""
@@ -408,19 +427,46 @@ def stop(declared: pandas.Series, results: pandas.DataFrame, power: pandas.DataF
         return "You can stop now: every primary comparison has its verdict."
     open_ = primary[~primary.verdict.isin(DECIDED)]
     waits = power.merge(open_[["metric_key", "variation"]]).dropna(subset=["days_left"])
+    now = _decided_now(primary)
     if waits.empty:
-        return "There is too little data yet to say when you can stop."
+        return f"{now}There is too little data yet to say when you can stop."
     slowest = waits.loc[waits.days_left.idxmax()]
     target = round_percent(slowest.target_lift)
     if slowest.days_left == 0:
-        return f"You can stop now: the experiment is large enough to find a lift of {target}."
+        return f"{now}You can stop now: the experiment is large enough to find a lift of {target}."
     until = stop_day(declared, slowest.days_left)
     later = until is not None and not pandas.isna(declared.ended_at) and until > declared.ended_at
+    when = (
+        f"takes until {day(until)}: {quantity(round(slowest.days_left), 'more day')} at the current rate"
+        if until is not None
+        else "takes more than a century at the current rate"
+    )
     return (
-        f"You can stop on {day(until) if until is not None else 'no day in your lifetime'}, if a lift of {target} "
-        f"of {shortened(slowest.variation)} is to be found too: {quantity(round(slowest.days_left), 'more day')} at the current rate. "
+        f"{now}To {'also ' if now else ''}detect a {target} lift for {shortened(slowest.variation)} {when}. "
         + (f"That is after the declared end, {day(declared.ended_at)}. " if later else "")
         + f"The smallest lift that can be found today is {percent(slowest.minimum_detectable_lift)}."
+    )
+
+
+def silence(last: pandas.Timestamp, newest: pandas.Timestamp) -> str:
+    """`silent for 61 days, since 28 September 2026`, beside the newest webhook of all environments; empty below two days."""
+    if pandas.isna(last) or pandas.isna(newest) or newest - last < timedelta(days=2):
+        return ""
+    return f"silent for {quantity((newest - last).days, 'day')}, since {day(last)}"
+
+
+def _decided_now(primary: pandas.DataFrame) -> str:
+    """`You can decide now on variant_b and variant_c. `, of the primary comparisons that have a verdict."""
+    decided = primary[primary.verdict.isin(DECIDED)]
+    several = primary.metric_key.nunique() > 1
+    names = [
+        f"{shortened(row.variation)} ({row.label})" if several else shortened(row.variation)
+        for row in decided.itertuples()
+    ]
+    return (
+        f"You can decide now on {' and '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)}. "
+        if names
+        else ""
     )
 
 

@@ -286,13 +286,17 @@ def _short(path: Path) -> Path:
 
 @click.command()
 @click.option(
-    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="The folder, which is emptied."
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder, which is emptied. FLAGSMITH_WAREHOUSE_DIR is not read.  [default: data/demo]",
 )
 def demo(folder: Path | None) -> None:
     """Send signed webhooks to a fresh warehouse, with a crash half-way, and print its marts."""
     started = time.monotonic()
     folder = folder or (PROJECT if IS_CLONE else Path.cwd()) / "data" / "demo"
     _refuse_anything_else(folder)
+    console.print(_which_folder(folder), soft_wrap=True)
     demo = Demo(folder)
     try:
         demo.run()
@@ -303,6 +307,18 @@ def demo(folder: Path | None) -> None:
     bin_folder = ".venv/bin" if IS_CLONE and COMMAND.is_relative_to(PROJECT / ".venv") else COMMAND.parent
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
     console.print(where_next(demo.folder, setting, bin_folder), soft_wrap=True)
+
+
+def _which_folder(folder: Path) -> str:
+    """The text about where the demo writes; it says so if that is not where FLAGSMITH_WAREHOUSE_DIR leads."""
+    yours = os.environ.get("FLAGSMITH_WAREHOUSE_DIR")
+    is_another = yours and Path(yours).absolute() != folder.absolute()
+    ignored = (
+        f" FLAGSMITH_WAREHOUSE_DIR ({yours}) is not read, and not touched: --to names another folder."
+        if is_another
+        else ""
+    )
+    return f"The demo writes to {folder.absolute()}, which it empties first.{ignored}"
 
 
 def where_next(folder: Path, secrets: str, bin_folder: Path | str) -> str:

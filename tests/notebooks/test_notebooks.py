@@ -165,7 +165,7 @@ def test_flag_exposure__changes_in_flagsmith__are_marks_on_the_days(here):
         "select changed_by from marts.fct_flag_changes where feature_name = 'checkout_button'"
     )
     assert len(found["changes"]) == len(announced) > 0
-    mark = "13 September 2026, 14:24: admin@example.com changed its weights</title>"
+    mark = "13 September 2026, 14:24: admin@example.com changed the weights</title>"
     assert html(outputs).count(mark) == 2, "on the evaluations and on the shares"
 
 
@@ -205,14 +205,14 @@ CHANGE = dict.fromkeys(
         ),
         (
             {"old_enabled": True, "new_enabled": True, "old_value": "a", "new_value": "b"},
-            "Somebody changed its value from a to b",
+            "Somebody changed the value from a to b",
         ),
-        ({"new_value": "b", "identity": "ann"}, "Somebody changed its value to b for ann"),
+        ({"new_value": "b", "identity": "ann"}, "Somebody changed the value to b for ann"),
         (
             {"old_weights": "[1]", "new_weights": "[2]", "new_value": "control"},
-            "Somebody changed its weights",
+            "Somebody changed the weights",
         ),
-        ({"event_type": "FLAG_DELETED", "segment_id": 7}, "Somebody removed its override for segment 7"),
+        ({"event_type": "FLAG_DELETED", "segment_id": 7}, "Somebody removed the override for segment 7"),
         ({"event_type": "FLAG_DELETED"}, "Somebody deleted it"),
         ({"description": "Flag state updated"}, "Somebody said: Flag state updated"),
         ({}, "Somebody changed it"),
@@ -440,6 +440,24 @@ def test_experiment_readout__sequential__shows_the_interval_that_decides(altered
     )
 
 
+@pytest.mark.parametrize(
+    ("decision_method", "said"),
+    [
+        ("bayesian", "if its chance to win is above 95 %, and loses if it is below 5 %"),
+        ("flagsmith", "by a chance to win of its own"),
+        ("frequentist", "by the p-value with Holm&#x27;s correction for all comparisons, below 5 %"),
+        ("sequential", "by the p-value that stays valid if you look every day, below 5 %"),
+    ],
+)
+def test_experiment_readout__legend__says_what_decides_by_the_method(decision_method, said, altered):
+    altered(f"update marts.dim_experiments set decision_method = '{decision_method}'")
+    page = html(run("experiment_readout", experiment="example_checkout")[0])
+    assert said in page
+    assert ("a variation can win although its bar crosses zero" in page) == (
+        decision_method in ("bayesian", "flagsmith")
+    )
+
+
 def test_index__the_example_month__is_what_the_marts_say(here):
     outputs, found = run("index")
     page = html(outputs)
@@ -451,13 +469,77 @@ def test_index__the_example_month__is_what_the_marts_say(here):
     """).iloc[0]
     lift, low, high = (show.percent(value, signed=True) for value in (b.lift, b.low, b.high))
     # The interval includes zero, so the sentence says why there is a verdict.
-    said = f"{lift}, between {low} and {high}; its chance to be better is {show.percent(b.chance)}"
+    said = f"{lift}, between {low} and {high}; {show.percent(b.chance)} likely to be better"
     assert f"variant_b is winning on purchases: {said}." in page
     assert (
         len(found["stale"])
         == warehouse.ask("select count(*) as n from marts.dim_flags where is_stale").n[0]
         > 0
     )
+
+
+def test_pages__an_environment_that_went_silent__is_named_with_its_age(altered):
+    altered(
+        "insert into marts.fct_deliveries_hourly by name select 'production' as environment, 'evaluation' as kind, "
+        "timestamp '2026-11-28 10:00' as hour, 1 as deliveries, timestamp '2026-11-28 10:00' as last_received_at, "
+        "timestamp '2026-11-28 10:01' as last_landed_at"
+    )
+    page = html(run("index")[0])
+    assert "The last webhook came on 28 November 2026, 10:00, from production, and" in page
+    assert "example has been silent for 60 days, since 28 September 2026." in page
+    silent = "example has been silent for 60 days, since 28 September 2026: nothing newer is counted."
+    assert page.count(silent) == 2, "on the card of each experiment that runs"
+    assert silent in html(run("experiment_readout")[0])
+
+
+@pytest.mark.parametrize(("days", "said"), [(1.9, ""), (2, "silent for 2 days, since 1 September 2026")])
+def test_silence__below_two_days__is_none(days, said):
+    last = pandas.Timestamp("2026-09-01 12:00")
+    assert words.silence(last, last + pandas.Timedelta(days=days)) == said
+
+
+def compared(verdicts: dict[str, str], metric: str = "m") -> pandas.DataFrame:
+    """The primary comparisons with these verdicts."""
+    rows = [
+        {"role": "primary", "metric_key": metric, "label": metric, "variation": one, "verdict": verdict}
+        for one, verdict in verdicts.items()
+    ]
+    return pandas.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("results", "days_left", "said"),
+    [
+        (
+            compared({"a": "inconclusive", "b": "winning", "c": "losing"}),
+            180,
+            "You can decide now on b and c. To also detect a 10 % lift for a takes until 28 March 2027: 180 more days "
+            "at the current rate. That is after the declared end, 29 September 2026. The smallest lift",
+        ),
+        (
+            pandas.concat(
+                [compared({"a": "inconclusive", "b": "winning"}), compared({"a": "losing"}, "other")]
+            ),
+            180,
+            "You can decide now on b (m) and a (other). To also detect",
+        ),
+        (compared({"a": "inconclusive"}), 180, "To detect a 10 % lift for a takes until 28 March 2027"),
+        (compared({"a": "inconclusive"}), 40_000, "To detect a 10 % lift for a takes more than a century at"),
+        (
+            compared({"a": "inconclusive", "b": "winning"}),
+            None,
+            "You can decide now on b. There is too little",
+        ),
+        (compared({"a": "winning", "b": "losing"}), 180, "You can stop now: every primary comparison has"),
+    ],
+)
+def test_stop__what_can_be_decided_now__comes_first(results, days_left, said):
+    power = pandas.DataFrame(
+        {"metric_key": ["m"], "variation": ["a"], "days_left": [days_left], "target_lift": [0.1]}
+    ).assign(minimum_detectable_lift=0.3)
+    end = pandas.Timestamp("2026-09-29")
+    declared = pandas.Series({"last_received_at": end, "ended_at": end})
+    assert words.stop(declared, results, power).startswith(said)
 
 
 def test_index__what_is_wrong__is_listed_with_where_to_look(altered):
@@ -523,7 +605,7 @@ def test_data_health__cost__is_of_the_last_refresh_and_the_files(landed, said, a
     record |= {} if landed is None else {"landed": landed}
     (tmp_path / "refresh.json").write_text(json.dumps(record))
     outputs, found = run("data_health")
-    assert (found["cost"]["It took"], found["cost"]["and landed"]) == ("1 min 15 s", said)
+    assert (found["cost"]["It took"], found["cost"]["It landed"]) == ("1 min 15 s", said)
     assert found["cost"]["Warehouse"] == show.megabytes((tmp_path / "warehouse.duckdb").stat().st_size)
     assert "1 min 15 s" in html(outputs)
 
@@ -799,7 +881,7 @@ def test_experiment_readout__not_to_be_trusted__shows_no_result(altered):
     assert "Do not trust this experiment" in page and "Shares are wrong." in page
     assert "results" not in found and "in_words" not in found
     assert "Lift" not in page and "Chance to win" not in page
-    assert "Beside which" not in page and "overlap" not in found
+    assert "Other experiments at the same time" not in page and "overlap" not in found
 
 
 def test_experiment_readout__a_breakdown__what_is_left_over_comes_last(altered):

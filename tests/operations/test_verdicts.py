@@ -37,14 +37,17 @@ def folder(settings):
     return settings
 
 
+WAS = dict(zip(("experiment", "metric", "variation"), KEY, strict=True)) | {"before": "winning"}
+
+
 @pytest.mark.parametrize(
     ("now", "changed"),
     [
         ("winning", []),
-        ("no_difference_shown", [dict(zip(("experiment", "metric", "variation"), KEY, strict=True), before="winning", now="no_difference_shown")]),
-        (None, [dict(zip(("experiment", "metric", "variation"), KEY, strict=True), before="winning", now=None)]),
+        ("no_difference_shown", [WAS | {"now": "no_difference_shown"}]),
+        (None, [WAS | {"now": None}]),
     ],
-)  # fmt: skip
+)
 def test_status__after_an_upgrade__says_once_what_verdicts_read_and_which_are_others(
     folder, environ, now, changed
 ):

@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 from rich.text import Text
 
@@ -99,6 +100,23 @@ def test_where_next__its_variables__are_those_of_the_demo_from_anywhere(bin_fold
     assert settings_module.read().warehouse_dir == demo.PROJECT / "data" / "demo"
     assert "notebook" in said.splitlines()[2]
     Text.from_markup(said)
+
+
+@pytest.mark.parametrize(("setting", "is_told"), [(None, False), ("mine", True), ("demo", False)])
+def test_demo__its_folder__is_named_and_a_setting_that_leads_elsewhere_too(
+    setting, is_told, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("FLAGSMITH_WAREHOUSE_DIR", raising=False)
+    if setting:
+        monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path / setting))
+    monkeypatch.setattr(Demo, "run", lambda self: None)
+    monkeypatch.setattr(demo, "console", Console(file=(text := io.StringIO()), highlight=False))
+    done = CliRunner().invoke(demo.demo, ["--to", str(tmp_path / "demo")])
+    assert done.exit_code == 0, done.output
+    assert f"The demo writes to {tmp_path / 'demo'}, which it empties first." in text.getvalue()
+    assert ("FLAGSMITH_WAREHOUSE_DIR (" in text.getvalue()) == is_told
+    told = " ".join(CliRunner().invoke(demo.demo, ["--help"]).output.split())
+    assert "FLAGSMITH_WAREHOUSE_DIR is not read" in told
 
 
 def test_demo__the_whole__loses_nothing_and_its_marts_are_what_was_intended(tmp_path, monkeypatch):
