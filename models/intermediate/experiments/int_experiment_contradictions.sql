@@ -56,21 +56,31 @@ sightings as (
     left join {{ ref('int_superseded_evaluations') }} as superseded on deliveries.delivery_id = superseded.delivery_id
     where deliveries.kind = 'evaluation' and not deliveries.is_test_identity and superseded.delivery_id is null
 
+),
+
+reasons as (
+
+    select
+        later.experiment_key,
+        later.identity,
+        later.variation as other_variation,
+        later.has_had_assigned = 0 as is_of_other_identity,
+        {{ flag_change_reason('earlier', 'later') }} as change_reason,
+        later.contradicted_at
+    from sightings as later
+    left join sightings as earlier
+        on later.experiment_key = earlier.experiment_key and later.identity = earlier.identity and earlier.place = 2
+    where later.place = 1
+
 )
 
 select
-    later.experiment_key,
-    later.identity,
+    experiment_key,
+    identity,
 
-    later.variation as other_variation,
-    case
-        -- Another identity of the person, which never had the variation that the person was assigned.
-        when later.has_had_assigned = 0 then 'other_identity'
-        else {{ flag_change_reason('earlier', 'later') }}
-    end as quarantine_reason,
+    other_variation,
+    -- Of another identity of the person, which never had the variation that the person was assigned.
+    case when is_of_other_identity then 'other_identity' else change_reason end as quarantine_reason,
 
-    later.contradicted_at
-from sightings as later
-left join sightings as earlier
-    on later.experiment_key = earlier.experiment_key and later.identity = earlier.identity and earlier.place = 2
-where later.place = 1
+    contradicted_at
+from reasons
