@@ -39,6 +39,7 @@ def built(tmp_path_factory):
     warehouse.dbt(
         "run",
         "--select",
+        "+int_declared_identity_map",
         "int_outcomes",
         "int_outcome_events",
         "int_outcome_problems",
@@ -82,7 +83,13 @@ def test_folder__what_cannot_be_read__is_named_and_costs_itself_alone(built):
 def test_folder__without_a_file_or_without_a_var__is_no_outcome(tmp_path):
     (tmp_path / "files").mkdir()
     warehouse = Warehouse(tmp_path)
-    chosen = ("--select", "int_outcomes", "int_outcome_events", "int_outcome_problems")
+    chosen = (
+        "--select",
+        "+int_declared_identity_map",
+        "int_outcomes",
+        "int_outcome_events",
+        "int_outcome_problems",
+    )
     warehouse.dbt("run", *chosen)
     assert warehouse.mart("int_outcomes", "intermediate") == []
     warehouse.dbt("run", *chosen, "--vars", json.dumps({"conversion_events": f"{tmp_path}/files/"}))

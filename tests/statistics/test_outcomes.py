@@ -8,7 +8,14 @@ import pytest
 
 from .experiments import ExperimentWarehouse, evaluation, experiment, link, metric
 
-OUTCOMES = ("run", "--select", "int_outcomes", "int_outcome_events", "int_outcome_problems")
+OUTCOMES = (
+    "run",
+    "--select",
+    "+int_declared_identity_map",
+    "int_outcomes",
+    "int_outcome_events",
+    "int_outcome_problems",
+)
 NOON = datetime(2026, 1, 9, 12)
 ONE = (
     "select 'ada' as identity, 'buy' as event_name, timestamp '2026-01-09 12:00' as occurred_at, 2.5 as value"
