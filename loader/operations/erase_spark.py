@@ -205,7 +205,7 @@ class Lake:
         for table in (*tables, landing):
             self._forget_history(table)
 
-    def _mapped(self) -> erase.Names:
+    def _mapped(self) -> "erase.Names":
         """The names with those in identity_map. Raises EraseError if it cannot be read."""
         identity_map = self.places.models.get("int_declared_identity_map")
         if identity_map is None or self._kind(identity_map) is None:
