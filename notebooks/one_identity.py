@@ -175,8 +175,7 @@ def _(who):
         flags as (
             select
                 spells.valid_from as since,
-                'flag' as kind,
-                spells.feature_name as name,
+                'flag' as kind, spells.feature_name as name,
                 lag(spells.variation) over (partition by spells.feature_id order by spells.valid_from) as before,
                 spells.variation as after,
                 spells.change_reason,
@@ -192,8 +191,7 @@ def _(who):
         traits as (
             select
                 valid_from as since,
-                'trait' as kind,
-                trait_key as name,
+                'trait' as kind, trait_key as name,
                 lag(value_text) over (partition by trait_key order by valid_from) as before,
                 value_text as after,
                 case when is_transient then 'sent for one evaluation' else 'set in Flagsmith' end as why,

@@ -19,32 +19,23 @@ pairs as (
 
 ),
 
-shared as (
-
-    select * from {{ ref('int_experiment_shared_identities') }}
-
-),
-
 table_cells as (
 
     -- The tables of assignments, one for each epoch of both experiments: whatever the weights, they are constant there.
     select
-        experiment_key,
-        other_experiment_key,
-        epoch,
-        other_epoch,
-        variation,
-        other_variation,
+        experiment_key, other_experiment_key, epoch, other_epoch, variation, other_variation,
         count(*) as identities
-    from shared
+    from {{ ref('int_experiment_shared_identities') }}
     group by experiment_key, other_experiment_key, epoch, other_epoch, variation, other_variation
 
 ),
 
-margins as (
+expected_cells as (
 
     select
         *,
+        cast(sum(identities) over variations as double) * sum(identities) over other_variations
+        / sum(identities) over epochs as expected,
         cast(sum(identities) over variations as double) as variation_identities,
         sum(identities) over other_variations as other_variation_identities,
         sum(identities) over epochs as identities_of_epoch
@@ -53,15 +44,6 @@ margins as (
         epochs as (partition by experiment_key, other_experiment_key, epoch, other_epoch),
         variations as (partition by experiment_key, other_experiment_key, epoch, other_epoch, variation),
         other_variations as (partition by experiment_key, other_experiment_key, epoch, other_epoch, other_variation)
-
-),
-
-expected_cells as (
-
-    select
-        *,
-        variation_identities * other_variation_identities / identities_of_epoch as expected
-    from margins
 
 ),
 
@@ -104,7 +86,7 @@ arms as (
         count(*) as identities,
         avg(outcome) as mean,
         var_pop(outcome) * count(*) as squares
-    from shared
+    from {{ ref('int_experiment_shared_identities') }}
     where is_matured
     group by experiment_key, other_experiment_key, epoch, other_epoch, is_treated, is_other_treated
 
@@ -171,13 +153,10 @@ standardised as (
 sizes as (
 
     select
-        experiment_key,
-        other_experiment_key,
-        metric_key,
-        count(*) as identities,
-        count_if(is_matured) as identities_matured,
+        experiment_key, other_experiment_key, metric_key,
+        count(*) as identities, count_if(is_matured) as identities_matured,
         least(count(distinct variation), count(distinct other_variation)) as variations
-    from shared
+    from {{ ref('int_experiment_shared_identities') }}
     group by experiment_key, other_experiment_key, metric_key
 
 )
@@ -215,8 +194,6 @@ from pairs
 left join sizes
     on pairs.experiment_key = sizes.experiment_key and pairs.other_experiment_key = sizes.other_experiment_key
 left join independence
-    on
-        pairs.experiment_key = independence.experiment_key
-        and pairs.other_experiment_key = independence.other_experiment_key
+    on pairs.experiment_key = independence.experiment_key and pairs.other_experiment_key = independence.other_experiment_key
 left join tested
     on pairs.experiment_key = tested.experiment_key and pairs.other_experiment_key = tested.other_experiment_key
