@@ -147,6 +147,11 @@ def _(environment, identity):
         ),
     )
     who = person.iloc[0]
+    return (who,)
+
+
+@app.cell
+def _(environment, identity, who):
     others = sorted(set(who.environments) - {who.environment}) if identity else []
     how_found = " ".join(
         filter(
@@ -164,7 +169,7 @@ def _(environment, identity):
             ),
         )
     )
-    return how_found, who
+    return (how_found,)
 
 
 @app.cell

@@ -13,7 +13,11 @@ from flagsmith_warehouse.notebooks.warehouse import stale_flags
 from ..marts.warehouse import PROJECT
 from .conftest import RECIPES
 
-AS_OF = {"flags_as_of": "fct_flag_assignments", "traits_as_of": "fct_identity_traits"}
+AS_OF = {
+    "flags_as_of": "fct_flag_assignments",
+    "traits_as_of": "fct_identity_traits",
+    "outcomes_of": "fct_experiment_outcomes",
+}
 DECLARED = {
     exposure["name"]: {
         re.fullmatch(r"ref\('flagsmith_warehouse', '(\w+)'\)", one)[1] for one in exposure["depends_on"]
