@@ -160,7 +160,7 @@ class Settings:
 
     @property
     def verdicts_record(self) -> Path:
-        """Verdicts that an upgrade has changed, until `status` has said so."""
+        """The verdicts before an upgrade, until `status` has said which are others now."""
         return self.warehouse_dir / "verdicts.json"
 
     @property

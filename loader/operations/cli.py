@@ -400,11 +400,9 @@ def _build_and_publish(settings: Settings, request: "Request", before: dict, rec
     _alert(record, found, problems)
     record["problems"] = sum(problem.severity == "problem" for problem in problems)
     begun = time.monotonic()
-    earlier_verdicts = verdicts.of_earlier_release(settings)
+    verdicts.keep_earlier(settings)
     published = publish(settings, _say)
     record |= {"published": str(published), "published_from": "duckdb"}
-    if earlier_verdicts is not None:
-        verdicts.note(settings, earlier_verdicts)
     click.echo(f"Published {published}, in {time.monotonic() - begun:.1f} s.")
     for relation in published.left_out:
         _say(f"{relation} It is one of your own models, so it is left out of the published copy.")

@@ -73,7 +73,8 @@ def status(as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
     else:
         show_status(found)
-        verdicts.is_said(settings)
+        if found["verdicts"] is not None:
+            verdicts.is_said(settings)
 
 
 @click.group(invoke_without_command=True)

@@ -1,12 +1,11 @@
 """Which verdicts of running experiments read differently since verdicts read the population `assigned`, or another declared one.
 
-Release 0.1.0 left whoever saw two variations out. The first refresh of a later release compares its verdicts with those of the
-published copy that it replaces, and `status` says once what it found.
+Release 0.1.0 left whoever saw two variations out. The first refresh of a later release keeps the verdicts of the published copy
+that it replaces. `status` compares them with those of the new copy, and says once what it found.
 """
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass
 
 import duckdb
 
@@ -33,50 +32,42 @@ select count(*) filter (where table_name = 'fct_experiment_results' and column_n
 from information_schema.columns
 where table_schema = 'marts' and table_name in ('fct_experiment_results', 'dim_experiments')
 """
-Key = tuple[str, str, str]
+KEY = ("experiment", "metric", "variation")
 
 
-@dataclass(frozen=True)
-class Changed:
-    """A verdict that is another one than before. `now` is null if there is none any more."""
-
-    experiment: str
-    metric: str
-    variation: str
-    before: str
-    now: str | None
-
-
-def of_earlier_release(settings: Settings) -> dict[Key, str] | None:
-    """The verdicts of running experiments in the published copy, if 0.1.0 made it. None for another copy, or without one."""
+def keep_earlier(settings: Settings) -> None:
+    """If 0.1.0 made the published copy, keep its verdicts of running experiments. Called before the copy is replaced."""
     with (
         contextlib.suppress(duckdb.Error),
         contextlib.closing(relations.open_copy(settings.published_file)) as copy,
     ):
         if copy.execute(IS_EARLIER).fetchone()[0]:
-            return {row[:3]: row[3] for row in copy.execute(EARLIER).fetchall()}
-    return None
-
-
-def note(settings: Settings, earlier: dict[Key, str]) -> None:
-    """Write down, for `status`, which verdicts the new published copy has changed."""
-    with contextlib.closing(relations.open_copy(settings.published_file)) as copy:
-        now = {row[:3]: row[3] for row in copy.execute(NOW).fetchall()}
-    running = {key[0] for key in now}
-    changed = [
-        Changed(*key, before, now.get(key))
-        for key, before in sorted(earlier.items())
-        if key[0] in running and now.get(key) != before
-    ]
-    write_record(settings.verdicts_record, {"changed": [asdict(each) for each in changed]})
+            write_record(settings.verdicts_record, {"earlier": copy.execute(EARLIER).fetchall()})
 
 
 def unsaid(settings: Settings) -> list[dict] | None:
-    """The changed verdicts, until they have been said. None afterwards, and where nothing was upgraded."""
-    try:
-        return json.loads(settings.verdicts_record.read_text(encoding="utf-8"))["changed"]
-    except (OSError, ValueError, KeyError, TypeError):
+    """The verdicts of running experiments that are others than before: experiment, metric, variation, before and now (None: there
+    is none any more). None where nothing was upgraded, and once it has been said.
+    """
+    if not settings.verdicts_record.exists():
         return None
+    with (
+        contextlib.suppress(OSError, ValueError, LookupError, TypeError, duckdb.Error),
+        contextlib.closing(relations.open_copy(settings.published_file)) as copy,
+    ):
+        earlier = {
+            tuple(key): before
+            for *key, before in json.loads(settings.verdicts_record.read_bytes())["earlier"]
+        }
+        # Fails while the refresh that kept them has not published yet: the copy of 0.1.0 has no is_primary_population.
+        now = {tuple(key): verdict for *key, verdict in copy.execute(NOW).fetchall()}
+        running = {experiment for experiment, _, _ in now}
+        return [
+            {**dict(zip(KEY, key, strict=True)), "before": before, "now": now.get(key)}
+            for key, before in sorted(earlier.items())
+            if key[0] in running and now.get(key) != before
+        ]
+    return None
 
 
 def is_said(settings: Settings) -> None:

@@ -52,10 +52,10 @@ def test_status__after_an_upgrade__says_once_what_verdicts_read_and_which_are_ot
     folder, environ, now, changed
 ):
     publish(folder, "winning", is_of_today=False)
-    earlier = verdicts.of_earlier_release(folder)
-    assert earlier == {KEY: "winning"}
+    verdicts.keep_earlier(folder)
+    # A refresh that is killed here has said nothing, and the next one keeps the same.
+    assert "intention to treat" not in invoke(environ, "status").output
     publish(folder, now)
-    verdicts.note(folder, earlier)
     for _ in range(2):  # machines do not count as people who were told
         assert json.loads(invoke(environ, "status", "--json").output)["verdicts"] == changed
     told = " ".join(invoke(environ, "status").output.split())
@@ -67,17 +67,27 @@ def test_status__after_an_upgrade__says_once_what_verdicts_read_and_which_are_ot
     assert json.loads(invoke(environ, "status", "--json").output)["verdicts"] is None
 
 
-def test_of_earlier_release__a_copy_of_today_or_none__is_nothing_to_compare_with(folder):
-    assert verdicts.of_earlier_release(folder) is None
+@pytest.mark.parametrize("copy", ["none", "of today", "no database"])
+def test_keep_earlier__no_copy_of_0_1_0__keeps_nothing(folder, copy):
+    if copy == "of today":
+        publish(folder, "winning")
+    elif copy == "no database":
+        folder.published_file.write_bytes(b"no database")
+    verdicts.keep_earlier(folder)
+    assert not folder.verdicts_record.exists() and verdicts.unsaid(folder) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b'{"earlier": [1]}', b'{"earlier": [["a"]]}', b"\xff"]
+)
+def test_unsaid__a_record_that_is_not_ours__says_nothing(folder, content):
     publish(folder, "winning")
-    assert verdicts.of_earlier_release(folder) is None
-    folder.published_file.write_bytes(b"no database")
-    assert verdicts.of_earlier_release(folder) is None
+    folder.verdicts_record.write_bytes(content)
+    assert not verdicts.unsaid(folder)
 
 
-def test_note__an_experiment_that_has_ended_since__is_not_compared(folder):
+def test_unsaid__an_experiment_that_has_ended_since__is_not_compared(folder):
     publish(folder, "winning", is_of_today=False)
-    earlier = verdicts.of_earlier_release(folder)
+    verdicts.keep_earlier(folder)
     publish(folder, "losing", status="ended")
-    verdicts.note(folder, earlier)
     assert verdicts.unsaid(folder) == []
