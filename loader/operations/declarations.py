@@ -403,6 +403,13 @@ def _write_clean(settings: Settings, found: list[Seed], folder: Path) -> None:
     _write(folder / "file_problems.csv", COLUMNS, problems)
 
 
+def csv_line(cells: list[str], line_break: str = "\n") -> str:
+    """The cells as one line of CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator=line_break).writerow(cells)
+    return text.getvalue()
+
+
 def _write(path: Path, columns, rows) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows([columns, *rows])

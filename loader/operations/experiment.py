@@ -4,8 +4,6 @@ Rows are only added, at the ends of the files. Everything is checked before anyt
 written last: if the command is killed before that, only rows are left that no experiment uses.
 """
 
-import csv
-import io
 import math
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -203,9 +201,8 @@ def _line(path: Path, sheet: declarations.Sheet, row: dict) -> bytes:
         )
     content = path.read_bytes()
     line_break = "\r\n" if b"\r\n" in content else "\n"
-    text = io.StringIO()
-    csv.writer(text, lineterminator=line_break).writerow([filled.get(column, "") for column in sheet.columns])
-    return (b"" if content.endswith(b"\n") else line_break.encode()) + text.getvalue().encode()
+    line = declarations.csv_line([filled.get(column, "") for column in sheet.columns], line_break)
+    return (b"" if content.endswith(b"\n") else line_break.encode()) + line.encode()
 
 
 def now() -> str:

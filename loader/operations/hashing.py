@@ -9,6 +9,7 @@ import click
 
 from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader import settings as settings_module
+from flagsmith_warehouse.loader.operations.declarations import csv_line
 from flagsmith_warehouse.loader.settings import PRIVACY_FILE, Settings
 
 
@@ -57,7 +58,6 @@ def hashed_lines(text: TextIO, pseudonym: Callable[[str], str]) -> Iterator[str]
     """Each line hashed. An empty line stays empty, so that the lines match."""
     for line in text:
         name = line.rstrip("\r\n")
-
         yield (pseudonym(name) if name else "") + "\n"
 
 
@@ -70,21 +70,15 @@ def hashed_column(text: TextIO, column: str, pseudonym: Callable[[str], str]) ->
             known = ", ".join(header) or "nothing"
             raise HashError(f"The header must have {column} once. It has: {known}.")
         place = header.index(column)
-        yield _line(header)
+        yield csv_line(header)
         for row in filter(None, rows):
             if len(row) <= place:
                 raise HashError(
                     f"Line {rows.line_num} has {len(row)} cells, so none in the column {column}. What was written before it is complete."
                 )
             row[place] = pseudonym(row[place]) if row[place] else ""
-            yield _line(row)
+            yield csv_line(row)
     except csv.Error as error:
         raise HashError(
             f"Line {rows.line_num} cannot be read as CSV ({error}). Save it with a comma between cells."
         ) from error
-
-
-def _line(row: list[str]) -> str:
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerow(row)
-    return written.getvalue()
