@@ -214,14 +214,7 @@ def _(declared, health, population, power, results, scope, title):
     verdicts = words.verdicts(results)
     warned, guarded = words.warnings(health), words.guardrails(results)
     stop = words.stop(declared, results, power)
-    silence = (
-        words.silence(declared.last_received_at, declared.newest_at) if declared.status == "running" else ""
-    )
-    silent = (
-        f"{show.shortened(declared.environment)} has been {silence}: nothing newer is counted."
-        if silence
-        else ""
-    )
+    silent = words.nothing_newer(declared, declared.newest_at)
     further = [silent, warned, *words.secondary(results), *guarded, stop]
     counted = words.counted_people(results, declared, population, scope)
     in_words = " ".join(filter(None, [*verdicts, *further, counted]))

@@ -274,7 +274,7 @@ def _(environments, experiments, primary, shown):
         noticed = [
             words.counted(n, word) for n, word in ((row.alarms, "alarm"), (row.warnings, "warning")) if n
         ]
-        silence = words.silence(row.last_received_at, newest_at) if row.status == "running" else ""
+        silent = words.nothing_newer(row, newest_at)
         return show.card(
             show.link(
                 words.called(row.experiment_key, row.name),
@@ -293,9 +293,7 @@ def _(environments, experiments, primary, shown):
                 by=" ",
             ),
             show.sentences(said[:4] or [row.problem or "No result yet."]),
-            show.paragraph(f"{show.shortened(row.environment)} has been {silence}: nothing newer is counted.")
-            if silence
-            else None,
+            show.paragraph(silent) if silent else None,
             show.paragraph(
                 f"Flag {show.shortened(row.feature_name, 120)} in {show.shortened(row.environment)}, since {show.day(row.started_at)}. "
                 f"{', '.join(noticed) or 'No warnings'}.",

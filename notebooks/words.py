@@ -455,6 +455,12 @@ def silence(last: pandas.Timestamp, newest: pandas.Timestamp) -> str:
     return f"silent for {quantity((newest - last).days, 'day')}, since {day(last)}"
 
 
+def nothing_newer(experiment: tuple | pandas.Series, newest: pandas.Timestamp) -> str:
+    """`production has been silent for 61 days, since …: nothing newer is counted.` of a running experiment; empty if it is heard of."""
+    said = silence(experiment.last_received_at, newest) if experiment.status == "running" else ""
+    return f"{shortened(experiment.environment)} has been {said}: nothing newer is counted." if said else ""
+
+
 def _decided_now(primary: pandas.DataFrame) -> str:
     """`You can decide now on variant_b and variant_c. `, of the primary comparisons that have a verdict."""
     decided = primary[primary.verdict.isin(DECIDED)]
