@@ -6,6 +6,7 @@ import duckdb
 import pytest
 
 from tests.marts.warehouse import Warehouse
+from tests.statistics.experiments import OUTCOMES
 
 HEAD = "identity,event_name,occurred_at,value\n"
 FILES = {
@@ -37,12 +38,7 @@ def built(tmp_path_factory):
     )
     warehouse = Warehouse(folder)
     warehouse.dbt(
-        "run",
-        "--select",
-        "+int_declared_identity_map",
-        "int_outcomes",
-        "int_outcome_events",
-        "int_outcome_problems",
+        *OUTCOMES,
         "--vars",
         json.dumps({"conversion_events": f"{folder}/files/"}),
     )
@@ -83,16 +79,9 @@ def test_folder__what_cannot_be_read__is_named_and_costs_itself_alone(built):
 def test_folder__without_a_file_or_without_a_var__is_no_outcome(tmp_path):
     (tmp_path / "files").mkdir()
     warehouse = Warehouse(tmp_path)
-    chosen = (
-        "--select",
-        "+int_declared_identity_map",
-        "int_outcomes",
-        "int_outcome_events",
-        "int_outcome_problems",
-    )
-    warehouse.dbt("run", *chosen)
+    warehouse.dbt(*OUTCOMES)
     assert warehouse.mart("int_outcomes", "intermediate") == []
-    warehouse.dbt("run", *chosen, "--vars", json.dumps({"conversion_events": f"{tmp_path}/files/"}))
+    warehouse.dbt(*OUTCOMES, "--vars", json.dumps({"conversion_events": f"{tmp_path}/files/"}))
     assert (
         warehouse.mart("int_outcomes", "intermediate")
         == warehouse.mart("int_outcome_problems", "intermediate")

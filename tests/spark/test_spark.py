@@ -18,12 +18,10 @@ NEEDS_SPARK = pytest.mark.skipif(
 )
 
 
-@NEEDS_SPARK
-@pytest.mark.parametrize("options", [[], ["--erase"]])
-def test_spark__two_parts_landed__marts_equal_those_of_duckdb(tmp_path, options):
-    """A full build, then an increment, in one process of its own: the JVM ends with it. With a person erased in between."""
+def run_alone(module: str, *arguments: str) -> str:
+    """What a module prints that is run in a process of its own. Raises AssertionError with the end of it if it fails."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.spark", "--folder", str(tmp_path), *options],
+        [sys.executable, "-m", module, *arguments],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "DO_NOT_TRACK": "1"},
         capture_output=True,
@@ -31,7 +29,14 @@ def test_spark__two_parts_landed__marts_equal_those_of_duckdb(tmp_path, options)
         timeout=1_800,
     )
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-4_000:]
-    assert "Every mart of Spark equals" in done.stdout
+    return done.stdout
+
+
+@NEEDS_SPARK
+@pytest.mark.parametrize("options", [[], ["--erase"]])
+def test_spark__two_parts_landed__marts_equal_those_of_duckdb(tmp_path, options):
+    """A full build, then an increment, in one process of its own: the JVM ends with it. With a person erased in between."""
+    assert "Every mart of Spark equals" in run_alone("tests.spark", "--folder", str(tmp_path), *options)
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,17 @@ def event(identity: str, event_name: str, hours: float, value: float | None = No
     }
 
 
+# The arguments of dbt that build the outcomes, and the identity map that they read.
+OUTCOMES = (
+    "run",
+    "--select",
+    "+int_declared_identity_map",
+    "int_outcomes",
+    "int_outcome_events",
+    "int_outcome_problems",
+)
+
+
 class ExperimentWarehouse(Warehouse):
     """A warehouse whose declarations are tables beside it, named to dbt by vars."""
 

@@ -6,16 +6,8 @@ from datetime import datetime
 import duckdb
 import pytest
 
-from .experiments import ExperimentWarehouse, evaluation, experiment, link, metric
+from .experiments import OUTCOMES, ExperimentWarehouse, evaluation, experiment, link, metric
 
-OUTCOMES = (
-    "run",
-    "--select",
-    "+int_declared_identity_map",
-    "int_outcomes",
-    "int_outcome_events",
-    "int_outcome_problems",
-)
 NOON = datetime(2026, 1, 9, 12)
 ONE = (
     "select 'ada' as identity, 'buy' as event_name, timestamp '2026-01-09 12:00' as occurred_at, 2.5 as value"
