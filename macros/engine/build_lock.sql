@@ -1,8 +1,8 @@
 {#- One build at a time in one catalogue. Whoever comes second stops by name: two builds at once would each add the same rows.
     duckdb  opens the file for one process
     spark   the table `builds` beside the landing has a row: who builds, and until when. (Derby lets in one process by itself. Spark
-            does not say whether a catalogue is a Derby, so the row is taken there, too.) It is taken by a MERGE, of which Iceberg commits one of two at once. The
-            holder renews it between models. A build that was killed holds it until then; a refresh takes over what a killed
+            does not say whether a catalogue is a Derby, so the row is taken there, too.) It is taken by a MERGE, of which Iceberg
+            commits one of two at once. The holder renews it between models. A build that was killed holds it until then; a refresh takes over what a killed
             refresh of the same machine and folder held, since it has the lock of both. It gives the row up itself, after it has
             published, or when it fails (loader/operations/spark.py). -#}
 {% macro take_build_lock() %}{{ return(adapter.dispatch('take_build_lock', 'flagsmith_warehouse')()) }}{% endmacro %}

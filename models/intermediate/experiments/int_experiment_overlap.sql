@@ -49,7 +49,8 @@ expected_cells as (
 
 chi_squares as (
 
-    -- With fewer than 5 expected in a cell the statistic is not distributed as χ², so that table is left out. Cells without identities have no row. What they should have had is what the others should not.
+    -- With fewer than 5 expected in a cell the statistic is not distributed as χ², so that table is left out. Cells without
+    -- identities have no row. What they should have had is what the others should not.
     select
         experiment_key,
         other_experiment_key,
