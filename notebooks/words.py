@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pandas
 
+from flagsmith_warehouse.loader.operations.status import ENDED
 from flagsmith_warehouse.notebooks.show import (
     Scope,
     capital,
@@ -456,8 +457,8 @@ def silence(last: pandas.Timestamp, newest: pandas.Timestamp) -> str:
 
 
 def nothing_newer(experiment: tuple | pandas.Series, newest: pandas.Timestamp) -> str:
-    """`production has been silent for 61 days, since …: nothing newer is counted.` of a running experiment; empty if it is heard of."""
-    said = silence(experiment.last_received_at, newest) if experiment.status == "running" else ""
+    """`production has been silent for 61 days, since …: nothing newer is counted.` Empty if it is heard of, or if the data know its end."""
+    said = silence(experiment.last_received_at, newest) if experiment.status in ("running", ENDED) else ""
     return f"{shortened(experiment.environment)} has been {said}: nothing newer is counted." if said else ""
 
 
