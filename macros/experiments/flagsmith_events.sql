@@ -31,8 +31,8 @@
         {{ return(relation_columns(var('flagsmith_events_table') | string)) }}
     {%- endif -%}
     {%- set columns = {} -%}
-    {%- for column in flagsmith_event_columns() -%}{%- do columns.update({column: 'VARCHAR'}) -%}{%- endfor -%}
-    {{ return(dict(columns, timestamp='TIMESTAMP', collected_at='TIMESTAMP')) }}
+    {%- for column in flagsmith_event_columns() -%}{%- do columns.update({column: 'string'}) -%}{%- endfor -%}
+    {{ return(dict(columns, timestamp='TIMESTAMP', collected_at='TIMESTAMP', value='double')) }}
 {% endmacro %}
 
 {#- What is wrong with the relation as a whole, or with the keys of the environments, as a list of {column_name, cell, problem,

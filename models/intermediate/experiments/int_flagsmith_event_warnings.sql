@@ -3,12 +3,7 @@
 {%- set exposure = text_literal(exposure_event()) %}
 with experiments as (
 
-    select
-        experiment_key,
-        row_number,
-        environment,
-        feature_name,
-        activation_event
+    select experiment_key, row_number, environment, feature_name, activation_event
     from {{ ref('int_declared_experiments') }}
     where problem is null and {{ 'true' if reads_flagsmith_events() else 'false' }}
 
@@ -95,7 +90,6 @@ warnings as (
 
     -- Anybody can make keys up, so only the most frequent ones are listed.
     select
-        cast(null as bigint) as row_number,
         'environment_key' as column_name,
         environment_key as cell,
         {{ counted('events', 'event') }} || case when coalesce(environment_key, '') = ''
@@ -111,7 +105,6 @@ warnings as (
     union all
 
     select
-        cast(null as bigint) as row_number,
         'environment_key' as column_name,
         environment as cell,
         {{ counted('sum(events)', 'event') }} || ' of an environment from which no webhook has come' as problem,
@@ -123,7 +116,6 @@ warnings as (
     union all
 
     select
-        cast(null as bigint) as row_number,
         'sdk_language' as column_name,
         'flagsmith-warehouse' as cell,
         {{ counted('sum(events)', 'event') }} || ' that this project made of webhooks (the mart flagsmith_events): left out' as problem,
@@ -135,7 +127,6 @@ warnings as (
     union all
 
     select
-        cast(null as bigint) as row_number,
         unusable_column as column_name,
         feature_name as cell,
         {{ counted('sum(events)', 'exposure') }} || ' of the feature without '
@@ -151,7 +142,6 @@ warnings as (
     union all
 
     select
-        cast(null as bigint) as row_number,
         'value' as column_name,
         {{ joined_texts("case when place <= 5 then coalesce(variant_key, '') end", ', ', 'place') }} as cell,
         {{ counted('sum(events)', 'exposure') }} || ' of ' || feature_name || ' with a variant key that is no variation of it' as problem,
@@ -163,7 +153,6 @@ warnings as (
     union all
 
     select
-        cast(null as bigint) as row_number,
         'event' as column_name,
         events.event_name as cell,
         'this event is also in ' || min(others.declared_in) || ', and each of them counts' as problem,
@@ -179,7 +168,7 @@ warnings as (
 select
     'warning' as severity,
     {{ text_literal(var('flagsmith_events_table', none) | string) }} as declared_in,
-    row_number,
+    cast(null as bigint) as row_number,
     column_name,
     cast(null as string) as experiment_key,
     cast(null as string) as metric_key,

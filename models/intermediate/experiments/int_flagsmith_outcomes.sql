@@ -11,7 +11,7 @@ distinct_events as (
         environment,
         identity,
         event_name,
-        {{ outcome_value('value_cell', (types_of_flagsmith_events() or {}).get('value', 'VARCHAR')) }} as value,
+        {{ outcome_value('value_cell', (types_of_flagsmith_events() or {}).get('value', 'double')) }} as value,
         value_cell,
         occurred_at_cell,
         min(occurred_at) as occurred_at
