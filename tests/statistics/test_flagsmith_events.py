@@ -9,7 +9,7 @@ import pytest
 from .experiments import ExperimentWarehouse, at, clock, evaluation, event, experiment, link, metric
 
 BLUE = ("blue", 50.0)
-KEYS = {"production": {"key": "clientside"}, "staging": {"key": "other"}}
+KEYS = {"production": {"key": "clientside"}, "staging": {"key": "other"}, "preview": {"key": "third"}}
 COLUMNS = {
     "environment_key": "varchar",
     "event": "varchar",
@@ -65,7 +65,8 @@ def given(
     directory, webhooks: list, events: list[dict] | None, outcomes=(), **settings
 ) -> ExperimentWarehouse:
     warehouse = ExperimentWarehouse(directory)
-    warehouse.land(webhooks)
+    if webhooks:
+        warehouse.land(webhooks)
     declared = {"activation_event": "$flag_exposure"} | settings
     warehouse.give("experiments", [experiment("shop", **declared)])
     warehouse.give("metrics", [metric("spent", aggregation="sum")])
@@ -115,6 +116,7 @@ EVENTS = [
     sent("hal", "spent", 4, "100", environment_key="other"),
     sent("hal", "spent", 4, "100", environment_key="ser.verside"),
     sent("hal", "spent", 4, "100", environment_key=""),
+    sent("hal", "$page", 4, environment_key="third"),
     sent("ann", "$page", 4, "100"),
 ]
 VARIANTS = [("checkout", "blue", "v-blue"), ("banner", "blue", "v-unknown")]
@@ -213,6 +215,7 @@ def test_health__webhooks_and_events_side_by_side__counts_both_ways(warehouse):
 def test_warnings__keys_and_events_that_cannot_be_placed__are_counted(warehouse):
     assert warnings(warehouse) == [
         ("environment_key", "", "1 event without an environment_key: left out"),
+        ("environment_key", "preview", "1 event of an environment from which no webhook has come"),
         (
             "environment_key",
             "ser.verside",
@@ -380,6 +383,16 @@ def test_round_trip__our_own_mart_as_the_sdks_events__exposes_everybody_as_assig
     assert activated(warehouse) == {}
     problems = [row["problem"] for row in warehouse.mart("experiment_declaration_problems")]
     assert "9 events that this project made of webhooks (the mart flagsmith_events): left out" in problems
+
+
+def test_warnings__before_any_webhook__say_each_event_once(tmp_path):
+    warehouse = given(tmp_path, [], [exposed("ann", 2), exposed("ann", 2, environment_key="ser.verside")])
+    warehouse.run("run", "--select", "+int_flagsmith_event_warnings")
+    rows = warehouse.mart("int_flagsmith_event_warnings", "intermediate")
+    assert sorted((row["column_name"], row["cell"]) for row in rows) == [
+        ("environment_key", "production"),
+        ("environment_key", "ser.verside"),
+    ]
 
 
 READ = (

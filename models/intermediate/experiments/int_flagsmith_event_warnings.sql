@@ -14,15 +14,12 @@ variants as (
 ),
 
 counts as (
-
     select * from {{ ref('int_flagsmith_event_counts') }}
-
 ),
 
 flags as (
 
-    select distinct feature_id, feature_name, variation
-    from {{ ref('int_flag_set_elements') }}
+    select distinct feature_id, feature_name, variation from {{ ref('int_flag_set_elements') }}
     where {{ 'true' if reads_flagsmith_events() else 'false' }}
 
 ),
@@ -110,7 +107,10 @@ warnings as (
         {{ counted('sum(events)', 'event') }} || ' of an environment from which no webhook has come' as problem,
         'write its name in vars: flagsmith_environments as in the webhook''s URL, unless webhooks are still to come' as remedy
     from counts
-    where environment not in (select environment from {{ ref('int_environments') }}) and not is_own
+    where
+        environment is not null
+        and not is_own
+        and environment not in (select environment from {{ ref('int_environments') }})
     group by environment
 
     union all
