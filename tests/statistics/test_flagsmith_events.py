@@ -414,21 +414,25 @@ def problems(warehouse: ExperimentWarehouse) -> list[tuple]:
 
 
 @pytest.mark.parametrize(
-    "types",
+    "types, hours, offset",
     [
-        {
-            "timestamp": "timestamp_ms",
-            "collected_at": "timestamp_ms",
-            "traits": "varchar",
-            "metadata": "varchar",
-        },
-        {"timestamp": "varchar", "collected_at": "varchar", "value": "double", "identifier": "varchar"},
-        {"metadata": "struct(a int)", "traits": None, "sdk_language": None, "sdk_version": None},
+        ({}, 5, "+02:00"),
+        ({"timestamp": "timestamp_ms", "collected_at": "timestamp", "metadata": "varchar"}, 3, ""),
+        ({"timestamp": "varchar", "collected_at": "varchar", "value": "double"}, 5, "+02:00"),
+        (
+            {"metadata": "struct(a int)", "traits": None, "sdk_language": None, "sdk_version": None},
+            3,
+            "+00:00",
+        ),
     ],
+    ids=["as in PostgreSQL", "as in ClickHouse", "texts", "fewer columns"],
 )
-def test_events__types_of_other_databases_in_a_session_elsewhere__are_read(brought, monkeypatch, types):
+def test_events__types_of_other_databases_in_a_session_elsewhere__are_read(
+    brought, monkeypatch, types, hours, offset
+):
     monkeypatch.setenv("TZ", "America/New_York")
-    store(brought, [sent("ann", "spent", 3, "10")] * 2, types)
+    moment = {"timestamp": f"{at(hours)}{offset}", "collected_at": f"{at(hours + 1)}{offset}"}
+    store(brought, [sent("ann", "spent", hours, "10", **moment)] * 2, types)
     brought.run(*READ)
     rows = brought.query("select identity, value, occurred_at from intermediate.int_outcomes")
     assert [tuple(row.values()) for row in rows] == [("ann", 10, at(3))] and problems(brought) == []
