@@ -2,19 +2,7 @@
 
 {%- set is_mapped = has_identity_map() %}
 
-with flag_sets as (
-
-    select
-        environment,
-        flags_hash,
-        min(received_at) as first_received_at
-    from {{ ref('int_deliveries') }}
-    where kind = 'evaluation' and not is_test_identity
-    group by environment, flags_hash
-
-),
-
-features as (
+with features as (
 
     select
         experiments.experiment_key,
@@ -23,6 +11,23 @@ features as (
     from {{ ref('int_experiments') }} as experiments
     inner join {{ ref('int_experiment_features') }} as features
         on experiments.experiment_key = features.experiment_key and features.is_under_experiment
+
+),
+
+flag_sets as (
+
+    -- Without events no delivery is read.
+    select
+        environment,
+        flags_hash,
+        min(received_at) as first_received_at
+    from {{ ref('int_deliveries') }}
+    where
+        {{ 'true' if reads_flagsmith_events() else 'false' }}
+        and kind = 'evaluation'
+        and not is_test_identity
+        and environment in (select environment from features)
+    group by environment, flags_hash
 
 ),
 
