@@ -99,7 +99,8 @@ def compare(folder: Path, is_everything: bool) -> list[str]:
     declared.project(folder / "project", world)
     deliveries, requests = iter(world.deliveries()), captured()
     for part, (simulated, recorded) in enumerate(PARTS, start=1):
-        land(folder, part, islice(deliveries, simulated), islice(requests, recorded))
+        rare = declared.rare_deliveries(world) if part == len(PARTS) else ()
+        land(folder, part, islice(deliveries, simulated), islice(requests, recorded), rare)
         if is_everything:
             if part == 1:
                 build(folder, "duckdb", [], "seed")
