@@ -3,7 +3,8 @@
 Lands a small simulated world and the captured requests in two parts, into a DuckDB warehouse and as the files that
 `land --to` puts. After each part both engines build; in the end Spark also loads the seeds and runs dbt's tests. Prints what
 differs, and exits with 1 if anything does. `--erase` erases a person from a few tables instead, and compares what the next
-build makes of the rest. Needs Java 17, requirements-spark.lock, and once the jar of Iceberg from Maven Central.
+build makes of the rest. `--stages 10000` builds the marts of flags from so many deliveries on Spark, compares nothing, and prints the
+stages that take the most time. Needs Java 17, requirements-spark.lock, and once the jar of Iceberg from Maven Central.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from flagsmith_warehouse.simulator.landing import append
 from flagsmith_warehouse.simulator.world import World
 
 from ..marts.same_marts import captured
-from . import declared, erased
+from . import declared, erased, stages
 from .compare import differences, of_file, of_session
 
 FLAGS = ("fct_flag_exposures", "fct_flag_assignments", "dim_flags")
@@ -126,6 +127,17 @@ def compare(folder: Path, is_everything: bool) -> list[str]:
         session.stop()
 
 
+def print_stages(folder: Path, deliveries: int) -> None:
+    """Build the marts of flags on Spark from a simulated world, and print which stages took the most time."""
+    world = World(replace(MONTH, deliveries=deliveries, identities=max(1, deliveries // 10)))
+    declared.project(folder / "project", world)
+    land(folder, 1, world.deliveries())
+    with stages.named_by_model() as statements:
+        build(folder, "spark", [f"+{mart}" for mart in FLAGS])
+    SparkSession.builder.getOrCreate().stop()
+    print(*stages.table(stages.stages_of(folder / "events"), statements), sep="\n")
+
+
 def compare_erased(folder: Path) -> list[str]:
     """Build on Spark, erase a person, and build an increment. What is wrong, and what differs from DuckDB's marts of the rest."""
     world = World(replace(MONTH, deliveries=sum(n for n, _ in PARTS), identities=40))
@@ -160,6 +172,9 @@ def main() -> None:
         "--all", action="store_true", help="every mart, not only those of flags (a quarter of an hour)"
     )
     parser.add_argument("--erase", action="store_true", help="erase a person from a few tables")
+    parser.add_argument(
+        "--stages", type=int, metavar="DELIVERIES", help="print the longest stages of a build"
+    )
     parser.add_argument("--folder", type=Path, help="keep the two warehouses there")
     given = parser.parse_args()
     logging.getLogger(
@@ -170,6 +185,10 @@ def main() -> None:
         folder = (given.folder or Path(name)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["FLAGSMITH_WAREHOUSE_DIR"] = str(folder)
+        if given.stages:
+            submit = f"--driver-memory 2g --conf spark.log.level=ERROR {stages.settings(folder / 'events')} pyspark-shell"
+            os.environ["PYSPARK_SUBMIT_ARGS"] = submit
+            return print_stages(folder, given.stages)
         found = compare_erased(folder) if given.erase else compare(folder, given.all)
     print("\n".join(found) or "Every mart of Spark equals that of DuckDB, row for row.")
     sys.exit(bool(found))
