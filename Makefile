@@ -1,13 +1,13 @@
 # Start with `make demo` and `make test`. Both first install what they need into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo spark cluster test lint bench notebook report docs lock clean
+.PHONY: help demo java spark spark-test cluster test lint bench notebook report docs lock clean
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help:  ## List these targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
 # Check for Python 3.11, 3.12 or 3.13, which the lock files support, and say what to do if it is missing.
 .venv/created:
@@ -33,13 +33,20 @@ help:  ## List these targets
 	@$(PIP) install --require-hashes -r requirements-spark.lock
 	@touch $@
 
+# Java is not in the lock files. Install it from Debian where it is missing and this may, and say what to do elsewhere.
+java:
+	@command -v java >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing Java 17" && { apt-get update -qq && apt-get install -qq --no-install-recommends openjdk-17-jre-headless; } >/dev/null 2>&1 </dev/null; } || { echo "make: Java is not installed. Install Java 17; on Debian and Ubuntu: apt-get install openjdk-17-jre-headless"; exit 1; }
+
 demo: .venv/installed  ## Send signed webhooks to a fresh warehouse and print its marts
 	@$(BIN)/flagsmith-warehouse demo
 
-spark: .venv/spark  ## Build on Spark and compare its marts with DuckDB's (needs Java 17; minutes)
+spark: java .venv/spark  ## Build on Spark and compare its marts with DuckDB's (minutes)
 	@$(BIN)/python -m tests.spark
 
-cluster: .venv/spark  ## Land and build on a Spark cluster with kills, and compare with DuckDB (Java 17; minutes)
+spark-test: java .venv/spark  ## Land on an S3 emulator and build one mart on Spark, with a kill (minutes)
+	@$(BIN)/python -m tests.cluster --small
+
+cluster: java .venv/spark  ## Land and build on a Spark cluster with kills, and compare with DuckDB (minutes)
 	@$(BIN)/python -m tests.cluster
 
 test: .venv/developer lint  ## Run every test, `dbt build` included

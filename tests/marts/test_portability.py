@@ -59,6 +59,7 @@ CONSTRUCTS = (
     ("sign for division or power", r"(?<!:)//|\*\*|[\w)]\s*\^\s*[\w(]", "a // 2", "floor(… / …), power(…, …)"),
     ("function that only DuckDB has", r"\b(isfinite|isinf|fmod|trunc|l?gamma|even|error)\s*\(", "isfinite(a)", "a macro in macros/engine"),
     ("window without an order", r"\brow_number\(\)\s*over\s*\(\s*\)", "row_number() over ()", "{{ row_in_order() }}"),
+    ("`filter` of a window", r"\bfilter\s*\((?:[^()]|\([^()]*\))*\)\s*over\b", "sum(a) filter (where b) over c", "sum(case when …) over …"),
     ("quoted identifier", r'"\w+"', 'as "left"', "{{ adapter.quote('…') }}"),
     ("temporary table", r"\btemp(orary)?\s+(table|view|macro)\b", "create temp table a", "{% call temporary_table('…') %}"),
     ("`delete … using`", r"\bdelete from\b[^;]*\busing\b", "delete from a using b", "{% call delete_matching(…) %}"),

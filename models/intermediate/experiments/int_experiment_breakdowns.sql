@@ -27,7 +27,7 @@ ranked as (
         *,
         count(p_value) over breakdown as comparisons,
         case
-            when status <> 'control' then count(*) filter (where not is_weighed) over (
+            when status <> 'control' then count(case when not is_weighed then 1 end) over (
                 partition by experiment_key, metric_key, variation, population, dimension
             )
         end as values_left_out,
