@@ -333,7 +333,12 @@ def _judge(settings: Settings, data: Data, sums: np.ndarray) -> list[tuple]:
             name: f"given.{name}"
             for name in ("experiments", "metrics", "experiment_metrics", "experiment_statistics")
         }
-        known = given | {"conversion_events": None, "cohorts": [], "retention_days": None}
+        known = given | {
+            "conversion_events": None,
+            "flagsmith_events_table": None,
+            "cohorts": [],
+            "retention_days": None,
+        }
         before = os.environ.get(WAREHOUSE_DIR.name)
         try:
             places = ("--target-path", f"{folder}/target", "--log-path", folder)

@@ -30,7 +30,7 @@ PROGRESS = "flagsmith-warehouse.progress."
 STATES = {"flag": "flags_hash", "segment": "segments_hash", "trait": "traits_hash"}
 # Vars that may name a relation of people's own.
 RELATIONS = ("experiments", "metrics", "experiment_metrics", "variants", "identity_map", "test_identities")
-RELATIONS += ("conversion_events", "experiment_statistics")
+RELATIONS += ("conversion_events", "flagsmith_events_table", "experiment_statistics")
 # The lock of a build ends after two hours.
 SECONDS_BETWEEN_RENEWALS = 600
 

@@ -28,7 +28,7 @@ CONFIGURED_IN = ("dbt_project.yml", "profiles.yml", "packages.yml", "dependencie
 ENV_VAR = re.compile(r"""\benv_var\(\s*['"](\w+)""")
 RELATION_VARS = (
     *("conversion_events", "experiments", "metrics", "experiment_metrics", "variants", "identity_map"),
-    *("test_identities", "experiment_statistics", "landing_database"),
+    *("test_identities", "experiment_statistics", "landing_database", "flagsmith_events_table"),
 )
 # Our environment variables that do not affect a build.
 NOT_ABOUT_BUILDS = {SECRETS.name, ALERT_COMMAND.name}

@@ -214,6 +214,61 @@
                 ],
             },
         },
+        'evaluated_but_not_exposed': {
+            'threshold': '0.5e0',
+            'spoils_results': false,
+            'findings': {
+                'few': ['ok', '{affected} of {total} assigned identities have no exposure event of the feature.'],
+                'many': [
+                    'warn',
+                    '{affected} of {total} assigned identities have no exposure event of the feature: they dilute the lifts of'
+                    ~ ' assigned. For those who were exposed, declare $flag_exposure as activation_event and read activated.',
+                ],
+                'no_exposures': [
+                    'warn',
+                    'Flagsmith\'s events contain no exposure of the feature {feature_name} in the environment {environment} while'
+                    ~ ' the experiment ran. Does the SDK send exposures, and does flagsmith_environments have the environment\'s key?',
+                ],
+            },
+        },
+        'exposed_but_not_evaluated': {
+            'threshold': '0.05e0',
+            'spoils_results': false,
+            'findings': {
+                'few': [
+                    'ok',
+                    '{affected} of {total} exposed identities have no evaluation by webhook in the experiment, and do not count.',
+                ],
+                'many': [
+                    'warn',
+                    '{affected} of {total} exposed identities have no evaluation by webhook in the experiment, and do not count.'
+                    ~ ' Webhooks may be missing, the SDK may evaluate locally, or the two sides name identities differently.',
+                ],
+                'only_identities_hashed': [
+                    'warn',
+                    '{affected} of {total} exposed identities have no evaluation by webhook in the experiment, and do not count. Every'
+                    ~ ' assigned identity is a hash of 32 hexadecimal digits, and no identifier of an event is one. Hash the'
+                    ~ ' identifiers, too: see flagsmith-warehouse hash --help.',
+                ],
+            },
+        },
+        'exposed_in_another_variation': {
+            'threshold': '0.05e0',
+            'spoils_results': false,
+            'findings': {
+                'few': [
+                    'ok',
+                    '{affected} of {total} assigned identities with an exposure event were exposed to another variation than the one'
+                    ~ ' they were assigned; see fct_experiment_exposure_events. They count in the one they were assigned.',
+                ],
+                'many': [
+                    'warn',
+                    '{affected} of {total} assigned identities with an exposure event were exposed to another variation than the one'
+                    ~ ' they were assigned; see fct_experiment_exposure_events. They count in the one they were assigned. Weights may have'
+                    ~ ' changed, an app may keep old flags, or variants.csv may have a wrong key.',
+                ],
+            },
+        },
         'outcomes_readable': {
             'threshold': '0e0',
             'spoils_results': true,

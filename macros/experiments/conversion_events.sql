@@ -61,37 +61,45 @@
 {#- What is wrong with the relation as a whole, as a list of {column_name, cell, problem, remedy}. With any of it there are
     no outcomes. -#}
 {% macro conversion_events_problems() %}
-    {%- set relation = conversion_events() | string -%}
-    {%- set name = var('conversion_events', none) or relation -%}
-    {%- set columns = conversion_event_columns() -%}
+    {%- if not (is_built_now() or is_checked_now()) or not var('conversion_events', none) -%}{{ return([]) }}{%- endif -%}
+    {{ return(relation_problems(
+        conversion_events() | string, 'conversion_events', conversion_event_columns(), outcome_columns(),
+        'name the table or view with the outcomes in `vars: conversion_events`, with its schema, or a folder of files '
+            ~ 'with a slash at its end',
+        'name a view that has it'
+    )) }}
+{% endmacro %}
+
+{#- What is wrong with a relation that a var names, as a list of {column_name, cell, problem, remedy}.
+    columns: those that it has, {name: type}; none where it does not exist. rules: those that are read, {name: {types, is_optional}}.
+    if_gone, if_missing: what to do where there is no such relation or column. -#}
+{% macro relation_problems(relation, var_name, columns, rules, if_gone, if_missing) %}
+    {%- set name = var(var_name) | string -%}
     {%- set problems = [] -%}
-    {%- if not (is_built_now() or is_checked_now()) or not var('conversion_events', none) -%}{{ return(problems) }}{%- endif -%}
-    {%- if columns is none -%}
+    {%- set is_query = not modules.re.fullmatch('[\\w."`]+', relation | trim) -%}
+    {%- set fault = relation_fault(relation) if columns is not none or is_query -%}
+    {%- if columns is none and not fault -%}
         {%- do problems.append({
-            'column_name': none, 'cell': name,
-            'problem': 'there is no relation ' ~ name,
-            'remedy': 'name the table or view with the outcomes in `vars: conversion_events`, with its schema, or a folder of files '
-                ~ 'with a slash at its end',
+            'column_name': none, 'cell': name, 'problem': 'there is no relation ' ~ name, 'remedy': if_gone,
         }) -%}
         {{ return(problems) }}
     {%- endif -%}
-    {%- set fault = relation_fault(relation) -%}
     {%- if fault -%}
         {%- do problems.append({
             'column_name': none, 'cell': name,
             'problem': name ~ ' cannot be read: ' ~ fault.split('\n')[0],
-            'remedy': 'put it in order or put back what it reads, or name another relation in `vars: conversion_events`',
+            'remedy': 'put it in order or put back what it reads, or name another relation in `vars: ' ~ var_name ~ '`',
         }) -%}
         {{ return(problems) }}
     {%- endif -%}
-    {%- for column, rule in outcome_columns().items() -%}
+    {%- for column, rule in rules.items() -%}
         {%- if column not in columns and not rule.is_optional -%}
             {%- do problems.append({
                 'column_name': column, 'cell': none,
                 'problem': name ~ ' has no column ' ~ column ~ ', but ' ~ columns | join(', '),
-                'remedy': 'name a view that has it (' ~ rule.types | join(', ') ~ ')',
+                'remedy': if_missing ~ (' (' ~ rule.types | join(', ') ~ ')' if rule.types else ''),
             }) -%}
-        {%- elif column in columns and type_family(columns[column]) not in rule.types -%}
+        {%- elif column in columns and rule.types and type_family(columns[column]) not in rule.types -%}
             {%- do problems.append({
                 'column_name': column, 'cell': columns[column],
                 'problem': name ~ '.' ~ column ~ ' is of type ' ~ columns[column] ~ '; accepted are ' ~ rule.types | join(', '),
@@ -109,20 +117,18 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- An expression: when an outcome happened, in UTC; null where the text is no date in ISO 8601. -#}
-{% macro outcome_time(columns) -%}
-    {%- if columns.occurred_at == 'TIMESTAMP' -%} events.occurred_at
-    {%- elif type_family(columns.occurred_at) == 'text' -%}
-        {{ utc_timestamp('trim(' ~ outcome_text('occurred_at', columns) ~ ')') }}
-    {%- else -%} {{ utc_of('events.occurred_at', type_family(columns.occurred_at)) }}
+{#- An expression: a column of that type as a timestamp in UTC; null where it is a text that is no date in ISO 8601. -#}
+{% macro time_in_utc(column, type) -%}
+    {%- if type == 'TIMESTAMP' -%} {{ column }}
+    {%- elif type_family(type) == 'text' -%} {{ utc_timestamp('trim(cast(' ~ column ~ ' as string))') }}
+    {%- else -%} {{ utc_of(column, type_family(type)) }}
     {%- endif -%}
 {%- endmacro %}
 
-{#- An expression: the value of an outcome; null if it is not a number, or is too large to compute means and variances with: squares
-    of squares of it must not be infinite. -#}
-{% macro outcome_value(columns) -%}
-    {%- set number = double_of('trim(' ~ outcome_text('value', columns) ~ ')') if type_family(columns.get('value', 'NULL')) == 'text'
-        else 'cast(events.value as double)' -%}
+{#- An expression: the value of an outcome, from a column of that type; null if it is not a number, or is too large to compute means
+    and variances with: squares of squares of it must not be infinite. -#}
+{% macro outcome_value(column, type) -%}
+    {%- set number = double_of('trim(cast(' ~ column ~ ' as string))') if type_family(type) == 'text' else 'cast(' ~ column ~ ' as double)' -%}
     case when abs({{ number }}) < 1e60 then {{ number }} end
 {%- endmacro %}
 
@@ -156,14 +162,20 @@ with typed as (
         nullif({{ outcome_text('environment', columns) }}, '') as environment,
         {{ outcome_text('identity', columns) }} as identity,
         {{ outcome_text('event_name', columns) }} as event_name,
-        {{ outcome_value(columns) }} as value,
+        {{ outcome_value('events.value', columns.value) if 'value' in columns else 'cast(null as double)' }} as value,
         {{ 'events.value' if 'value' in columns else 'cast(null as double)' }} as value_cell,
         events.occurred_at as occurred_at_cell,
-        {{ outcome_time(columns) }} as occurred_at
+        {{ time_in_utc('events.occurred_at', columns.occurred_at) }} as occurred_at
     from {{ conversion_events() }} as events
 
 ),
 
+{{ judged_outcomes('typed') }}
+{%- endif %}
+{% endmacro %}
+
+{#- The steps from typed outcomes to the rows of int_outcomes: what of each cannot be used. -#}
+{% macro judged_outcomes(typed) %}
 judged as (
 
     -- A cell is made a text only where it is looked at: of 10,000,000 numbers that takes 6 s of processor.
@@ -175,7 +187,7 @@ judged as (
             when occurred_at is null or not {{ is_finite_time('occurred_at') }} then 'occurred_at'
             when value is null then case when trim(cast(value_cell as string)) <> '' then 'value' end
         end as unusable_column
-    from typed
+    from {{ typed }}
 
 )
 
@@ -191,5 +203,4 @@ select
     end as unusable_cell,
     occurred_at
 from judged
-{%- endif %}
-{% endmacro %}
+{%- endmacro %}

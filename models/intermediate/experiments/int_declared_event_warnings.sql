@@ -41,6 +41,10 @@ named_events as (
         cast(null as string) as metric_key,
         activation_event as event_name
     from experiments
+    {%- if reads_flagsmith_events() %}
+    -- int_flagsmith_event_warnings looks for exposures of the feature.
+    where activation_event <> '{{ exposure_event() }}'
+    {%- endif %}
 
 ),
 
@@ -77,6 +81,8 @@ unknown_events as (
         'no outcome has this event' as problem,
         coalesce(
             case
+                when named_events.event_name = '{{ exposure_event() }}'
+                    then 'name the table with Flagsmith''s events in `vars: flagsmith_events_table`'
                 when min(trim(alike.event_name)) = named_events.event_name then 'remove the spaces around it in the outcomes'
             end,
             'write `' || min(alike.event_name) || '`', 'write one that outcomes have, like ' || frequent_events.names

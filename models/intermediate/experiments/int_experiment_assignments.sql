@@ -1,5 +1,7 @@
 {{ config(materialized='table_in_place') }}
 
+-- depends_on: {{ ref('int_experiment_exposure_events') }}
+
 with assigned as (
 
     select * from {{ ref('int_experiment_first_exposures') }}
@@ -21,8 +23,29 @@ activated as (
             and assigned.first_exposed_at <= events.occurred_at
             and (experiments.ended_at > events.occurred_at or experiments.ended_at is null)
             and experiments.last_received_at >= events.occurred_at
-    where events.environment = experiments.environment or events.environment is null
+    where
+        (events.environment = experiments.environment or events.environment is null)
+        {%- if reads_flagsmith_events() %}
+        and experiments.activation_event <> '{{ exposure_event() }}'
+        {%- endif %}
     group by all
+    {%- if reads_flagsmith_events() %}
+
+    union all
+
+    -- A webhook takes a while, and the clock of an app may be slow. So an exposure before the first evaluation counts from that
+    -- one on.
+    select
+        assigned.experiment_key,
+        assigned.identity,
+        greatest(min(exposures.first_occurred_at), assigned.first_exposed_at) as activated_at
+    from assigned
+    inner join {{ ref('int_experiments') }} as experiments on assigned.experiment_key = experiments.experiment_key
+    inner join {{ ref('int_experiment_exposure_events') }} as exposures
+        on assigned.experiment_key = exposures.experiment_key and assigned.identity = exposures.identity
+    where experiments.activation_event = '{{ exposure_event() }}'
+    group by assigned.experiment_key, assigned.identity, assigned.first_exposed_at
+    {%- endif %}
 
 ),
 

@@ -1,5 +1,7 @@
 {{ config(materialized='table_in_place') }}
 
+-- depends_on: {{ ref('int_flagsmith_event_counts') }}
+
 -- Wrong declarations too: they are shown but not computed.
 select
     declarations.experiment_key,
@@ -26,6 +28,18 @@ select
 
     declarations.started_at,
     declarations.ended_at,
+    {% if reads_flagsmith_events() -%}
+    -- Time has passed until the last webhook, or until the last event.
+    greatest(environments.last_received_at, events.last_occurred_at) as last_received_at
+    {%- else -%}
     environments.last_received_at
+    {%- endif %}
 from {{ ref('int_declared_experiments') }} as declarations
 left join {{ ref('int_environments') }} as environments on declarations.environment = environments.environment
+{%- if reads_flagsmith_events() %}
+left join (
+    select environment, max(last_occurred_at) as last_occurred_at
+    from {{ ref('int_flagsmith_event_counts') }}
+    group by environment
+) as events on declarations.environment = events.environment
+{%- endif %}

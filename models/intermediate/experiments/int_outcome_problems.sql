@@ -4,21 +4,26 @@
 with unusable as (
 
     select
+        declared_in,
         unusable_column,
         coalesce(event_name, '') as event_name,
         sum(outcomes) as outcomes,
         min(cell) as cell
     from {{ ref('int_outcome_events') }}
     where unusable_column is not null
-    group by unusable_column, coalesce(event_name, '')
+    group by declared_in, unusable_column, coalesce(event_name, '')
 
 ),
 
 all_problems as (
 
-    {% for problem in conversion_events_problems() -%}
+    {% for relation, problems in [
+        (declared_in, conversion_events_problems()), (var('flagsmith_events_table', none) | string, flagsmith_events_problems()),
+    ] -%}
+    {% for problem in problems -%}
     select
         'problem' as severity,
+        {{ text_literal(relation) }} as declared_in,
         cast({{ 'null' if problem.column_name is none else text_literal(problem.column_name) }} as string) as column_name,
         cast({{ 'null' if problem.cell is none else text_literal(problem.cell) }} as string) as cell,
         {{ text_literal(problem.problem) }} as problem,
@@ -27,9 +32,11 @@ all_problems as (
     union all
 
     {% endfor -%}
+    {% endfor -%}
     {% for fault in outcome_file_faults() -%}
     select
         'problem' as severity,
+        {{ text_literal(declared_in) }} as declared_in,
         cast(null as string) as column_name,
         {{ text_literal(fault.file.split('/')[-1]) }} as cell,
         {% if fault.line -%}
@@ -45,6 +52,7 @@ all_problems as (
     {% endfor -%}
     select
         'warning' as severity,
+        declared_in,
         unusable_column as column_name,
         cell,
         cast(outcomes as string) || case when outcomes = 1 then ' outcome' else ' outcomes' end
@@ -66,7 +74,7 @@ all_problems as (
 
 select
     severity,
-    {{ text_literal(declared_in) }} as declared_in,
+    declared_in,
     cast(null as bigint) as row_number,
     column_name,
     cast(null as string) as experiment_key,

@@ -2,7 +2,7 @@
 
 {%- set models = [
     'int_declaration_problems', 'int_experiment_declaration_warnings', 'int_experiment_date_warnings',
-    'int_declared_event_warnings', 'int_outcome_problems',
+    'int_declared_event_warnings', 'int_outcome_problems', 'int_flagsmith_event_warnings',
 ] %}
 
 {% for model in models -%}

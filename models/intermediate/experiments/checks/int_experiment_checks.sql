@@ -1,7 +1,7 @@
 {{ config(materialized='table_in_place') }}
 
 {%- set families = [
-    'declarations', 'assignments', 'sample_ratio', 'epochs', 'quarantine', 'activation', 'outcomes', 'clocks', 'environments', 'before',
+    'declarations', 'assignments', 'sample_ratio', 'epochs', 'quarantine', 'activation', 'exposures', 'outcomes', 'clocks', 'environments', 'before',
 ] %}
 with checks as (
 
