@@ -530,8 +530,7 @@ def _(metric_name, people, population, scope):
         return link if row.is_known else show.shortened(row.identity)
 
     links = show.identity_links(people, scope.environment, is_in_report=~people.variation.duplicated())
-    show.joined(
-        show.Html(show.heading("The people behind the numbers")),
+    some = show.joined(
         show.table(
             people.assign(
                 link=[who(row, link) for row, link in zip(people.itertuples(), links, strict=True)],
@@ -558,6 +557,9 @@ def _(metric_name, people, population, scope):
             ),
         ),
         show.paragraph("All of them: fct_experiment_assignments and fct_experiment_outcomes.", "faint"),
+    )
+    show.folded(
+        "The people behind the numbers: three of each variation, and what each was given and did", some
     )
     return
 

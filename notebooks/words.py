@@ -224,7 +224,8 @@ def of_role(results: pandas.DataFrame, role: str) -> str:
     if own.empty:
         return "none is declared."
     if role == "guardrail":
-        return f"{' '.join(guardrails(results))}"
+        said = " ".join(guardrails(results))
+        return said[:1].lower() + said[1:]
     decided = own[own.verdict.isin(DECIDED)]
     said = [f"{shortened(row.variation)} is {row.verdict} on {row.label}" for row in decided.itertuples()]
     open_ = len(own) - len(decided)
@@ -256,9 +257,10 @@ def others(overlap: pandas.DataFrame) -> str:
     """What the other experiments mean for this one, in a line."""
     if overlap.empty:
         return "none."
-    several = quantity(overlap.other_experiment_key.nunique(), "other")
+    count = overlap.other_experiment_key.nunique()
+    fine = f"nothing shows that {'it disturbs' if count == 1 else 'they disturb'} this one"
     is_bad = (overlap.p_value_independence < overlap.alpha) | (overlap.p_value_interaction < overlap.alpha)
-    return f"{several}; {'look at them before you decide' if is_bad.any() else 'nothing shows that they disturb this one'}."
+    return f"{number(count)}; {'look here before you decide' if is_bad.any() else fine}."
 
 
 def did(row: tuple) -> str:
@@ -266,10 +268,10 @@ def did(row: tuple) -> str:
     return outcome(row) if row.outcome_count else "nothing yet"
 
 
-def later(row: tuple) -> str:
-    """Which variation an identity was given later, and why; empty for those who saw one."""
+def later(row: tuple) -> str | None:
+    """Which variation an identity was given later, and why; None for those who saw one."""
     if not isinstance(row.quarantine_reason, str):
-        return ""
+        return None
     reason = CHANGES.get(row.quarantine_reason, label(row.quarantine_reason))
     return f"{shortened(row.other_variation)}: {reason}" if isinstance(row.other_variation, str) else reason
 
@@ -537,10 +539,8 @@ def verdict(row: tuple) -> str:
         return f"{said}."
     # If there is a verdict although the interval includes zero, the sentence gives the reason.
     is_close = row.verdict in DECIDED and row.low <= 0 <= row.high
-    is_flagsmiths = row.decision_method == "flagsmith"
-    likely = percent(row.flagsmith_chance_to_win if is_flagsmiths else row.chance_to_win)
-    by = ", by Flagsmith's method" if is_flagsmiths else ""
-    chance = f"; {likely} likely to be better{by}" if is_close else ""
+    by = ", by Flagsmith's method" if row.decision_method == "flagsmith" else ""
+    chance = f"; {percent(deciding_chance(row))} likely to be better{by}" if is_close else ""
     return f"{said}: {_between(row)}{chance}."
 
 
@@ -680,6 +680,11 @@ def counted_people(results: pandas.DataFrame, declared: pandas.Series, populatio
     )
 
 
+def deciding_chance(row: tuple) -> float:
+    """The chance to win of the method that decides."""
+    return row.flagsmith_chance_to_win if row.decision_method == "flagsmith" else row.chance_to_win
+
+
 def markdown(
     title: str, sentences: Iterable[str], results: pandas.DataFrame, health: pandas.DataFrame
 ) -> str:
@@ -698,7 +703,7 @@ def markdown(
             number(row.identities),
             amount(row.mean, row.aggregation, row.unit),
             *signed,
-            percent(row.chance_to_win),
+            percent(deciding_chance(row)),
         ]
         lines.append(f"| {' | '.join(map(_plain, cells))} |")
     found = health[health.status != "ok"]
