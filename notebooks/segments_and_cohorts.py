@@ -26,8 +26,12 @@ with app.setup:
         ),
         own as (select * from spells where kind = $kind and key = $key),
         others as (select * from spells where kind <> $kind or key <> $key)"""
-    CAME = {"was_in": "were in it then, too", "had_left": "had left it in the 7 days before"}
-    WENT = {"stayed_in": "stayed in it", "then_entered": "entered it within 7 days"}
+    CAME = {
+        "was_in": "were in it at that moment",
+        "had_left": "had left it in the 7 days before",
+        "none": "in no other",
+    }
+    WENT = {"stayed_in": "stayed in it", "then_entered": "entered it within 7 days", "none": "in no other"}
     OF_THE_OTHERS = 12  # the most other segments and cohorts in a chart of where people come from or go
 
 
@@ -272,18 +276,15 @@ def _(environment, key, kind, scope):
 
 @app.cell
 def _(came, flow, label, names, scope, went):
-    def funnel(
-        placed: pandas.DataFrame, hows: dict[str, str], nowhere: dict[str, str], title: str
-    ) -> show.Html:
-        named = hows | dict.fromkeys(nowhere, "in no other")
+    def funnel(placed: pandas.DataFrame, hows: dict[str, str], title: str) -> show.Html:
         places = [
-            nowhere[row.how] if row.how in nowhere else names.get((row.kind, row.key), row.key)
+            "none of the others" if row.how == "none" else names.get((row.kind, row.key), row.key)
             for row in placed.itertuples()
         ]
-        drawn = placed.assign(place=places, how=placed.how.map(named))
-        largest = drawn.groupby("place", sort=False).people.sum().nlargest(OF_THE_OTHERS).index
+        drawn = placed.assign(place=places, how=placed.how.map(hows))
+        largest = list(drawn.groupby("place", sort=False).people.sum().nlargest(OF_THE_OTHERS).index)
         shown = drawn[drawn.place.isin(largest)].sort_values(
-            "place", key=lambda column: column.map(list(largest).index), kind="stable"
+            "place", key=lambda column: column.map(largest.index), kind="stable"
         )
         return charts.bars(
             shown,
@@ -291,25 +292,22 @@ def _(came, flow, label, names, scope, went):
             "place",
             "how",
             title=title,
-            heading="times; somebody in several others counts in each",
+            heading="times",
             scope=scope,
-            order=[one for one in dict.fromkeys(named.values()) if one in set(drawn.how)],
+            order=[one for one in hows.values() if one in set(drawn.how)],
         )
 
     movements = flow.groupby("movement").identities.sum() if len(flow) else {}
-    came_chart = funnel(
-        came,
-        CAME,
-        {"new": "nowhere: seen for the first time", "none": "none of the others"},
-        f"Where those who entered {label} came from ({words.quantity(movements.get('entered', 0), 'entry')})",
+    entries, exits = (int(movements.get(one, 0)) for one in ("entered", "left"))
+    is_new = came.how == "new"
+    came_chart = funnel(came[~is_new], CAME, f"Where those who entered {label} came from")
+    went_chart = funnel(went, WENT, f"Where those who left {label} went")
+    show.joined(
+        came_chart,
+        show.paragraph(words.came(entries, int(came.people[is_new].sum())), "faint"),
+        went_chart,
+        show.paragraph(words.went(exits), "faint"),
     )
-    went_chart = funnel(
-        went,
-        WENT,
-        {"none": "none of the others"},
-        f"Where those who left {label} went ({words.quantity(movements.get('left', 0), 'exit')})",
-    )
-    show.joined(came_chart, went_chart)
     return came_chart, went_chart
 
 
