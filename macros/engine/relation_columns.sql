@@ -58,12 +58,13 @@
         {{ return(plan.error_message) }}
     {%- endif -%}
     {#- A table is stored, so reading it cannot fail. For a view or a query, every column is computed here, which takes as long as reading it
-        all. The function is our plugin's (loader/operations/attach.py): another profile may not have it. -#}
+        all. The function is our plugin's (loader/operations/attach.py): another profile may not have it. DuckDB takes a while to
+        list its functions, so it is asked only about what is not a table. -#}
+    {%- if flags.WHICH in ['compile', 'generate', 'list'] -%}{{ return(none) }}{%- endif -%}
     {%- set name = relation | replace('"', '') | lower -%}
-    {%- set can_fail = "select not exists (select 1 from duckdb_tables() where " ~ text_literal(name)
-        ~ " in (lower(table_name), lower(schema_name || '.' || table_name), lower(database_name || '.' || schema_name || '.' || table_name)))"
-        ~ " and exists (select 1 from duckdb_functions() where function_name = 'fault_of')" -%}
-    {%- if flags.WHICH in ['compile', 'generate', 'list'] or not value_of(can_fail) -%}
+    {%- set is_table = 'select count(*) > 0 from duckdb_tables() where ' ~ text_literal(name)
+        ~ " in (lower(table_name), lower(schema_name || '.' || table_name), lower(database_name || '.' || schema_name || '.' || table_name))" -%}
+    {%- if value_of(is_table) or not value_of("select count(*) > 0 from duckdb_functions() where function_name = 'fault_of'") -%}
         {{ return(none) }}
     {%- endif -%}
     {%- set computed = 'select max(hash(given)) from (' ~ query ~ ') as given' -%}

@@ -10,8 +10,11 @@ import tempfile
 from pathlib import Path
 
 import duckdb
+import parsedatetime
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.clients.jinja import MacroGenerator
+from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
 from dbt.contracts.graph.manifest import Manifest
 from dbt_common.events.base_types import BaseEvent, EventLevel
 from dbt_common.events.event_manager import EventManager
@@ -68,9 +71,64 @@ def _compiling_templates_once() -> None:
     Environment.compile = compile_once
 
 
+def _placing_macros_once() -> None:
+    """Let dbt sort out once which macro a name means, not twice for each model: there are a thousand macros."""
+    place, known = MacroNamespaceBuilder.build_namespace, {}
+
+    class Namespace(MacroNamespace):
+        def __init__(self, placed: MacroNamespace, context: dict, node, stack):
+            copies = {}
+
+            def copied(macros: dict[str, MacroGenerator]) -> dict[str, MacroGenerator]:
+                for macro in macros.values():
+                    if id(macro) not in copies:
+                        copies[id(macro)] = copy = MacroGenerator.__new__(MacroGenerator)
+                        copy.macro, copy.context, copy.node, copy.stack = macro.macro, context, node, stack
+                return {name: copies[id(macro)] for name, macro in macros.items()}
+
+            super().__init__(
+                copied(placed.global_namespace),
+                copied(placed.local_namespace),
+                copied(placed.global_project_namespace),
+                {package: copied(macros) for package, macros in placed.packages.items()},
+            )
+            self.found = {}
+            for names in reversed([*self._search_order()]):
+                self.found.update(names)
+
+        def __iter__(self):
+            return iter(self.found)
+
+        def __getitem__(self, name):
+            return self.found[name]
+
+    def build_namespace(self, macros: dict, context: dict) -> MacroNamespace:
+        key = id(macros), self.root_package, self.search_package, *self.internal_package_names_order
+        if key not in known:
+            known[key] = macros, place(self, macros, context)
+        return Namespace(known[key][1], context, self.node, self.thread_ctx)
+
+    MacroNamespaceBuilder.build_namespace = build_namespace
+
+
+def _evaluating_macros_once() -> None:
+    """Let a macro that a model calls again and again be evaluated once for that model."""
+    evaluate = MacroGenerator.get_macro
+
+    def get_macro(self):
+        if "evaluated" not in self.__dict__:
+            self.__dict__["evaluated"] = evaluate(self)
+        return self.__dict__["evaluated"]
+
+    MacroGenerator.get_macro = get_macro
+
+
 _without_debug_messages()
 _with_late_messages()
 _compiling_templates_once()
+_placing_macros_once()
+_evaluating_macros_once()
+parsedatetime.Constants = functools.cache(parsedatetime.Constants)  # the locale of each column of each answer
 enable_test_caching()  # of what dbt parses, for the tests that parse the project again
 
 
@@ -108,6 +166,7 @@ def parsed_project(*variables: str) -> Manifest:
     # The manifest lives as long as the tests. To look for garbage in it again and again took 8 % of each build's processor time.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     atexit.register(gc.unfreeze)  # or DuckDB reports at exit what was not collected
     return manifest
 
