@@ -239,7 +239,7 @@ def test_report__five_questions__are_answered_in_three_clicks(month, page, tmp_p
     page.get_by_role("link", name="Checkout button", exact=True).first.click()
     page.get_by_role("row").filter(has_text="variant_b").filter(has_text="winning").first.wait_for()
     page.get_by_text("The people behind the numbers").click()
-    page.get_by_role("region", name="Three of each variation").get_by_role("link").first.click()
+    page.get_by_role("region", name="Purchases: three of each variation").get_by_role("link").first.click()
     page.get_by_text("has now, and why").first.wait_for()
 
     # Why did Ann see B? Two clicks.
