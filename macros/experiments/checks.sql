@@ -224,8 +224,9 @@
                 'few': ['ok', '{affected} of {total} assigned identities have no exposure event of the feature.'],
                 'many': [
                     'warn',
-                    '{affected} of {total} assigned identities have no exposure event of the feature: they dilute the lifts of'
-                    ~ ' assigned. For those who were exposed, declare $flag_exposure as activation_event and read activated.',
+                    '{affected} of {total} assigned identities have no exposure event of the feature: they make the lifts of'
+                    ~ ' everybody assigned smaller. To read those of the exposed (the population activated), declare $flag_exposure as'
+                    ~ ' activation_event.',
                 ],
                 'no_exposures': [
                     'warn',
@@ -262,12 +263,12 @@
                 'few': [
                     'ok',
                     '{affected} of {total} assigned identities with an exposure event were exposed to another variation than the one'
-                    ~ ' they were assigned; see fct_experiment_exposure_events. They count in the one they were assigned.',
+                    ~ ' they were assigned. They count in the one they were assigned.',
                 ],
                 'many': [
                     'warn',
                     '{affected} of {total} assigned identities with an exposure event were exposed to another variation than the one'
-                    ~ ' they were assigned; see fct_experiment_exposure_events. They count in the one they were assigned. Weights may have'
+                    ~ ' they were assigned. They count in the one they were assigned. Weights may have'
                     ~ ' changed, an app may keep old flags, or variants.csv may have a wrong key.',
                 ],
             },
