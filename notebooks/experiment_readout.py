@@ -10,7 +10,7 @@ with app.setup:
 
     from flagsmith_warehouse.loader.operations.status import STATUS_NOW, wall_clock
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.warehouse import DECIDING, ask, source
+    from flagsmith_warehouse.notebooks.warehouse import DECIDING, ask, people_behind, source
 
     ROLES = {"primary": "Primary metrics", "secondary": "Secondary metrics", "guardrail": "Guardrails"}
     # The columns of the CSV file below the metrics.
@@ -26,7 +26,7 @@ with app.setup:
             "low",
             "high",
         ),
-        *("chance_to_win", "fixed_p_value", "p_value_holm", "sequential_p_value"),
+        *("chance_to_win", "flagsmith_chance_to_win", "fixed_p_value", "p_value_holm", "sequential_p_value"),
     )
     SAVED_BY = (
         *("dimension", "dimension_value", "variation", "status", "identities_matured", "lift", "low", "high"),
@@ -44,6 +44,7 @@ def _():
         *("dim_experiments", "dim_metrics", "fct_experiment_health", "fct_experiment_results"),
         *("fct_experiment_results_daily", "fct_experiment_results_by", "fct_experiment_curves"),
         *("fct_experiment_overlap", "fct_experiment_power", "fct_deliveries_hourly"),
+        *("fct_experiment_assignments", "fct_experiment_outcomes", "dim_identities"),
     )
     show.masthead(
         "experiment_readout", f"Did it win, and can you trust the result? Source: {read.path.name}."
@@ -248,12 +249,12 @@ def _(health, scope):
         {
             "status": "Status",
             "check_name": "Check",
-            "epoch": "Epoch (0: all)",
+            "epoch": "Period between changes of the weights (0: all)",
             "value": "Found",
             "threshold": "Limit",
             "message": "What it means",
         },
-        {"status": show.badge, "check_name": words.label},
+        {"status": show.badge, "check_name": words.check},
         otherwise="No check was made yet.",
     )
     # Alarms are in sight; warnings and what is fine open with a click.
@@ -296,6 +297,9 @@ def _(results):
 
 @app.cell
 def _(declared, estimates, population, scope):
+    is_flagsmiths = declared.decision_method == "flagsmith"
+    theirs = {"flagsmith_chance_to_win": "Flagsmith's chance to win"} if is_flagsmiths else {}
+
     def metrics(role: str) -> show.Html:
         return show.table(
             estimates[estimates.role == role],
@@ -306,20 +310,24 @@ def _(declared, estimates, population, scope):
                 "said": "Verdict",
                 "interval": "Lift with its interval",
                 "lift_between": "Lift",
-                "chance_to_win": "Chance to win",
+                **theirs,
+                "chance_to_win": "Our chance to win" if is_flagsmiths else "Chance to win",
                 "mean_in_unit": "Mean",
                 "identities": "n",
             },
-            {
-                "said": show.badge,
-                "chance_to_win": show.percent,
-            },
+            {"said": show.badge, "chance_to_win": show.percent, "flagsmith_chance_to_win": show.percent},
             otherwise="None is declared.",
             is_full=True,
             numbers=("mean_in_unit",),
             saved=SAVED,
         )
 
+    return (metrics,)
+
+
+@app.cell
+def _(declared, estimates, metrics, population, scope):
+    # The primary metrics decide, so they are in sight. What a line says of the others is enough for most readers.
     p_values = show.table(
         estimates[estimates.verdict != "control"],
         f"p-values among {words.people(population)}, {scope}",
@@ -332,15 +340,17 @@ def _(declared, estimates, population, scope):
         },
         dict.fromkeys(("fixed_p_value", "p_value_holm", "sequential_p_value"), show.p_value),
     )
-    tables = [metrics(role) for role in ROLES]
     show.joined(
-        show.paragraph(
-            f"{words.decides(declared.decision_method, declared.alpha)}; the thin line is the interval that stays valid "
-            "if you look every day; the dashed line means no difference. docs/experiments.md has the formulas.",
-            "faint",
+        metrics("primary"),
+        *(
+            show.folded(f"{ROLES[role]}: {words.of_role(estimates, role)}", metrics(role))
+            for role in ("secondary", "guardrail")
         ),
-        *tables,
-        show.folded("p-values", p_values),
+        show.folded("p-values: how often chance alone would show such a difference", p_values),
+        show.folded(
+            "How to read these numbers, and what decides",
+            show.sentences(words.reading(declared.decision_method, declared.alpha)),
+        ),
     )
     return
 
@@ -451,8 +461,8 @@ def _(curves, metric_name, scope):
         band=("low", "high"),
         limits=charts.around(curves[width <= width.quantile(0.7)]),
     )
-    curves_chart
-    return
+    show.folded(f"Does the lift of {metric_name} last? By days since the first evaluation", curves_chart)
+    return (curves_chart,)
 
 
 @app.cell
@@ -487,25 +497,69 @@ def _(breakdowns, metric_name, population, scope):
         )
         return show.joined(found, show.sentences(words.differences(own, by)))
 
-    show.joined(
-        show.Html(show.heading("For whom?")),
-        *(
-            [
-                show.paragraph(
-                    "The value at the identity's first evaluation. Look here for questions, not for decisions.",
-                    "faint",
-                ),
-                *map(breakdown, dict.fromkeys(breakdowns.dimension)),
-            ]
-            if breakdowns.lift.notna().any()
-            else [
-                show.note(
-                    "There is too little data yet to compare any value."
-                    if len(breakdowns)
-                    else "No breakdown is declared: name traits, segments or cohorts in the column breakdowns of experiments.csv."
-                )
-            ]
+    answers = (
+        show.joined(
+            show.paragraph(
+                "The value at the identity's first evaluation. Look here for questions, not for decisions.",
+                "faint",
+            ),
+            *map(breakdown, dict.fromkeys(breakdowns.dimension)),
+        )
+        if breakdowns.lift.notna().any()
+        else show.note(
+            "There is too little data yet to compare any value."
+            if len(breakdowns)
+            else "No breakdown is declared: name traits, segments or cohorts in the column breakdowns of experiments.csv."
+        )
+    )
+    show.folded(f"For whom? {words.for_whom(breakdowns)}", answers)
+    return
+
+
+@app.cell
+def _(experiment, metric, population, results):
+    people = people_behind(experiment, population, metric, 3)
+    of_metric = results[results.metric_key == metric].iloc[0]
+    people = people.assign(aggregation=of_metric.aggregation, unit=of_metric.unit)
+    return (people,)
+
+
+@app.cell
+def _(metric_name, people, population, scope):
+    def who(row: tuple, link: show.Html | str) -> show.Html | str:
+        return link if row.is_known else show.shortened(row.identity)
+
+    links = show.identity_links(people, scope.environment, is_in_report=~people.variation.duplicated())
+    some = show.joined(
+        show.table(
+            people.assign(
+                link=[who(row, link) for row, link in zip(people.itertuples(), links, strict=True)],
+                did=[words.did(row) for row in people.itertuples()],
+                then=[words.later(row) for row in people.itertuples()],
+            ),
+            f"{show.capital(metric_name)}: three of each variation among {words.people(population)}, those with an outcome first, {scope}",
+            {
+                "variation": "Variation",
+                "link": "Identity",
+                "first_exposed_at": "In the experiment since (UTC)",
+                "did": "What they did",
+                "then": "Given another variation later",
+            },
+            otherwise="Nobody is assigned.",
+            is_full=True,
+            saved=(
+                "variation",
+                "identity",
+                "first_exposed_at",
+                "outcome_sum",
+                "outcome_count",
+                "other_variation",
+            ),
         ),
+        show.paragraph("All of them: fct_experiment_assignments and fct_experiment_outcomes.", "faint"),
+    )
+    show.folded(
+        "The people behind the numbers: three of each variation, and what each was given and did", some
     )
     return
 
@@ -545,8 +599,8 @@ def _(experiment, results):
 
 @app.cell
 def _(overlap):
-    show.joined(
-        show.Html(show.heading("Other experiments at the same time")),
+    show.folded(
+        f"Other experiments at the same time: {words.others(overlap)}",
         show.table(
             overlap.assign(
                 other=[
@@ -589,7 +643,7 @@ def _(overlap):
 @app.cell
 def _(declared, power, scope):
     known = power.dropna(subset=["minimum_detectable_lift"])
-    show.table(
+    found_power = show.table(
         known.assign(
             label=list(map(words.called, known.metric_key, known.metric_name)),
             stop_on=[words.stop_day(declared, days) for days in known.days_left],
@@ -612,6 +666,7 @@ def _(declared, power, scope):
         },
         otherwise="There is too little data yet to say when you can stop.",
     )
+    show.folded("When you can stop, and what can be found today", found_power)
     return
 
 

@@ -8,7 +8,13 @@ with app.setup:
     import marimo as mo
 
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.warehouse import NO_STALE_FLAG, ask, source, stale_flags
+    from flagsmith_warehouse.notebooks.warehouse import (
+        NO_STALE_FLAG,
+        ask,
+        reported_flags,
+        source,
+        stale_flags,
+    )
 
 
 @app.cell
@@ -111,7 +117,45 @@ def _(end, environment, feature_id, flags, start):
     asked = {"environment": environment, "feature_id": feature_id, "start": scope.start, "end": scope.end}
     origins = words.ORIGINS | (words.SPLIT if flag["type"] == "MULTIVARIATE" else {})
     show.Html(show.heading(flag["name"]))
-    return asked, flag_name, origins, scope
+    return asked, flag, flag_name, origins, scope
+
+
+@app.cell
+def _(asked, flag, flag_name):
+    # A flag that can go has the evidence first.
+    mo.stop(not flag.is_stale)
+    own = stale_flags(asked["environment"]).set_index("feature_id").loc[asked["feature_id"]]
+    others = ask(
+        """
+        select variation, count(distinct identity) as identities, max(last_exposed_at) as last_exposed_at
+        from marts.fct_flag_exposures
+        where environment = $environment and feature_id = $feature_id and variation <> $everybody_gets
+        group by variation
+        order by last_exposed_at desc, variation
+        """,
+        environment=asked["environment"],
+        feature_id=asked["feature_id"],
+        everybody_gets=own.everybody_gets,
+    )
+    changed = ask(
+        """
+        select received_at as at, event_type, changed_by, identity, segment_id, old_enabled, new_enabled, old_value,
+            new_value, old_weights, new_weights, description
+        from marts.fct_flag_changes
+        where environment = $environment and feature_id = $feature_id
+        order by received_at desc, delivery_id desc
+        limit 1
+        """,
+        environment=asked["environment"],
+        feature_id=asked["feature_id"],
+    )
+    show.card(
+        f"{flag_name} can go: recently everybody got {show.shortened(own.everybody_gets)}",
+        show.sentences(words.evidence(own, flag, others, changed)),
+        kind="card decision",
+        level=3,
+    )
+    return
 
 
 @app.cell
@@ -373,20 +417,17 @@ def _(environment, flag_name, origins, people):
         people.assign(
             assignment_reason=people.assignment_reason.replace(origins),
             change_reason=people.change_reason.replace(words.CHANGES),
+            link=show.identity_links(people, environment),
         ),
         f"Who has {flag_name} now: the three latest of each variation",
         {
             "variation": "Variation",
-            "identity": "Identity",
+            "link": "Identity",
             "valid_from": "Since (UTC)",
             "assignment_reason": "It comes from",
             "change_reason": "Why",
         },
-        {
-            "identity": lambda name: show.link_if_live(
-                name, "one_identity", environment=environment, identity=name
-            )
-        },
+        saved=("variation", "identity", "valid_from", "assignment_reason", "change_reason"),
     )
     return
 
@@ -395,7 +436,7 @@ def _(environment, flag_name, origins, people):
 def _(environment):
     stale = stale_flags(environment).sort_values(["since", "name"], ignore_index=True)
     show.table(
-        stale.assign(flag=show.flag_links(stale)),
+        stale.assign(flag=show.flag_links(stale, reported_flags())),
         f"Flags to clean up in {show.shortened(environment)}: recently everybody got the same value",
         {
             "flag": "Flag",

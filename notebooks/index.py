@@ -11,9 +11,18 @@ with app.setup:
     from flagsmith_warehouse.loader.operations import status
     from flagsmith_warehouse.notebooks import show, words
     from flagsmith_warehouse.notebooks.pages import PAGES
-    from flagsmith_warehouse.notebooks.warehouse import DECIDING, NO_STALE_FLAG, ask, source, stale_flags
+    from flagsmith_warehouse.notebooks.warehouse import (
+        DECIDING,
+        NO_STALE_FLAG,
+        REPORTED,
+        ask,
+        people_behind,
+        reported_flags,
+        source,
+        stale_flags,
+    )
 
-    LISTED = 12  # experiments, environments and flags; the other pages have the rest
+    LISTED = REPORTED  # experiments and environments; the other pages have the rest
 
 
 @app.cell
@@ -240,8 +249,11 @@ def _(experiments):
             results.experiment_key,
             results.metric_key,
             results.variation,
+            results.population,
             results.role,
             results.verdict,
+            results.decision_method,
+            results.flagsmith_chance_to_win,
             metrics.name as metric_name,
             {DECIDING}
         from marts.fct_experiment_results as results
@@ -351,7 +363,7 @@ def _(environments):
     mo.stop(environments.empty)
     stale = stale_flags()
     show.table(
-        stale.assign(flag=show.flag_links(stale)),
+        stale.assign(flag=show.flag_links(stale, reported_flags())),
         "Flags to clean up: recently everybody got the same value",
         {
             "flag": "Flag",
@@ -386,13 +398,42 @@ def _():
 
 
 @app.cell
-def _(listed, shown):
-    # The pages that a report writes too, because this page links to them.
-    linked = [("experiment_readout", {"experiment": key}) for key in shown.experiment_key] + [
+def _(primary, shown):
+    # One identity of each variation, of whom a report has a page.
+    leading = primary[primary.experiment_key.isin(shown.experiment_key)].drop_duplicates("experiment_key")
+    called = dict(zip(shown.experiment_key, shown["name"], strict=True))
+    found = [
+        show.Person(
+            row.environment,
+            row.identity,
+            f"{words.called(one.experiment_key, called[one.experiment_key])}: {row.variation}",
+        )
+        for one in leading.itertuples()
+        for row in people_behind(one.experiment_key, one.population, one.metric_key, 1).itertuples()
+        if row.is_known
+    ]
+    # Who is in several experiments has one page.
+    people = [
+        show.Person(*who, "; ".join(one.known_for for one in found if one[:2] == who))
+        for who in dict.fromkeys(one[:2] for one in found)
+    ]
+    return (people,)
+
+
+@app.cell
+def _(listed, people, shown):
+    # The pages that a report writes too, because this page or another one links to them.
+    linked = [("experiment_readout", {"experiment": key}) for key in shown.experiment_key]
+    linked += [
         (name, {"environment": environment})
         for environment in listed.environment
         for name in ("flag_exposure", "segments_and_cohorts", "one_identity", "data_health")
     ]
+    linked += [
+        ("flag_exposure", {"environment": environment, "feature_id": feature_id})
+        for environment, feature_id in reported_flags()
+    ]
+    linked += [("one_identity", one.picks) for one in people]
     return (linked,)
 
 

@@ -88,6 +88,36 @@ def _():
 
 
 @app.cell
+def _():
+    reported: list = []  # the people whose pages a report has; `report` names them
+    return (reported,)
+
+
+@app.cell
+def _(read, reported):
+    mo.stop(is_live() or read.problem is not None)
+    show.folded(
+        f"Whose page this report has: {words.quantity(len(reported), 'identity')}",
+        show.joined(
+            show.paragraph(
+                "A report cannot hold everybody. It has one identity of each variation of an experiment, and those that are "
+                "named when it is made: flagsmith-warehouse report --identity ann. "
+                "The live pages (flagsmith-warehouse notebook) find everybody."
+            ),
+            show.sentences(
+                show.joined(
+                    show.link(one.identity, "one_identity", **one.picks),
+                    f" ({show.shortened(one.known_for, 120)})",
+                )
+                for one in reported
+            ),
+        ),
+        is_open=True,
+    )
+    return
+
+
+@app.cell
 def _(identity_picker):
     identity = identity_picker.value
     return (identity,)

@@ -27,10 +27,10 @@ def page(name: str, picks: dict[str, object] | None = None) -> str:
     return _written(name, _run(name, picks or {})[0])
 
 
-def _run(name: str, picks: dict[str, object]) -> tuple[list[object], list[tuple[str, dict]]]:
-    """The outputs of a notebook's cells, and the pages that it links to (its variable `linked`)."""
+def _run(name: str, picks: dict[str, object]) -> tuple[list[object], dict[str, object]]:
+    """The outputs of a notebook's cells, and its variables: on the first page `linked`, the pages that it links to, and `people`."""
     outputs, found = importlib.import_module(f"flagsmith_warehouse.notebooks.{name}").app.run(defs=picks)
-    return list(outputs), dict(found).get("linked", [])
+    return list(outputs), dict(found)
 
 
 def _written(name: str, outputs: list[object]) -> str:
@@ -78,18 +78,38 @@ def _piece(output: object) -> str | None:
     metavar="WHAT=VALUE",
     help="Choose a value on the notebook's pickers: environment=production, feature_id=7, experiment=checkout.",
 )
-def main(folder: Path | None, names: tuple[str, ...], picks: tuple[str, ...]) -> None:
+@click.option(
+    "--identity",
+    "identities",
+    multiple=True,
+    help="Write the page of this identity as well; may repeat. A report has few of them.",
+)
+def main(
+    folder: Path | None, names: tuple[str, ...], picks: tuple[str, ...], identities: tuple[str, ...]
+) -> None:
     """Write a page for each notebook and for each link on the first page, and print where they are."""
+    from flagsmith_warehouse.notebooks.show import Person
+
     need_packages()
     folder = folder or settings.read().warehouse_dir / "reports"
     keep_private()
     folder.mkdir(parents=True, exist_ok=True)
     chosen = dict(map(_pick, picks))
+    people = [Person(None, one, "named when this report was made") for one in dict.fromkeys(identities)]
+    linked = [("one_identity", one.picks) for one in people]
     for name in names or NOTEBOOKS:
-        outputs, linked = _run(name, chosen)
+        outputs, found = _run(name, {**chosen, **_reported(name, people)})
         _write(folder / f"{name}.html", _written(name, outputs))
-        for other, its_picks in linked if not names else []:
-            _write(folder / file_name(other, its_picks), page(other, its_picks))
+        if name == "index" and not names:
+            linked += found.get("linked", [])
+            people += found.get("people", [])
+    for name, its_picks in linked:
+        _write(folder / file_name(name, its_picks), page(name, {**its_picks, **_reported(name, people)}))
+
+
+def _reported(name: str, people: list) -> dict[str, object]:
+    """What the page of one identity is told: whose pages there are."""
+    return {"reported": people} if name == "one_identity" else {}
 
 
 def _write(file: Path, text: str) -> None:

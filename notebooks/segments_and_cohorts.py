@@ -10,8 +10,29 @@ with app.setup:
     import marimo as mo
     import pandas
 
-    from flagsmith_warehouse.notebooks import charts, show
+    from flagsmith_warehouse.notebooks import charts, show, words
     from flagsmith_warehouse.notebooks.warehouse import ask, source
+
+    # Every membership of the environment's segments and cohorts: `spells`; `own`: those of the chosen one.
+    SPELLS = """
+        spells as (
+            select 'segment' as kind, segment_id::varchar as key, identity, entered_at, left_at
+            from marts.fct_segment_memberships
+            where environment = $environment
+            union all
+            select 'cohort', cohort_key, identity, entered_at, left_at
+            from marts.fct_cohort_memberships
+            where environment = $environment
+        ),
+        own as (select * from spells where kind = $kind and key = $key),
+        others as (select * from spells where kind <> $kind or key <> $key)"""
+    CAME = {
+        "was_in": "were in it at that moment",
+        "had_left": "had left it in the 7 days before",
+        "none": "in no other",
+    }
+    WENT = {"stayed_in": "stayed in it", "then_entered": "entered it within 7 days", "none": "in no other"}
+    OF_THE_OTHERS = 12  # the most other segments and cohorts in a chart of where people come from or go
 
 
 @app.cell
@@ -22,8 +43,9 @@ def _():
             "fct_cohort_sizes_daily",
             "fct_cohort_retention",
             "fct_cohort_flag_exposures",
-            "fct_segment_rule_drift",
+            "fct_segment_rule_drift.example_stated_only_at",
         ),
+        *("dim_identities", "fct_identity_traits"),
     )
     show.masthead(
         "segments_and_cohorts",
@@ -188,6 +210,138 @@ def _(flow, label, scope):
         order=("entered", "left"),
     )
     flow_chart
+    return
+
+
+@app.cell
+def _(environment, key, kind, scope):
+    asked = {"environment": environment, "kind": kind, "key": key, "start": scope.start, "end": scope.end}
+    # Each entry counts once for each other segment or cohort. Those of identities never seen before come from nowhere.
+    came = ask(
+        f"""
+        with {SPELLS},
+        entries as (
+            select own.identity, own.entered_at as at, own.entered_at <= known.first_seen_at as is_new
+            from own
+            inner join marts.dim_identities as known
+                on known.environment = $environment and own.identity = known.identity
+            where own.entered_at >= $start and own.entered_at < $end + interval 1 day
+        ),
+        placed as (
+            select entries.identity, entries.at, entries.is_new, others.kind, others.key,
+                coalesce(bool_or(others.left_at is null or others.left_at > entries.at), false) as is_there
+            from entries
+            left join others
+                on
+                    entries.identity = others.identity
+                    and others.entered_at < entries.at
+                    and (others.left_at is null or others.left_at > entries.at - interval 7 days)
+            group by all
+        )
+        select kind, key, case when is_new then 'new' when key is null then 'none' when is_there then 'was_in' else 'had_left' end
+            as how, count(*) as people
+        from placed
+        group by all
+        order by people desc, kind, key
+        """,
+        **asked,
+    )
+    went = ask(
+        f"""
+        with {SPELLS},
+        exits as (
+            select identity, left_at as at from own where left_at >= $start and left_at < $end + interval 1 day
+        ),
+        placed as (
+            select exits.identity, exits.at, others.kind, others.key,
+                coalesce(bool_or(others.entered_at < exits.at), false) as is_there
+            from exits
+            left join others
+                on
+                    exits.identity = others.identity
+                    and others.entered_at < exits.at + interval 7 days
+                    and (others.left_at is null or others.left_at > exits.at)
+            group by all
+        )
+        select kind, key, case when key is null then 'none' when is_there then 'stayed_in' else 'then_entered' end as how,
+            count(*) as people
+        from placed
+        group by all
+        order by people desc, kind, key
+        """,
+        **asked,
+    )
+    return asked, came, went
+
+
+@app.cell
+def _(came, flow, label, names, scope, went):
+    def funnel(placed: pandas.DataFrame, hows: dict[str, str], title: str) -> show.Html:
+        places = [
+            "none of the others" if row.how == "none" else names.get((row.kind, row.key), row.key)
+            for row in placed.itertuples()
+        ]
+        drawn = placed.assign(place=places, how=placed.how.map(hows))
+        largest = list(drawn.groupby("place", sort=False).people.sum().nlargest(OF_THE_OTHERS).index)
+        shown = drawn[drawn.place.isin(largest)].sort_values(
+            "place", key=lambda column: column.map(largest.index), kind="stable"
+        )
+        return charts.bars(
+            shown,
+            "people",
+            "place",
+            "how",
+            title=title,
+            heading="times",
+            scope=scope,
+            order=[one for one in hows.values() if one in set(drawn.how)],
+        )
+
+    movements = flow.groupby("movement").identities.sum() if len(flow) else {}
+    entries, exits = (int(movements.get(one, 0)) for one in ("entered", "left"))
+    is_new = came.how == "new"
+    came_chart = funnel(came[~is_new], CAME, f"Where those who entered {label} came from")
+    went_chart = funnel(went, WENT, f"Where those who left {label} went")
+    show.joined(
+        came_chart,
+        show.paragraph(words.came(entries, int(came.people[is_new].sum())), "faint"),
+        went_chart,
+        show.paragraph(words.went(exits), "faint"),
+    )
+    return came_chart, went_chart
+
+
+@app.cell
+def _(asked):
+    # The last to enter and to leave lead from a number to the people behind it.
+    moved = ask(
+        f"""
+        with {SPELLS},
+        movements as (
+            select identity, 'entered' as movement, entered_at as moved_at from own
+            union all
+            select identity, 'left', left_at from own where left_at is not null
+        )
+        select movement, identity, moved_at
+        from movements
+        where moved_at >= $start and moved_at < $end + interval 1 day
+        qualify row_number() over (partition by movement order by moved_at desc, identity) <= 5
+        order by movement, moved_at desc, identity
+        """,
+        **asked,
+    )
+    return (moved,)
+
+
+@app.cell
+def _(environment, label, moved, scope):
+    show.table(
+        moved.assign(link=show.identity_links(moved, environment)),
+        f"Who entered and left {label}: the five latest of each, {scope}",
+        {"movement": "Movement", "link": "Identity", "moved_at": "When (UTC)"},
+        otherwise="Nobody entered or left in this period.",
+        saved=("movement", "identity", "moved_at"),
+    )
     return
 
 
@@ -400,7 +554,6 @@ def _(environment):
             drift.stated_only,
             drift.by_rule_only,
             drift.disagreeing_identities,
-            coalesce(drift.example_stated_only, drift.example_by_rule_only) as example,
             drift.last_disagreement_at
         from marts.fct_segment_rule_drift as drift
         inner join marts.dim_cohorts as cohorts on drift.cohort_key = cohorts.cohort_key
@@ -409,7 +562,42 @@ def _(environment):
         """,
         environment=environment,
     )
-    show.table(
+    # Of each disagreement one example, with the identity's traits at that moment.
+    examples = ask(
+        """
+        with examples as (
+            select cohort_key, segment_name, agreement, true as is_stated, example_stated_only as identity, example_stated_only_at as at
+            from marts.fct_segment_rule_drift
+            where environment = $environment and example_stated_only is not null
+            union all
+            select cohort_key, segment_name, agreement, false, example_by_rule_only, example_by_rule_only_at
+            from marts.fct_segment_rule_drift
+            where environment = $environment and example_by_rule_only is not null
+        )
+        select cohorts.name, cohorts.rule_text, examples.segment_name, examples.is_stated, examples.identity, examples.at,
+            coalesce(list([traits.trait_key, traits.value_text] order by traits.trait_key)
+                filter (traits.trait_key is not null), []) as traits
+        from examples
+        inner join marts.dim_cohorts as cohorts on examples.cohort_key = cohorts.cohort_key
+        left join marts.fct_identity_traits as traits
+            on
+                traits.environment = $environment
+                and traits.identity = examples.identity
+                and not traits.is_transient
+                and traits.valid_from <= examples.at
+                and (traits.valid_to > examples.at or traits.valid_to is null)
+        group by all
+        order by min(examples.agreement), cohorts.name, examples.segment_name, examples.is_stated desc
+        limit 10
+        """,
+        environment=environment,
+    )
+    return drift, examples
+
+
+@app.cell
+def _(drift, environment, examples):
+    compared_table = show.table(
         drift,
         f"Cohorts compared with the Flagsmith segments they mirror, {show.shortened(environment)}",
         {
@@ -420,20 +608,25 @@ def _(environment):
             "stated_only": "Member only for Flagsmith",
             "by_rule_only": "Member only by your rule",
             "disagreeing_identities": "Identities concerned",
-            "example": "One of them",
             "last_disagreement_at": "Last time (UTC)",
         },
-        {
-            "agreement": show.percent,
-            "example": lambda name: (
-                show.link_if_live(name, "one_identity", environment=environment, identity=name)
-                if isinstance(name, str)
-                else show.NOTHING
-            ),
-        },
+        {"agreement": show.percent},
         otherwise="No cohort mirrors a segment of this environment.",
     )
-    return (drift,)
+    links = show.identity_links(examples, environment)
+    explained = [
+        show.joined(link, f": {words.disagreement(row)}")
+        for row, link in zip(examples.itertuples(), links, strict=True)
+    ]
+    show.joined(
+        compared_table,
+        *(
+            [show.Html("<p><b>Why they disagree, by example:</b></p>"), show.sentences(explained)]
+            if explained
+            else []
+        ),
+    )
+    return
 
 
 if __name__ == "__main__":

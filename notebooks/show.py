@@ -14,6 +14,7 @@ from datetime import date
 from functools import cache
 from html import escape, unescape
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import marimo
@@ -85,6 +86,20 @@ class Scope:
 
     def __str__(self) -> str:
         return f"{shortened(self.environment)} · {period(self.start, self.end)} (UTC)"
+
+
+class Person(NamedTuple):
+    """An identity that has a page of its own in a report. `known_for`: why it was chosen; `environment`: None if it is searched for."""
+
+    environment: str | None
+    identity: str
+    known_for: str
+
+    @property
+    def picks(self) -> dict[str, str]:
+        """The choices on the pickers of its page."""
+        chosen = {"environment": self.environment, "identity": self.identity}
+        return {key: value for key, value in chosen.items() if value is not None}
 
 
 # Numbers and names as people write them.
@@ -298,10 +313,24 @@ def link_if_live(text: str, name: str, **picks: object) -> Html | str:
     return link(text, name, **picks) if is_live() else shortened(text, 80)
 
 
-def flag_links(flags: pandas.DataFrame) -> list[Html | str]:
-    """A link to the page of each flag: `name`, `environment` and `feature_id`."""
+def identity_links(
+    people: pandas.DataFrame, environment: str, is_in_report: Iterable[bool] = ()
+) -> list[Html | str]:
+    """A link to the page of each identity, `people.identity`. `is_in_report`: whether a report has its page; without, it has none."""
+    written = [*is_in_report] or [False] * len(people)
     return [
-        link_if_live(row.name, "flag_exposure", environment=row.environment, feature_id=row.feature_id)
+        (link if is_written else link_if_live)(one, "one_identity", environment=environment, identity=one)
+        for one, is_written in zip(people.identity, written, strict=True)
+    ]
+
+
+def flag_links(flags: pandas.DataFrame, written: Iterable[tuple[str, int]]) -> list[Html | str]:
+    """A link to the page of each flag: `name`, `environment` and `feature_id`. `written`: environment and id of those that a report has."""
+    written = set(written)
+    return [
+        (link if (row.environment, row.feature_id) in written else link_if_live)(
+            row.name, "flag_exposure", environment=row.environment, feature_id=row.feature_id
+        )
         for row in flags.itertuples()
     ]
 
@@ -361,19 +390,15 @@ def folded(summary: Html | str, content: Html, is_open: bool = False) -> Html:
 
 
 def to_copy(summary: str, text: str) -> Html:
-    """A text to copy. It is folded; the keyboard (Ctrl+A) or the button selects all of it."""
+    """A text to copy, folded, with one button that copies all of it. A live page runs no script of ours; marimo adds the button."""
+    content = f'<pre tabindex="0" aria-label="{escape(summary)}">{escape(printable(text))}</pre>'
     button = (
         ""
         if is_live()
-        else '<button type="button" onclick="navigator.clipboard.writeText('
-        "this.parentNode.querySelector('textarea').value)\">Copy</button> "
+        else '<button type="button" onclick="navigator.clipboard.writeText(this.nextElementSibling.textContent)'
+        ".then(() => { this.textContent = 'Copied' })\">Copy</button>"
     )
-    return folded(
-        summary,
-        Html(
-            f'{button}<textarea readonly aria-label="{escape(summary)}">{escape(printable(text))}</textarea>'
-        ),
-    )
+    return folded(summary, Html(f'{button}<div class="codehilite">{content}</div>'))
 
 
 def table(

@@ -10,6 +10,7 @@ import pandas
 from flagsmith_warehouse.loader import settings
 
 WAIT_SECONDS = 10
+REPORTED = 12  # the most experiments, environments and stale flags that have a page of their own in a report
 NO_STALE_FLAG = "Every flag recently gave different people different values, or is new. The var stale_flag_days sets the period."
 # The estimate that decides, from the columns of a mart of results and the experiment's decision_method: adjusted by what
 # people did before, where that was possible, and with the interval of the declared method.
@@ -46,7 +47,8 @@ class Source:
 def source(*marts: str) -> Source:
     """Find the file to read: the published copy if there is one, otherwise the warehouse itself.
 
-    `marts`: names of the tables and table functions that a notebook needs. If one is missing, `problem` tells the reader.
+    `marts`: names of the tables and table functions that a notebook needs, and of columns that a warehouse of an earlier
+    release lacks (table.column). If one is missing, `problem` tells the reader.
     """
     path = _path()
     if not path.exists():
@@ -58,6 +60,8 @@ def source(*marts: str) -> Source:
     there = set(
         ask("""
             select table_name as name from information_schema.tables where table_schema = 'marts'
+            union all
+            select table_name || '.' || column_name from information_schema.columns where table_schema = 'marts'
             union all
             select function_name from duckdb_functions() where schema_name = 'marts'
         """).name
@@ -107,6 +111,61 @@ def stale_flags(environment: str | None = None) -> pandas.DataFrame:
         order by flags.identities desc, flags.environment, flags.name
         """,
         environment=environment,
+    )
+
+
+def reported_flags() -> list[tuple[str, int]]:
+    """Return environment and id of the stale flags that have a page of their own in a report."""
+    listed = stale_flags()[:REPORTED]
+    return list(zip(listed.environment, listed.feature_id.tolist(), strict=True))
+
+
+def people_behind(experiment: str, population: str, metric: str, most: int) -> pandas.DataFrame:
+    """Return a few identities of each variation whom a result of an experiment counts: those with an outcome first, then the latest.
+
+    Columns: environment, identity, variation, first_exposed_at, quarantine_reason and other_variation (null for those
+    who saw one variation), outcome_sum and outcome_count (of the metric, all days), is_known (whether webhooks carried
+    this identity, which those of an identity map may not have done). `most`: how many of each variation.
+    """
+    return ask(
+        """
+        with people as (
+            select experiments.environment, experiments.control_variation, assigned.*
+            from marts.fct_experiment_assignments as assigned
+            inner join marts.dim_experiments as experiments on assigned.experiment_key = experiments.experiment_key
+            where
+                assigned.experiment_key = $experiment
+                and ($population <> 'activated' or assigned.activated_at is not null)
+                and ($population <> 'undisturbed' or not assigned.is_quarantined)
+        ),
+        outcomes as (
+            select identity, sum(outcome_sum) as outcome_sum, sum(outcome_count)::bigint as outcome_count
+            from marts.fct_experiment_outcomes
+            where
+                experiment_key = $experiment
+                and metric_key = $metric
+                and ($population <> 'until_change' or is_until_change)
+            group by identity
+        )
+        select people.environment, people.identity, people.variation, people.first_exposed_at, people.quarantine_reason,
+            people.other_variation, outcomes.outcome_sum, coalesce(outcomes.outcome_count, 0) as outcome_count,
+            known.identity is not null as is_known
+        from people
+        left join outcomes on people.identity = outcomes.identity
+        left join marts.dim_identities as known
+            on people.environment = known.environment and people.identity = known.identity
+        qualify
+            row_number() over (
+                partition by people.variation
+                order by coalesce(outcomes.outcome_count, 0) = 0, people.first_exposed_at desc, people.identity
+            ) <= $most
+        order by people.variation <> people.control_variation, people.variation, outcome_count = 0,
+            people.first_exposed_at desc, people.identity
+        """,
+        experiment=experiment,
+        population=population,
+        metric=metric,
+        most=most,
     )
 
 

@@ -5,6 +5,7 @@ with `label` (the metric as people call it), and `lift`, `low`, `high` and `chan
 `power`: its rows of fct_experiment_power; `health`: its rows of fct_experiment_health.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import timedelta
@@ -61,6 +62,50 @@ UNKNOWN = {
     "arm_missing": "a combination of variations has nobody",
     "zero_variance": "everybody has the same outcome",
 }
+# What the operators of a rule say. The others are shown as they are written.
+OPERATORS = {
+    "EQUAL": "is",
+    "NOT_EQUAL": "is not",
+    "GREATER_THAN": "is above",
+    "GREATER_THAN_INCLUSIVE": "is at least",
+    "LESS_THAN": "is below",
+    "LESS_THAN_INCLUSIVE": "is at most",
+    "IN": "is one of",
+    "CONTAINS": "contains",
+    "NOT_CONTAINS": "does not contain",
+    "REGEX": "matches",
+    "IS_SET": "is set",
+    "IS_NOT_SET": "is not set",
+}
+# What the checks of fct_experiment_health are called on a page.
+CHECKS = {
+    "declaration": "Declaration in order",
+    "one_feature": "One feature has the name",
+    "ambiguous_variations": "Variations have different values",
+    "has_begun": "Somebody is assigned",
+    "control_present": "Control has identities",
+    "several_variations": "Several variations seen",
+    "sample_ratio": "Shares as they should be (sample ratio)",
+    "weights_known": "Intended shares known",
+    "epochs_compared": "Compared in every period between changes of the weights",
+    "windows_passed": "Time enough before the end",
+    "pooled_lift": "Same lift with all days thrown together",
+    "quarantined_share": "Few saw a second variation",
+    "quarantined_balance": "Second variations evenly spread",
+    "people_in_several_variations": "Few people with identities in several variations",
+    "activated_balance": "Activation evenly spread",
+    "evaluated_but_not_exposed": "Who is assigned really saw it",
+    "exposed_but_not_evaluated": "Who saw it was assigned by a webhook",
+    "exposed_in_another_variation": "Everybody saw the variation that they were assigned",
+    "outcomes_readable": "Outcomes can be read",
+    "unusable_outcomes": "Outcomes can be used",
+    "outcomes_without_assignment": "Outcomes belong to identities of the experiment",
+    "outcomes_before_exposure": "Outcomes come after the first evaluation",
+    "identities_in_several_environments": "Identities in one environment only",
+    "outcomes_after_last_webhook": "Outcomes come before the last webhook",
+    "data_freshness": "Outcomes as fresh as the webhooks",
+    "before_imbalance": "Alike before the experiment",
+}
 DECIDED = ("winning", "losing")
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
@@ -79,7 +124,7 @@ def decides(key: str, alpha: float) -> str:
     )
     return {
         "bayesian": f"The Bayesian method decides by the chance to win: {by_chance}. The bar is the {bar} interval",
-        "flagsmith": "The Flagsmith method decides by a chance to win of its own (flagsmith_chance_to_win in fct_experiment_results): "
+        "flagsmith": "The Flagsmith method decides by a chance to win of its own, in a column of its own: "
         f"{by_chance}. The bar is the {bar} interval of our own estimate",
         "frequentist": f"The frequentist method decides by the p-value with Holm's correction for all comparisons, below {below}; "
         "a guardrail has its own p-value. So a bar that does not cross zero is not always a verdict. "
@@ -87,6 +132,27 @@ def decides(key: str, alpha: float) -> str:
         "sequential": f"The sequential method decides by the p-value that stays valid if you look every day, below {below}. "
         f"The bar is the {bar} interval that belongs to it",
     }.get(key, f"The {method(key)} method decides. The bar is the {bar} interval")
+
+
+# How to read the columns of a read-out, beside what decides.
+READING = (
+    "Lift: how much higher or lower the mean is than that of control, with the interval in which the true difference probably is.",
+    "Chance to win: how likely the variation is better than control, given the data and what was assumed before.",
+    "n: the identities that were assigned. Mean: per identity whose time for this metric has passed.",
+    "p-value: how often chance alone would show a difference as large as this one. A small one speaks against chance.",
+    "Guardrail: a metric that the variation must not make worse.",
+)
+FLAGSMITH = (
+    "Flagsmith's chance to win: computed as Flagsmith does, with all days thrown together and nothing adjusted. "
+    "So it differs from ours where the weights changed, or where people differed before."
+)
+
+
+def reading(key: str, alpha: float) -> list[str]:
+    """Sentences that say how to read the numbers of a read-out; `key` and `alpha` as in `decides`."""
+    lines = "The thin line is the interval that stays valid if you look every day. The dashed line means no difference."
+    own = [FLAGSMITH] if key == "flagsmith" else []
+    return [f"{decides(key, alpha)}.", lines, *READING, *own, "docs/experiments.md has the formulas."]
 
 
 def people(population: str) -> str:
@@ -117,6 +183,115 @@ def amount(value: float, aggregation: str | None, unit: str | None) -> str:
     if len(unit) == 1 and unicodedata.category(unit) == "Sc":  # a currency
         return f"{'−' if value < 0 else ''}{unit}{abs(value):,.{2 if abs(value) < 1000 else 0}f}"
     return f"{said} {shortened(unit, 16)}"
+
+
+def rule(rule_text: str) -> str:
+    """A cohort's rule as people say it: `age GREATER_THAN "30"` → `age is above "30"`. Values, which are quoted, stay."""
+    parts = re.split(r'("[^"]*")', rule_text)
+    words = (
+        part
+        if part.startswith('"')
+        else re.sub(r"(?<= )[A-Z_]+(?= |$|\))", lambda found: OPERATORS.get(found[0], found[0]), part)
+        for part in parts
+    )
+    return shortened("".join(words), 300)
+
+
+def came(entries: int, new: int) -> str:
+    """What the chart of where people came from leaves out, and how it counts."""
+    if not entries:
+        return ""
+    first = f"{number(new)} of them {'was' if new == 1 else 'were'} the first evaluation ever, and {'is' if new == 1 else 'are'} left out. "
+    return f"{counted(entries, 'entry')}. {first if new else ''}Who was in several others counts in each."
+
+
+def went(exits: int) -> str:
+    """How the chart of where people went counts."""
+    if not exits:
+        return ""
+    return f"{counted(exits, 'exit')}. Who was in several others counts in each. Who left in the last 7 days may still enter one."
+
+
+def disagreement(row: tuple) -> str:
+    """Why a cohort's rule and Flagsmith disagree about an identity.
+
+    `row`: name and rule_text of the cohort, segment_name, is_stated (what Flagsmith said), at (when, UTC), and traits: pairs
+    of the key and the value of each trait that the identity had then.
+    """
+    read = [
+        f'{shortened(key, 40)} was "{shortened(value, 60)}"'
+        for key, value in row.traits
+        if re.search(rf"(?<!\w){re.escape(key)}(?!\w)", row.rule_text)
+    ]
+    had = ", ".join(read[:6]) or "none of the traits in the rule was set"
+    stated, by_rule = ("a member", "no member") if row.is_stated else ("no member", "a member")
+    return (
+        f"on {moment(row.at)} Flagsmith said: {stated} of {shortened(row.segment_name, 60)}. Your rule says: {by_rule} of "
+        f"{shortened(row.name, 60)}, because it asks that {rule(row.rule_text)}, and {had}."
+    )
+
+
+def check(name: str) -> str:
+    """What a check of fct_experiment_health is called on a page."""
+    return CHECKS.get(name, label(name))
+
+
+def of_role(results: pandas.DataFrame, role: str) -> str:
+    """What the secondary metrics or the guardrails say, in a line: `variant_b is losing on revenue; 5 more not decided.`"""
+    own = results[(results.role == role) & (results.verdict != "control")]
+    if own.empty:
+        return "none is declared."
+    if role == "guardrail":
+        said = " ".join(guardrails(results))
+        return said[:1].lower() + said[1:]
+    decided = own[own.verdict.isin(DECIDED)]
+    said = [f"{shortened(row.variation)} is {row.verdict} on {row.label}" for row in decided.itertuples()]
+    open_ = len(own) - len(decided)
+    return (
+        "; ".join([*said, *([f"{number(open_)} {'more ' if said else ''}not decided"] if open_ else [])])
+        + "."
+    )
+
+
+def for_whom(breakdowns: pandas.DataFrame) -> str:
+    """What the breakdowns say, in a line."""
+    if breakdowns.empty:
+        return "No breakdown is declared."
+    if breakdowns.lift.isna().all():
+        return "There is too little data yet."
+    by = [dimension(key) for key in dict.fromkeys(breakdowns.dimension)]
+    named = f"By {', '.join(by[:4])}{' and more' if len(by) > 4 else ''}"
+    differ = breakdowns[breakdowns.p_value_interaction < breakdowns.alpha]
+    found = [
+        f"{shortened(row.variation)} by {dimension(row.dimension)}"
+        for row in differ.drop_duplicates(["dimension", "variation"]).itertuples()
+    ]
+    if not found:
+        return f"{named}: the effect was not shown to differ."
+    return f"{named}: the effect differs for {', '.join(found)}."
+
+
+def others(overlap: pandas.DataFrame) -> str:
+    """What the other experiments mean for this one, in a line."""
+    if overlap.empty:
+        return "none."
+    count = overlap.other_experiment_key.nunique()
+    fine = f"nothing shows that {'it disturbs' if count == 1 else 'they disturb'} this one"
+    is_bad = (overlap.p_value_independence < overlap.alpha) | (overlap.p_value_interaction < overlap.alpha)
+    return f"{number(count)}; {'look here before you decide' if is_bad.any() else fine}."
+
+
+def did(row: tuple) -> str:
+    """What an identity did by a metric, from a row of `people_behind`: `€13.50`, `nothing yet`."""
+    return outcome(row) if row.outcome_count else "nothing yet"
+
+
+def later(row: tuple) -> str | None:
+    """Which variation an identity was given later, and why; None for those who saw one."""
+    if not isinstance(row.quarantine_reason, str):
+        return None
+    reason = CHANGES.get(row.quarantine_reason, label(row.quarantine_reason))
+    return f"{shortened(row.other_variation)}: {reason}" if isinstance(row.other_variation, str) else reason
 
 
 def differences(breakdown: pandas.DataFrame, by: str) -> list[str]:
@@ -336,6 +511,33 @@ def _deed(row: tuple, is_override: bool) -> str:
     return f"said: {shortened(row.description, 120)}" if isinstance(row.description, str) else "changed it"
 
 
+def evidence(
+    stale: pandas.Series, flag: pandas.Series, others: pandas.DataFrame, changes: pandas.DataFrame
+) -> list[str]:
+    """Sentences that say why a flag can be removed.
+
+    `stale`: its row of `stale_flags`; `flag`: that of dim_flags; `others`: how many identities were given each other
+    variation, and when last; `changes`: its last row of fct_flag_changes, if there is one.
+    """
+    value = shortened(stale.everybody_gets)
+    who = f"by {quantity(stale.identities, 'identity')} so far, the last time on {moment(flag.last_seen_at)}"
+    said = [
+        f"Since it was first seen, on {moment(stale.since)}, everybody has been given {value}."
+        if others.empty
+        else f"Somebody was last given another value on {moment(stale.since)}. Since then everybody has been given {value}.",
+        f"It was evaluated {who}.",
+    ]
+    said += [
+        f"{shortened(row.variation)} was given to {quantity(row.identities, 'identity')}, last on {moment(row.last_exposed_at)}."
+        for row in others[:5].itertuples()
+    ]
+    said += [
+        f"The last change in Flagsmith, on {moment(row.at)}: {flag_change(row)}."
+        for row in changes.itertuples()
+    ]
+    return [*said, f"Before you remove it from Flagsmith, take it out of your code, where {value} stays."]
+
+
 def verdicts(results: pandas.DataFrame) -> list[str]:
     """A sentence for each comparison of a primary metric, the decided ones first."""
     primary = results[(results.role == "primary") & (results.verdict != "control")]
@@ -355,7 +557,8 @@ def verdict(row: tuple) -> str:
         return f"{said}."
     # If there is a verdict although the interval includes zero, the sentence gives the reason.
     is_close = row.verdict in DECIDED and row.low <= 0 <= row.high
-    chance = f"; {percent(row.chance_to_win)} likely to be better" if is_close else ""
+    by = ", by Flagsmith's method" if row.decision_method == "flagsmith" else ""
+    chance = f"; {percent(deciding_chance(row))} likely to be better{by}" if is_close else ""
     return f"{said}: {_between(row)}{chance}."
 
 
@@ -495,6 +698,11 @@ def counted_people(results: pandas.DataFrame, declared: pandas.Series, populatio
     )
 
 
+def deciding_chance(row: tuple) -> float:
+    """The chance to win of the method that decides."""
+    return row.flagsmith_chance_to_win if row.decision_method == "flagsmith" else row.chance_to_win
+
+
 def markdown(
     title: str, sentences: Iterable[str], results: pandas.DataFrame, health: pandas.DataFrame
 ) -> str:
@@ -513,7 +721,7 @@ def markdown(
             number(row.identities),
             amount(row.mean, row.aggregation, row.unit),
             *signed,
-            percent(row.chance_to_win),
+            percent(deciding_chance(row)),
         ]
         lines.append(f"| {' | '.join(map(_plain, cells))} |")
     found = health[health.status != "ok"]

@@ -35,8 +35,7 @@
                 'distinct': ['ok', 'Every variation has its own value.'],
                 'ambiguous': [
                     'warn',
-                    'Some variations of the feature cannot be told apart by their values (see dim_flags). Give each its own'
-                    ~ ' value.',
+                    'Some variations of the feature have the same value, so they cannot be told apart. Give each its own value.',
                 ],
             },
         },
@@ -49,11 +48,11 @@
                     'warn',
                     'Nothing was ever received from the environment {environment}: is it spelt as in the webhook\'s URL?',
                 ],
-                'not_started': ['warn', 'The experiment has not begun: the last webhook came before started_at.'],
+                'not_started': ['warn', 'The experiment has not begun: the last webhook came before its declared start.'],
                 'nobody_assigned': [
                     'warn',
-                    'No evaluation since started_at carries the feature {feature_name} with the reason'
-                    ~ ' {assignment_reason}. Look up the feature\'s name and reason in fct_flag_exposures.',
+                    'Since the declared start, nobody was given the feature {feature_name} for the declared reason,'
+                    ~ ' {assignment_reason}. Compare the name and the reason with fct_flag_exposures.',
                 ],
             },
         },
@@ -64,7 +63,8 @@
                 'present': ['ok', 'Control has identities.'],
                 'absent': [
                     'alarm',
-                    'Nobody has the variation {control_variation}: is control_variation spelt as in fct_flag_exposures?',
+                    'Nobody has the variation {control_variation}, with which the others are compared. Is it spelt in the'
+                    ~ ' declaration (control_variation) as in fct_flag_exposures?',
                 ],
             },
         },
@@ -104,7 +104,8 @@
             'findings': {
                 'unknown': [
                     'warn',
-                    'No weights are known, so the sample ratio cannot be tested. Write them in expected_weights.',
+                    'It is not known what share each variation should have, so nobody can say whether identities are lost on the'
+                    ~ ' way. Write the shares in the declaration (expected_weights).',
                 ],
             },
         },
@@ -112,11 +113,11 @@
             'threshold': '0e0',
             'spoils_results': false,
             'findings': {
-                'all': ['ok', 'Every variation is compared with control in every epoch.'],
+                'all': ['ok', 'Every variation is compared with control in every period between two changes of the weights.'],
                 'some': [
                     'warn',
-                    '{affected} of {total} comparisons within an epoch are left out, since one side has fewer than two identities'
-                    ~ ' there: {detail}.',
+                    'Variations are compared within the periods between two changes of the weights. {affected} of {total} of these'
+                    ~ ' comparisons are left out, since one side has fewer than two identities there: {detail}.',
                 ],
             },
         },
@@ -126,13 +127,13 @@
             'findings': {
                 'some': [
                     'ok',
-                    'The experiment ended before the windows of {affected} of {total} identities had passed, so they do not count in'
-                    ~ ' {detail}.',
+                    'The experiment ended before {affected} of {total} identities had had the time that the metric gives them (its'
+                    ~ ' conversion window), so they do not count in {detail}.',
                 ],
                 'none': [
                     'warn',
-                    'The experiment ended before anybody\'s window had passed, so nobody counts in {detail}. Declare a shorter'
-                    ~ ' window, or let the next experiment run for longer.',
+                    'The experiment ended before anybody had had the time that the metric gives them (its conversion window), so'
+                    ~ ' nobody counts in {detail}. Declare a shorter window, or let the next experiment run for longer.',
                 ],
             },
         },
@@ -140,12 +141,12 @@
             'threshold': '1e0',
             'spoils_results': false,
             'findings': {
-                'near': ['ok', 'Pooled over epochs, the lifts would be much the same.'],
+                'near': ['ok', 'With all days thrown together, the lifts would be much the same.'],
                 'apart': [
                     'warn',
-                    'Pooled over epochs, the lift of {detail} would be more than one standard error away: outcomes changed over'
-                    ~ ' time, and so did the weights. The lifts shown compare within epochs. Do not read pooled ones, such as'
-                    ~ ' flagsmith_lift.',
+                    'The weights changed, and so did outcomes over time. The lifts shown take care of that: they compare within the'
+                    ~ ' periods between two changes. With all days thrown together, the lift of {detail} would be off by more than'
+                    ~ ' its usual uncertainty (one standard error). Do not read such lifts, for example Flagsmith\'s own.',
                 ],
             },
         },
@@ -155,13 +156,13 @@
             'findings': {
                 'few': [
                     'ok',
-                    '{affected} of {total} identities saw more than one variation; quarantine_reason in fct_experiment_assignments'
-                    ~ ' says why. They count in the variation that they were given first; undisturbed leaves them out.',
+                    '{affected} of {total} identities saw more than one variation. They count in the one that they were given first.'
+                    ~ ' The results of those whose variation never changed (the population undisturbed) leave them out.',
                 ],
                 'many': [
                     'warn',
-                    '{affected} of {total} identities saw more than one variation; quarantine_reason in fct_experiment_assignments'
-                    ~ ' says why. They count in the variation that they were given first; undisturbed leaves them out.',
+                    '{affected} of {total} identities saw more than one variation. They count in the one that they were given first.'
+                    ~ ' The results of those whose variation never changed (the population undisturbed) leave them out.',
                 ],
             },
         },
@@ -172,12 +173,13 @@
             'findings': {
                 'one_variation': ['ok', 'Only one variation was seen: there is nothing to test.'],
                 'too_few': ['ok', 'Fewer than 100 identities: too few to test.'],
-                'nothing_to_test': ['ok', 'Nobody or everybody is quarantined: there is nothing to test.'],
-                'balanced': ['ok', 'Every variation loses the same share of its identities to the quarantine.'],
+                'nothing_to_test': ['ok', 'Nobody or everybody saw a second variation: there is nothing to test.'],
+                'balanced': ['ok', 'Every variation has about the same share of identities that saw a second one.'],
                 'unbalanced': [
                     'warn',
-                    'One variation loses more identities to the quarantine than another: those who remain may differ. Do not'
-                    ~ ' read the population undisturbed; read assigned or until_change.',
+                    'One variation has more identities that saw a second one than another has. So those whose variation never'
+                    ~ ' changed may differ from variation to variation. Do not read their results (the population undisturbed); read'
+                    ~ ' those of everybody assigned.',
                 ],
             },
         },
@@ -187,14 +189,15 @@
             'findings': {
                 'few': [
                     'ok',
-                    '{affected} of {total} people have identities that were given different variations (identity_map). They'
-                    ~ ' count in the variation that they were given first; undisturbed leaves them out.',
+                    '{affected} of {total} people have identities that were given different variations. They count in the one that'
+                    ~ ' they were given first. The results of those whose variation never changed (the population undisturbed) leave'
+                    ~ ' them out.',
                 ],
                 'many': [
                     'warn',
-                    '{affected} of {total} people have identities that were given different variations (identity_map). They'
-                    ~ ' count in the variation that they were given first, so the lift is smaller than that of people who saw one'
-                    ~ ' only. Evaluate the flag for the same identity before and after login.',
+                    '{affected} of {total} people have identities that were given different variations. They count in the one that'
+                    ~ ' they were given first, so the lift is smaller than that of people who saw one only. Evaluate the flag for'
+                    ~ ' the same identity before and after login.',
                 ],
             },
         },
@@ -205,12 +208,12 @@
             'findings': {
                 'one_variation': ['ok', 'Only one variation was seen: there is nothing to test.'],
                 'too_few': ['ok', 'Fewer than 100 identities: too few to test.'],
-                'nothing_to_test': ['ok', 'Nobody or everybody is activated: there is nothing to test.'],
-                'balanced': ['ok', 'Every variation activates the same share of its identities.'],
+                'nothing_to_test': ['ok', 'Nobody or everybody went on to the activation event: there is nothing to test.'],
+                'balanced': ['ok', 'In every variation, about the same share of identities went on to the activation event.'],
                 'unbalanced': [
                     'warn',
-                    'The variations activate different shares of their identities. Compare the assigned identities, not the'
-                    ~ ' activated ones.',
+                    'The variations differ in the share of identities that went on to the activation event. So read the results of'
+                    ~ ' everybody assigned, not those of the activated.',
                 ],
             },
         },
@@ -221,8 +224,9 @@
                 'few': ['ok', '{affected} of {total} assigned identities have no exposure event of the feature.'],
                 'many': [
                     'warn',
-                    '{affected} of {total} assigned identities have no exposure event of the feature: they dilute the lifts of'
-                    ~ ' assigned. For those who were exposed, declare $flag_exposure as activation_event and read activated.',
+                    '{affected} of {total} assigned identities have no exposure event of the feature: they make the lifts of'
+                    ~ ' everybody assigned smaller. To read those of the exposed (the population activated), declare $flag_exposure as'
+                    ~ ' activation_event.',
                 ],
                 'no_exposures': [
                     'warn',
@@ -259,12 +263,12 @@
                 'few': [
                     'ok',
                     '{affected} of {total} assigned identities with an exposure event were exposed to another variation than the one'
-                    ~ ' they were assigned; see fct_experiment_exposure_events. They count in the one they were assigned.',
+                    ~ ' they were assigned. They count in the one they were assigned.',
                 ],
                 'many': [
                     'warn',
                     '{affected} of {total} assigned identities with an exposure event were exposed to another variation than the one'
-                    ~ ' they were assigned; see fct_experiment_exposure_events. They count in the one they were assigned. Weights may have'
+                    ~ ' they were assigned. They count in the one they were assigned. Weights may have'
                     ~ ' changed, an app may keep old flags, or variants.csv may have a wrong key.',
                 ],
             },
@@ -282,8 +286,8 @@
             'findings': {
                 'some': [
                     'warn',
-                    '{detail}. A value that cannot be used is left out; an outcome without a time or an identity is left out'
-                    ~ ' as a whole. Correct them at their source.',
+                    'Some outcomes cannot be used: {detail}. A value that cannot be used is left out; an outcome without a time or'
+                    ~ ' an identity is left out as a whole. Correct them at their source.',
                 ],
             },
         },
@@ -297,23 +301,23 @@
                 ],
                 'few': [
                     'ok',
-                    '{affected} of {total} outcomes are of identities that were not assigned. If there are many, the two'
+                    '{affected} of {total} outcomes are of identities that are not in the experiment. If there are many, the two'
                     ~ ' sides may name identities differently.',
                 ],
                 'many': [
                     'warn',
-                    '{affected} of {total} outcomes are of identities that were not assigned. The two sides may name'
+                    '{affected} of {total} outcomes are of identities that are not in the experiment. The two sides may name'
                     ~ ' identities differently.',
                 ],
                 'only_identities_hashed': [
                     'warn',
-                    '{affected} of {total} outcomes are of identities that were not assigned. Every identity is a hash of 32'
+                    '{affected} of {total} outcomes are of identities that are not in the experiment. Every identity is a hash of 32'
                     ~ ' hexadecimal digits, and none of these outcomes has one. Hash the outcomes, too: see flagsmith-warehouse hash'
                     ~ ' --help.',
                 ],
                 'only_outcomes_hashed': [
                     'warn',
-                    '{affected} of {total} outcomes are of identities that were not assigned. Each of these outcomes has a hash of 32'
+                    '{affected} of {total} outcomes are of identities that are not in the experiment. Each of these outcomes has a hash of 32'
                     ~ ' hexadecimal digits, and no identity is one. Give the outcomes the names that Flagsmith sends.',
                 ],
             },
@@ -340,7 +344,7 @@
                 'some': [
                     'warn',
                     '{affected} identities are known in another environment too, and the outcomes do not say where they'
-                    ~ ' happened, so each outcome is counted here as well. Add a column environment to conversion_events.',
+                    ~ ' happened, so each outcome is counted here as well. Add the column environment to your outcomes (conversion_events).',
                 ],
             },
         },
@@ -395,8 +399,8 @@
                 'alike': ['ok', 'The variations were alike before anybody was assigned.'],
                 'different': [
                     'warn',
-                    'The variations differed in {detail} before anybody was assigned. Trust the adjusted columns (cuped_)'
-                    ~ ' rather than the others.',
+                    'The variations differed in {detail} before anybody was assigned. Trust the lifts that are adjusted by what'
+                    ~ ' people did before (columns cuped_), not the others.',
                 ],
             },
         },

@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 import pandas
 import pytest
+from click.testing import CliRunner
 from playwright import sync_api as playwright
 
 from flagsmith_warehouse.loader import settings
@@ -217,6 +218,102 @@ def test_overview__five_questions__are_answered_in_three_clicks(server, month, p
     assert "Error" not in log.read_text()
 
 
+def test_report__five_questions__are_answered_in_three_clicks(month, page, tmp_path, monkeypatch):
+    """The paths of docs/pages.md in a report that was made with --identity: no server, only files."""
+    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(month))
+    with duckdb.connect(str(month / "warehouse.duckdb"), read_only=True) as connection:
+        ((ann, by),) = connection.execute(
+            "select identity, changed_by from marts.fct_explained_assignments "
+            "where feature_name = 'checkout_button' and variation = 'variant_b' order by identity limit 1"
+        ).fetchall()
+        ((entered,),) = connection.execute(
+            "select count(*) from marts.fct_cohort_memberships where cohort_key = 'paying' and entered_at >= '2026-09-22'"
+        ).fetchall()
+    done = CliRunner().invoke(report.main, ["--to", str(tmp_path), "--identity", ann])
+    assert done.exit_code == 0, done.output
+    overview = (tmp_path / "index.html").as_uri()
+
+    # Did it win? One click, and one more line for the people behind the numbers.
+    page.goto(overview)
+    page.get_by_text("variant_b is winning on purchases").first.wait_for()
+    page.get_by_role("link", name="Checkout button", exact=True).first.click()
+    page.get_by_role("row").filter(has_text="variant_b").filter(has_text="winning").first.wait_for()
+    page.get_by_text("The people behind the numbers").click()
+    page.get_by_role("region", name="Purchases: three of each variation").get_by_role("link").first.click()
+    page.get_by_text("has now, and why").first.wait_for()
+
+    # Why did Ann see B? Two clicks.
+    page.goto(overview)
+    page.get_by_role("link", name="One identity", exact=True).first.click()
+    page.get_by_role("link", name=ann, exact=True).first.click()
+    page.get_by_text(f"now drawn by the 50 % share of variant_b, by {by}").first.wait_for()
+
+    # Which flags can go? One click shows the evidence.
+    page.goto(overview)
+    page.get_by_role("link", name="theme", exact=True).click()
+    page.get_by_text("Since then everybody has been given green.").wait_for()
+
+    # Is anything broken? None, or one click.
+    page.goto(overview)
+    page.get_by_text("Nothing needs attention").first.wait_for()
+    page.get_by_role("link", name="Data health", exact=True).first.click()
+    page.get_by_text("Everything that arrived could be read.").first.wait_for()
+
+    # How many paying users entered last week? One click.
+    page.goto(overview)
+    page.get_by_role("link", name="Segments and cohorts", exact=True).first.click()
+    row = page.get_by_role("row").filter(has_text="Paying customers").first
+    assert row.get_by_role("cell").nth(3).inner_text() == str(entered)
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_markdown__one_button__copies_the_whole_read_out(is_live, server, month, page, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(month))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    file = tmp_path / "page.html"
+    file.write_text("" if is_live else report.page("experiment_readout"), encoding="utf-8")
+    page.goto(f"{server[0].partition('?')[0]}?file=experiment_readout.py" if is_live else file.as_uri())
+    fold = page.locator("details").filter(has=page.locator("summary", has_text="Copy as Markdown")).first
+    fold.locator("summary").click()
+    buttons = fold.get_by_role("button")
+    buttons.first.wait_for()
+    assert buttons.count() == 1
+    assert page.evaluate("getComputedStyle(document.querySelector('.codehilite').parentNode).opacity") == "1"
+    buttons.first.click()
+    page.wait_for_function(
+        "navigator.clipboard.readText().then(text => text.startsWith('## Checkout button'))"
+    )
+    assert page.evaluate("navigator.clipboard.readText()") == fold.locator("pre").text_content()
+
+
+def test_period__on_a_live_page__has_the_day_before_the_month(server, page):
+    """Given a browser set to American English; then 1 September is not 9/1."""
+    page.goto(f"{server[0].partition('?')[0]}?file=flag_exposure.py")
+    page.get_by_role("spinbutton").first.wait_for()
+    assert [part.inner_text() for part in page.get_by_role("spinbutton").all()] == [
+        "01",
+        "09",
+        "2026",
+        "28",
+        "09",
+        "2026",
+    ]
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook__live__can_be_read_by_everybody(name, width, server, page):
+    """What is ours: marimo's menus and pickers are left out."""
+    page.set_viewport_size({"width": width, "height": 1200})
+    page.emulate_media(color_scheme="light" if width > 1000 else "dark")
+    page.goto(f"{server[0].partition('?')[0]}?file={name}.py")
+    selector, times = DRAWN[name]
+    page.wait_for_function(f"document.querySelectorAll('{selector}').length >= {times}")
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert violations(page, {"include": [[".piece"]]}) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+
+
 def choose(page, label: str, choice: str) -> None:
     picker = page.locator("marimo-dropdown", has_text=label).first
     if picker.locator("select").count():
@@ -360,10 +457,13 @@ def test_docs__a_link_that_names_a_graph__loads_the_page_which_then_draws_it(pag
     assert page.url.endswith("#!/overview?g_v=1&g_i=1%2Bmarts.connectors")
 
 
-def violations(page) -> list[str]:
-    """What axe-core finds: contrast below AA, charts and links without a name, what the keyboard cannot reach, and the like."""
+def violations(page, context: dict | None = None) -> list[str]:
+    """What axe-core finds: contrast below AA, charts and links without a name, what the keyboard cannot reach, and the like.
+
+    `context`: the part of the page to look at, as axe-core takes it; without, all of it.
+    """
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="needs axe-playwright-python: make test"
     )
-    found = axe.Axe().run(page).response["violations"]
+    found = axe.Axe().run(page, context).response["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]

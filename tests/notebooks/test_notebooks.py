@@ -245,6 +245,108 @@ def test_segments_and_cohorts__the_example_month__are_the_marts(here):
     assert (cells.retention * cells.identities).round().tolist() == cells.active_identities.tolist()
 
 
+WEEK = pandas.Timedelta(days=7)
+
+
+@pytest.mark.parametrize("chosen", [("cohort", "paying"), ("segment", "7")])
+def test_segments_and_cohorts__where_people_came_from_and_went__is_counted_as_one_by_one(chosen, here):
+    outputs, found = run("segments_and_cohorts", chosen=[chosen, chosen])
+    spells = warehouse.ask("""
+        select 'segment' as kind, segment_id::varchar as key, identity, entered_at, left_at from marts.fct_segment_memberships
+        union all select 'cohort', cohort_key, identity, entered_at, left_at from marts.fct_cohort_memberships
+    """)
+    first_seen = warehouse.ask("select identity, first_seen_at from marts.dim_identities").set_index(
+        "identity"
+    )
+    is_own = (spells.kind == chosen[0]) & (spells.key == chosen[1])
+    others = {identity: list(rows.itertuples()) for identity, rows in spells[~is_own].groupby("identity")}
+    end = pandas.Timestamp.max
+    came, went = Counter(), Counter()
+    for own in spells[is_own].itertuples():
+        before: dict = {}
+        after: dict = {}
+        for other in others.get(own.identity, []):
+            there, left = (other.kind, other.key), end if pandas.isna(other.left_at) else other.left_at
+            if other.entered_at < own.entered_at and left > own.entered_at - WEEK:
+                before[there] = before.get(there, False) or left > own.entered_at
+            if not pandas.isna(own.left_at) and other.entered_at < own.left_at + WEEK and left > own.left_at:
+                after[there] = after.get(there, False) or other.entered_at < own.left_at
+        is_new = own.entered_at <= first_seen.first_seen_at[own.identity]
+        came.update([(*there, "was_in" if now else "had_left") for there, now in before.items()])
+        came.update([] if before else [(None, None, "new" if is_new else "none")])
+        if not pandas.isna(own.left_at):
+            went.update([(*there, "stayed_in" if now else "then_entered") for there, now in after.items()])
+            went.update([] if after else [(None, None, "none")])
+    for shown, expected in ((found["came"], came), (found["went"], went)):
+        shown = shown.astype(object).where(shown.notna(), None)
+        counted = {(row.kind, row.key, row.how): row.people for row in shown.itertuples()}
+        assert counted == dict(expected) and len(expected) > 2
+    new = came.pop((None, None, "new"))
+    said = f"{is_own.sum():,} entries. {new:,} of them were the first evaluation ever, and are left out."
+    assert said in html(outputs)
+    charts_ = (("came_chart", came, "were in it at that moment"), ("went_chart", went, "stayed in it"))
+    for name, expected, how in charts_:
+        shown = drawn(found[name])
+        own = shown[shown.how == how].groupby("place").people.sum()
+        counts = [n for key, n in expected.items() if key[2] in ("was_in", "stayed_in")]
+        assert sorted(own)[-5:] == sorted(counts)[-5:]
+
+
+def test_segments_and_cohorts__who_entered_and_left_last__are_the_marts_in_the_period(here):
+    outputs, found = run("segments_and_cohorts", chosen=[("cohort", "paying")] * 2)
+    spells = warehouse.ask("select * from marts.fct_cohort_memberships where cohort_key = 'paying'")
+    moved = found["moved"].groupby("movement")
+    for movement, column in (("entered", "entered_at"), ("left", "left_at")):
+        latest = spells.dropna(subset=[column]).sort_values([column, "identity"], ascending=[False, True])[:5]
+        own = moved.get_group(movement)
+        assert own.identity.tolist() == latest.identity.tolist()
+        assert own.moved_at.tolist() == latest[column].tolist()
+    assert moved.get_group("left").identity.iloc[0] in html(outputs)
+
+
+def test_segments_and_cohorts__rule_and_flagsmith_disagree__is_explained_by_an_example(altered):
+    """Given that Flagsmith calls a free user paying, and does not call a paying one so; then each is told with the trait of that moment."""
+    altered(
+        "delete from marts.fct_identity_traits where identity = 'user_1' and trait_key = 'plan'",
+        "insert into marts.fct_identity_traits by name select 'example' as environment, 'user_1' as identity, 'plan' as trait_key, "
+        "'free' as value_text, false as is_transient, timestamp '2026-09-01' as valid_from",
+        "update marts.fct_segment_rule_drift set agreement = 0.5, disagreements = 1, stated_only = 1, disagreeing_identities = 1, "
+        "example_stated_only = 'user_1', example_stated_only_at = timestamp '2026-09-05 10:00', "
+        "example_by_rule_only = 'nobody', example_by_rule_only_at = timestamp '2026-09-06 11:00' where cohort_key = 'paying'",
+    )
+    outputs, found = run("segments_and_cohorts")
+    page = html(outputs)
+    assert len(found["examples"]) == 2
+    assert (
+        "user_1: on 5 September 2026, 10:00 Flagsmith said: a member of paying. Your rule says: no member of Paying customers, "
+        "because it asks that plan is one of &quot;pro,enterprise&quot;, and plan was &quot;free&quot;."
+    ) in page
+    assert "nobody: on 6 September 2026, 11:00 Flagsmith said: no member of paying." in page
+    assert "and none of the traits in the rule was set." in page
+
+
+def test_segments_and_cohorts__rule_and_flagsmith_agree__has_no_example(here):
+    outputs, found = run("segments_and_cohorts")
+    assert found["examples"].empty and "Why they disagree" not in html(outputs)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ('age GREATER_THAN "30"', 'age is above "30"'),
+        (
+            'plan IN "a IN b" and none of (age LESS_THAN "1" or x IS_SET)',
+            'plan is one of "a IN b" and none of (age is below "1" or x is set)',
+        ),
+        ("mail IS_NOT_SET", "mail is not set"),
+        ('AGE EQUAL "1"', 'AGE is "1"'),
+        ('identity PERCENTAGE_SPLIT "50"', 'identity PERCENTAGE_SPLIT "50"'),
+    ],
+)
+def test_rule__its_operators__are_said_as_people_say_them_and_values_stay(rule, said):
+    assert words.rule(rule) == said
+
+
 def test_segments_and_cohorts__matrix__is_the_overlap_of_each_pair(here):
     _, found = run("segments_and_cohorts")
     pair = found["shares"].set_index(["member_of", "also_in"]).loc["cohort Over 30"]
@@ -456,6 +558,97 @@ def test_experiment_readout__legend__says_what_decides_by_the_method(decision_me
     assert ("a variation can win although its bar crosses zero" in page) == (
         decision_method in ("bayesian", "flagsmith")
     )
+
+
+def test_experiment_readout__flagsmiths_method_decides__shows_its_chance_to_win_and_says_what_it_is(altered):
+    altered(
+        "update marts.dim_experiments set decision_method = 'flagsmith'",
+        "update marts.fct_experiment_results set decision_method = 'flagsmith', flagsmith_chance_to_win = 0.9876",
+    )
+    page = html(run("experiment_readout", experiment="example_checkout")[0])
+    assert "Our chance to win" in page and "computed as Flagsmith does" in page
+    assert "98.8 % likely to be better, by Flagsmith&#x27;s method" in page
+    assert page.count(">98.8 %<") == len(run("experiment_readout")[1]["results"])
+    _, found = run("experiment_readout")
+    markdown = words.markdown("x", [], found["results"], found["health"])
+    assert markdown.count("| 98.8 % |") == len(found["results"])
+
+
+def test_experiment_readout__another_method_decides__speaks_of_no_chance_of_flagsmiths(here):
+    page = html(run("experiment_readout")[0])
+    assert "Our chance to win" not in page and "computed as Flagsmith does" not in page
+
+
+@pytest.mark.parametrize("population", ["assigned", "activated", "undisturbed", "until_change"])
+def test_people_behind__each_population__are_in_the_mart_with_what_they_did(population, here):
+    people = warehouse.people_behind("example_checkout", population, "example_revenue", 3)
+    assigned = warehouse.ask(
+        "select * from marts.fct_experiment_assignments where experiment_key = 'example_checkout'"
+    ).set_index("identity")
+    outcomes = warehouse.ask(
+        "select identity, is_until_change, outcome_sum from marts.fct_experiment_outcomes "
+        "where experiment_key = 'example_checkout' and metric_key = 'example_revenue'"
+    )
+    if population == "until_change":
+        outcomes = outcomes[outcomes.is_until_change]
+    sums = outcomes.groupby("identity").outcome_sum.sum()
+    assert people.groupby("variation").size().to_dict() == dict.fromkeys(assigned.variation.unique(), 3)
+    assert people.variation.iloc[0] == "control" and people.is_known.all()
+    for row in people.itertuples():
+        own = assigned.loc[row.identity]
+        assert (row.variation, row.first_exposed_at) == (own.variation, own.first_exposed_at)
+        assert row.outcome_sum == pytest.approx(sums[row.identity])
+        assert population != "activated" or own.activated_at == own.activated_at
+        assert population != "undisturbed" or not own.is_quarantined
+
+
+def test_people_behind__few_have_an_outcome__those_come_first_and_the_latest_next(altered):
+    one = "select min(identity) from marts.fct_experiment_outcomes where metric_key = 'example_revenue' and identity in ({})"
+    of_b = "select identity from marts.fct_experiment_assignments where experiment_key = 'example_checkout' and variation = 'variant_b'"
+    altered(
+        "create table marts.kept as select * from marts.fct_experiment_outcomes "
+        f"where metric_key <> 'example_revenue' or identity = ({one.format(of_b)})",
+        "drop view marts.fct_experiment_outcomes",
+        "alter table marts.kept rename to fct_experiment_outcomes",
+    )
+    people = warehouse.people_behind("example_checkout", "assigned", "example_revenue", 3)
+    own = people[people.variation == "variant_b"]
+    assert own.outcome_count.gt(0).tolist() == [True, False, False]
+    latest = warehouse.ask(
+        "select max(first_exposed_at) as latest from marts.fct_experiment_assignments "
+        "where experiment_key = 'example_checkout' and variation = 'variant_b'"
+    ).latest[0]
+    assert own.first_exposed_at.iloc[1] == latest
+    page = html(run("experiment_readout", metric="example_revenue")[0])
+    assert page.count("nothing yet") == len(people) - 1
+
+
+def test_experiment_readout__an_identity_that_no_webhook_carried__is_no_link(altered):
+    altered("update marts.fct_experiment_assignments set identity = 'person ' || identity")
+    outputs, found = run("experiment_readout")
+    assert not found["people"].is_known.any() and "one_identity.example." not in html(outputs)
+
+
+TAGS = re.compile("<[^>]*>|<style>.*?</style>", re.S)
+
+
+@pytest.mark.parametrize("name", ["index", "experiment_readout"])
+def test_pages__what_a_product_manager_reads__has_names_and_no_keys(name, here):
+    """Given declared names; then no page shows the key of an experiment, a metric or a check, or a column of a mart."""
+    keys = warehouse.ask("""
+        select metric_key as key from marts.dim_metrics
+        union select experiment_key from marts.dim_experiments
+        union select check_name from marts.fct_experiment_health where contains(check_name, '_')
+        union select column_name from information_schema.columns where table_schema = 'marts' and contains(column_name, '_')
+    """).key
+    text = re.sub(TAGS, " ", re.sub(r"<pre.*?</pre>", "", html(run(name)[0]), flags=re.S))
+    shown = set(re.findall(r"[a-z]+(?:_[a-z]+)+", text))
+    assert shown & set(keys) == set()
+
+
+def test_checks__each__has_a_name_for_the_page(here):
+    checks = warehouse.ask("select distinct check_name from intermediate.int_experiment_check_texts")
+    assert set(words.CHECKS) == set(checks.check_name)
 
 
 def test_index__the_example_month__is_what_the_marts_say(here):
@@ -944,6 +1137,12 @@ def test_notebooks__marts_not_built__name_them(name, tmp_path, monkeypatch):
     assert "Not built yet" in report.page(name)
 
 
+def test_segments_and_cohorts__marts_of_an_earlier_release__say_which_column_is_not_built(altered):
+    altered("alter table marts.fct_segment_rule_drift drop column example_stated_only_at")
+    page = report.page("segments_and_cohorts")
+    assert "Not built yet" in page and "fct_segment_rule_drift.example_stated_only_at" in page
+
+
 def test_one_identity__marts_of_an_earlier_release__say_what_is_not_built(altered):
     altered("drop macro table marts.outcomes_of")
     page = report.page("one_identity")
@@ -1194,6 +1393,41 @@ def test_demo__its_cohorts__are_those_of_the_recipes():
     assert {"cohorts": cohorts} == yaml.safe_load(
         re.search(r"```yaml\n(.*?)```", RECIPES.read_text(), re.S)[1]
     )
+
+
+def test_report__stale_flags_and_people__have_pages_of_their_own(here, tmp_path):
+    done = CliRunner().invoke(report.main, ["--to", str(tmp_path), "--identity", "user_7"])
+    assert done.exit_code == 0, done.output
+    written = [line.split(" (")[0].rpartition("/")[2] for line in done.output.splitlines()]
+    assert len(written) == len(set(written)), "no page is written twice"
+    stale = warehouse.stale_flags()
+    for row in stale.itertuples():
+        page = (tmp_path / f"flag_exposure.{row.environment}.{row.feature_id}.html").read_text()
+        assert f"can go: recently everybody got {show.escape(show.shortened(row.everybody_gets))}" in page
+    listed = (tmp_path / "one_identity.html").read_text()
+    assert "user_7</a> (named when this report was made)" in listed
+    assert "Checkout button: variant_b" in listed and "report --identity ann" in listed
+    assert ">user_7</h2>" in (tmp_path / "one_identity.user_7.html").read_text()
+
+
+def test_flag_exposure__a_flag_that_can_go__has_its_evidence_first(here):
+    stale = warehouse.stale_flags().set_index("name").loc["theme"]
+    outputs, _ = run("flag_exposure", environment=stale.environment, feature_id=int(stale.feature_id))
+    page = html(outputs)
+    assert page.index("theme can go") < page.index("What was given")
+    others = warehouse.ask(
+        "select variation, count(distinct identity) as n, max(last_exposed_at) as last from marts.fct_flag_exposures "
+        "where feature_name = 'theme' and variation <> 'green' group by variation"
+    )
+    assert len(others) > 0
+    for row in others.itertuples():
+        given = f"{row.variation} was given to {words.quantity(row.n, 'identity')}, last on {show.moment(row.last)}."
+        assert given in page
+    assert (
+        f"last given another value on {show.moment(stale.since)}. Since then everybody has been given green."
+        in page
+    )
+    assert "can go" not in html(run("flag_exposure")[0]).replace("which flags can go", "")
 
 
 def test_report__a_pick_without_value__says_how_to_write_it(here, tmp_path):

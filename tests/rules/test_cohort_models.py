@@ -187,6 +187,8 @@ def test_drift__other_rules_than_flagsmiths__says_how_often_and_who(warehouse):
         "disagreeing_identities": 1,
         "example_stated_only": "bob",
         "example_by_rule_only": "bob",
+        "example_stated_only_at": day(2),
+        "example_by_rule_only_at": day(1),
         "first_disagreement_at": day(1),
         "last_disagreement_at": day(2),
     }

@@ -240,9 +240,9 @@ def test_health__one_variation_only__told(health):
 @pytest.mark.parametrize(
     ("experiment_key", "words"),
     [
-        ("not begun", "before started_at"),
+        ("not begun", "before its declared start"),
         ("unheard of", "Nothing was ever received from the environment prodcution"),
-        ("other feature", "No evaluation since started_at carries the feature chekout"),
+        ("other feature", "nobody was given the feature chekout for the declared reason"),
     ],
 )
 def test_health__nobody_assigned__says_what_to_look_at(health, experiment_key, words):

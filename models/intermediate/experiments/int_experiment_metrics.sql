@@ -6,6 +6,8 @@ with computed as (
     select
         links.experiment_key,
         links.metric_key,
+        -- What people call it.
+        coalesce(metrics.name, replace(links.metric_key, '_', ' ')) as metric_name,
         links.role,
         cast(links.target_lift as double) as target_lift,
         metrics.event_name,
@@ -45,6 +47,7 @@ select
     metric_key,
 
     {{ text_number(text_of(['experiment_key', 'metric_key'])) }} as metric_number,
+    metric_name,
     role,
     target_lift,
     event_name,

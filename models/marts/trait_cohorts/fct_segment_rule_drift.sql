@@ -99,6 +99,10 @@ select
     count(distinct identity) filter (where is_stated <> is_by_rule) as disagreeing_identities,
     min(identity) filter (where is_stated and not is_by_rule) as example_stated_only,
     min(identity) filter (where is_by_rule and not is_stated) as example_by_rule_only,
+    min_by(received_at, {{ struct_of({'identity': 'identity', 'received_at': 'received_at'}) }})
+        filter (where is_stated and not is_by_rule) as example_stated_only_at,
+    min_by(received_at, {{ struct_of({'identity': 'identity', 'received_at': 'received_at'}) }})
+        filter (where is_by_rule and not is_stated) as example_by_rule_only_at,
 
     min(received_at) filter (where is_stated <> is_by_rule) as first_disagreement_at,
     max(received_at) filter (where is_stated <> is_by_rule) as last_disagreement_at

@@ -4,12 +4,14 @@ with comparisons as (
 
     -- The smallest p-value, two-sided, times the number of comparisons (Bonferroni).
     select
-        experiment_key,
-        2 * min(one_sided_p_value) * count(*) as p_value,
+        tests.experiment_key,
+        2 * min(tests.one_sided_p_value) * count(*) as p_value,
         count(*) as tests,
-        min_by(metric_key, (one_sided_p_value, metric_key)) as most_different_metric
-    from {{ ref('int_experiment_before_tests') }}
-    group by experiment_key
+        min_by(metrics.metric_name, (tests.one_sided_p_value, tests.metric_key)) as most_different_metric
+    from {{ ref('int_experiment_before_tests') }} as tests
+    inner join {{ ref('int_experiment_metrics') }} as metrics
+        on tests.experiment_key = metrics.experiment_key and tests.metric_key = metrics.metric_key
+    group by tests.experiment_key
 
 )
 

@@ -19,6 +19,7 @@ cut_windows as (
     -- Metrics of ended experiments, and how many identities were assigned too late for their window to pass before the end.
     select
         metrics.experiment_key,
+        metrics.metric_name,
         metrics.metric_key,
         count(*) as identities,
         count(*) filter (where identities.first_exposed_at > metrics.last_matured_at) as late_identities
@@ -27,7 +28,7 @@ cut_windows as (
     inner join {{ ref('int_experiment_assignments') }} as identities
         on metrics.experiment_key = identities.experiment_key
     where experiments.status = 'ended' and metrics.hours_to_maturity > 0
-    group by metrics.experiment_key, metrics.metric_key
+    group by metrics.experiment_key, metrics.metric_key, metrics.metric_name
     having count(*) filter (where identities.first_exposed_at > metrics.last_matured_at) > 0
 
 ),
@@ -90,7 +91,7 @@ select
     {{ check_threshold('windows_passed') }} as threshold,
     max(late_identities) as affected,
     max(identities) as total,
-    {{ joined_texts('metric_key', ', ', 'metric_key') }} as detail
+    {{ joined_texts('metric_name', ', ', 'metric_key') }} as detail
 from most_cut
 where late_identities = most_late_identities
 group by experiment_key

@@ -70,6 +70,7 @@ ranked as (
     select
         series.experiment_key,
         series.metric_key,
+        metrics.metric_name,
         series.variation,
         series.population,
         series.relative_lift,
@@ -103,7 +104,7 @@ distances as (
     -- How far the lift of pooled means is from the stratified one, in standard errors.
     select
         treatment.experiment_key,
-        treatment.variation || ' on ' || treatment.metric_key as comparison,
+        treatment.variation || ' on ' || treatment.metric_name as comparison,
         abs(treatment.pooled_mean / nullif(control.pooled_mean, 0) - 1 - treatment.relative_lift)
         / nullif(treatment.relative_standard_error, 0) as distance
     from latest as treatment
@@ -138,7 +139,7 @@ select
     count(left_out.epoch) as affected,
     count(*) as total,
     {{ joined_texts(
-        "left_out.variation || ' in epoch ' || cast(left_out.epoch as string)", ', ', 'left_out.variation, left_out.epoch'
+        "left_out.variation || ' in period ' || cast(left_out.epoch as string)", ', ', 'left_out.variation, left_out.epoch'
     ) }} as detail
 from comparisons
 left join left_out
