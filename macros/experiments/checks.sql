@@ -8,6 +8,8 @@
     A sentence names in braces what is filled in: of the check {affected}, {total} and {detail}; of the experiment
     {environment}, {feature_name}, {assignment_reason}, {control_variation} and {problem}. -#}
 {% macro experiment_checks() %}
+    {#- What has moved the environment's clock. -#}
+    {%- set last = 'the last webhook or event' if reads_flagsmith_events() else 'the last webhook' -%}
     {{ return({
         'declaration': {
             'threshold': '0e0',
@@ -48,7 +50,7 @@
                     'warn',
                     'Nothing was ever received from the environment {environment}: is it spelt as in the webhook\'s URL?',
                 ],
-                'not_started': ['warn', 'The experiment has not begun: the last webhook came before its declared start.'],
+                'not_started': ['warn', 'The experiment has not begun: ' ~ last ~ ' came before its declared start.'],
                 'nobody_assigned': [
                     'warn',
                     'Since the declared start, nobody was given the feature {feature_name} for the declared reason,'
@@ -354,21 +356,21 @@
             'findings': {
                 'one': [
                     'ok',
-                    '1 outcome is dated after the last webhook ({detail}). It counts once a later webhook has arrived.',
+                    '1 outcome is dated after ' ~ last ~ ' ({detail}). It counts once a later webhook has arrived.',
                 ],
                 'several': [
                     'ok',
-                    '{affected} outcomes are dated after the last webhook, the latest at {detail}. They count once a later'
+                    '{affected} outcomes are dated after ' ~ last ~ ', the latest at {detail}. They count once a later'
                     ~ ' webhook has arrived.',
                 ],
                 'one_far_ahead': [
                     'warn',
-                    '1 outcome is dated after the last webhook ({detail}). It counts once a later webhook has arrived. It is'
+                    '1 outcome is dated after ' ~ last ~ ' ({detail}). It counts once a later webhook has arrived. It is'
                     ~ ' more than 24 hours ahead: a clock or a date is wrong, or webhooks are missing.',
                 ],
                 'several_far_ahead': [
                     'warn',
-                    '{affected} outcomes are dated after the last webhook, the latest at {detail}. They count once a later'
+                    '{affected} outcomes are dated after ' ~ last ~ ', the latest at {detail}. They count once a later'
                     ~ ' webhook has arrived. The latest is more than 24 hours ahead: a clock or a date is wrong, or webhooks'
                     ~ ' are missing.',
                 ],
@@ -379,15 +381,15 @@
             'alarm_threshold': '72e0',
             'spoils_results': false,
             'findings': {
-                'fresh': ['ok', 'The last outcome is at most 24 hours older than the last webhook.'],
+                'fresh': ['ok', 'The last outcome is at most 24 hours older than ' ~ last ~ '.'],
                 'behind': [
                     'warn',
-                    'The last outcome is more than 24 hours older than the last webhook. Load the missing outcomes before you'
+                    'The last outcome is more than 24 hours older than ' ~ last ~ '. Load the missing outcomes before you'
                     ~ ' decide.',
                 ],
                 'far_behind': [
                     'alarm',
-                    'The last outcome is more than 72 hours older than the last webhook. Load the missing outcomes before you'
+                    'The last outcome is more than 72 hours older than ' ~ last ~ '. Load the missing outcomes before you'
                     ~ ' decide.',
                 ],
             },

@@ -308,6 +308,12 @@ def test_clock__events_after_the_last_webhook__move_it_but_not_beyond_what_was_c
         and row["experiment_key"] != "rollout"
     }
     assert sums == {"shop": 3, "short": 1}
+    freshness = [
+        row["message"]
+        for row in later.mart("fct_experiment_health")
+        if (row["experiment_key"], row["check_name"]) == ("shop", "data_freshness")
+    ]
+    assert freshness == ["The last outcome is at most 24 hours older than the last webhook or event."]
 
 
 def test_activation__feature_renamed_or_in_two_experiments__follows_the_feature(later):
