@@ -38,6 +38,7 @@ def _():
             "fct_flag_exposures",
         ),
         *("fct_experiment_results", "fct_segment_sizes_daily", "quarantined_deliveries"),
+        *("fct_experiment_assignments", "fct_experiment_outcomes"),
     )
     show.masthead(
         "index",

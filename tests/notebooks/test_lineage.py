@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from flagsmith_warehouse.notebooks.report import NOTEBOOKS
-from flagsmith_warehouse.notebooks.warehouse import stale_flags
+from flagsmith_warehouse.notebooks.warehouse import people_behind, stale_flags
 
 from ..marts.warehouse import PROJECT
 from .conftest import RECIPES
@@ -30,7 +30,8 @@ NAMES = {"flag_exposure": "flag_exposure_explorer", "segments_and_cohorts": "seg
 
 def read_by(text: str) -> set[str]:
     """The marts that the SQL of a page or recipe reads, and the questions that several pages ask."""
-    text += inspect.getsource(stale_flags) if "stale_flags(" in text else ""
+    asked = [inspect.getsource(one) for one in (stale_flags, people_behind) if f"{one.__name__}(" in text]
+    text = "\n".join([text, *asked])
     return {FUNCTIONS.get(name, name) for name in named_in(text)}
 
 
@@ -46,7 +47,13 @@ def test_exposures__a_notebook__depends_on_what_it_reads_and_asks_for(name):
     calls = [
         node for node in ast.walk(ast.parse(text)) if getattr(getattr(node, "func", 0), "id", "") == "source"
     ]
-    required = {one.value for call in calls for one in ast.walk(call) if isinstance(one, ast.Constant)}
+    # A column of a mart is written after it.
+    required = {
+        one.value.partition(".")[0]
+        for call in calls
+        for one in ast.walk(call)
+        if isinstance(one, ast.Constant)
+    }
     # A function is asked for beside the mart that it reads.
     assert required == read_by(text) | (named_in(text) & FUNCTIONS.keys())
 
