@@ -176,7 +176,7 @@ def test_verdict__one_arm_lost_more_to_the_quarantine__undisturbed_is_not_truste
         if row["variation"] == "blue" and row["metric_key"] == "spent"
     }
     verdict, reason = verdicts["changed", "undisturbed"]
-    assert verdict == "do_not_trust" and "quarantine" in reason
+    assert verdict == "do_not_trust" and "the population undisturbed" in reason
     assert verdicts["changed", "assigned"][0] != "do_not_trust"
 
 

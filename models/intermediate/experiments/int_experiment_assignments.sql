@@ -1,7 +1,5 @@
 {{ config(materialized='table_in_place') }}
 
--- depends_on: {{ ref('int_experiment_exposure_events') }}
-
 with assigned as (
 
     select * from {{ ref('int_experiment_first_exposures') }}

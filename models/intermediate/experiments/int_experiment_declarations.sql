@@ -1,7 +1,5 @@
 {{ config(materialized='table_in_place') }}
 
--- depends_on: {{ ref('int_flagsmith_event_counts') }}
-
 -- Wrong declarations too: they are shown but not computed.
 select
     declarations.experiment_key,

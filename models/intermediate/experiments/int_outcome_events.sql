@@ -1,7 +1,5 @@
 {{ config(materialized=kept_unless_checked()) }}
 
--- depends_on: {{ ref('int_flagsmith_outcomes') }}
-
 -- Not from int_outcomes: `flagsmith-warehouse check` has built nothing.
 select
     {{ text_literal(var('conversion_events', none) or 'no outcomes') }} as declared_in,

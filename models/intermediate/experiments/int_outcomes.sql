@@ -1,7 +1,5 @@
 {{ config(materialized='view_in_place') }}
 
--- depends_on: {{ ref('int_flagsmith_outcomes') }}
-
 {%- set columns = ['environment', 'identity', 'event_name', 'value', 'unusable_column', 'unusable_cell', 'occurred_at'] %}
 {%- set is_mapped = has_identity_map() %}
 
