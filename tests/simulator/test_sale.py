@@ -59,12 +59,11 @@ def test_sale__activity__differs_so_that_a_tenth_makes_a_third_of_the_visits():
 
 
 def test_sale__active_identities__have_often_left_for_good():
-    """Given those who came five times in the first half; then many are not seen in the last third, but most are."""
+    """Given those who came eight times in the first half; then a third or more are not seen in the last quarter."""
     half = PARAMETERS.starts_at + PARAMETERS.span / 2
-    last_third = PARAMETERS.starts_at + PARAMETERS.span * 2 / 3
-    active = [times for times in visits().values() if sum(at < half for at in times) >= 5]
-    left = sum(times[-1] < last_third for times in active) / len(active)
-    assert 0.1 < left < 0.4
+    last_quarter = PARAMETERS.starts_at + PARAMETERS.span * 3 / 4
+    active = [times for times in visits().values() if sum(at < half for at in times) >= 8]
+    assert 1 / 3 < sum(times[-1] < last_quarter for times in active) / len(active) < 1 / 2
 
 
 def test_sale__some_identities__return_after_weeks():
