@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from flagsmith_warehouse.simulator import capture, conversions, landing
+from flagsmith_warehouse.simulator import capture, conversions, landing, truth
 from flagsmith_warehouse.simulator.parameters import Parameters
 from flagsmith_warehouse.simulator.sender import Fate, Outcome, Receiver, send
 from flagsmith_warehouse.simulator.world import World
@@ -76,6 +76,13 @@ SHARE = click.FloatRange(0, 1)
 )
 @click.option("--steady", is_flag=True, help="Change no weight, value or override during the traffic.")
 @click.option(
+    "--sale",
+    "has_sale",
+    is_flag=True,
+    help="Let identities differ in activity, stay away for weeks or leave for good; begin a sale as the weights of checkout_button change, "
+    "and switch that flag off at the end. --conversions then writes what they buy at each visit, and says the true lifts.",
+)
+@click.option(
     "--days",
     default=DEFAULTS.days,
     show_default=True,
@@ -108,6 +115,9 @@ def simulate(
     if conversions_file is not None:
         with conversions_file.open("w", encoding="utf-8", newline="") as stream:
             conversions.write(conversions.conversions(world), stream)
+        if world.parameters.has_sale:
+            for row in truth.lifts(world.evaluations(), conversions.Effect(), world.parameters):
+                click.echo(_true_lifts(**row))
     elif file is None:
         _send(world, Receiver(url, _secrets(world)), rate, concurrency)
     elif file.suffix == ".duckdb":
@@ -117,6 +127,10 @@ def simulate(
     else:
         with file.open("w", encoding="ascii") as stream:
             stream.writelines(capture.lines(world.deliveries(), _secrets(world)))
+
+
+def _true_lifts(variation: str, assigned: float, until_change: float) -> str:
+    return f"{variation}: the true lift of revenue is {assigned:+.1%} for assigned, {until_change:+.1%} for until_change"
 
 
 def _world(**parameters: object) -> World:

@@ -15,6 +15,8 @@ class Parameters:
     volatile: share of identities with a trait that changes at every call (1.0: no two bodies are alike).
     transient: share of calls that send a trait which Flagsmith does not store.
     is_changing: whether weights, values and overrides change during the traffic.
+    has_sale: whether identities differ in activity, stay away for weeks or leave for good (`population`), buy at every visit, more of
+        it in a sale (`conversions`), and whether `checkout_button` is switched off at the end (if is_changing).
     starts_at: start of the period, in UTC without a time zone; days: its length.
     """
 
@@ -26,6 +28,7 @@ class Parameters:
     volatile: float = 0.0
     transient: float = 0.02
     is_changing: bool = True
+    has_sale: bool = False
     starts_at: datetime = datetime(2026, 9, 1)
     days: float = 28.0
     seed: int = 1

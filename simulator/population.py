@@ -4,6 +4,7 @@ An identity comes for a *visit*: `calls_per_state` calls within minutes, all wit
 Before each later visit traits change (at least `visits`, which counts them): it enters and leaves segments.
 """
 
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ _SCORES = (12.0, 0.1, -0.0, 1e-07, 1e20, 3.5)
 _STORED = "country age plan beta app_version uid visits score nick email referrer tags note debt last_seen"
 _TRAIT_KEYS = {key: place for place, key in enumerate(_STORED.split())}
 _LONGEST_GAP = 60.0  # seconds between two calls of a visit, where the time span allows it
+# Where there is a sale: the shares of identities that leave for good, and that stay away for half of the period.
+_CHURN, _PAUSE = 0.4, 0.3
 
 
 def environment_key(dice: Dice) -> str:
@@ -108,7 +111,8 @@ def calls(parameters: Parameters, deliveries: int, dice: Dice) -> Iterator[Call]
     Keeps current visits and the traits of each identity in memory, never the calls.
     """
     gap = _mean_gap(parameters, deliveries)
-    roster = _Roster(parameters, -(-deliveries // parameters.calls_per_state), dice)
+    kind = _UnevenRoster if parameters.has_sale else _Roster
+    roster = kind(parameters, -(-deliveries // parameters.calls_per_state), dice)
     going_on: list[tuple[int, int, int, Visit]] = []
     for place in range(roster.visits):
         starts_at = roster.starts_at(place)
@@ -179,10 +183,48 @@ class _Roster:
         known, total = len(self.traits), self.parameters.identities
         if known < min(total, 1 + place * total * 5 // (self.visits * 4)):
             return known
+        if (number := self._returning(place)) is not None:
+            return number
+        if known < total:
+            return known
+        raise ValueError("Everybody is visiting at once: give the world more days or more identities")
+
+    def _returning(self, place: int) -> int | None:
+        """Return the number of a known identity that is not visiting, None if there is none."""
+        known = len(self.traits)
         favourite = int(self.dice.random() ** 2 * known)
         for step in range(known):
             if (number := (favourite + step) % known) not in self.active:
                 return number
-        if known < total:
-            return known
-        raise ValueError("Everybody is visiting at once: give the world more days or more identities")
+        return None
+
+
+class _UnevenRoster(_Roster):
+    """Known ones return by their activity, a few of them often. Many leave for good, and others come back after weeks."""
+
+    def __init__(self, parameters: Parameters, visits: int, dice: Dice) -> None:
+        super().__init__(parameters, visits, dice)
+        self.activities: list[float] = []  # of the identities up to each one, added up
+        self.absences: list[tuple[float, float]] = []  # the places between which an identity stays away
+
+    def next_visit(self, place: int) -> Visit:
+        visit = super().next_visit(place)
+        if visit.number == len(self.activities):
+            share = self.dice.random()
+            self.activities.append(share * share * share + sum(self.activities[-1:]))
+            self.absences.append(self._absence(place))
+        return visit
+
+    def _absence(self, joined: int) -> tuple[float, float]:
+        kind, left = self.dice.random(), joined + self.dice.random() * (self.visits - joined)
+        if kind < _CHURN:
+            return left, self.visits
+        return left, left + (self.visits / 2 if kind < _CHURN + _PAUSE else 0)
+
+    def _returning(self, place: int) -> int | None:
+        for _ in range(1_000):
+            number = bisect(self.activities, self.dice.random() * self.activities[-1])
+            left, back = self.absences[number]
+            if number not in self.active and not left < place < back:
+                return number
+        return super()._returning(place)  # of a handful, everybody else is away: somebody comes back

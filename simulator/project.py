@@ -15,6 +15,9 @@ from flagsmith_warehouse.simulator.features import Feature, Option, Setting, Val
 OLD_WEIGHTS = (30.0, 30.0, 10.0)
 NEW_WEIGHTS = (10.0, 50.0, 10.0)  # a fifth moves from variant_a to variant_b; control does not change
 
+# The share of the time span at which these weights change; where there is a sale, it begins then.
+WEIGHTS_SHARE = 0.45
+
 ROLLOUT_SEGMENT = 12
 
 
@@ -179,7 +182,7 @@ class Edit:
 EDITS = (
     Edit(0.20, "theme", lambda feature, _: with_default(feature, value="green")),
     Edit(0.30, "page_size", lambda feature, _: with_segment_override(feature, 11, value=100)),
-    Edit(0.45, "checkout_button", lambda feature, _: with_default(feature, weights=NEW_WEIGHTS)),
+    Edit(WEIGHTS_SHARE, "checkout_button", lambda feature, _: with_default(feature, weights=NEW_WEIGHTS)),
     Edit(0.50, "dark_mode", lambda feature, _: with_default(feature, enabled=False)),
     Edit(0.55, "cookie_banner", lambda feature, people: with_identity_overrides(feature, people)),
     Edit(0.60, "dark_mode", lambda feature, _: with_default(feature, enabled=True)),
@@ -187,6 +190,8 @@ EDITS = (
     Edit(0.75, "legacy_menu", lambda feature, _: None),
     Edit(0.85, "page_size", lambda feature, _: without_segment_override(feature)),
 )
+# The end of the experiment, in a world with a sale.
+SWITCH_OFF = Edit(0.90, "checkout_button", lambda feature, _: with_default(feature, enabled=False))
 # A feature that is added during the traffic. From then on everybody's flags contain it.
 LATE_PLAN, LATE_SHARE = Plan("assistant", "v1", description="Added while traffic runs"), 0.65
 
@@ -194,13 +199,17 @@ Features = dict[str, Feature]
 
 
 def versions(
-    first: Features, starts_at: datetime, span: timedelta, overridden: dict[str, int]
+    first: Features,
+    starts_at: datetime,
+    span: timedelta,
+    overridden: dict[str, int],
+    edits: tuple[Edit, ...] = EDITS,
 ) -> list[tuple[datetime, Features]]:
     """Return the features (by name) from each moment of change on, in time order. The first entry has no beginning."""
     history = [(starts_at, first)]
     late_at = starts_at + LATE_SHARE * span
     late = build(LATE_PLAN, len(first) + 1, late_at, {}, option_id=0)
-    for edit in sorted([*EDITS, Edit(LATE_SHARE, late.name, lambda feature, _: feature)], key=_share):
+    for edit in sorted([*edits, Edit(LATE_SHARE, late.name, lambda feature, _: feature)], key=_share):
         before = {late.name: late, **history[-1][1]}.get(edit.feature_name)
         if before is not None:
             after = edit.make(before, overridden)

@@ -4,14 +4,20 @@ Each function takes evaluations in time order (`world.evaluations()`) and return
 names of the marts' columns. Times are naive UTC; values keep their Python type.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import mean
 
-from flagsmith_warehouse.simulator.features import VALUE_TYPES, Flag
+from flagsmith_warehouse.simulator.bucketing import choose
+from flagsmith_warehouse.simulator.conversions import Effect, flag_of, price_level
+from flagsmith_warehouse.simulator.features import VALUE_TYPES, Flag, text_of
 from flagsmith_warehouse.simulator.messages import SEGMENT_NAMES, Evaluation, State, Trait
+from flagsmith_warehouse.simulator.parameters import Parameters
 
 Rows = list[dict[str, object]]
+Weights = tuple[float, ...]
 
 
 def flag_exposures(evaluations: Iterable[Evaluation]) -> Rows:
@@ -82,6 +88,46 @@ def identity_traits(evaluations: Iterable[Evaluation]) -> Rows:
         }
         for spell in spells
     ]
+
+
+def lifts(evaluations: Iterable[Evaluation], effect: Effect, parameters: Parameters) -> Rows:
+    """Return the true lift of revenue in a world with a sale: `variation`, and what two populations claim about it.
+
+    `until_change`: the planted lift, of those who have what they were assigned. `assigned`: intention to treat, what
+    everybody is expected to spend until the flag is switched off if first given the variation, over the same for control.
+    The visits are those of this world. The expectation is over the buckets, which decide who keeps a variation when
+    weights change (exact for weights in tenths of a per cent), and over purchases. The feature must have no overrides.
+    """
+    first_weights: dict[tuple[str, str], Weights] = {}
+    spent: dict[tuple[Weights, Weights], float] = defaultdict(float)
+    names: list[str | None] = []
+    for received_at, environment, state in evaluations:
+        if (flag := flag_of(state, effect.feature_name)) is not None:
+            weights = flag.setting.weights
+            first = first_weights.setdefault((environment, state.identity), weights)
+            spent[first, weights] += price_level(received_at, parameters)
+            names = [text_of(option.value) for option in flag.feature.options]
+    factors = {None: 1.0} | {place: 1 + effect.lifts.get(name, 0.0) for place, name in enumerate(names)}
+
+    def expected(option: int | None) -> float:
+        return sum(amount * _mean_factor(option, *weights, factors) for weights, amount in spent.items())
+
+    return [
+        {
+            "variation": name,
+            "assigned": expected(place) / expected(None) - 1,
+            "until_change": effect.lifts.get(name, 0.0),
+        }
+        for place, name in enumerate(names)
+    ]
+
+
+def _mean_factor(
+    option: int | None, first: Weights, later: Weights, factors: Mapping[int | None, float]
+) -> float:
+    """Return the mean factor on spending under the weights `later` of those who got the option under `first`."""
+    buckets = [(bucket + 0.5) / 10 for bucket in range(1_000)]
+    return mean(factors[choose(later, bucket)] for bucket in buckets if choose(first, bucket) == option)
 
 
 def _exposure_key(flag: Flag) -> tuple:

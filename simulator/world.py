@@ -26,7 +26,8 @@ class Environment:
         span = parameters.span
         self.versions = [(parameters.starts_at, first)]
         if parameters.is_changing:
-            self.versions = project.versions(first, parameters.starts_at, span, self._overridden())
+            edits = (*project.EDITS, project.SWITCH_OFF) if parameters.has_sale else project.EDITS
+            self.versions = project.versions(first, parameters.starts_at, span, self._overridden(), edits)
 
     def _dice(self, purpose: str) -> Dice:
         return Dice(f"{self.parameters.seed} {self.name} {purpose}")

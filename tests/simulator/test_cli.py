@@ -50,6 +50,18 @@ def test_simulate__conversions__writes_the_outcomes_and_sends_nothing(tmp_path):
     assert header == "identity,event_name,occurred_at,value,environment"
 
 
+def test_simulate__conversions_of_a_sale__also_says_the_true_lifts(tmp_path):
+    answer = run("--sale", "--steady", "--conversions", str(tmp_path / "events.csv"))
+    assert answer.exit_code == 0
+    assert answer.output.splitlines() == [
+        "variant_a: the true lift of revenue is +5.0% for assigned, +5.0% for until_change",
+        "variant_b: the true lift of revenue is +40.0% for assigned, +40.0% for until_change",
+        "variant_c: the true lift of revenue is -10.0% for assigned, -10.0% for until_change",
+    ]
+    events = (tmp_path / "events.csv").read_text(encoding="utf-8").splitlines()
+    assert sum(",page_view," in event for event in events) == 60
+
+
 def test_simulate__everything_taken__says_so():
     with receiver_that(lambda _: 204) as (url, requests):
         answer = run("--url", url, "--steady")

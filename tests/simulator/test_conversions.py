@@ -73,9 +73,11 @@ def test_conversions__same_world__gives_the_same_events_in_time_order():
     assert [event.occurred_at for event in again] == sorted(event.occurred_at for event in again)
 
 
-def test_conversions__feature_that_nobody_has__is_named():
+@pytest.mark.parametrize("has_sale", [False, True])
+def test_conversions__feature_that_nobody_has__is_named(has_sale):
+    world = World(Parameters(deliveries=100, identities=10, has_sale=has_sale))
     with pytest.raises(ValueError, match="'no_such_feature'"):
-        conversions(WORLD, Effect(feature_name="no_such_feature"))
+        conversions(world, Effect(feature_name="no_such_feature"))
 
 
 def test_write__events__are_csv_with_the_columns_of_the_contract():

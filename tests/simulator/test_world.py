@@ -14,6 +14,7 @@ from flagsmith_warehouse.simulator.parameters import Parameters
 from flagsmith_warehouse.simulator.world import World
 
 SMALL = Parameters(deliveries=2_000, identities=60, environments=("production", "staging"), transient=0.1)
+SALE = replace(SMALL, has_sale=True)
 
 
 def fingerprint(parameters: Parameters = SMALL) -> str:
@@ -26,6 +27,11 @@ def fingerprint(parameters: Parameters = SMALL) -> str:
 def test_world__any_python__gives_the_bytes_that_it_always_gave():
     # Changed on purpose? Then write the new one here, and make simulator/example_month/example_conversion_events.csv anew.
     assert fingerprint() == "22d12c7249a4ed00930c2d2b039949bb8975bae5804b3488e29f133722d3f801"
+
+
+def test_world__any_python__gives_the_bytes_of_a_sale_that_it_always_gave():
+    # Changed on purpose? Then write the new one here, and the true lifts in docs/experiments.md anew.
+    assert fingerprint(SALE) == "eb697adbdcb11dbdc6dff49b07a7e87ed25eee8bf6abe7f05a774139591960e1"
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "4711"])
