@@ -25,7 +25,8 @@ help:  ## List these targets
 
 .venv/developer: .venv/installed requirements-dev.lock
 	@echo "Installing what tests and notebooks need into .venv"
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@# Python compiles what is imported. To compile all of it takes a third of the installation.
+	@$(PIP) install --no-compile --require-hashes -r requirements-dev.lock
 	@touch $@
 
 .venv/spark: .venv/developer requirements-spark.lock
