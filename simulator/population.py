@@ -210,8 +210,7 @@ class _UnevenRoster(_Roster):
     def next_visit(self, place: int) -> Visit:
         visit = super().next_visit(place)
         if visit.number == len(self.activities):
-            share = self.dice.random()
-            self.activities.append(share * share * share + sum(self.activities[-1:]))
+            self.activities.append(self.dice.random() ** 3 + sum(self.activities[-1:]))
             self.absences.append(self._absence(place))
         return visit
 

@@ -163,7 +163,8 @@ def parsed_project(*variables: str) -> Manifest:
     """
     with tempfile.TemporaryDirectory() as target:
         manifest = quiet_dbt(dbtRunner(), ["parse", *variables, *paths(Path(target))]).result
-    # The manifest lives as long as the tests. To look for garbage in it again and again took 8 % of each build's processor time.
+    # The manifest lives as long as the tests. To look for garbage in it again and again took 8 % of each build's processor time,
+    # and to look for it often in the rest as much.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

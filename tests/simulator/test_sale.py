@@ -161,6 +161,6 @@ def test_results__effect_of_being_assigned__is_not_the_planted_one(results):
 
 def test_results__undisturbed__is_far_from_both(results):
     """Given those who were moved and came back, the active ones, left out; then variant_a seems to lose."""
-    for metric_key, lift in (("purchase", 0), ("page_view", 0)):
+    for metric_key in ("purchase", "page_view"):
         row = results[metric_key, "undisturbed", "variant_a"]
-        assert row["relative_high"] < lift, row
+        assert row["relative_high"] < 0, row

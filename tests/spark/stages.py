@@ -6,7 +6,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 # The comment that dbt puts before a statement says for which model it is.
@@ -30,19 +30,15 @@ class Stage:
     shuffled: int = 0
 
 
-@dataclass
-class Statements:
-    """The seconds that statements of each model took, planning included."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-
 @contextlib.contextmanager
-def named_by_model() -> Iterator[Statements]:
-    """Name the jobs of each statement within by the model that dbt runs it for, and time the statements."""
+def named_by_model() -> Iterator[dict[str, float]]:
+    """Name the jobs of each statement within by the model that dbt runs it for.
+
+    Gives the seconds that the statements of each model took, planning included.
+    """
     from pyspark.sql import SparkSession
 
-    run, found = SparkSession.sql, Statements()
+    run, seconds = SparkSession.sql, defaultdict(float)
 
     def sql(session: SparkSession, query: str, *arguments, **named):
         node = NODE.search(query)
@@ -52,11 +48,11 @@ def named_by_model() -> Iterator[Statements]:
         try:
             return run(session, query, *arguments, **named)
         finally:
-            found.seconds[model] += time.perf_counter() - begun_at
+            seconds[model] += time.perf_counter() - begun_at
 
     SparkSession.sql = sql
     try:
-        yield found
+        yield seconds
     finally:
         SparkSession.sql = run
 
@@ -90,7 +86,7 @@ def _stage(given: dict, models: dict[int, str]) -> Stage:
     return stage
 
 
-def table(stages: list[Stage], statements: Statements, longest: int = 10) -> Iterator[str]:
+def table(stages: list[Stage], statements: dict[str, float], longest: int = 10) -> Iterator[str]:
     """Lines: the longest stages with their share of the time of all tasks; then the models with the longest statements."""
     total = sum(stage.milliseconds for stage in stages) or 1
     yield f"{len(stages):,} stages, {total / 1000:,.0f} s in tasks"
@@ -104,6 +100,6 @@ def table(stages: list[Stage], statements: Statements, longest: int = 10) -> Ite
     for stage in stages:
         in_tasks[stage.model] += stage.milliseconds
     yield f"{'model':<34}{'s of statements':>16}{'s in tasks':>12}"
-    for model, seconds in sorted(statements.seconds.items(), key=lambda each: -each[1])[:longest]:
+    for model, seconds in sorted(statements.items(), key=lambda each: -each[1])[:longest]:
         yield f"{model:<34}{seconds:>16.1f}{in_tasks[model] / 1000:>12.1f}"
-    yield f"{'all':<34}{sum(statements.seconds.values()):>16.1f}{total / 1000:>12.1f}"
+    yield f"{'all':<34}{sum(statements.values()):>16.1f}{total / 1000:>12.1f}"
