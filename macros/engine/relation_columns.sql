@@ -1,3 +1,10 @@
+{#- Whether what a var says is the name of a relation, with its schema and database or without; else it is a query. -#}
+{% macro is_relation_name(relation) %}
+    {%- set part = '("[^"]+"|`[^`]+`|\\w+)' -%}
+    {{ return(true if modules.re.fullmatch(part ~ '(\\.' ~ part ~ '){0,2}', relation | trim) else false) }}
+{% endmacro %}
+
+
 {#- The columns of a relation that a var names, {lower-case name: type as the engine writes it}; none where there is no
     relation of that name. What is not a name but a query or a table function is described by the engine. -#}
 {% macro relation_columns(relation) %}{{ return(adapter.dispatch('relation_columns', 'flagsmith_warehouse')(relation)) }}{% endmacro %}
@@ -5,10 +12,9 @@
 {% macro default__relation_columns(relation) %}{{ refuse_engine('relation_columns', 'relation_columns') }}{% endmacro %}
 
 {% macro duckdb__relation_columns(relation) %}
-    {%- set part = '("[^"]+"|\\w+)' -%}
-    {%- if modules.re.fullmatch(part ~ '(\\.' ~ part ~ '){0,2}', relation | trim) -%}
+    {%- if is_relation_name(relation) -%}
         {%- set parts = [] -%}
-        {%- for name in modules.re.findall(part, relation) -%}
+        {%- for name in modules.re.findall('"[^"]+"|\\w+', relation) -%}
             {%- do parts.append("lower(" ~ text_literal(name.strip('"')) ~ ")") -%}
         {%- endfor -%}
         {%- set place = 'lower(table_catalog) = lower(current_database()) and lower(table_schema) = ' -%}
@@ -31,7 +37,7 @@
 {% endmacro %}
 
 {% macro spark__relation_columns(relation) %}
-    {%- if modules.re.fullmatch('[\\w`]+(\\.[\\w`]+)?', relation | trim) -%}
+    {%- if is_relation_name(relation) -%}
         {%- set parts = (target.schema ~ '.' ~ relation | trim | replace('`', '')).split('.')[-2:] -%}
         {%- if not adapter.get_relation(database=none, schema=parts[0], identifier=parts[1]) -%}{{ return(none) }}{%- endif -%}
     {%- endif -%}

@@ -9,7 +9,8 @@
     {environment}, {feature_name}, {assignment_reason}, {control_variation} and {problem}. -#}
 {% macro experiment_checks() %}
     {#- What has moved the environment's clock. -#}
-    {%- set last = 'the last webhook or event' if reads_flagsmith_events() else 'the last webhook' -%}
+    {%- set arrival = 'webhook or event' if reads_flagsmith_events() else 'webhook' -%}
+    {%- set last, later = 'the last ' ~ arrival, 'a later ' ~ arrival -%}
     {{ return({
         'declaration': {
             'threshold': '0e0',
@@ -356,22 +357,22 @@
             'findings': {
                 'one': [
                     'ok',
-                    '1 outcome is dated after ' ~ last ~ ' ({detail}). It counts once a later webhook has arrived.',
+                    '1 outcome is dated after ' ~ last ~ ' ({detail}). It counts once ' ~ later ~ ' has arrived.',
                 ],
                 'several': [
                     'ok',
-                    '{affected} outcomes are dated after ' ~ last ~ ', the latest at {detail}. They count once a later'
-                    ~ ' webhook has arrived.',
+                    '{affected} outcomes are dated after ' ~ last ~ ', the latest at {detail}. They count once '
+                    ~ later ~ ' has arrived.',
                 ],
                 'one_far_ahead': [
                     'warn',
-                    '1 outcome is dated after ' ~ last ~ ' ({detail}). It counts once a later webhook has arrived. It is'
+                    '1 outcome is dated after ' ~ last ~ ' ({detail}). It counts once ' ~ later ~ ' has arrived. It is'
                     ~ ' more than 24 hours ahead: a clock or a date is wrong, or webhooks are missing.',
                 ],
                 'several_far_ahead': [
                     'warn',
-                    '{affected} outcomes are dated after ' ~ last ~ ', the latest at {detail}. They count once a later'
-                    ~ ' webhook has arrived. The latest is more than 24 hours ahead: a clock or a date is wrong, or webhooks'
+                    '{affected} outcomes are dated after ' ~ last ~ ', the latest at {detail}. They count once '
+                    ~ later ~ ' has arrived. The latest is more than 24 hours ahead: a clock or a date is wrong, or webhooks'
                     ~ ' are missing.',
                 ],
             },

@@ -8,6 +8,9 @@
     {{ return(named or no_conversion_events()) }}
 {% endmacro %}
 
+{#- Where outcomes are declared, in words. -#}
+{% macro outcomes_declared_in() %}{{ return(var('conversion_events', none) or 'no outcomes') }}{% endmacro %}
+
 {#- What of the files of outcomes cannot be read. -#}
 {% macro outcome_file_faults() %}
     {%- set named = var('conversion_events', none) -%}
@@ -76,8 +79,8 @@
 {% macro relation_problems(relation, var_name, columns, rules, if_gone, if_missing) %}
     {%- set name = var(var_name) | string -%}
     {%- set problems = [] -%}
-    {%- set is_query = not modules.re.fullmatch('[\\w."`]+', relation | trim) -%}
-    {%- set fault = relation_fault(relation) if columns is not none or is_query -%}
+    {#- Only a view may have columns and a fault: what is no name has no columns if it has one. -#}
+    {%- set fault = relation_fault(relation) if is_relation_name(relation) == (columns is not none) -%}
     {%- if columns is none and not fault -%}
         {%- do problems.append({
             'column_name': none, 'cell': name, 'problem': 'there is no relation ' ~ name, 'remedy': if_gone,

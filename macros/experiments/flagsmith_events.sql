@@ -37,11 +37,11 @@
 {% endmacro %}
 
 {#- What is wrong with the relation as a whole, or with the keys of the environments, as a list of {column_name, cell, problem,
-    remedy}. With any of it no event is read. -#}
-{% macro flagsmith_events_problems() %}
+    remedy}. With any of it no event is read. columns: types_of_flagsmith_events(), which asks the engine. -#}
+{% macro flagsmith_events_problems(columns) %}
     {%- if not reads_flagsmith_events() or not (is_built_now() or is_checked_now()) -%}{{ return([]) }}{%- endif -%}
     {%- set problems = relation_problems(
-        var('flagsmith_events_table') | string, 'flagsmith_events_table', types_of_flagsmith_events(), flagsmith_event_columns(),
+        var('flagsmith_events_table') | string, 'flagsmith_events_table', columns, flagsmith_event_columns(),
         "name the table or view with Flagsmith's events in `vars: flagsmith_events_table`, with its schema",
         "name a view that has it, as Flagsmith's table of events does"
     ) -%}
@@ -78,7 +78,7 @@
     has the client-side key can send events. -#}
 {% macro flagsmith_events(where) %}
 {%- set columns = types_of_flagsmith_events() %}
-{%- if not reads_flagsmith_events() or flagsmith_events_problems() %}
+{%- if not reads_flagsmith_events() or flagsmith_events_problems(columns) %}
 
     -- Nothing is read, or nothing can be: int_outcome_problems says why.
     select
@@ -88,6 +88,7 @@
         cast(null as string) as feature_name,
         cast(null as string) as identity,
         cast(null as string) as value_cell,
+        cast(null as double) as value,
         cast(null as string) as metadata,
         cast(null as string) as occurred_at_cell,
         false as is_own,
@@ -104,6 +105,7 @@
         feature_name,
         identity,
         value_cell,
+        value,
         metadata,
         occurred_at_cell,
         is_own,
@@ -116,6 +118,7 @@
             cast(events.feature_name as string) as feature_name,
             cast(events.identifier as string) as identity,
             events.value as value_cell,
+            {{ outcome_value('events.value', columns.value) }} as value,
             cast(events.metadata as string) as metadata,
             events.timestamp as occurred_at_cell,
             {{ "coalesce(cast(events.sdk_language as string) = 'flagsmith-warehouse', false)" if 'sdk_language' in columns else 'false' }} as is_own,
@@ -125,14 +128,4 @@
         where {{ where }}
     ) as delivered
 {%- endif %}
-{% endmacro %}
-
-{#- An expression: the part of an event by which it is an outcome. Names that begin with a dollar sign are Flagsmith's own. -#}
-{% macro is_flagsmith_outcome(event_name) %}
-    {{ return("coalesce(" ~ event_name ~ ", '') not like '$%'") }}
-{% endmacro %}
-
-{#- An expression: how many there are, in words: `1 event`, `2 events`. -#}
-{% macro counted(number, noun) %}
-    {{ return("cast(" ~ number ~ " as string) || case when " ~ number ~ " = 1 then ' " ~ noun ~ "' else ' " ~ noun ~ "s' end") }}
 {% endmacro %}

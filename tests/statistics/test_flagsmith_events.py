@@ -6,7 +6,7 @@ from datetime import timedelta
 import duckdb
 import pytest
 
-from .experiments import ExperimentWarehouse, at, clock, evaluation, event, experiment, link, metric
+from .experiments import OUTCOMES, ExperimentWarehouse, at, clock, evaluation, event, experiment, link, metric
 
 BLUE = ("blue", 50.0)
 KEYS = {"production": {"key": "clientside"}, "staging": {"key": "other"}, "preview": {"key": "third"}}
@@ -252,6 +252,8 @@ LATER = [
     exposed("cem", 13),
     exposed("rae", 3, "blue"),
     exposed("u-1", 4),
+    # A tester, by another identity.
+    exposed("u-2", 4),
     exposed("ada", 3, environment_key="other"),
     # After the last webhook.
     sent("fay", "spent", 25, "1"),
@@ -276,7 +278,9 @@ def in_later_hours(directory, events: list[dict] | None) -> ExperimentWarehouse:
     ]
     warehouse.give("experiments", declared)
     warehouse.give("experiment_metrics", [link(one["experiment_key"], "spent") for one in declared])
-    warehouse.give("identity_map", [{"identity": "device", "user_id": "u-1"}])
+    users = {"device": "u-1", "test device": "u-2"}
+    warehouse.give("identity_map", [{"identity": one, "user_id": user} for one, user in users.items()])
+    warehouse.give("test_identities", [{"identity": "test device"}])
     return warehouse
 
 
@@ -327,6 +331,13 @@ def test_activation__feature_renamed_or_in_two_experiments__follows_the_feature(
     ]
 
 
+def test_mart__tester_with_another_identity__has_no_exposures(later):
+    rows = later.query(
+        "select distinct identity from marts.fct_experiment_exposure_events where identity like 'u-%'"
+    )
+    assert [row["identity"] for row in rows] == ["u-1"]
+
+
 def test_health__every_identity_hashed_and_no_event__says_how_to_hash(later):
     (row,) = [
         row
@@ -357,9 +368,14 @@ def test_marts__the_var_named_and_taken_away__equal_those_that_never_had_it(late
     told = ("fct_experiment_health", "experiment_declaration_problems")
     assert marts(never, told) == {name: rows for name, rows in before.items() if name not in told}
     assert "no exposure of the feature checkout" in str(never.mart("fct_experiment_health"))
+    assert "is an exposure of the feature checkout" in str(never.mart("experiment_declaration_problems"))
     del never.settings["flagsmith_events_table"]
     never.run()
     assert marts(never) == before != marts(later)
+    # What to do about $flag_exposure as activation_event is said as soon as there are any outcomes.
+    never.give("conversion_events", [event("ann", "other", 5)])
+    never.run("run", "--select", "+experiment_declaration_problems")
+    assert "in `vars: flagsmith_events_table`" in str(never.mart("experiment_declaration_problems"))
 
 
 def test_round_trip__our_own_mart_as_the_sdks_events__exposes_everybody_as_assigned(tmp_path):
@@ -401,10 +417,7 @@ def test_warnings__before_any_webhook__say_each_event_once(tmp_path):
     ]
 
 
-READ = (
-    *("run", "--select", "+int_declared_identity_map", "int_flagsmith_outcomes", "int_outcomes"),
-    *("int_outcome_events", "int_outcome_problems"),
-)
+READ = (*OUTCOMES, "int_flagsmith_outcomes")
 
 
 @pytest.fixture(scope="module")
@@ -460,6 +473,7 @@ def test_events__types_of_other_databases_in_a_session_elsewhere__are_read(
             f"{TABLE}.timestamp is of type DATE; accepted are timestamp",
         ),
         ({}, {"flagsmith_events_table": "gone.events"}, None, "there is no relation gone.events"),
+        ({}, {"flagsmith_events_table": '"my events".gone'}, None, 'there is no relation "my events".gone'),
         (
             {},
             {"flagsmith_environments": KEYS | {"live": KEYS["production"]}},

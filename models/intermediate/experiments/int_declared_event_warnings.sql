@@ -132,7 +132,7 @@ union all
 -- One row instead of one for each metric.
 select
     'warning' as severity,
-    {{ text_literal(var('conversion_events', none) or 'no outcomes') }} as declared_in,
+    {{ text_literal(outcomes_declared_in()) }} as declared_in,
     cast(null as bigint) as row_number,
     cast(null as string) as column_name,
     cast(null as string) as experiment_key,

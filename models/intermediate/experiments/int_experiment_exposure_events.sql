@@ -7,24 +7,27 @@ with features as (
     select
         experiments.experiment_key,
         experiments.environment,
+        experiments.started_at,
+        experiments.ended_at,
+        experiments.last_received_at,
         features.feature_id
     from {{ ref('int_experiments') }} as experiments
     inner join {{ ref('int_experiment_features') }} as features
         on experiments.experiment_key = features.experiment_key and features.is_under_experiment
+    -- Without events no feature is looked for, and so no delivery is read.
+    where {{ reads_flagsmith_events() | lower }}
 
 ),
 
 flag_sets as (
 
-    -- Without events no delivery is read.
     select
         environment,
         flags_hash,
         min(received_at) as first_received_at
     from {{ ref('int_deliveries') }}
     where
-        {{ 'true' if reads_flagsmith_events() else 'false' }}
-        and kind = 'evaluation'
+        kind = 'evaluation'
         and not is_test_identity
         and environment in (select environment from features)
     group by environment, flags_hash
@@ -71,6 +74,9 @@ names as (
     select
         features.experiment_key,
         features.environment,
+        features.started_at,
+        features.ended_at,
+        features.last_received_at,
         spans.feature_name,
         spans.valid_from,
         spans.valid_to
@@ -80,15 +86,7 @@ names as (
 ),
 
 test_users as (
-
-    select distinct
-        nullif(tests.environment, '') as environment,
-        {{ 'coalesce(users.user_id, tests.identity)' if is_mapped else 'tests.identity' }} as identity
-    from {{ ref('int_declared_test_identities') }} as tests
-    {%- if is_mapped %}
-    left join {{ ref('int_declared_identity_map') }} as users on tests.identity = users.identity
-    {%- endif %}
-
+    {{ test_users() }}
 ),
 
 delivered as (
@@ -99,8 +97,8 @@ exposures as (
 
     -- However often an event was delivered: only the first time and the last one count.
     select
-        experiments.experiment_key,
-        experiments.environment,
+        names.experiment_key,
+        names.environment,
         {{ 'coalesce(users.user_id, delivered.identity)' if is_mapped else 'delivered.identity' }} as identity,
         coalesce(cast(delivered.value_cell as string), '') as variant_key,
         min(delivered.occurred_at) as first_occurred_at,
@@ -112,12 +110,9 @@ exposures as (
             and delivered.feature_name = names.feature_name
             and (delivered.occurred_at >= names.valid_from or names.valid_from is null)
             and (delivered.occurred_at < names.valid_to or names.valid_to is null)
-    inner join {{ ref('int_experiments') }} as experiments
-        on
-            names.experiment_key = experiments.experiment_key
-            and delivered.occurred_at >= experiments.started_at
-            and (delivered.occurred_at < experiments.ended_at or experiments.ended_at is null)
-            and delivered.occurred_at <= experiments.last_received_at
+            and delivered.occurred_at >= names.started_at
+            and (delivered.occurred_at < names.ended_at or names.ended_at is null)
+            and delivered.occurred_at <= names.last_received_at
     {%- if is_mapped %}
     left join {{ ref('int_declared_identity_map') }} as users on delivered.identity = users.identity
     {%- endif %}
@@ -144,6 +139,7 @@ assigned_variations as (
 
     select distinct experiment_key, variation
     from {{ ref('int_experiment_first_exposures') }}
+    where {{ reads_flagsmith_events() | lower }}
 
 )
 

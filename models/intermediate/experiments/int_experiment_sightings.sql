@@ -29,14 +29,7 @@ shown as (
 {%- if is_mapped %},
 
 test_users as (
-
-    -- Whoever has a test identity is a tester with every other identity, too.
-    select distinct
-        nullif(tests.environment, '') as environment,
-        coalesce(users.user_id, tests.identity) as user_id
-    from {{ ref('int_declared_test_identities') }} as tests
-    left join {{ ref('int_declared_identity_map') }} as users on tests.identity = users.identity
-
+    {{ test_users() }}
 )
 {%- endif %}
 
@@ -76,7 +69,7 @@ where
         select 1
         from test_users
         where
-            coalesce(users.user_id, deliveries.identity) = test_users.user_id
+            coalesce(users.user_id, deliveries.identity) = test_users.identity
             and (deliveries.environment = test_users.environment or test_users.environment is null)
     )
     {%- endif %}

@@ -5,7 +5,7 @@ with experiments as (
 
     select experiment_key, row_number, environment, feature_name, activation_event
     from {{ ref('int_declared_experiments') }}
-    where problem is null and {{ 'true' if reads_flagsmith_events() else 'false' }}
+    where problem is null and {{ reads_flagsmith_events() | lower }}
 
 ),
 
@@ -20,7 +20,7 @@ counts as (
 flags as (
 
     select distinct feature_id, feature_name, variation from {{ ref('int_flag_set_elements') }}
-    where {{ 'true' if reads_flagsmith_events() else 'false' }}
+    where {{ reads_flagsmith_events() | lower }}
 
 ),
 

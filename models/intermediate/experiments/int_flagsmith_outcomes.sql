@@ -1,7 +1,8 @@
 {{ config(materialized=kept_unless_checked()) }}
 
 with delivered as (
-    {{ flagsmith_events(is_flagsmith_outcome('events.event')) }}
+    -- Names that begin with a dollar sign are Flagsmith's own.
+    {{ flagsmith_events("coalesce(events.event, '') not like '$%'") }}
 ),
 
 distinct_events as (
@@ -11,13 +12,13 @@ distinct_events as (
         environment,
         identity,
         event_name,
-        {{ outcome_value('value_cell', (types_of_flagsmith_events() or {}).get('value', 'double')) }} as value,
+        value,
         value_cell,
         occurred_at_cell,
         min(occurred_at) as occurred_at
     from delivered
     where environment is not null and not is_own
-    group by environment, environment_key, identity, event_name, feature_name, value_cell, metadata, occurred_at_cell
+    group by environment, environment_key, identity, event_name, feature_name, value_cell, value, metadata, occurred_at_cell
 
 ),
 

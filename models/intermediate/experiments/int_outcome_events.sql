@@ -2,7 +2,7 @@
 
 -- Not from int_outcomes: `flagsmith-warehouse check` has built nothing.
 select
-    {{ text_literal(var('conversion_events', none) or 'no outcomes') }} as declared_in,
+    {{ text_literal(outcomes_declared_in()) }} as declared_in,
     event_name,
     unusable_column,
 

@@ -1,6 +1,6 @@
 {{ config(materialized=kept_unless_checked()) }}
 
-{%- set declared_in = var('conversion_events', none) or 'no outcomes' %}
+{%- set declared_in = outcomes_declared_in() %}
 with unusable as (
 
     select
@@ -18,7 +18,7 @@ with unusable as (
 all_problems as (
 
     {% for relation, problems in [
-        (declared_in, conversion_events_problems()), (var('flagsmith_events_table', none) | string, flagsmith_events_problems()),
+        (declared_in, conversion_events_problems()), (var('flagsmith_events_table', none) | string, flagsmith_events_problems(types_of_flagsmith_events())),
     ] -%}
     {% for problem in problems -%}
     select
@@ -55,7 +55,7 @@ all_problems as (
         declared_in,
         unusable_column as column_name,
         cell,
-        cast(outcomes as string) || case when outcomes = 1 then ' outcome' else ' outcomes' end
+        {{ counted('outcomes', 'outcome') }}
         || case when event_name <> '' then ' of the event ' || event_name else '' end
         || case unusable_column
             when 'value' then ' with a value that is not a finite number: the value is left out'

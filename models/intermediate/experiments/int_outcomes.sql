@@ -3,8 +3,7 @@
 {%- set columns = ['environment', 'identity', 'event_name', 'value', 'unusable_column', 'unusable_cell', 'occurred_at'] %}
 {%- set is_mapped = has_identity_map() %}
 
-{% if is_mapped or reads_flagsmith_events() %}
-{%- if is_mapped %}
+{% if is_mapped -%}
 -- An outcome of whichever identity is one of the person.
 {%- endif %}
 select
@@ -27,6 +26,3 @@ from (
 {%- if is_mapped %}
 left join {{ ref('int_declared_identity_map') }} as users on outcomes.identity = users.identity
 {%- endif %}
-{% else %}
-{{ typed_outcomes() }}
-{% endif %}

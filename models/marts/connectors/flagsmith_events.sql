@@ -104,7 +104,7 @@ traits as (
 select
     {{ 'case changes.environment ' ~ keys_by_environment | join(' ') ~ ' else' if keys_by_environment }} changes.environment
     {{ 'end' if keys_by_environment }} as environment_key,
-    '$flag_exposure' as event,
+    {{ text_literal(exposure_event()) }} as event,
     changes.feature_name,
     {{ zoned_timestamp('changes.valid_from') }} as timestamp,
     {{ zoned_timestamp('changes.valid_from') }} as collected_at,

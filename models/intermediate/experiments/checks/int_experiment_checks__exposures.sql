@@ -7,7 +7,7 @@ with begun as (
         sum(identities) as assigned,
         sum(hashed) as hashed
     from {{ ref('int_experiment_variation_counts') }}
-    where {{ 'true' if reads_flagsmith_events() else 'false' }}
+    where {{ reads_flagsmith_events() | lower }}
     group by experiment_key
 
 ),
