@@ -67,7 +67,7 @@ WINDOWS = {  # the metric's event, from when, until when, and whether it counts 
 
 
 def margins() -> tuple[dict[str, float], list[dict]]:
-    """Margins a billionth on either side of the ends of the intervals that scipy computes, with their metrics."""
+    """Margins a billionth on either side of the ends of the intervals, with their metrics."""
     found, metrics = {}, []
     for method in ("frequentist", "sequential"):
         low, high = interval(method)
@@ -88,25 +88,23 @@ def margins() -> tuple[dict[str, float], list[dict]]:
     return found, metrics
 
 
-SCORES = {p.name: float(DICE.integers(20, 40)) for p in PEOPLE}
+# A margin is held against an interval that statsmodels computed.
+OF_STATSMODELS = json.loads((ORACLES / "statsmodels_0_15_0_margins.json").read_text())
+SCORES = OF_STATSMODELS["scores"]
 
 
 def interval(method: str) -> tuple[float, float]:
     """The 95 % interval of the relative lift of blue, from every identity's score."""
-    a, b = (np.array([SCORES[p.name] for p in PEOPLE if p.arm == arm]) for arm in ("control", "blue"))
-    errors = [a.var(ddof=1) * b.mean() ** 2 / a.mean() ** 4 / len(a), b.var(ddof=1) / a.mean() ** 2 / len(b)]
-    lift, error, n = b.mean() / a.mean() - 1, math.sqrt(sum(errors)), len(a) + len(b)
+    low, high = OF_STATSMODELS["relative_lift_low"], OF_STATSMODELS["relative_lift_high"]
     if method == "frequentist":
-        freedom = stats.ttest_ind(b, a, equal_var=False).df
-        width = stats.t.ppf(0.975, freedom) * error
-    else:
-        rho = (math.log(1 - 2 * math.log(0.05)) - 2 * math.log(0.05)) / 1000
-        information = n * rho + 1
-        width = (
-            error
-            * math.sqrt(n)
-            * math.sqrt(2 * information * math.log(math.sqrt(information) / 0.05) / (n * n * rho))
-        )
+        return low, high
+    # Always valid: the same standard error, and the width for tuning at 1,000 identities.
+    a, b = (np.array([SCORES[p.name] for p in PEOPLE if p.arm == arm]) for arm in ("control", "blue"))
+    freedom = stats.ttest_ind(b, a, equal_var=False).df
+    lift, error, n = (low + high) / 2, (high - low) / 2 / stats.t.ppf(0.975, freedom), len(PEOPLE)
+    rho = (math.log(1 - 2 * math.log(0.05)) - 2 * math.log(0.05)) / 1000
+    information = n * rho + 1
+    width = error * math.sqrt(2 * information * math.log(math.sqrt(information) / 0.05) / (n * rho))
     return lift - width, lift + width
 
 
