@@ -7,15 +7,20 @@ import gc
 import io
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 import duckdb
 import parsedatetime
+from dbt.adapters.base.impl import BaseAdapter
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner, dbtRunnerResult
-from dbt.clients.jinja import MacroGenerator
+from dbt.clients.jinja import MacroGenerator, MacroStack
+from dbt.context.configured import ConfiguredContext
 from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
+from dbt.context.manifest import ManifestContext
 from dbt.contracts.graph.manifest import Manifest
+from dbt.contracts.graph.nodes import Macro
 from dbt_common.events.base_types import BaseEvent, EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.tests import enable_test_caching
@@ -71,63 +76,94 @@ def _compiling_templates_once() -> None:
     Environment.compile = compile_once
 
 
-def _placing_macros_once() -> None:
-    """Let dbt sort out once which macro a name means, not twice for each model: there are a thousand macros."""
-    place, known = MacroNamespaceBuilder.build_namespace, {}
+class SharedMacro(MacroGenerator):
+    """A macro of all models. It reads the context of the model that its thread works on."""
 
-    class Namespace(MacroNamespace):
-        def __init__(self, placed: MacroNamespace, context: dict, node, stack):
-            copies = {}
+    now = threading.local()
 
-            def copied(macros: dict[str, MacroGenerator]) -> dict[str, MacroGenerator]:
-                for macro in macros.values():
-                    if id(macro) not in copies:
-                        copies[id(macro)] = copy = MacroGenerator.__new__(MacroGenerator)
-                        copy.macro, copy.context, copy.node, copy.stack = macro.macro, context, node, stack
-                return {name: copies[id(macro)] for name, macro in macros.items()}
+    def __init__(self, macro: Macro):
+        self.macro, self.node = macro, None
 
-            super().__init__(
-                copied(placed.global_namespace),
-                copied(placed.local_namespace),
-                copied(placed.global_project_namespace),
-                {package: copied(macros) for package, macros in placed.packages.items()},
-            )
-            self.found = {}
-            for names in reversed([*self._search_order()]):
-                self.found.update(names)
+    @property
+    def context(self) -> dict:
+        return self.now.context
 
-        def __iter__(self):
-            return iter(self.found)
+    @property
+    def stack(self) -> MacroStack:
+        return self.now.stack
 
-        def __getitem__(self, name):
-            return self.found[name]
+    def get_macro(self):
+        if self.macro.unique_id not in self.now.evaluated:
+            self.now.evaluated[self.macro.unique_id] = super().get_macro()
+        return self.now.evaluated[self.macro.unique_id]
+
+
+class SharedNamespace(MacroNamespace):
+    """Which macro a name means, found once."""
+
+    def __init__(self, placed: MacroNamespace):
+        shared = {}
+
+        def of(macros: dict[str, MacroGenerator]) -> dict[str, SharedMacro]:
+            return {
+                name: shared.setdefault(each.macro.unique_id, SharedMacro(each.macro))
+                for name, each in macros.items()
+            }
+
+        super().__init__(
+            of(placed.global_namespace),
+            of(placed.local_namespace),
+            of(placed.global_project_namespace),
+            {package: of(macros) for package, macros in placed.packages.items()},
+        )
+        self.found = {}
+        for names in reversed([*self._search_order()]):
+            self.found.update(names)
+
+    def __iter__(self):
+        return iter(self.found)
+
+    def __getitem__(self, name):
+        return self.found[name]
+
+
+def _sharing_macros() -> None:
+    """Let all models share dbt's thousand macros, which it otherwise makes twice for each model.
+
+    A macro of the adapter has a context of its own, inside that of the model.
+    """
+    place, execute = MacroNamespaceBuilder.build_namespace, BaseAdapter.execute_macro
+    fill, now, known = ManifestContext.to_dict, SharedMacro.now, {}
 
     def build_namespace(self, macros: dict, context: dict) -> MacroNamespace:
         key = id(macros), self.root_package, self.search_package, *self.internal_package_names_order
         if key not in known:
-            known[key] = macros, place(self, macros, context)
-        return Namespace(known[key][1], context, self.node, self.thread_ctx)
+            known[key] = macros, SharedNamespace(place(self, macros, context))
+        now.context, now.stack, now.evaluated = context, self.thread_ctx, {}
+        return known[key][1]
 
-    MacroNamespaceBuilder.build_namespace = build_namespace
+    def to_dict(self) -> dict:
+        if not isinstance(self.namespace, SharedNamespace):
+            return fill(self)
+        context = ConfiguredContext.to_dict(self)
+        context.update(self.namespace.found)
+        return context
 
+    def execute_macro(self, *arguments, **named):
+        of_model = dict(vars(now))
+        try:
+            return execute(self, *arguments, **named)
+        finally:
+            vars(now).update(of_model)
 
-def _evaluating_macros_once() -> None:
-    """Let a macro that a model calls again and again be evaluated once for that model."""
-    evaluate = MacroGenerator.get_macro
-
-    def get_macro(self):
-        if "evaluated" not in self.__dict__:
-            self.__dict__["evaluated"] = evaluate(self)
-        return self.__dict__["evaluated"]
-
-    MacroGenerator.get_macro = get_macro
+    MacroNamespaceBuilder.build_namespace, BaseAdapter.execute_macro = build_namespace, execute_macro
+    ManifestContext.to_dict = to_dict
 
 
 _without_debug_messages()
 _with_late_messages()
 _compiling_templates_once()
-_placing_macros_once()
-_evaluating_macros_once()
+_sharing_macros()
 parsedatetime.Constants = functools.cache(parsedatetime.Constants)  # the locale of each column of each answer
 enable_test_caching()  # of what dbt parses, for the tests that parse the project again
 
@@ -144,7 +180,8 @@ def quiet_dbt(runner: dbtRunner, arguments: list[str]) -> dbtRunnerResult:
     """Run a dbt command in this process, then close the warehouse. Raises AssertionError with its log if it fails."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        result = runner.invoke(arguments)
+        # Tests run in as many processes as there are cores. With two threads in each, a build takes an eighth more of processor time.
+        result = runner.invoke([*arguments, "--threads", "1"])
     if DuckDBConnectionManager._ENV is not None:
         DuckDBConnectionManager.close_all_connections()
     assert result.success, printed.getvalue() + str(result.exception or "")
@@ -162,7 +199,9 @@ def parsed_project(*variables: str) -> Manifest:
     Whatever the other vars, it is the same: they are read when a model is compiled.
     """
     with tempfile.TemporaryDirectory() as target:
-        manifest = quiet_dbt(dbtRunner(), ["parse", *variables, *paths(Path(target))]).result
+        manifest = quiet_dbt(
+            dbtRunner(), ["parse", "--no-write-json", *variables, *paths(Path(target))]
+        ).result
     # The manifest lives as long as the tests. To look for garbage in it again and again took 8 % of each build's processor time,
     # and to look for it often in the rest as much.
     gc.collect()
