@@ -10,7 +10,7 @@ with app.setup:
     from flagsmith_warehouse.loader import settings
     from flagsmith_warehouse.loader.operations import status
     from flagsmith_warehouse.notebooks import show, words
-    from flagsmith_warehouse.notebooks.pages import PAGES
+    from flagsmith_warehouse.notebooks.pages import PAGES, Person
     from flagsmith_warehouse.notebooks.warehouse import (
         DECIDING,
         NO_STALE_FLAG,
@@ -404,7 +404,7 @@ def _(primary, shown):
     leading = primary[primary.experiment_key.isin(shown.experiment_key)].drop_duplicates("experiment_key")
     called = dict(zip(shown.experiment_key, shown["name"], strict=True))
     found = [
-        show.Person(
+        Person(
             row.environment,
             row.identity,
             f"{words.called(one.experiment_key, called[one.experiment_key])}: {row.variation}",
@@ -415,7 +415,7 @@ def _(primary, shown):
     ]
     # Who is in several experiments has one page.
     people = [
-        show.Person(*who, "; ".join(one.known_for for one in found if one[:2] == who))
+        Person(*who, "; ".join(one.known_for for one in found if one[:2] == who))
         for who in dict.fromkeys(one[:2] for one in found)
     ]
     return (people,)

@@ -13,7 +13,7 @@ import click
 
 from flagsmith_warehouse.loader import settings
 from flagsmith_warehouse.loader.filesystem import keep_private
-from flagsmith_warehouse.notebooks.pages import PAGES, file_name, need_packages
+from flagsmith_warehouse.notebooks.pages import PAGES, Person, file_name, need_packages
 
 NOTEBOOKS = tuple(PAGES)
 HERE = Path(__file__).parent
@@ -88,8 +88,6 @@ def main(
     folder: Path | None, names: tuple[str, ...], picks: tuple[str, ...], identities: tuple[str, ...]
 ) -> None:
     """Write a page for each notebook and for each link on the first page, and print where they are."""
-    from flagsmith_warehouse.notebooks.show import Person
-
     need_packages()
     folder = folder or settings.read().warehouse_dir / "reports"
     keep_private()

@@ -14,7 +14,6 @@ from datetime import date
 from functools import cache
 from html import escape, unescape
 from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
 import marimo
@@ -86,20 +85,6 @@ class Scope:
 
     def __str__(self) -> str:
         return f"{shortened(self.environment)} · {period(self.start, self.end)} (UTC)"
-
-
-class Person(NamedTuple):
-    """An identity that has a page of its own in a report. `known_for`: why it was chosen; `environment`: None if it is searched for."""
-
-    environment: str | None
-    identity: str
-    known_for: str
-
-    @property
-    def picks(self) -> dict[str, str]:
-        """The choices on the pickers of its page."""
-        chosen = {"environment": self.environment, "identity": self.identity}
-        return {key: value for key, value in chosen.items() if value is not None}
 
 
 # Numbers and names as people write them.
