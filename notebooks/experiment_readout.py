@@ -10,7 +10,8 @@ with app.setup:
 
     from flagsmith_warehouse.loader.operations.status import STATUS_NOW, wall_clock
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.warehouse import DECIDING, ask, people_behind, source
+    from flagsmith_warehouse.notebooks.pages import is_live
+    from flagsmith_warehouse.notebooks.warehouse import DECIDING, ask, people_behind, reported_people, source
 
     ROLES = {"primary": "Primary metrics", "secondary": "Secondary metrics", "guardrail": "Guardrails"}
     # The columns of the CSV file below the metrics.
@@ -526,14 +527,11 @@ def _(experiment, metric, population, results):
 
 @app.cell
 def _(metric_name, people, population, scope):
-    def who(row: tuple, link: show.Html | str) -> show.Html | str:
-        return link if row.is_known else show.shortened(row.identity)
-
-    links = show.identity_links(people, scope.environment, is_in_report=~people.variation.duplicated())
+    written = [] if is_live() else [one[:2] for one in reported_people()]
     some = show.joined(
         show.table(
             people.assign(
-                link=[who(row, link) for row, link in zip(people.itertuples(), links, strict=True)],
+                link=show.identity_links(people, written),
                 did=[words.did(row) for row in people.itertuples()],
                 then=[words.later(row) for row in people.itertuples()],
             ),

@@ -417,7 +417,7 @@ def _(environment, flag_name, origins, people):
         people.assign(
             assignment_reason=people.assignment_reason.replace(origins),
             change_reason=people.change_reason.replace(words.CHANGES),
-            link=show.identity_links(people, environment),
+            link=show.identity_links(people.assign(environment=environment)),
         ),
         f"Who has {flag_name} now: the three latest of each variation",
         {

@@ -10,14 +10,14 @@ with app.setup:
     from flagsmith_warehouse.loader import settings
     from flagsmith_warehouse.loader.operations import status
     from flagsmith_warehouse.notebooks import show, words
-    from flagsmith_warehouse.notebooks.pages import PAGES, Person
+    from flagsmith_warehouse.notebooks.pages import PAGES
     from flagsmith_warehouse.notebooks.warehouse import (
         DECIDING,
         NO_STALE_FLAG,
         REPORTED,
         ask,
-        people_behind,
         reported_flags,
+        reported_people,
         source,
         stale_flags,
     )
@@ -399,25 +399,9 @@ def _():
 
 
 @app.cell
-def _(primary, shown):
-    # One identity of each variation, of whom a report has a page.
-    leading = primary[primary.experiment_key.isin(shown.experiment_key)].drop_duplicates("experiment_key")
-    called = dict(zip(shown.experiment_key, shown["name"], strict=True))
-    found = [
-        Person(
-            row.environment,
-            row.identity,
-            f"{words.called(one.experiment_key, called[one.experiment_key])}: {row.variation}",
-        )
-        for one in leading.itertuples()
-        for row in people_behind(one.experiment_key, one.population, one.metric_key, 1).itertuples()
-        if row.is_known
-    ]
-    # Who is in several experiments has one page.
-    people = [
-        Person(*who, "; ".join(one.known_for for one in found if one[:2] == who))
-        for who in dict.fromkeys(one[:2] for one in found)
-    ]
+def _(read):
+    mo.stop(read.problem is not None)
+    people = reported_people()
     return (people,)
 
 

@@ -336,7 +336,7 @@ def _(asked):
 @app.cell
 def _(environment, label, moved, scope):
     show.table(
-        moved.assign(link=show.identity_links(moved, environment)),
+        moved.assign(link=show.identity_links(moved.assign(environment=environment))),
         f"Who entered and left {label}: the five latest of each, {scope}",
         {"movement": "Movement", "link": "Identity", "moved_at": "When (UTC)"},
         otherwise="Nobody entered or left in this period.",
@@ -613,7 +613,7 @@ def _(drift, environment, examples):
         {"agreement": show.percent},
         otherwise="No cohort mirrors a segment of this environment.",
     )
-    links = show.identity_links(examples, environment)
+    links = show.identity_links(examples.assign(environment=environment))
     explained = [
         show.joined(link, f": {words.disagreement(row)}")
         for row, link in zip(examples.itertuples(), links, strict=True)

@@ -298,14 +298,19 @@ def link_if_live(text: str, name: str, **picks: object) -> Html | str:
     return link(text, name, **picks) if is_live() else shortened(text, 80)
 
 
-def identity_links(
-    people: pandas.DataFrame, environment: str, is_in_report: Iterable[bool] = ()
-) -> list[Html | str]:
-    """A link to the page of each identity, `people.identity`. `is_in_report`: whether a report has its page; without, it has none."""
-    written = [*is_in_report] or [False] * len(people)
+def identity_links(people: pandas.DataFrame, written: Iterable[tuple[str, str]] = ()) -> list[Html | str]:
+    """A link to the page of each identity: `environment` and `identity`. `written`: both, of those that a report has.
+
+    Nobody has a page where `is_known`, if there is such a column, is false: no webhook carried that identity.
+    """
+    written = set(written)
     return [
-        (link if is_written else link_if_live)(one, "one_identity", environment=environment, identity=one)
-        for one, is_written in zip(people.identity, written, strict=True)
+        shortened(row.identity, 80)
+        if not getattr(row, "is_known", True)
+        else (link if (row.environment, row.identity) in written else link_if_live)(
+            row.identity, "one_identity", environment=row.environment, identity=row.identity
+        )
+        for row in people.itertuples()
     ]
 
 

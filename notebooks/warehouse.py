@@ -8,6 +8,8 @@ import duckdb
 import pandas
 
 from flagsmith_warehouse.loader import settings
+from flagsmith_warehouse.notebooks import words
+from flagsmith_warehouse.notebooks.pages import Person
 
 WAIT_SECONDS = 10
 REPORTED = 12  # the most experiments, environments and stale flags that have a page of their own in a report
@@ -167,6 +169,46 @@ def people_behind(experiment: str, population: str, metric: str, most: int) -> p
         metric=metric,
         most=most,
     )
+
+
+def reported_people() -> list[Person]:
+    """Return the identities that have a page of their own in a report: one of each variation of its experiments.
+
+    They are chosen by the first primary metric. An experiment without one has nobody, and so has an identity that no webhook carried.
+    """
+    leading = ask(
+        """
+        with reported as (
+            select experiment_key, name, control_variation
+            from marts.dim_experiments
+            order by status = 'running' desc, started_at desc, experiment_key
+            limit $most
+        )
+        select reported.experiment_key, reported.name, results.population, min(results.metric_key) as metric_key
+        from reported
+        inner join marts.fct_experiment_results as results on reported.experiment_key = results.experiment_key
+        where
+            results.role = 'primary'
+            and results.is_primary_population
+            and results.variation <> reported.control_variation
+        group by reported.experiment_key, reported.name, results.population
+        order by reported.experiment_key
+        """,
+        most=REPORTED,
+    )
+    found = [
+        Person(
+            row.environment, row.identity, f"{words.called(one.experiment_key, one.name_)}: {row.variation}"
+        )
+        for one in leading.rename(columns={"name": "name_"}).itertuples()
+        for row in people_behind(one.experiment_key, one.population, one.metric_key, 1).itertuples()
+        if row.is_known
+    ]
+    # Who is in several experiments has one page.
+    return [
+        Person(*key, "; ".join(one.known_for for one in found if one[:2] == key))
+        for key in dict.fromkeys(one[:2] for one in found)
+    ]
 
 
 def _path() -> Path:

@@ -1376,16 +1376,42 @@ def test_report__command__writes_the_pages_it_names(here, tmp_path):
     assert ">dark_mode</h2>" in (tmp_path / "flag_exposure.html").read_text()
 
 
-def test_report__all_pages__link_only_to_pages_that_are_there(here, tmp_path):
-    done = CliRunner().invoke(report.main, ["--to", str(tmp_path)])
+WITHOUT_PRIMARY = (
+    "update marts.fct_experiment_results set role = 'secondary' where experiment_key = 'example_tour'"
+)
+# Twelve experiments that began later and have nobody, so that the two of the example are not among the first.
+TWELVE_LATER = (
+    "insert into marts.dim_experiments by name select experiments.* replace (n::varchar as experiment_key, "
+    "experiments.started_at + interval 1 day as started_at) from marts.dim_experiments as experiments, range(1, 13) as later (n) "
+    "where experiment_key = 'example_tour'"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "picks"),
+    [
+        ([], []),
+        ([WITHOUT_PRIMARY], []),
+        ([], ["population=activated"]),
+        ([TWELVE_LATER], ["experiment=example_checkout"]),
+    ],
+    ids=["as it is", "without a primary metric", "of another population", "beyond the first twelve"],
+)
+def test_report__all_pages__link_only_to_pages_that_are_there(changes, picks, altered, tmp_path):
+    altered(*changes)
+    folder = tmp_path / "reports"
+    options = [part for pick in picks for part in ("--pick", pick)]
+    done = CliRunner().invoke(report.main, ["--to", str(folder), *options])
     assert done.exit_code == 0, done.output
     links = {
         link
-        for file in tmp_path.glob("*.html")
+        for file in folder.glob("*.html")
         for link in re.findall(r'href="(?!data:)([^"]*)"', file.read_text())
     }
-    assert "experiment_readout.example_checkout.html" in links
-    assert {link for link in links if not (tmp_path / link).exists()} == set()
+    is_first = TWELVE_LATER not in changes
+    assert ("experiment_readout.example_checkout.html" in links) == is_first
+    assert any(link.startswith("one_identity.example.user_") for link in links) == is_first
+    assert {link for link in links if not (folder / link).exists()} == set()
 
 
 def test_demo__its_cohorts__are_those_of_the_recipes():
