@@ -44,7 +44,8 @@ def _(read):
         environments.empty,
         show.note("No flag was evaluated yet: the marts have no rows. Send webhooks, then refresh."),
     )
-    return (environments,)
+    stale_everywhere = stale_flags()
+    return environments, stale_everywhere
 
 
 @app.cell
@@ -121,10 +122,10 @@ def _(end, environment, feature_id, flags, start):
 
 
 @app.cell
-def _(asked, flag, flag_name):
+def _(asked, flag, flag_name, stale):
     # A flag that can go has the evidence first.
     mo.stop(not flag.is_stale)
-    own = stale_flags(asked["environment"]).set_index("feature_id").loc[asked["feature_id"]]
+    own = stale.set_index("feature_id").loc[asked["feature_id"]]
     others = ask(
         """
         select variation, count(distinct identity) as identities, max(last_exposed_at) as last_exposed_at
@@ -433,10 +434,12 @@ def _(environment, flag_name, origins, people):
 
 
 @app.cell
-def _(environment):
-    stale = stale_flags(environment).sort_values(["since", "name"], ignore_index=True)
+def _(environment, stale_everywhere):
+    stale = stale_everywhere[stale_everywhere.environment == environment].sort_values(
+        ["since", "name"], ignore_index=True
+    )
     show.table(
-        stale.assign(flag=show.flag_links(stale, reported_flags())),
+        stale.assign(flag=show.flag_links(stale, reported_flags(stale_everywhere))),
         f"Flags to clean up in {show.shortened(environment)}: recently everybody got the same value",
         {
             "flag": "Flag",

@@ -360,11 +360,17 @@ def _(environments):
 
 
 @app.cell
-def _(environments):
-    mo.stop(environments.empty)
+def _(read):
+    mo.stop(read.problem is not None)
     stale = stale_flags()
+    return (stale,)
+
+
+@app.cell
+def _(environments, stale):
+    mo.stop(environments.empty)
     show.table(
-        stale.assign(flag=show.flag_links(stale, reported_flags())),
+        stale.assign(flag=show.flag_links(stale, reported_flags(stale))),
         "Flags to clean up: recently everybody got the same value",
         {
             "flag": "Flag",
@@ -378,7 +384,7 @@ def _(environments):
         is_full=True,
         saved=("name", "environment", "type", "everybody_gets", "since", "identities"),
     )
-    return (stale,)
+    return
 
 
 @app.cell
@@ -407,7 +413,7 @@ def _(read):
 
 
 @app.cell
-def _(listed, people, shown):
+def _(listed, people, shown, stale):
     # The pages that a report writes too, because this page or another one links to them.
     linked = [("experiment_readout", {"experiment": key}) for key in shown.experiment_key]
     linked += [
@@ -417,7 +423,7 @@ def _(listed, people, shown):
     ]
     linked += [
         ("flag_exposure", {"environment": environment, "feature_id": feature_id})
-        for environment, feature_id in reported_flags()
+        for environment, feature_id in reported_flags(stale)
     ]
     linked += [("one_identity", one.picks) for one in people]
     return (linked,)

@@ -86,11 +86,10 @@ def ask(sql: str, **parameters: object) -> pandas.DataFrame:
         return connection.execute(sql, parameters or None).df()
 
 
-def stale_flags(environment: str | None = None) -> pandas.DataFrame:
-    """Return the flags that recently gave everybody the same value, those with the most identities first.
+def stale_flags() -> pandas.DataFrame:
+    """Return the flags of all environments that recently gave everybody the same value, those with the most identities first.
 
     Columns: environment, feature_id, name, type, everybody_gets, identities, since (when somebody was last given another value).
-    `environment`: only flags of this environment; None for all environments.
     """
     return ask(
         """
@@ -109,16 +108,15 @@ def stale_flags(environment: str | None = None) -> pandas.DataFrame:
             coalesce(alone.since, flags.first_seen_at) as since
         from marts.dim_flags as flags
         inner join alone on flags.environment = alone.environment and flags.feature_id = alone.feature_id
-        where flags.is_stale and (flags.environment = $environment or $environment is null)
+        where flags.is_stale
         order by flags.identities desc, flags.environment, flags.name
-        """,
-        environment=environment,
+        """
     )
 
 
-def reported_flags() -> list[tuple[str, int]]:
-    """Return environment and id of the stale flags that have a page of their own in a report."""
-    listed = stale_flags()[:REPORTED]
+def reported_flags(stale: pandas.DataFrame) -> list[tuple[str, int]]:
+    """Return environment and id of those of the `stale_flags` that have a page of their own in a report."""
+    listed = stale[:REPORTED]
     return list(zip(listed.environment, listed.feature_id.tolist(), strict=True))
 
 

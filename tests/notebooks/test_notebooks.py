@@ -159,6 +159,15 @@ def test_stale_flags__none_because_each_is_new__does_not_say_that_all_vary(name,
     assert "different people different values, or is new." in report.page(name)
 
 
+@pytest.mark.parametrize("name", ["flag_exposure", "index"])
+def test_stale_flags__a_page__asks_for_them_once(name, here, monkeypatch):
+    asked = []
+    ask = warehouse.ask
+    monkeypatch.setattr(warehouse, "ask", lambda sql, **given: asked.append(sql) or ask(sql, **given))
+    run(name)
+    assert len([sql for sql in asked if "everybody_gets" in sql]) == 1
+
+
 def test_flag_exposure__changes_in_flagsmith__are_marks_on_the_days(here):
     outputs, found = run("flag_exposure")
     announced = warehouse.ask(
