@@ -111,21 +111,19 @@ def _(period_picker):
 
 
 @app.cell
-def _(end, environment, feature_id, flags, start):
+def _(feature_id, flags):
     flag = flags[flags.feature_id == feature_id].iloc[0]
     flag_name = show.shortened(flag["name"], 60)
-    scope = show.Scope(environment, start, end)
-    asked = {"environment": environment, "feature_id": feature_id, "start": scope.start, "end": scope.end}
     origins = words.ORIGINS | (words.SPLIT if flag["type"] == "MULTIVARIATE" else {})
     show.Html(show.heading(flag["name"]))
-    return asked, flag, flag_name, origins, scope
+    return flag, flag_name, origins
 
 
 @app.cell
-def _(asked, flag, flag_name, stale):
-    # A flag that can go has the evidence first.
+def _(environment, feature_id, flag, flag_name, stale):
+    # A flag that can go has the evidence first. It is the same whatever the period.
     mo.stop(not flag.is_stale)
-    own = stale.set_index("feature_id").loc[asked["feature_id"]]
+    own = stale.set_index("feature_id").loc[feature_id]
     others = ask(
         """
         select variation, count(distinct identity) as identities, max(last_exposed_at) as last_exposed_at
@@ -134,8 +132,8 @@ def _(asked, flag, flag_name, stale):
         group by variation
         order by last_exposed_at desc, variation
         """,
-        environment=asked["environment"],
-        feature_id=asked["feature_id"],
+        environment=environment,
+        feature_id=feature_id,
         everybody_gets=own.everybody_gets,
     )
     changed = ask(
@@ -147,8 +145,8 @@ def _(asked, flag, flag_name, stale):
         order by received_at desc, delivery_id desc
         limit 1
         """,
-        environment=asked["environment"],
-        feature_id=asked["feature_id"],
+        environment=environment,
+        feature_id=feature_id,
     )
     show.card(
         f"{flag_name} can go: recently everybody got {show.shortened(own.everybody_gets)}",
@@ -157,6 +155,13 @@ def _(asked, flag, flag_name, stale):
         level=3,
     )
     return
+
+
+@app.cell
+def _(end, environment, feature_id, start):
+    scope = show.Scope(environment, start, end)
+    asked = {"environment": environment, "feature_id": feature_id, "start": scope.start, "end": scope.end}
+    return asked, scope
 
 
 @app.cell
@@ -396,7 +401,7 @@ def _(flows, scope):
 
 
 @app.cell
-def _(asked):
+def _(environment, feature_id):
     # The last three identities that were given each variation. They lead from a number to the people behind it.
     people = ask(
         """
@@ -406,8 +411,8 @@ def _(asked):
         qualify row_number() over (partition by variation order by valid_from desc, identity) <= 3
         order by variation, valid_from desc, identity
         """,
-        environment=asked["environment"],
-        feature_id=asked["feature_id"],
+        environment=environment,
+        feature_id=feature_id,
     )
     return (people,)
 
