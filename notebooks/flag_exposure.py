@@ -16,6 +16,12 @@ with app.setup:
         stale_flags,
     )
 
+    CHANGES = """
+        select received_at as at, event_type, changed_by, identity, segment_id, old_enabled, new_enabled, old_value,
+            new_value, old_weights, new_weights, description
+        from marts.fct_flag_changes
+        where environment = $environment and feature_id = $feature_id"""
+
 
 @app.cell
 def _():
@@ -137,14 +143,7 @@ def _(environment, feature_id, flag, flag_name, stale):
         everybody_gets=own.everybody_gets,
     )
     changed = ask(
-        """
-        select received_at as at, event_type, changed_by, identity, segment_id, old_enabled, new_enabled, old_value,
-            new_value, old_weights, new_weights, description
-        from marts.fct_flag_changes
-        where environment = $environment and feature_id = $feature_id
-        order by received_at desc, delivery_id desc
-        limit 1
-        """,
+        f"{CHANGES} order by received_at desc, delivery_id desc limit 1",
         environment=environment,
         feature_id=feature_id,
     )
@@ -229,13 +228,8 @@ def _(scope, totals):
 @app.cell
 def _(asked):
     changes = ask(
-        """
-        select received_at as at, event_type, changed_by, identity, segment_id, old_enabled, new_enabled, old_value,
-            new_value, old_weights, new_weights, description
-        from marts.fct_flag_changes
-        where
-            environment = $environment
-            and feature_id = $feature_id
+        f"""
+        {CHANGES}
             and received_at >= $start
             and received_at < $end + interval 1 day
         order by received_at, delivery_id

@@ -1,5 +1,6 @@
 """The notebooks run, whatever the marts hold, and show what the marts hold."""
 
+import ast
 import importlib
 import json
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 
 import duckdb
 import pandas
@@ -166,6 +168,35 @@ def test_stale_flags__a_page__asks_for_them_once(name, here, monkeypatch):
     monkeypatch.setattr(warehouse, "ask", lambda sql, **given: asked.append(sql) or ask(sql, **given))
     run(name)
     assert len([sql for sql in asked if "everybody_gets" in sql]) == 1
+
+
+def runs_again(name: str, *changed: str) -> str:
+    """The source of the cells that a live page runs again when these variables change: what a cell takes and returns says which."""
+    source = (report.HERE / f"{name}.py").read_text()
+    cells = [one for one in ast.parse(source).body if isinstance(one, ast.FunctionDef)]
+    known, again = set(changed), []
+    while more := [one for one in cells if one not in again and known & {arg.arg for arg in one.args.args}]:
+        again += more
+        known |= {node.id for one in more for node in ast.walk(one.body[-1]) if isinstance(node, ast.Name)}
+    return "\n".join(ast.get_source_segment(source, one) for one in again)
+
+
+def test_flag_exposure__another_period__asks_neither_for_the_evidence_nor_for_the_people():
+    again = runs_again("flag_exposure", "start", "end")
+    assert "fct_flag_exposures_daily" in again
+    assert "words.evidence" not in again and "is_current" not in again
+    assert "is_current" in runs_again("flag_exposure", "feature_id")
+
+
+def test_index__on_a_live_page__does_not_ask_whom_a_report_has_pages_of(here, monkeypatch):
+    asked = []
+    monkeypatch.setattr(warehouse, "people_behind", lambda *given: asked.append(given) or pandas.DataFrame())
+    run("index")
+    assert asked
+    asked.clear()
+    monkeypatch.setattr("marimo.app_meta", lambda: SimpleNamespace(mode="run"))
+    outputs, _ = run("index")
+    assert not asked and "?file=experiment_readout.py" in html(outputs)
 
 
 def test_flag_exposure__changes_in_flagsmith__are_marks_on_the_days(here):
