@@ -278,12 +278,23 @@ def test_markdown__one_button__copies_the_whole_read_out(is_live, server, month,
     buttons = fold.get_by_role("button")
     buttons.first.wait_for()
     assert buttons.count() == 1
-    assert page.evaluate("getComputedStyle(document.querySelector('.codehilite').parentNode).opacity") == "1"
+    assert opacity(buttons.first) == 1, "it is seen without a mouse"
     buttons.first.click()
     page.wait_for_function(
         "navigator.clipboard.readText().then(text => text.startsWith('## Checkout button'))"
     )
     assert page.evaluate("navigator.clipboard.readText()") == fold.locator("pre").text_content()
+
+
+def opacity(element) -> float:
+    """How opaque an element is, with all that contain it."""
+    return element.evaluate("""
+        one => {
+            let opacity = 1;
+            for (; one; one = one.parentElement) opacity *= getComputedStyle(one).opacity;
+            return opacity;
+        }
+    """)
 
 
 def test_period__on_a_live_page__has_the_day_before_the_month(server, page):
