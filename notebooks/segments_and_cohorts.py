@@ -13,17 +13,19 @@ with app.setup:
     from flagsmith_warehouse.notebooks import charts, show, words
     from flagsmith_warehouse.notebooks.warehouse import ask, source
 
-    # Every membership of the environment's segments and cohorts: `spells`; `own`: those of the chosen one.
+    # Every membership of the environment's segments and cohorts.
     SPELLS = """
         spells as (
-            select 'segment' as kind, segment_id::varchar as key, identity, entered_at, left_at
+            select 'segment' as kind, segment_id::varchar as key, identity, entered_at, left_at, is_current
             from marts.fct_segment_memberships
             where environment = $environment
             union all
-            select 'cohort', cohort_key, identity, entered_at, left_at
+            select 'cohort', cohort_key, identity, entered_at, left_at, is_current
             from marts.fct_cohort_memberships
             where environment = $environment
-        ),
+        )"""
+    # Those of the chosen one, and those of all others.
+    OWN_AND_OTHERS = f"""{SPELLS},
         own as (select * from spells where kind = $kind and key = $key),
         others as (select * from spells where kind <> $kind or key <> $key)"""
     CAME = {
@@ -219,7 +221,7 @@ def _(environment, key, kind, scope):
     # Each entry counts once for each other segment or cohort. Those of identities never seen before come from nowhere.
     came = ask(
         f"""
-        with {SPELLS},
+        with {OWN_AND_OTHERS},
         entries as (
             select own.identity, own.entered_at as at, own.entered_at <= known.first_seen_at as is_new
             from own
@@ -248,7 +250,7 @@ def _(environment, key, kind, scope):
     )
     went = ask(
         f"""
-        with {SPELLS},
+        with {OWN_AND_OTHERS},
         exits as (
             select identity, left_at as at from own where left_at >= $start and left_at < $end + interval 1 day
         ),
@@ -316,7 +318,7 @@ def _(asked):
     # The last to enter and to leave lead from a number to the people behind it.
     moved = ask(
         f"""
-        with {SPELLS},
+        with {OWN_AND_OTHERS},
         movements as (
             select identity, 'entered' as movement, entered_at as moved_at from own
             union all
@@ -348,22 +350,15 @@ def _(environment, label, moved, scope):
 @app.cell
 def _(chosen, environment, names):
     overlap = ask(
-        """
-        with memberships as (
-            select 'segment' as kind, segment_id::varchar as key, identity
-            from marts.fct_segment_memberships
-            where environment = $environment and is_current
-            union all
-            select 'cohort', cohort_key, identity
-            from marts.fct_cohort_memberships
-            where environment = $environment and is_current
-        ),
+        f"""
+        with {SPELLS},
         members as (
             select
                 identity,
                 bool_or(kind = $kind_1 and key = $key_1) as in_first,
                 bool_or(kind = $kind_2 and key = $key_2) as in_second
-            from memberships
+            from spells
+            where is_current
             group by identity
         ),
         placed as (
@@ -406,20 +401,12 @@ def _(environment, latest):
     largest = latest.sort_values("members", ascending=False, kind="stable")[:8]
     # Identities are counted once for each combination of the eight, and the combinations are added up: one pass over them.
     together = ask(
-        """
-        with memberships as (
-            select 'segment:' || segment_id::varchar as key, identity
-            from marts.fct_segment_memberships
-            where environment = $environment and is_current
-            union all
-            select 'cohort:' || cohort_key, identity
-            from marts.fct_cohort_memberships
-            where environment = $environment and is_current
-        ),
+        f"""
+        with {SPELLS},
         combinations as (
-            select identity, bit_or((1 << (list_position($keys, key) - 1))::utinyint) as combination
-            from memberships
-            where list_contains($keys, key)
+            select identity, bit_or((1 << (list_position($keys, kind || ':' || key) - 1))::utinyint) as combination
+            from spells
+            where is_current and list_contains($keys, kind || ':' || key)
             group by identity
         )
         select combination, count(*) as identities from combinations group by combination
