@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, date, datetime
+from html import unescape
 from types import SimpleNamespace
 
 import duckdb
@@ -702,6 +703,16 @@ def test_pages__what_a_product_manager_reads__has_names_and_no_keys(name, here):
     text = re.sub(show.DRAWN, " ", re.sub(r"<pre.*?</pre>", "", html(run(name)[0]), flags=re.S))
     shown = set(re.findall(r"[a-z]+(?:_[a-z]+)+", text))
     assert shown & set(keys) == set()
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS)
+def test_pages__a_number_of_four_digits__has_its_thousands_apart(name, here):
+    """Years are not numbers of anything."""
+    page = re.sub(r"<style>.*?</style>", "", report.page(name), flags=re.S)
+    text = unescape(
+        re.sub(r"<[^>]*>", " ", page) + " ".join(re.findall(r"<title>.*?</title>|title=\"[^\"]*", page))
+    )
+    assert re.findall(r".{0,60}(?<![\w.,#-])(?!20\d\d\b)\d{4,}(?!\w).{0,20}", text) == []
 
 
 def test_checks__each__has_a_name_for_the_page(here):
