@@ -8,6 +8,7 @@ with app.setup:
     import marimo as mo
 
     from flagsmith_warehouse.notebooks import charts, show, words
+    from flagsmith_warehouse.notebooks.pages import is_live
     from flagsmith_warehouse.notebooks.warehouse import (
         NO_STALE_FLAG,
         ask,
@@ -27,7 +28,7 @@ with app.setup:
 def _():
     read = source(
         *("dim_flags", "fct_flag_exposures", "fct_flag_exposures_daily"),
-        *("fct_flag_assignments", "fct_explained_assignments", "fct_flag_changes"),
+        *("fct_flag_assignments", "fct_explained_assignments", "fct_flag_changes", "dim_experiments"),
     )
     show.masthead(
         "flag_exposure",
@@ -51,7 +52,30 @@ def _(read):
         show.note("No flag was evaluated yet: the marts have no rows. Send webhooks, then refresh."),
     )
     stale_everywhere = stale_flags()
-    return environments, stale_everywhere
+    reported = reported_flags(stale_everywhere)
+    return environments, reported, stale_everywhere
+
+
+@app.cell
+def _(reported):
+    # A report has no picker.
+    mo.stop(is_live() or reported.empty)
+    show.folded(
+        f"Which flags this report has a page of: {words.quantity(len(reported), 'flag')}",
+        show.joined(
+            show.paragraph(
+                "Those of its experiments, and those to clean up. "
+                "The live pages (flagsmith-warehouse notebook) have every flag."
+            ),
+            show.sentences(
+                show.joined(link, f" ({show.shortened(environment)})")
+                for link, environment in zip(
+                    show.flag_links(reported, reported), reported.environment, strict=True
+                )
+            ),
+        ),
+    )
+    return
 
 
 @app.cell
@@ -361,15 +385,15 @@ def _(asked):
 
 @app.cell
 def _(flag_name, flows, scope):
-    most = flows.groupby("switch").switches.sum().sort_values(ascending=False, kind="stable").index[:15]
     flows_chart = charts.bars(
-        flows[flows.switch.isin(most)].sort_values("switch", key=lambda column: column.map(list(most).index)),
+        flows,
         "switches",
         "switch",
         "change_reason",
         title=f"Who was switched from one variation of {flag_name} to another, and why",
         heading="switches",
         scope=scope,
+        most=15,
     )
     flows_chart
     return
@@ -433,12 +457,12 @@ def _(environment, flag_name, origins, people):
 
 
 @app.cell
-def _(environment, stale_everywhere):
+def _(environment, reported, stale_everywhere):
     stale = stale_everywhere[stale_everywhere.environment == environment].sort_values(
         ["since", "name"], ignore_index=True
     )
     show.table(
-        stale.assign(flag=show.flag_links(stale, reported_flags(stale_everywhere))),
+        stale.assign(flag=show.flag_links(stale, reported)),
         f"Flags to clean up in {show.shortened(environment)}: recently everybody got the same value",
         {
             "flag": "Flag",

@@ -363,14 +363,15 @@ def _(environments):
 def _(read):
     mo.stop(read.problem is not None)
     stale = stale_flags()
-    return (stale,)
+    reported = reported_flags(stale)
+    return reported, stale
 
 
 @app.cell
-def _(environments, stale):
+def _(environments, reported, stale):
     mo.stop(environments.empty)
     show.table(
-        stale.assign(flag=show.flag_links(stale, reported_flags(stale))),
+        stale.assign(flag=show.flag_links(stale, reported)),
         "Flags to clean up: recently everybody got the same value",
         {
             "flag": "Flag",
@@ -413,7 +414,7 @@ def _(read):
 
 
 @app.cell
-def _(listed, people, shown, stale):
+def _(listed, people, reported, shown):
     # The pages that a report writes too, because this page or another one links to them.
     linked = [("experiment_readout", {"experiment": key}) for key in shown.experiment_key]
     linked += [
@@ -423,7 +424,7 @@ def _(listed, people, shown, stale):
     ]
     linked += [
         ("flag_exposure", {"environment": environment, "feature_id": feature_id})
-        for environment, feature_id in reported_flags(stale)
+        for environment, feature_id in zip(reported.environment, reported.feature_id.tolist(), strict=True)
     ]
     linked += [("one_identity", one.picks) for one in people]
     return (linked,)

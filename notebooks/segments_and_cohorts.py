@@ -11,7 +11,8 @@ with app.setup:
     import pandas
 
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.warehouse import ask, source
+    from flagsmith_warehouse.notebooks.pages import is_live
+    from flagsmith_warehouse.notebooks.warehouse import ask, reported_flags, source, stale_flags
 
     # Every membership of the environment's segments and cohorts.
     SPELLS = """
@@ -47,7 +48,7 @@ def _():
             "fct_cohort_flag_exposures",
             "fct_segment_rule_drift.example_stated_only_at",
         ),
-        *("dim_identities", "fct_identity_traits"),
+        *("dim_identities", "fct_identity_traits", "dim_experiments", "dim_flags", "fct_flag_exposures"),
     )
     show.masthead(
         "segments_and_cohorts",
@@ -284,12 +285,8 @@ def _(came, flow, label, names, scope, went):
             for row in placed.itertuples()
         ]
         drawn = placed.assign(place=places, how=placed.how.map(hows))
-        largest = list(drawn.groupby("place", sort=False).people.sum().nlargest(OF_THE_OTHERS).index)
-        shown = drawn[drawn.place.isin(largest)].sort_values(
-            "place", key=lambda column: column.map(largest.index), kind="stable"
-        )
         return charts.bars(
-            shown,
+            drawn,
             "people",
             "place",
             "how",
@@ -297,6 +294,7 @@ def _(came, flow, label, names, scope, went):
             heading="times",
             scope=scope,
             order=[one for one in hows.values() if one in set(drawn.how)],
+            most=OF_THE_OTHERS,
         )
 
     movements = flow.groupby("movement").identities.sum() if len(flow) else {}
@@ -466,7 +464,7 @@ def _(environment, key, kind):
     )
     given = ask(
         """
-        select feature_name, variation, identities, share
+        select feature_id, feature_name, variation, identities, share
         from marts.fct_cohort_flag_exposures
         where environment = $environment and cohort_key = $key
         qualify count(*) over (partition by feature_id) > 1
@@ -515,16 +513,18 @@ def _(everything, has_cohorts, kind, label, retention):
 
 
 @app.cell
-def _(given, has_cohorts, kind, label):
+def _(environment, given, has_cohorts, kind, label):
+    flags = given.rename(columns={"feature_name": "name"}).assign(environment=environment)
     show.table(
-        given,
+        given.assign(link=show.flag_links(flags, None if is_live() else reported_flags(stale_flags()))),
         f"What {label} was given while members: flags that gave members different values",
-        {"feature_name": "Flag", "variation": "Variation", "identities": "Identities", "share": "Share"},
+        {"link": "Flag", "variation": "Variation", "identities": "Identities", "share": "Share"},
         {"share": show.percent},
         otherwise="Every flag gave all of its members the same value."
         if kind == "cohort"
         else "This is computed for cohorts: "
         + ("choose one above." if has_cohorts else "none is declared (docs/cohorts.md)."),
+        saved=("feature_name", "variation", "identities", "share"),
     )
     return
 

@@ -314,9 +314,9 @@ def identity_links(people: pandas.DataFrame, written: Iterable[tuple[str, str]] 
     ]
 
 
-def flag_links(flags: pandas.DataFrame, written: Iterable[tuple[str, int]]) -> list[Html | str]:
-    """A link to the page of each flag: `name`, `environment` and `feature_id`. `written`: environment and id of those that a report has."""
-    written = set(written)
+def flag_links(flags: pandas.DataFrame, reported: pandas.DataFrame | None) -> list[Html | str]:
+    """A link to the page of each flag: `name`, `environment` and `feature_id`. `reported`: the flags that a report has a page of."""
+    written = set() if reported is None else set(zip(reported.environment, reported.feature_id, strict=True))
     return [
         (link if (row.environment, row.feature_id) in written else link_if_live)(
             row.name, "flag_exposure", environment=row.environment, feature_id=row.feature_id

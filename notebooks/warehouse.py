@@ -14,6 +14,13 @@ from flagsmith_warehouse.notebooks.pages import Person
 WAIT_SECONDS = 10
 REPORTED = 12  # the most experiments, environments and stale flags that have a page of their own in a report
 NO_STALE_FLAG = "Every flag recently gave different people different values, or is new. The var stale_flag_days sets the period."
+REPORTED_EXPERIMENTS = """
+        reported as (
+            select experiment_key, name, control_variation, environment, feature_name
+            from marts.dim_experiments
+            order by status = 'running' desc, started_at desc, experiment_key
+            limit $most
+        )"""
 # The estimate that decides, from the columns of a mart of results and the experiment's decision_method: adjusted by what
 # people did before, where that was possible, and with the interval of the declared method.
 DECIDING = """
@@ -114,10 +121,23 @@ def stale_flags() -> pandas.DataFrame:
     )
 
 
-def reported_flags(stale: pandas.DataFrame) -> list[tuple[str, int]]:
-    """Return environment and id of those of the `stale_flags` that have a page of their own in a report."""
-    listed = stale[:REPORTED]
-    return list(zip(listed.environment, listed.feature_id.tolist(), strict=True))
+def reported_flags(stale: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the flags that have a page of their own in a report: those of its experiments, and the first of the `stale_flags`.
+
+    Columns: environment, feature_id, name.
+    """
+    of_experiments = ask(
+        f"""
+        with {REPORTED_EXPERIMENTS}
+        select distinct flags.environment, flags.feature_id, flags.name
+        from reported
+        inner join marts.dim_flags as flags on reported.environment = flags.environment and reported.feature_name = flags.name
+        order by flags.environment, flags.feature_id
+        """,
+        most=REPORTED,
+    )
+    listed = pandas.concat([of_experiments, stale[:REPORTED][list(of_experiments)]])
+    return listed.drop_duplicates(["environment", "feature_id"], ignore_index=True)
 
 
 def people_behind(experiment: str, population: str, metric: str, most: int) -> pandas.DataFrame:
@@ -175,13 +195,8 @@ def reported_people() -> list[Person]:
     They are chosen by the first primary metric. An experiment without one has nobody, and so has an identity that no webhook carried.
     """
     leading = ask(
-        """
-        with reported as (
-            select experiment_key, name, control_variation
-            from marts.dim_experiments
-            order by status = 'running' desc, started_at desc, experiment_key
-            limit $most
-        )
+        f"""
+        with {REPORTED_EXPERIMENTS}
         select reported.experiment_key, reported.name, results.population, min(results.metric_key) as metric_key
         from reported
         inner join marts.fct_experiment_results as results on reported.experiment_key = results.experiment_key

@@ -583,6 +583,20 @@ def test_experiment_readout__decision__comes_before_health_and_health_before_the
     assert places == sorted(places)
 
 
+def test_experiment_readout__how_many_warnings__is_a_line_of_the_card_that_opens_to_show_them(here):
+    outputs, found = run("experiment_readout")
+    warned = found["health"][found["health"].status == "warn"]
+    card = html(outputs).partition("Health: ")[0]
+    fold = re.search("<details><summary>Three warnings.</summary>(.*?)</details>", card)[1]
+    assert len(warned) == 3 and all(show.escape(message) in fold for message in warned.message)
+
+
+def test_experiment_readout__no_warning__says_so_and_opens_nothing(altered):
+    altered("update marts.fct_experiment_health set status = 'ok'")
+    page = html(run("experiment_readout")[0])
+    assert ">No warnings.</p>" in page and "Health: no warnings; " in page
+
+
 def test_experiment_readout__as_markdown__has_every_comparison_and_warning(here):
     _, found = run("experiment_readout")
     text = words.markdown("x", [found["in_words"]], found["results"], found["health"])
@@ -1499,6 +1513,9 @@ def test_report__stale_flags_and_people__have_pages_of_their_own(here, tmp_path)
     for row in stale.itertuples():
         page = (tmp_path / f"flag_exposure.{row.environment}.{row.feature_id}.html").read_text()
         assert f"can go: recently everybody got {show.escape(show.shortened(row.everybody_gets))}" in page
+    of_flag = 'href="flag_exposure.example.1.html">checkout_button</a>'
+    for name in ("flag_exposure", "one_identity.user_7", "segments_and_cohorts"):
+        assert of_flag in (tmp_path / f"{name}.html").read_text(), "a flag of an experiment has its page"
     listed = (tmp_path / "one_identity.html").read_text()
     assert "user_7</a> (named when this report was made)" in listed
     assert "Checkout button: variant_b" in listed and "report --identity ann" in listed
