@@ -49,7 +49,7 @@ def _(read):
     """)
     mo.stop(
         environments.empty,
-        show.note("No flag was evaluated yet: the marts have no rows. Send webhooks, then refresh."),
+        show.note("No flag was evaluated yet. Send webhooks, then refresh."),
     )
     stale_everywhere = stale_flags()
     reported = reported_flags(stale_everywhere)

@@ -201,7 +201,7 @@ def _(alerts, broken, environments):
         )
         for row in environments.itertuples()
         for count, word, said in (
-            (row.lost_calls, "canary call", "lost on the way from"),
+            (row.lost_calls, "test call", "lost on the way from"),
             (row.quarantined, "unreadable delivery", "in"),
         )
         if count
@@ -221,9 +221,9 @@ def _(attention, environments, experiments):
     ]
     delay = (environments.last_landed_at.max() - newest).total_seconds() if len(environments) else 0
     fresh = (
-        "No webhook has landed yet. Send webhooks, then refresh."
+        "No webhook has arrived yet. Send webhooks, then refresh."
         if environments.empty
-        else f"The last webhook came on {show.moment(newest)}, from {show.shortened(talker)}, and landed {show.seconds(delay)} later. "
+        else f"The last webhook came on {show.moment(newest)}, from {show.shortened(talker)}, and was stored {show.seconds(delay)} later. "
         f"{words.counted(running, 'experiment')} {'is' if running == 1 else 'are'} running."
     )
     show.card(
@@ -354,7 +354,7 @@ def _(environments):
         show.Html("<h2>Environments</h2>"),
         show.cards(map(environment_card, listed.itertuples()))
         if len(listed)
-        else show.note("No webhook has landed yet."),
+        else show.note("No webhook has arrived yet."),
     )
     return (listed,)
 

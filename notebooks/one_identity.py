@@ -61,7 +61,7 @@ def _(read):
     """)
     mo.stop(
         environments.empty,
-        show.note("Nobody was evaluated yet: the marts have no rows. Send webhooks, then refresh."),
+        show.note("Nobody was evaluated yet. Send webhooks, then refresh."),
     )
     return (environments,)
 

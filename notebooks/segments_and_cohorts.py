@@ -73,9 +73,7 @@ def _(read):
     """)
     mo.stop(
         environments.empty,
-        show.note(
-            "Nobody was in a segment or a cohort yet: the marts have no rows. Send webhooks, then refresh."
-        ),
+        show.note("Nobody was in a segment or a cohort yet. Send webhooks, then refresh."),
     )
     return (environments,)
 

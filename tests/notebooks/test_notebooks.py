@@ -446,7 +446,48 @@ def test_data_health__the_example_month__counts_what_was_sent(here):
     sent = World(MONTH).count
     assert drawn(found["deliveries_chart"]).deliveries.sum() == sent == found["freshness"].deliveries.sum()
     states = drawn(found["states_chart"]).groupby("what").webhooks.sum()
-    assert states["all evaluations"] == MONTH.deliveries > states["distinct within their hour"]
+    assert states["all evaluations"] == MONTH.deliveries > states["different ones within each hour"]
+
+
+def test_data_health__tables__are_the_marts(here):
+    _, found = run("data_health")
+    marts = warehouse.ask("""
+        select sum(deliveries)::bigint as deliveries, sum(bytes)::bigint as bytes, max(max_landing_delay_seconds) as delay,
+            (select count(*) from marts.dim_identities) as identities, (select max(last_seen_at) from marts.dim_identities) as seen,
+            max(hour) as last_hour
+        from marts.fct_deliveries_hourly
+    """).iloc[0]
+    own = found["freshness"].iloc[0]
+    assert (own.identities, own.last_evaluation_at, own.last_hour) == (
+        marts.identities,
+        marts.seen,
+        marts.last_hour,
+    )
+    assert own.megabytes == pytest.approx(marts.bytes / 1e6)
+    kinds = found["kinds"].set_index("said")
+    assert (kinds.deliveries.sum(), kinds.bytes.sum()) == (marts.deliveries, marts.bytes)
+    assert kinds.max_landing_delay_seconds.max() == marts.delay
+    by_kind = warehouse.ask(
+        "select kind, sum(deliveries)::bigint as n from marts.fct_deliveries_hourly group by kind"
+    )
+    assert kinds.deliveries.to_dict() == {words.DELIVERIES[row.kind]: row.n for row in by_kind.itertuples()}
+
+
+def test_data_health__test_calls_that_got_lost__are_counted(altered):
+    call = (
+        "insert into marts.fct_canary_calls by name select 'example' as environment, {} as lost_before, "
+        "{} as delivery_seconds, timestamp '{}' as received_at"
+    )
+    altered(
+        "create table marts.kept as from marts.fct_canary_calls",
+        "drop view marts.fct_canary_calls",
+        "alter table marts.kept rename to fct_canary_calls",
+        call.format(2, 1.5, "2026-09-03"),
+        call.format(1, 4.5, "2026-09-04 10:00"),
+    )
+    row = run("data_health")[1]["canaries"].iloc[0]
+    assert (row.arrived, row.lost, row.usual_seconds, row.longest_seconds) == (2, 3, 3.0, 4.5)
+    assert "Three test calls lost on the way from example" in report.page("index")
 
 
 def test_data_health__up_to_three_days__goes_by_the_hour(here):
@@ -705,7 +746,7 @@ def test_experiment_readout__an_identity_that_no_webhook_carried__is_no_link(alt
     assert not found["people"].is_known.any() and "one_identity.example." not in html(outputs)
 
 
-@pytest.mark.parametrize("name", ["index", "experiment_readout"])
+@pytest.mark.parametrize("name", ["index", "experiment_readout", "data_health", "flag_exposure"])
 def test_pages__what_a_product_manager_reads__has_names_and_no_keys(name, here):
     """Given declared names; then no page shows the key of an experiment, a metric or a check, or a column of a mart."""
     keys = warehouse.ask("""
@@ -881,7 +922,7 @@ def test_data_health__cost__is_of_the_last_refresh_and_the_files(landed, said, a
     record |= {} if landed is None else {"landed": landed}
     (tmp_path / "refresh.json").write_text(json.dumps(record))
     outputs, found = run("data_health")
-    assert (found["cost"]["It took"], found["cost"]["It landed"]) == ("1 min 15 s", said)
+    assert (found["cost"]["It took"], found["cost"]["It stored"]) == ("1 min 15 s", said)
     assert found["cost"]["Warehouse"] == show.megabytes((tmp_path / "warehouse.duckdb").stat().st_size)
     assert "1 min 15 s" in html(outputs)
 
