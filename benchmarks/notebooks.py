@@ -2,10 +2,11 @@
 
 Fifty months of 20,000 deliveries are 1,000,000: the same marts with fifty times the identities. A click
 here runs all cells of a notebook, its pickers included, from the SQL to the charts that the browser receives. Readers have
-the published copy, in which every mart is a table, so that is what is measured.
+the published copy, in which every mart is a table, so that is what is measured. The demo's experiments and cohorts are declared.
 """
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -14,11 +15,12 @@ import time
 from pathlib import Path
 
 import duckdb
+import yaml
 
 from flagsmith_warehouse.loader import settings
 from flagsmith_warehouse.loader.operations import publish
 from flagsmith_warehouse.notebooks.report import NOTEBOOKS
-from flagsmith_warehouse.simulator import landing
+from flagsmith_warehouse.simulator import example, landing
 from flagsmith_warehouse.simulator.example import MONTH
 from flagsmith_warehouse.simulator.world import World
 
@@ -40,6 +42,8 @@ def main() -> None:
 
 
 def _build(folder: Path) -> None:
+    cohorts = yaml.safe_load((example.FOLDER / "cohorts.yml").read_text())
+    declared = example.declared() | {"cohorts": cohorts, "stale_flag_days": example.STALE_FLAG_DAYS}
     command = [
         Path(sys.executable).parent / "dbt",
         "--quiet",
@@ -48,6 +52,8 @@ def _build(folder: Path) -> None:
         "seed",
         "--resource-type",
         "model",
+        "--vars",
+        json.dumps(declared),
     ]
     subprocess.run(
         [*command, "--target-path", folder / "target", "--log-path", folder], cwd=PROJECT, check=True
@@ -57,6 +63,7 @@ def _build(folder: Path) -> None:
 def _multiply(file: Path) -> None:
     """Give every mart about identities fifty times its rows; marts by day do not grow with the number of people."""
     with duckdb.connect(str(file)) as connection:
+        _tables_for_views(connection)
         marts = "select table_name from duckdb_tables() where schema_name = 'marts'"
         for (mart,) in connection.execute(marts).fetchall():
             columns = dict(
@@ -69,6 +76,15 @@ def _multiply(file: Path) -> None:
                 more = f"select {_renamed(columns)} from marts.{mart}, range(1, {TIMES}) as numbers (n)"
                 connection.execute(f"insert into marts.{mart} {more}")
         connection.execute("checkpoint")
+
+
+def _tables_for_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Replace the marts that are views, which cannot be given rows, with tables of the same rows."""
+    views = "select view_name from duckdb_views() where schema_name = 'marts'"
+    for (mart,) in connection.execute(views).fetchall():
+        connection.execute(f"create table marts.kept as from marts.{mart}")
+        connection.execute(f"drop view marts.{mart}")
+        connection.execute(f"alter table marts.kept rename to {mart}")
 
 
 def _renamed(columns: dict[str, str]) -> str:

@@ -436,15 +436,23 @@ def bars(
     heading: str,
     scope: Scope,
     order: Iterable[str] = (),
+    most: int | None = None,
 ) -> Html:
-    """Horizontal bars with numbers beside them, one for each value of the column `name`, in the frame's order."""
+    """Horizontal bars with numbers beside them, one for each value of the column `name`, in the frame's order.
+
+    `most`: how many bars there are at most: then the longest come first, and the title says how many are left out.
+    """
     if frame.empty:
         return nothing(title, scope)
+    if most:
+        longest = frame.groupby(name)[values].sum().sort_values(ascending=False, kind="stable").index
+        title += f" (the {most} longest of {len(longest):,})" if len(longest) > most else ""
+        frame = frame.set_index(name).loc[longest[:most]].reset_index()
     frame = frame.assign(**{name: frame[name].map(labels(frame[name], 60))})
     parts = [""]
     if colour:
         frame, parts = _grouped(frame, colour, values, order)
-    longest = frame.groupby(name)[values].sum().max() or 1
+    whole = frame.groupby(name)[values].sum().max() or 1
     looks = dict(zip(parts, styles(len(parts)), strict=True)) if colour else {"": ""}
     rows = []
     for one in dict.fromkeys(frame[name]):
@@ -453,7 +461,7 @@ def bars(
         there = [part for part in parts if part in sums]
         said = [f"{part} {number(sums[part])}".strip() for part in there]
         pieces = "".join(
-            f'<span style="width:{100 * sums[part] / longest:.2f}%;{looks[part]}" title="{escape(text)}"></span>'
+            f'<span style="width:{100 * sums[part] / whole:.2f}%;{looks[part]}" title="{escape(text)}"></span>'
             for part, text in zip(there, said, strict=True)
         )
         split = ", ".join(said) if len(parts) > 1 else ""

@@ -20,7 +20,7 @@ def _():
     read = source("fct_deliveries_hourly", "quarantined_deliveries", "dim_identities", "fct_canary_calls")
     show.masthead(
         "data_health",
-        "What arrived, how fresh it is, how much of it was new, and what could not be read. Source: "
+        "What arrived, how fresh it is, how much of it was repeated, and what could not be read. Source: "
         f"{read.path.name}.",
     )
     return (read,)
@@ -64,7 +64,7 @@ def _(read):
     """)
     mo.stop(
         freshness.empty,
-        show.note("No webhook has landed yet: the marts have no rows. Send webhooks, then refresh."),
+        show.note("No webhook has arrived yet. Send webhooks, then refresh."),
     )
     return (freshness,)
 
@@ -82,7 +82,7 @@ def _(freshness):
             "identities": "Identities",
             "last_hour": "Last hour with a delivery (UTC)",
             "last_evaluation_at": "Last evaluation (UTC)",
-            "last_delay_seconds": "Longest delay, last day",
+            "last_delay_seconds": "Longest delay until stored, last day",
         },
         {"last_delay_seconds": show.seconds},
     )
@@ -101,7 +101,7 @@ def _(freshness):
         {
             "Last refresh": show.badge(refresh["result"]),
             "It took": show.seconds(refresh.get("seconds")),
-            "It landed": "not recorded"
+            "It stored": "not recorded"
             if refresh.get("landed") is None
             else words.quantity(refresh["landed"], "delivery"),
         }
@@ -227,7 +227,7 @@ def _(scope, traffic, unit):
         "busiest_per_minute",
         "environment",
         title="Deliveries per minute in the busiest hour",
-        heading="deliveries per minute (mean of the hour)",
+        heading="deliveries per minute (average of the hour)",
         scope=scope,
         time=unit,
     )
@@ -241,7 +241,7 @@ def _(traffic, unit):
     repeated = evaluations.groupby(unit, as_index=False)[["deliveries", "states"]].sum()
     states = repeated.melt(unit, ["deliveries", "states"], "what", "webhooks")
     states["what"] = states["what"].map(
-        {"deliveries": "all evaluations", "states": "distinct within their hour"}
+        {"deliveries": "all evaluations", "states": "different ones within each hour"}
     )
     return repeated, states
 
@@ -252,11 +252,11 @@ def _(scope, states, unit):
         states,
         "webhooks",
         "what",
-        title="Evaluations, and how many were new",
-        heading=f"webhooks per {unit}",
+        title="Evaluations, and how many of each hour were different",
+        heading=f"evaluations per {unit}",
         scope=scope,
         time=unit,
-        order=("all evaluations", "distinct within their hour"),
+        order=("all evaluations", "different ones within each hour"),
     )
     states_chart
     return
@@ -268,8 +268,8 @@ def _(scope, traffic, unit):
         traffic.groupby([unit, "environment"], as_index=False)["max_landing_delay_seconds"].max(),
         "max_landing_delay_seconds",
         "environment",
-        title="Longest delay from receipt to landing (the same refresh then builds the marts)",
-        heading="from receipt to landing",
+        title="Longest delay until a delivery was stored (the refresh that stored it then counted it)",
+        heading="from receipt until stored",
         scope=scope,
         time=unit,
         write=show.seconds,
@@ -284,13 +284,13 @@ def _(scope, traffic):
         {"deliveries": "sum", "bytes": "sum", "max_landing_delay_seconds": "max"}
     )
     show.table(
-        kinds,
+        kinds.assign(megabytes=kinds.bytes / 1e6),
         f"By kind, {scope}",
         {
             "said": "Kind",
             "deliveries": "Deliveries",
-            "bytes": "Bytes",
-            "max_landing_delay_seconds": "Longest delay to landing",
+            "megabytes": "Megabytes",
+            "max_landing_delay_seconds": "Longest delay until stored",
         },
         {"max_landing_delay_seconds": show.seconds},
         otherwise="Nothing arrived in this period.",
@@ -321,17 +321,17 @@ def _(asked, scope):
     )
     show.table(
         canaries,
-        f"Loss and delay between Flagsmith and here, measured by the canary, {scope}",
+        f"Loss and delay between Flagsmith and here, measured by test calls (the canary), {scope}",
         {
             "environment": "Environment",
-            "arrived": "Calls that arrived",
+            "arrived": "Test calls that arrived",
             "lost": "Lost",
             "usual_seconds": "Usual delay",
             "longest_seconds": "Longest delay",
             "last_at": "Last (UTC)",
         },
         {"usual_seconds": show.seconds, "longest_seconds": show.seconds},
-        otherwise="No canary calls arrived, so losses on the way from Flagsmith cannot be seen. docs/operations.md explains the canary.",
+        otherwise="No test calls arrived, so losses on the way from Flagsmith cannot be seen. docs/operations.md explains the canary.",
     )
     return (canaries,)
 

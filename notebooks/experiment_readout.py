@@ -10,7 +10,8 @@ with app.setup:
 
     from flagsmith_warehouse.loader.operations.status import STATUS_NOW, wall_clock
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.warehouse import DECIDING, ask, people_behind, source
+    from flagsmith_warehouse.notebooks.pages import is_live
+    from flagsmith_warehouse.notebooks.warehouse import DECIDING, ask, people_behind, reported_people, source
 
     ROLES = {"primary": "Primary metrics", "secondary": "Secondary metrics", "guardrail": "Guardrails"}
     # The columns of the CSV file below the metrics.
@@ -211,11 +212,24 @@ def _(experiment, population, results):
 
 
 @app.cell
-def _(declared, health, population, power, results, scope, title):
+def _():
+    def messages(checks: pandas.DataFrame) -> show.Html:
+        """What checks say, one per item."""
+        return show.sentences(
+            show.joined(show.badge(row.status), " ", row.message) for row in checks.itertuples()
+        )
+
+    return (messages,)
+
+
+@app.cell
+def _(declared, health, messages, population, power, results, scope, title):
     verdicts = words.verdicts(results)
     warned, guarded = words.warnings(health), words.guardrails(results)
+    failed = health[health.status != "ok"]
     stop = words.stop(declared, results, power)
     silent = words.nothing_newer(declared, declared.newest_at)
+    said = [one for one in (silent, *guarded, stop) if one]
     further = [silent, warned, *words.secondary(results), *guarded, stop]
     counted = words.counted_people(results, declared, population, scope)
     in_words = " ".join(filter(None, [*verdicts, *further, counted]))
@@ -228,7 +242,8 @@ def _(declared, health, population, power, results, scope, title):
         show.joined(show.badge(declared.status), *badges, by=" "),
         *(show.paragraph(one) for one in [declared.get("description") or "", *verdicts] if one),
         # The tables below have the secondary metrics.
-        show.sentences(one for one in [silent, warned, *guarded, stop] if one),
+        show.sentences(said) if said else None,
+        show.paragraph(warned) if failed.empty else show.folded(warned, messages(failed)),
         show.paragraph(counted, "faint"),
         show.to_copy(
             "Copy as Markdown", words.markdown(title, [*verdicts, *further, counted], results, health)
@@ -240,9 +255,9 @@ def _(declared, health, population, power, results, scope, title):
 
 
 @app.cell
-def _(health, scope):
-    failed = health[health.status != "ok"]
-    line = f"Health: {words.warnings(health).lower().rstrip('.')}; {len(health) - len(failed)} of {len(health)} checks are fine"
+def _(health, messages, scope):
+    fine = (health.status == "ok").sum()
+    line = f"Health: {words.warnings(health).lower().rstrip('.')}; {fine} of {len(health)} checks are fine"
     checks = show.table(
         health,
         f"Checks, {scope}",
@@ -257,19 +272,14 @@ def _(health, scope):
         {"status": show.badge, "check_name": words.check},
         otherwise="No check was made yet.",
     )
-    # Alarms are in sight; warnings and what is fine open with a click.
-    told = {
-        status: show.sentences(
-            show.joined(show.badge(row.status), " ", row.message)
-            for row in failed[failed.status == status].itertuples()
-        )
-        for status in ("alarm", "warn")
-        if (failed.status == status).any()
-    }
+    # Alarms are in sight; the rest opens with a click.
+    alarming = health[health.status == "alarm"]
     control = show.Html(
         f"<p>How often is a difference found where there is none? {show.link('A/A tests', 'aa_tests').html}</p>"
     )
-    show.joined(told.get("alarm"), show.folded(line, show.joined(told.get("warn"), checks, control)))
+    show.joined(
+        None if alarming.empty else messages(alarming), show.folded(line, show.joined(checks, control))
+    )
     return
 
 
@@ -526,14 +536,11 @@ def _(experiment, metric, population, results):
 
 @app.cell
 def _(metric_name, people, population, scope):
-    def who(row: tuple, link: show.Html | str) -> show.Html | str:
-        return link if row.is_known else show.shortened(row.identity)
-
-    links = show.identity_links(people, scope.environment, is_in_report=~people.variation.duplicated())
+    written = [] if is_live() else [one[:2] for one in reported_people()]
     some = show.joined(
         show.table(
             people.assign(
-                link=[who(row, link) for row, link in zip(people.itertuples(), links, strict=True)],
+                link=show.identity_links(people, written),
                 did=[words.did(row) for row in people.itertuples()],
                 then=[words.later(row) for row in people.itertuples()],
             ),

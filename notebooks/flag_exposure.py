@@ -8,6 +8,7 @@ with app.setup:
     import marimo as mo
 
     from flagsmith_warehouse.notebooks import charts, show, words
+    from flagsmith_warehouse.notebooks.pages import is_live
     from flagsmith_warehouse.notebooks.warehouse import (
         NO_STALE_FLAG,
         ask,
@@ -16,12 +17,18 @@ with app.setup:
         stale_flags,
     )
 
+    CHANGES = """
+        select received_at as at, event_type, changed_by, identity, segment_id, old_enabled, new_enabled, old_value,
+            new_value, old_weights, new_weights, description
+        from marts.fct_flag_changes
+        where environment = $environment and feature_id = $feature_id"""
+
 
 @app.cell
 def _():
     read = source(
         *("dim_flags", "fct_flag_exposures", "fct_flag_exposures_daily"),
-        *("fct_flag_assignments", "fct_explained_assignments", "fct_flag_changes"),
+        *("fct_flag_assignments", "fct_explained_assignments", "fct_flag_changes", "dim_experiments"),
     )
     show.masthead(
         "flag_exposure",
@@ -42,9 +49,33 @@ def _(read):
     """)
     mo.stop(
         environments.empty,
-        show.note("No flag was evaluated yet: the marts have no rows. Send webhooks, then refresh."),
+        show.note("No flag was evaluated yet. Send webhooks, then refresh."),
     )
-    return (environments,)
+    stale_everywhere = stale_flags()
+    reported = reported_flags(stale_everywhere)
+    return environments, reported, stale_everywhere
+
+
+@app.cell
+def _(reported):
+    # A report has no picker.
+    mo.stop(is_live() or reported.empty)
+    show.folded(
+        f"Which flags this report has a page of: {words.quantity(len(reported), 'flag')}",
+        show.joined(
+            show.paragraph(
+                "Those of its experiments, and those to clean up. "
+                "The live pages (flagsmith-warehouse notebook) have every flag."
+            ),
+            show.sentences(
+                show.joined(link, f" ({show.shortened(environment)})")
+                for link, environment in zip(
+                    show.flag_links(reported, reported), reported.environment, strict=True
+                )
+            ),
+        ),
+    )
+    return
 
 
 @app.cell
@@ -110,21 +141,19 @@ def _(period_picker):
 
 
 @app.cell
-def _(end, environment, feature_id, flags, start):
+def _(feature_id, flags):
     flag = flags[flags.feature_id == feature_id].iloc[0]
     flag_name = show.shortened(flag["name"], 60)
-    scope = show.Scope(environment, start, end)
-    asked = {"environment": environment, "feature_id": feature_id, "start": scope.start, "end": scope.end}
     origins = words.ORIGINS | (words.SPLIT if flag["type"] == "MULTIVARIATE" else {})
     show.Html(show.heading(flag["name"]))
-    return asked, flag, flag_name, origins, scope
+    return flag, flag_name, origins
 
 
 @app.cell
-def _(asked, flag, flag_name):
-    # A flag that can go has the evidence first.
+def _(environment, feature_id, flag, flag_name, stale):
+    # A flag that can go has the evidence first. It is the same whatever the period.
     mo.stop(not flag.is_stale)
-    own = stale_flags(asked["environment"]).set_index("feature_id").loc[asked["feature_id"]]
+    own = stale.set_index("feature_id").loc[feature_id]
     others = ask(
         """
         select variation, count(distinct identity) as identities, max(last_exposed_at) as last_exposed_at
@@ -133,21 +162,14 @@ def _(asked, flag, flag_name):
         group by variation
         order by last_exposed_at desc, variation
         """,
-        environment=asked["environment"],
-        feature_id=asked["feature_id"],
+        environment=environment,
+        feature_id=feature_id,
         everybody_gets=own.everybody_gets,
     )
     changed = ask(
-        """
-        select received_at as at, event_type, changed_by, identity, segment_id, old_enabled, new_enabled, old_value,
-            new_value, old_weights, new_weights, description
-        from marts.fct_flag_changes
-        where environment = $environment and feature_id = $feature_id
-        order by received_at desc, delivery_id desc
-        limit 1
-        """,
-        environment=asked["environment"],
-        feature_id=asked["feature_id"],
+        f"{CHANGES} order by received_at desc, delivery_id desc limit 1",
+        environment=environment,
+        feature_id=feature_id,
     )
     show.card(
         f"{flag_name} can go: recently everybody got {show.shortened(own.everybody_gets)}",
@@ -156,6 +178,13 @@ def _(asked, flag, flag_name):
         level=3,
     )
     return
+
+
+@app.cell
+def _(end, environment, feature_id, start):
+    scope = show.Scope(environment, start, end)
+    asked = {"environment": environment, "feature_id": feature_id, "start": scope.start, "end": scope.end}
+    return asked, scope
 
 
 @app.cell
@@ -223,13 +252,8 @@ def _(scope, totals):
 @app.cell
 def _(asked):
     changes = ask(
-        """
-        select received_at as at, event_type, changed_by, identity, segment_id, old_enabled, new_enabled, old_value,
-            new_value, old_weights, new_weights, description
-        from marts.fct_flag_changes
-        where
-            environment = $environment
-            and feature_id = $feature_id
+        f"""
+        {CHANGES}
             and received_at >= $start
             and received_at < $end + interval 1 day
         order by received_at, delivery_id
@@ -361,15 +385,15 @@ def _(asked):
 
 @app.cell
 def _(flag_name, flows, scope):
-    most = flows.groupby("switch").switches.sum().sort_values(ascending=False, kind="stable").index[:15]
     flows_chart = charts.bars(
-        flows[flows.switch.isin(most)].sort_values("switch", key=lambda column: column.map(list(most).index)),
+        flows,
         "switches",
         "switch",
         "change_reason",
         title=f"Who was switched from one variation of {flag_name} to another, and why",
         heading="switches",
         scope=scope,
+        most=15,
     )
     flows_chart
     return
@@ -395,7 +419,7 @@ def _(flows, scope):
 
 
 @app.cell
-def _(asked):
+def _(environment, feature_id):
     # The last three identities that were given each variation. They lead from a number to the people behind it.
     people = ask(
         """
@@ -405,8 +429,8 @@ def _(asked):
         qualify row_number() over (partition by variation order by valid_from desc, identity) <= 3
         order by variation, valid_from desc, identity
         """,
-        environment=asked["environment"],
-        feature_id=asked["feature_id"],
+        environment=environment,
+        feature_id=feature_id,
     )
     return (people,)
 
@@ -417,7 +441,7 @@ def _(environment, flag_name, origins, people):
         people.assign(
             assignment_reason=people.assignment_reason.replace(origins),
             change_reason=people.change_reason.replace(words.CHANGES),
-            link=show.identity_links(people, environment),
+            link=show.identity_links(people.assign(environment=environment)),
         ),
         f"Who has {flag_name} now: the three latest of each variation",
         {
@@ -433,10 +457,12 @@ def _(environment, flag_name, origins, people):
 
 
 @app.cell
-def _(environment):
-    stale = stale_flags(environment).sort_values(["since", "name"], ignore_index=True)
+def _(environment, reported, stale_everywhere):
+    stale = stale_everywhere[stale_everywhere.environment == environment].sort_values(
+        ["since", "name"], ignore_index=True
+    )
     show.table(
-        stale.assign(flag=show.flag_links(stale, reported_flags())),
+        stale.assign(flag=show.flag_links(stale, reported)),
         f"Flags to clean up in {show.shortened(environment)}: recently everybody got the same value",
         {
             "flag": "Flag",

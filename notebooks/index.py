@@ -10,14 +10,14 @@ with app.setup:
     from flagsmith_warehouse.loader import settings
     from flagsmith_warehouse.loader.operations import status
     from flagsmith_warehouse.notebooks import show, words
-    from flagsmith_warehouse.notebooks.pages import PAGES
+    from flagsmith_warehouse.notebooks.pages import PAGES, is_live
     from flagsmith_warehouse.notebooks.warehouse import (
         DECIDING,
         NO_STALE_FLAG,
         REPORTED,
         ask,
-        people_behind,
         reported_flags,
+        reported_people,
         source,
         stale_flags,
     )
@@ -201,7 +201,7 @@ def _(alerts, broken, environments):
         )
         for row in environments.itertuples()
         for count, word, said in (
-            (row.lost_calls, "canary call", "lost on the way from"),
+            (row.lost_calls, "test call", "lost on the way from"),
             (row.quarantined, "unreadable delivery", "in"),
         )
         if count
@@ -221,9 +221,9 @@ def _(attention, environments, experiments):
     ]
     delay = (environments.last_landed_at.max() - newest).total_seconds() if len(environments) else 0
     fresh = (
-        "No webhook has landed yet. Send webhooks, then refresh."
+        "No webhook has arrived yet. Send webhooks, then refresh."
         if environments.empty
-        else f"The last webhook came on {show.moment(newest)}, from {show.shortened(talker)}, and landed {show.seconds(delay)} later. "
+        else f"The last webhook came on {show.moment(newest)}, from {show.shortened(talker)}, and was stored {show.seconds(delay)} later. "
         f"{words.counted(running, 'experiment')} {'is' if running == 1 else 'are'} running."
     )
     show.card(
@@ -354,17 +354,24 @@ def _(environments):
         show.Html("<h2>Environments</h2>"),
         show.cards(map(environment_card, listed.itertuples()))
         if len(listed)
-        else show.note("No webhook has landed yet."),
+        else show.note("No webhook has arrived yet."),
     )
     return (listed,)
 
 
 @app.cell
-def _(environments):
-    mo.stop(environments.empty)
+def _(read):
+    mo.stop(read.problem is not None)
     stale = stale_flags()
+    reported = reported_flags(stale)
+    return reported, stale
+
+
+@app.cell
+def _(environments, reported, stale):
+    mo.stop(environments.empty)
     show.table(
-        stale.assign(flag=show.flag_links(stale, reported_flags())),
+        stale.assign(flag=show.flag_links(stale, reported)),
         "Flags to clean up: recently everybody got the same value",
         {
             "flag": "Flag",
@@ -378,7 +385,7 @@ def _(environments):
         is_full=True,
         saved=("name", "environment", "type", "everybody_gets", "since", "identities"),
     )
-    return (stale,)
+    return
 
 
 @app.cell
@@ -399,30 +406,15 @@ def _():
 
 
 @app.cell
-def _(primary, shown):
-    # One identity of each variation, of whom a report has a page.
-    leading = primary[primary.experiment_key.isin(shown.experiment_key)].drop_duplicates("experiment_key")
-    called = dict(zip(shown.experiment_key, shown["name"], strict=True))
-    found = [
-        show.Person(
-            row.environment,
-            row.identity,
-            f"{words.called(one.experiment_key, called[one.experiment_key])}: {row.variation}",
-        )
-        for one in leading.itertuples()
-        for row in people_behind(one.experiment_key, one.population, one.metric_key, 1).itertuples()
-        if row.is_known
-    ]
-    # Who is in several experiments has one page.
-    people = [
-        show.Person(*who, "; ".join(one.known_for for one in found if one[:2] == who))
-        for who in dict.fromkeys(one[:2] for one in found)
-    ]
+def _(read):
+    # Only a report needs to know whom it has a page of.
+    mo.stop(is_live() or read.problem is not None)
+    people = reported_people()
     return (people,)
 
 
 @app.cell
-def _(listed, people, shown):
+def _(listed, people, reported, shown):
     # The pages that a report writes too, because this page or another one links to them.
     linked = [("experiment_readout", {"experiment": key}) for key in shown.experiment_key]
     linked += [
@@ -432,7 +424,7 @@ def _(listed, people, shown):
     ]
     linked += [
         ("flag_exposure", {"environment": environment, "feature_id": feature_id})
-        for environment, feature_id in reported_flags()
+        for environment, feature_id in zip(reported.environment, reported.feature_id.tolist(), strict=True)
     ]
     linked += [("one_identity", one.picks) for one in people]
     return (linked,)

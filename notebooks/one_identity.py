@@ -9,7 +9,7 @@ with app.setup:
 
     from flagsmith_warehouse.notebooks import charts, show, words
     from flagsmith_warehouse.notebooks.pages import is_live
-    from flagsmith_warehouse.notebooks.warehouse import ask, source
+    from flagsmith_warehouse.notebooks.warehouse import ask, reported_flags, source, stale_flags
 
     # Each outcome once, whatever number of experiments count it.
     OUTCOMES = """
@@ -40,7 +40,7 @@ def _():
     read = source(
         *("dim_identities", "fct_flag_assignments", "fct_explained_assignments", "fct_segment_memberships"),
         *("fct_identity_traits", "fct_experiment_assignments", "fct_experiment_outcomes", "dim_experiments"),
-        *("dim_metrics", "outcomes_of"),
+        *("dim_metrics", "outcomes_of", "dim_flags", "fct_flag_exposures"),
     )
     show.masthead(
         "one_identity",
@@ -61,7 +61,7 @@ def _(read):
     """)
     mo.stop(
         environments.empty,
-        show.note("Nobody was evaluated yet: the marts have no rows. Send webhooks, then refresh."),
+        show.note("Nobody was evaluated yet. Send webhooks, then refresh."),
     )
     return (environments,)
 
@@ -210,7 +210,7 @@ def _(who):
         flags as (
             select
                 spells.valid_from as since,
-                'flag' as kind, spells.feature_name as name,
+                'flag' as kind, spells.feature_name as name, spells.feature_id,
                 lag(spells.variation) over (partition by spells.feature_id order by spells.valid_from) as before,
                 spells.variation as after,
                 spells.change_reason,
@@ -317,12 +317,14 @@ def _(happened, who):
     flags = happened[(happened.kind == "flag") & happened.until.isna()].sort_values(
         ["since", "name"], ascending=[False, True]
     )
+    known = flags.assign(environment=who.environment, feature_id=flags.feature_id.astype(int))
     show.table(
-        flags,
+        flags.assign(link=show.flag_links(known, None if is_live() else reported_flags(stale_flags()))),
         f"What {show.shortened(who.identity, 60)} has now, and why",
-        {"name": "Flag", "after": "Variation", "since": "Since (UTC)", "why": "Why"},
+        {"link": "Flag", "after": "Variation", "since": "Since (UTC)", "why": "Why"},
         otherwise="No webhook carried a flag of this identity.",
         is_full=True,
+        saved=("name", "after", "since", "why"),
     )
     return (flags,)
 

@@ -17,6 +17,20 @@ class Page(NamedTuple):
     readers: str
 
 
+class Person(NamedTuple):
+    """An identity that has a page of its own in a report. `known_for`: why it was chosen; `environment`: None if it is searched for."""
+
+    environment: str | None
+    identity: str
+    known_for: str
+
+    @property
+    def picks(self) -> dict[str, str]:
+        """The choices on the pickers of its page."""
+        chosen = {"environment": self.environment, "identity": self.identity}
+        return {key: value for key, value in chosen.items() if value is not None}
+
+
 PAGES = {
     "index": Page("Overview", "What is here, how fresh it is, and what needs attention.", "everybody"),
     "experiment_readout": Page(

@@ -13,7 +13,7 @@ import click
 
 from flagsmith_warehouse.loader import settings
 from flagsmith_warehouse.loader.filesystem import keep_private
-from flagsmith_warehouse.notebooks.pages import PAGES, file_name, need_packages
+from flagsmith_warehouse.notebooks.pages import PAGES, Person, file_name, need_packages
 
 NOTEBOOKS = tuple(PAGES)
 HERE = Path(__file__).parent
@@ -69,27 +69,25 @@ def _piece(output: object) -> str | None:
     "names",
     multiple=True,
     type=click.Choice(NOTEBOOKS),
-    help="Write only this notebook; may repeat.",
+    help="Write only this page, without those that it links to; may repeat.",
 )
 @click.option(
     "--pick",
     "picks",
     multiple=True,
     metavar="WHAT=VALUE",
-    help="Choose a value on the notebook's pickers: environment=production, feature_id=7, experiment=checkout.",
+    help="Choose what a page shows: environment=production, feature_id=7, experiment=checkout; may repeat.",
 )
 @click.option(
     "--identity",
     "identities",
     multiple=True,
-    help="Write the page of this identity as well; may repeat. A report has few of them.",
+    help="Write the page of this identity too, since a report has those of a few only; may repeat.",
 )
 def main(
     folder: Path | None, names: tuple[str, ...], picks: tuple[str, ...], identities: tuple[str, ...]
 ) -> None:
-    """Write a page for each notebook and for each link on the first page, and print where they are."""
-    from flagsmith_warehouse.notebooks.show import Person
-
+    """Write the pages as HTML files that you can mail, with those that they link to, and print where they are."""
     need_packages()
     folder = folder or settings.read().warehouse_dir / "reports"
     keep_private()

@@ -11,19 +11,22 @@ with app.setup:
     import pandas
 
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.warehouse import ask, source
+    from flagsmith_warehouse.notebooks.pages import is_live
+    from flagsmith_warehouse.notebooks.warehouse import ask, reported_flags, source, stale_flags
 
-    # Every membership of the environment's segments and cohorts: `spells`; `own`: those of the chosen one.
+    # Every membership of the environment's segments and cohorts.
     SPELLS = """
         spells as (
-            select 'segment' as kind, segment_id::varchar as key, identity, entered_at, left_at
+            select 'segment' as kind, segment_id::varchar as key, identity, entered_at, left_at, is_current
             from marts.fct_segment_memberships
             where environment = $environment
             union all
-            select 'cohort', cohort_key, identity, entered_at, left_at
+            select 'cohort', cohort_key, identity, entered_at, left_at, is_current
             from marts.fct_cohort_memberships
             where environment = $environment
-        ),
+        )"""
+    # Those of the chosen one, and those of all others.
+    OWN_AND_OTHERS = f"""{SPELLS},
         own as (select * from spells where kind = $kind and key = $key),
         others as (select * from spells where kind <> $kind or key <> $key)"""
     CAME = {
@@ -45,7 +48,7 @@ def _():
             "fct_cohort_flag_exposures",
             "fct_segment_rule_drift.example_stated_only_at",
         ),
-        *("dim_identities", "fct_identity_traits"),
+        *("dim_identities", "fct_identity_traits", "dim_experiments", "dim_flags", "fct_flag_exposures"),
     )
     show.masthead(
         "segments_and_cohorts",
@@ -70,9 +73,7 @@ def _(read):
     """)
     mo.stop(
         environments.empty,
-        show.note(
-            "Nobody was in a segment or a cohort yet: the marts have no rows. Send webhooks, then refresh."
-        ),
+        show.note("Nobody was in a segment or a cohort yet. Send webhooks, then refresh."),
     )
     return (environments,)
 
@@ -219,7 +220,7 @@ def _(environment, key, kind, scope):
     # Each entry counts once for each other segment or cohort. Those of identities never seen before come from nowhere.
     came = ask(
         f"""
-        with {SPELLS},
+        with {OWN_AND_OTHERS},
         entries as (
             select own.identity, own.entered_at as at, own.entered_at <= known.first_seen_at as is_new
             from own
@@ -248,7 +249,7 @@ def _(environment, key, kind, scope):
     )
     went = ask(
         f"""
-        with {SPELLS},
+        with {OWN_AND_OTHERS},
         exits as (
             select identity, left_at as at from own where left_at >= $start and left_at < $end + interval 1 day
         ),
@@ -282,12 +283,8 @@ def _(came, flow, label, names, scope, went):
             for row in placed.itertuples()
         ]
         drawn = placed.assign(place=places, how=placed.how.map(hows))
-        largest = list(drawn.groupby("place", sort=False).people.sum().nlargest(OF_THE_OTHERS).index)
-        shown = drawn[drawn.place.isin(largest)].sort_values(
-            "place", key=lambda column: column.map(largest.index), kind="stable"
-        )
         return charts.bars(
-            shown,
+            drawn,
             "people",
             "place",
             "how",
@@ -295,6 +292,7 @@ def _(came, flow, label, names, scope, went):
             heading="times",
             scope=scope,
             order=[one for one in hows.values() if one in set(drawn.how)],
+            most=OF_THE_OTHERS,
         )
 
     movements = flow.groupby("movement").identities.sum() if len(flow) else {}
@@ -316,7 +314,7 @@ def _(asked):
     # The last to enter and to leave lead from a number to the people behind it.
     moved = ask(
         f"""
-        with {SPELLS},
+        with {OWN_AND_OTHERS},
         movements as (
             select identity, 'entered' as movement, entered_at as moved_at from own
             union all
@@ -336,7 +334,7 @@ def _(asked):
 @app.cell
 def _(environment, label, moved, scope):
     show.table(
-        moved.assign(link=show.identity_links(moved, environment)),
+        moved.assign(link=show.identity_links(moved.assign(environment=environment))),
         f"Who entered and left {label}: the five latest of each, {scope}",
         {"movement": "Movement", "link": "Identity", "moved_at": "When (UTC)"},
         otherwise="Nobody entered or left in this period.",
@@ -348,22 +346,15 @@ def _(environment, label, moved, scope):
 @app.cell
 def _(chosen, environment, names):
     overlap = ask(
-        """
-        with memberships as (
-            select 'segment' as kind, segment_id::varchar as key, identity
-            from marts.fct_segment_memberships
-            where environment = $environment and is_current
-            union all
-            select 'cohort', cohort_key, identity
-            from marts.fct_cohort_memberships
-            where environment = $environment and is_current
-        ),
+        f"""
+        with {SPELLS},
         members as (
             select
                 identity,
                 bool_or(kind = $kind_1 and key = $key_1) as in_first,
                 bool_or(kind = $kind_2 and key = $key_2) as in_second
-            from memberships
+            from spells
+            where is_current
             group by identity
         ),
         placed as (
@@ -406,20 +397,12 @@ def _(environment, latest):
     largest = latest.sort_values("members", ascending=False, kind="stable")[:8]
     # Identities are counted once for each combination of the eight, and the combinations are added up: one pass over them.
     together = ask(
-        """
-        with memberships as (
-            select 'segment:' || segment_id::varchar as key, identity
-            from marts.fct_segment_memberships
-            where environment = $environment and is_current
-            union all
-            select 'cohort:' || cohort_key, identity
-            from marts.fct_cohort_memberships
-            where environment = $environment and is_current
-        ),
+        f"""
+        with {SPELLS},
         combinations as (
-            select identity, bit_or((1 << (list_position($keys, key) - 1))::utinyint) as combination
-            from memberships
-            where list_contains($keys, key)
+            select identity, bit_or((1 << (list_position($keys, kind || ':' || key) - 1))::utinyint) as combination
+            from spells
+            where is_current and list_contains($keys, kind || ':' || key)
             group by identity
         )
         select combination, count(*) as identities from combinations group by combination
@@ -479,7 +462,7 @@ def _(environment, key, kind):
     )
     given = ask(
         """
-        select feature_name, variation, identities, share
+        select feature_id, feature_name, variation, identities, share
         from marts.fct_cohort_flag_exposures
         where environment = $environment and cohort_key = $key
         qualify count(*) over (partition by feature_id) > 1
@@ -528,16 +511,18 @@ def _(everything, has_cohorts, kind, label, retention):
 
 
 @app.cell
-def _(given, has_cohorts, kind, label):
+def _(environment, given, has_cohorts, kind, label):
+    flags = given.rename(columns={"feature_name": "name"}).assign(environment=environment)
     show.table(
-        given,
+        given.assign(link=show.flag_links(flags, None if is_live() else reported_flags(stale_flags()))),
         f"What {label} was given while members: flags that gave members different values",
-        {"feature_name": "Flag", "variation": "Variation", "identities": "Identities", "share": "Share"},
+        {"link": "Flag", "variation": "Variation", "identities": "Identities", "share": "Share"},
         {"share": show.percent},
         otherwise="Every flag gave all of its members the same value."
         if kind == "cohort"
         else "This is computed for cohorts: "
         + ("choose one above." if has_cohorts else "none is declared (docs/cohorts.md)."),
+        saved=("feature_name", "variation", "identities", "share"),
     )
     return
 
@@ -613,7 +598,7 @@ def _(drift, environment, examples):
         {"agreement": show.percent},
         otherwise="No cohort mirrors a segment of this environment.",
     )
-    links = show.identity_links(examples, environment)
+    links = show.identity_links(examples.assign(environment=environment))
     explained = [
         show.joined(link, f": {words.disagreement(row)}")
         for row, link in zip(examples.itertuples(), links, strict=True)

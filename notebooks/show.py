@@ -14,7 +14,6 @@ from datetime import date
 from functools import cache
 from html import escape, unescape
 from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
 import marimo
@@ -86,20 +85,6 @@ class Scope:
 
     def __str__(self) -> str:
         return f"{shortened(self.environment)} · {period(self.start, self.end)} (UTC)"
-
-
-class Person(NamedTuple):
-    """An identity that has a page of its own in a report. `known_for`: why it was chosen; `environment`: None if it is searched for."""
-
-    environment: str | None
-    identity: str
-    known_for: str
-
-    @property
-    def picks(self) -> dict[str, str]:
-        """The choices on the pickers of its page."""
-        chosen = {"environment": self.environment, "identity": self.identity}
-        return {key: value for key, value in chosen.items() if value is not None}
 
 
 # Numbers and names as people write them.
@@ -313,20 +298,25 @@ def link_if_live(text: str, name: str, **picks: object) -> Html | str:
     return link(text, name, **picks) if is_live() else shortened(text, 80)
 
 
-def identity_links(
-    people: pandas.DataFrame, environment: str, is_in_report: Iterable[bool] = ()
-) -> list[Html | str]:
-    """A link to the page of each identity, `people.identity`. `is_in_report`: whether a report has its page; without, it has none."""
-    written = [*is_in_report] or [False] * len(people)
+def identity_links(people: pandas.DataFrame, written: Iterable[tuple[str, str]] = ()) -> list[Html | str]:
+    """A link to the page of each identity: `environment` and `identity`. `written`: both, of those that a report has.
+
+    Nobody has a page where `is_known`, if there is such a column, is false: no webhook carried that identity.
+    """
+    written = set(written)
     return [
-        (link if is_written else link_if_live)(one, "one_identity", environment=environment, identity=one)
-        for one, is_written in zip(people.identity, written, strict=True)
+        shortened(row.identity, 80)
+        if not getattr(row, "is_known", True)
+        else (link if (row.environment, row.identity) in written else link_if_live)(
+            row.identity, "one_identity", environment=row.environment, identity=row.identity
+        )
+        for row in people.itertuples()
     ]
 
 
-def flag_links(flags: pandas.DataFrame, written: Iterable[tuple[str, int]]) -> list[Html | str]:
-    """A link to the page of each flag: `name`, `environment` and `feature_id`. `written`: environment and id of those that a report has."""
-    written = set(written)
+def flag_links(flags: pandas.DataFrame, reported: pandas.DataFrame | None) -> list[Html | str]:
+    """A link to the page of each flag: `name`, `environment` and `feature_id`. `reported`: the flags that a report has a page of."""
+    written = set() if reported is None else set(zip(reported.environment, reported.feature_id, strict=True))
     return [
         (link if (row.environment, row.feature_id) in written else link_if_live)(
             row.name, "flag_exposure", environment=row.environment, feature_id=row.feature_id

@@ -8,10 +8,19 @@ import duckdb
 import pandas
 
 from flagsmith_warehouse.loader import settings
+from flagsmith_warehouse.notebooks import words
+from flagsmith_warehouse.notebooks.pages import Person
 
 WAIT_SECONDS = 10
 REPORTED = 12  # the most experiments, environments and stale flags that have a page of their own in a report
 NO_STALE_FLAG = "Every flag recently gave different people different values, or is new. The var stale_flag_days sets the period."
+REPORTED_EXPERIMENTS = """
+        reported as (
+            select experiment_key, name, control_variation, environment, feature_name
+            from marts.dim_experiments
+            order by status = 'running' desc, started_at desc, experiment_key
+            limit $most
+        )"""
 # The estimate that decides, from the columns of a mart of results and the experiment's decision_method: adjusted by what
 # people did before, where that was possible, and with the interval of the declared method.
 DECIDING = """
@@ -84,11 +93,10 @@ def ask(sql: str, **parameters: object) -> pandas.DataFrame:
         return connection.execute(sql, parameters or None).df()
 
 
-def stale_flags(environment: str | None = None) -> pandas.DataFrame:
-    """Return the flags that recently gave everybody the same value, those with the most identities first.
+def stale_flags() -> pandas.DataFrame:
+    """Return the flags of all environments that recently gave everybody the same value, those with the most identities first.
 
     Columns: environment, feature_id, name, type, everybody_gets, identities, since (when somebody was last given another value).
-    `environment`: only flags of this environment; None for all environments.
     """
     return ask(
         """
@@ -107,17 +115,29 @@ def stale_flags(environment: str | None = None) -> pandas.DataFrame:
             coalesce(alone.since, flags.first_seen_at) as since
         from marts.dim_flags as flags
         inner join alone on flags.environment = alone.environment and flags.feature_id = alone.feature_id
-        where flags.is_stale and (flags.environment = $environment or $environment is null)
+        where flags.is_stale
         order by flags.identities desc, flags.environment, flags.name
-        """,
-        environment=environment,
+        """
     )
 
 
-def reported_flags() -> list[tuple[str, int]]:
-    """Return environment and id of the stale flags that have a page of their own in a report."""
-    listed = stale_flags()[:REPORTED]
-    return list(zip(listed.environment, listed.feature_id.tolist(), strict=True))
+def reported_flags(stale: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the flags that have a page of their own in a report: those of its experiments, and the first of the `stale_flags`.
+
+    Columns: environment, feature_id, name.
+    """
+    of_experiments = ask(
+        f"""
+        with {REPORTED_EXPERIMENTS}
+        select distinct flags.environment, flags.feature_id, flags.name
+        from reported
+        inner join marts.dim_flags as flags on reported.environment = flags.environment and reported.feature_name = flags.name
+        order by flags.environment, flags.feature_id
+        """,
+        most=REPORTED,
+    )
+    listed = pandas.concat([of_experiments, stale[:REPORTED][list(of_experiments)]])
+    return listed.drop_duplicates(["environment", "feature_id"], ignore_index=True)
 
 
 def people_behind(experiment: str, population: str, metric: str, most: int) -> pandas.DataFrame:
@@ -167,6 +187,41 @@ def people_behind(experiment: str, population: str, metric: str, most: int) -> p
         metric=metric,
         most=most,
     )
+
+
+def reported_people() -> list[Person]:
+    """Return the identities that have a page of their own in a report: one of each variation of its experiments.
+
+    They are chosen by the first primary metric. An experiment without one has nobody, and so has an identity that no webhook carried.
+    """
+    leading = ask(
+        f"""
+        with {REPORTED_EXPERIMENTS}
+        select reported.experiment_key, reported.name, results.population, min(results.metric_key) as metric_key
+        from reported
+        inner join marts.fct_experiment_results as results on reported.experiment_key = results.experiment_key
+        where
+            results.role = 'primary'
+            and results.is_primary_population
+            and results.variation <> reported.control_variation
+        group by reported.experiment_key, reported.name, results.population
+        order by reported.experiment_key
+        """,
+        most=REPORTED,
+    )
+    found = [
+        Person(
+            row.environment, row.identity, f"{words.called(one.experiment_key, one.name_)}: {row.variation}"
+        )
+        for one in leading.rename(columns={"name": "name_"}).itertuples()
+        for row in people_behind(one.experiment_key, one.population, one.metric_key, 1).itertuples()
+        if row.is_known
+    ]
+    # Who is in several experiments has one page.
+    return [
+        Person(*key, "; ".join(one.known_for for one in found if one[:2] == key))
+        for key in dict.fromkeys(one[:2] for one in found)
+    ]
 
 
 def _path() -> Path:

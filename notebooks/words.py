@@ -1,7 +1,8 @@
 """Puts the results of an experiment into sentences, as a person would say them, and writes them as Markdown.
 
 `declared`: the experiment's row of dim_experiments; `results`: its rows of fct_experiment_results in one population,
-with `label` (the metric as people call it), and `lift`, `low`, `high` and `chance_to_win` of the method that decides;
+with `label` (the metric as people call it), its `decision_method`, and `lift`, `low`, `high` and `chance_to_win` as the page
+shows them; where Flagsmith's method decides, `flagsmith_chance_to_win` stands for `chance_to_win`;
 `power`: its rows of fct_experiment_power; `health`: its rows of fct_experiment_health.
 """
 
@@ -185,9 +186,12 @@ def amount(value: float, aggregation: str | None, unit: str | None) -> str:
     return f"{said} {shortened(unit, 16)}"
 
 
+VALUE = re.compile('("[^"]*")')  # of a condition, in a rule's text
+
+
 def rule(rule_text: str) -> str:
     """A cohort's rule as people say it: `age GREATER_THAN "30"` → `age is above "30"`. Values, which are quoted, stay."""
-    parts = re.split(r'("[^"]*")', rule_text)
+    parts = re.split(VALUE, rule_text)
     words = (
         part
         if part.startswith('"')
@@ -221,7 +225,7 @@ def disagreement(row: tuple) -> str:
     read = [
         f'{shortened(key, 40)} was "{shortened(value, 60)}"'
         for key, value in row.traits
-        if re.search(rf"(?<!\w){re.escape(key)}(?!\w)", row.rule_text)
+        if _asks_for(key, row.rule_text)
     ]
     had = ", ".join(read[:6]) or "none of the traits in the rule was set"
     stated, by_rule = ("a member", "no member") if row.is_stated else ("no member", "a member")
@@ -229,6 +233,12 @@ def disagreement(row: tuple) -> str:
         f"on {moment(row.at)} Flagsmith said: {stated} of {shortened(row.segment_name, 60)}. Your rule says: {by_rule} of "
         f"{shortened(row.name, 60)}, because it asks that {rule(row.rule_text)}, and {had}."
     )
+
+
+def _asks_for(trait_key: str, rule_text: str) -> bool:
+    """Whether a condition of the rule is about this trait. It stands before an operator; the same word in a value is none."""
+    conditions = re.sub(VALUE, '""', rule_text)
+    return bool(re.search(rf"(^|\(| and | or ){re.escape(trait_key)} [A-Z_]+( |\)|$)", conditions))
 
 
 def check(name: str) -> str:
@@ -281,6 +291,11 @@ def others(overlap: pandas.DataFrame) -> str:
     return f"{number(count)}; {'look here before you decide' if is_bad.any() else fine}."
 
 
+def change(reason: str) -> str:
+    """What a change_reason is called on a page."""
+    return CHANGES.get(reason, label(reason))
+
+
 def did(row: tuple) -> str:
     """What an identity did by a metric, from a row of `people_behind`: `€13.50`, `nothing yet`."""
     return outcome(row) if row.outcome_count else "nothing yet"
@@ -290,7 +305,7 @@ def later(row: tuple) -> str | None:
     """Which variation an identity was given later, and why; None for those who saw one."""
     if not isinstance(row.quarantine_reason, str):
         return None
-    reason = CHANGES.get(row.quarantine_reason, label(row.quarantine_reason))
+    reason = change(row.quarantine_reason)
     return f"{shortened(row.other_variation)}: {reason}" if isinstance(row.other_variation, str) else reason
 
 
@@ -376,19 +391,19 @@ def why(row: tuple) -> str:
         part = f"; in part for {row.counts_partly_for}" if isinstance(row.counts_partly_for, str) else ""
         return f"counts for {row.counts_for}{part}"
     if isinstance(row.quarantine_reason, str):
-        return f"{row.why}; later given another variation: {CHANGES.get(row.quarantine_reason, row.quarantine_reason)}"
+        return f"{row.why}; later given another variation: {change(row.quarantine_reason)}"
     if not isinstance(row.change_reason, str):
         return row.why
     origin = _origin(row)
     if row.change_reason == "first_seen":
         return f"{origin}, since the first evaluation"
     by = f", by {shortened(row.changed_by, 60)}" if isinstance(row.changed_by, str) else ""
-    change = CHANGES.get(row.change_reason, row.change_reason)
+    changed = change(row.change_reason)
     if row.change_reason == "toggled":
-        change = "switched off" if row.after == "off" else "switched on"
+        changed = "switched off" if row.after == "off" else "switched on"
     # Where an override began, it is what holds now.
     now = "" if row.change_reason == f"{row.assignment_reason}_added" else f", now {origin}"
-    return f"{change}{now}{by}"
+    return f"{changed}{now}{by}"
 
 
 def _origin(row: tuple) -> str:

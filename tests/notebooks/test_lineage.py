@@ -8,7 +8,13 @@ import pytest
 import yaml
 
 from flagsmith_warehouse.notebooks.report import NOTEBOOKS
-from flagsmith_warehouse.notebooks.warehouse import people_behind, stale_flags
+from flagsmith_warehouse.notebooks.warehouse import (
+    REPORTED_EXPERIMENTS,
+    people_behind,
+    reported_flags,
+    reported_people,
+    stale_flags,
+)
 
 from ..marts.warehouse import PROJECT
 from .conftest import RECIPES
@@ -30,8 +36,12 @@ NAMES = {"flag_exposure": "flag_exposure_explorer", "segments_and_cohorts": "seg
 
 def read_by(text: str) -> set[str]:
     """The marts that the SQL of a page or recipe reads, and the questions that several pages ask."""
-    asked = [inspect.getsource(one) for one in (stale_flags, people_behind) if f"{one.__name__}(" in text]
-    text = "\n".join([text, *asked])
+    # reported_people asks people_behind.
+    for one in (stale_flags, reported_flags, reported_people, people_behind):
+        if f"{one.__name__}(" in text:
+            text += inspect.getsource(one)
+    if "{REPORTED_EXPERIMENTS}" in text:
+        text += REPORTED_EXPERIMENTS
     return {FUNCTIONS.get(name, name) for name in named_in(text)}
 
 

@@ -1,5 +1,6 @@
 """The notebooks run, whatever the marts hold, and show what the marts hold."""
 
+import ast
 import importlib
 import json
 import re
@@ -8,6 +9,8 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, date, datetime
+from html import unescape
+from types import SimpleNamespace
 
 import duckdb
 import pandas
@@ -157,6 +160,44 @@ def test_stale_flags__none_because_each_is_new__does_not_say_that_all_vary(name,
         "update marts.dim_flags set is_stale = false",
     )
     assert "different people different values, or is new." in report.page(name)
+
+
+@pytest.mark.parametrize("name", ["flag_exposure", "index"])
+def test_stale_flags__a_page__asks_for_them_once(name, here, monkeypatch):
+    asked = []
+    ask = warehouse.ask
+    monkeypatch.setattr(warehouse, "ask", lambda sql, **given: asked.append(sql) or ask(sql, **given))
+    run(name)
+    assert len([sql for sql in asked if "everybody_gets" in sql]) == 1
+
+
+def runs_again(name: str, *changed: str) -> str:
+    """The source of the cells that a live page runs again when these variables change: what a cell takes and returns says which."""
+    source = (report.HERE / f"{name}.py").read_text()
+    cells = [one for one in ast.parse(source).body if isinstance(one, ast.FunctionDef)]
+    known, again = set(changed), []
+    while more := [one for one in cells if one not in again and known & {arg.arg for arg in one.args.args}]:
+        again += more
+        known |= {node.id for one in more for node in ast.walk(one.body[-1]) if isinstance(node, ast.Name)}
+    return "\n".join(ast.get_source_segment(source, one) for one in again)
+
+
+def test_flag_exposure__another_period__asks_neither_for_the_evidence_nor_for_the_people():
+    again = runs_again("flag_exposure", "start", "end")
+    assert "fct_flag_exposures_daily" in again
+    assert "words.evidence" not in again and "is_current" not in again
+    assert "is_current" in runs_again("flag_exposure", "feature_id")
+
+
+def test_index__on_a_live_page__does_not_ask_whom_a_report_has_pages_of(here, monkeypatch):
+    asked = []
+    monkeypatch.setattr(warehouse, "people_behind", lambda *given: asked.append(given) or pandas.DataFrame())
+    run("index")
+    assert asked
+    asked.clear()
+    monkeypatch.setattr("marimo.app_meta", lambda: SimpleNamespace(mode="run"))
+    outputs, _ = run("index")
+    assert not asked and "?file=experiment_readout.py" in html(outputs)
 
 
 def test_flag_exposure__changes_in_flagsmith__are_marks_on_the_days(here):
@@ -325,6 +366,27 @@ def test_segments_and_cohorts__rule_and_flagsmith_disagree__is_explained_by_an_e
     assert "and none of the traits in the rule was set." in page
 
 
+@pytest.mark.parametrize(
+    ("rule_text", "asked_for"),
+    [
+        ('tier IN "plan,pro"', ["tier"]),
+        ('tier EQUAL "plan IN x" and none of (plan IS_SET or age LESS_THAN "1")', ["tier", "plan", "age"]),
+        ("plan IS_NOT_SET", ["plan"]),
+        ('my-plan EQUAL "age"', ["my-plan"]),
+        ("tier IN ['plan', 'age']", ["tier"]),
+        ('(a+b CONTAINS "tier")', ["a+b"]),
+    ],
+)
+def test_disagreement__a_trait_that_only_a_value_names__is_not_told(rule_text, asked_for):
+    row = {"name": "Paying", "rule_text": rule_text, "segment_name": "paying", "is_stated": True}
+    row |= {
+        "at": pandas.Timestamp("2026-09-05"),
+        "traits": [[key, "v"] for key in ("tier", "plan", "age", "my-plan", "a+b")],
+    }
+    said = words.disagreement(SimpleNamespace(**row)).rpartition(", and ")[2]
+    assert said == ", ".join(f'{key} was "v"' for key in asked_for) + "."
+
+
 def test_segments_and_cohorts__rule_and_flagsmith_agree__has_no_example(here):
     outputs, found = run("segments_and_cohorts")
     assert found["examples"].empty and "Why they disagree" not in html(outputs)
@@ -384,7 +446,48 @@ def test_data_health__the_example_month__counts_what_was_sent(here):
     sent = World(MONTH).count
     assert drawn(found["deliveries_chart"]).deliveries.sum() == sent == found["freshness"].deliveries.sum()
     states = drawn(found["states_chart"]).groupby("what").webhooks.sum()
-    assert states["all evaluations"] == MONTH.deliveries > states["distinct within their hour"]
+    assert states["all evaluations"] == MONTH.deliveries > states["different ones within each hour"]
+
+
+def test_data_health__tables__are_the_marts(here):
+    _, found = run("data_health")
+    marts = warehouse.ask("""
+        select sum(deliveries)::bigint as deliveries, sum(bytes)::bigint as bytes, max(max_landing_delay_seconds) as delay,
+            (select count(*) from marts.dim_identities) as identities, (select max(last_seen_at) from marts.dim_identities) as seen,
+            max(hour) as last_hour
+        from marts.fct_deliveries_hourly
+    """).iloc[0]
+    own = found["freshness"].iloc[0]
+    assert (own.identities, own.last_evaluation_at, own.last_hour) == (
+        marts.identities,
+        marts.seen,
+        marts.last_hour,
+    )
+    assert own.megabytes == pytest.approx(marts.bytes / 1e6)
+    kinds = found["kinds"].set_index("said")
+    assert (kinds.deliveries.sum(), kinds.bytes.sum()) == (marts.deliveries, marts.bytes)
+    assert kinds.max_landing_delay_seconds.max() == marts.delay
+    by_kind = warehouse.ask(
+        "select kind, sum(deliveries)::bigint as n from marts.fct_deliveries_hourly group by kind"
+    )
+    assert kinds.deliveries.to_dict() == {words.DELIVERIES[row.kind]: row.n for row in by_kind.itertuples()}
+
+
+def test_data_health__test_calls_that_got_lost__are_counted(altered):
+    call = (
+        "insert into marts.fct_canary_calls by name select 'example' as environment, {} as lost_before, "
+        "{} as delivery_seconds, timestamp '{}' as received_at"
+    )
+    altered(
+        "create table marts.kept as from marts.fct_canary_calls",
+        "drop view marts.fct_canary_calls",
+        "alter table marts.kept rename to fct_canary_calls",
+        call.format(2, 1.5, "2026-09-03"),
+        call.format(1, 4.5, "2026-09-04 10:00"),
+    )
+    row = run("data_health")[1]["canaries"].iloc[0]
+    assert (row.arrived, row.lost, row.usual_seconds, row.longest_seconds) == (2, 3, 3.0, 4.5)
+    assert "Three test calls lost on the way from example" in report.page("index")
 
 
 def test_data_health__up_to_three_days__goes_by_the_hour(here):
@@ -521,6 +624,20 @@ def test_experiment_readout__decision__comes_before_health_and_health_before_the
     assert places == sorted(places)
 
 
+def test_experiment_readout__how_many_warnings__is_a_line_of_the_card_that_opens_to_show_them(here):
+    outputs, found = run("experiment_readout")
+    warned = found["health"][found["health"].status == "warn"]
+    card = html(outputs).partition("Health: ")[0]
+    fold = re.search("<details><summary>Three warnings.</summary>(.*?)</details>", card)[1]
+    assert len(warned) == 3 and all(show.escape(message) in fold for message in warned.message)
+
+
+def test_experiment_readout__no_warning__says_so_and_opens_nothing(altered):
+    altered("update marts.fct_experiment_health set status = 'ok'")
+    page = html(run("experiment_readout")[0])
+    assert ">No warnings.</p>" in page and "Health: no warnings; " in page
+
+
 def test_experiment_readout__as_markdown__has_every_comparison_and_warning(here):
     _, found = run("experiment_readout")
     text = words.markdown("x", [found["in_words"]], found["results"], found["health"])
@@ -629,10 +746,7 @@ def test_experiment_readout__an_identity_that_no_webhook_carried__is_no_link(alt
     assert not found["people"].is_known.any() and "one_identity.example." not in html(outputs)
 
 
-TAGS = re.compile("<[^>]*>|<style>.*?</style>", re.S)
-
-
-@pytest.mark.parametrize("name", ["index", "experiment_readout"])
+@pytest.mark.parametrize("name", ["index", "experiment_readout", "data_health", "flag_exposure"])
 def test_pages__what_a_product_manager_reads__has_names_and_no_keys(name, here):
     """Given declared names; then no page shows the key of an experiment, a metric or a check, or a column of a mart."""
     keys = warehouse.ask("""
@@ -641,9 +755,19 @@ def test_pages__what_a_product_manager_reads__has_names_and_no_keys(name, here):
         union select check_name from marts.fct_experiment_health where contains(check_name, '_')
         union select column_name from information_schema.columns where table_schema = 'marts' and contains(column_name, '_')
     """).key
-    text = re.sub(TAGS, " ", re.sub(r"<pre.*?</pre>", "", html(run(name)[0]), flags=re.S))
+    text = re.sub(show.DRAWN, " ", re.sub(r"<pre.*?</pre>", "", html(run(name)[0]), flags=re.S))
     shown = set(re.findall(r"[a-z]+(?:_[a-z]+)+", text))
     assert shown & set(keys) == set()
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS)
+def test_pages__a_number_of_four_digits__has_its_thousands_apart(name, here):
+    """Years are not numbers of anything."""
+    page = re.sub(r"<style>.*?</style>", "", report.page(name), flags=re.S)
+    text = unescape(
+        re.sub(r"<[^>]*>", " ", page) + " ".join(re.findall(r"<title>.*?</title>|title=\"[^\"]*", page))
+    )
+    assert re.findall(r".{0,60}(?<![\w.,#-])(?!20\d\d\b)\d{4,}(?!\w).{0,20}", text) == []
 
 
 def test_checks__each__has_a_name_for_the_page(here):
@@ -798,7 +922,7 @@ def test_data_health__cost__is_of_the_last_refresh_and_the_files(landed, said, a
     record |= {} if landed is None else {"landed": landed}
     (tmp_path / "refresh.json").write_text(json.dumps(record))
     outputs, found = run("data_health")
-    assert (found["cost"]["It took"], found["cost"]["It landed"]) == ("1 min 15 s", said)
+    assert (found["cost"]["It took"], found["cost"]["It stored"]) == ("1 min 15 s", said)
     assert found["cost"]["Warehouse"] == show.megabytes((tmp_path / "warehouse.duckdb").stat().st_size)
     assert "1 min 15 s" in html(outputs)
 
@@ -1376,16 +1500,42 @@ def test_report__command__writes_the_pages_it_names(here, tmp_path):
     assert ">dark_mode</h2>" in (tmp_path / "flag_exposure.html").read_text()
 
 
-def test_report__all_pages__link_only_to_pages_that_are_there(here, tmp_path):
-    done = CliRunner().invoke(report.main, ["--to", str(tmp_path)])
+WITHOUT_PRIMARY = (
+    "update marts.fct_experiment_results set role = 'secondary' where experiment_key = 'example_tour'"
+)
+# Twelve experiments that began later and have nobody, so that the two of the example are not among the first.
+TWELVE_LATER = (
+    "insert into marts.dim_experiments by name select experiments.* replace (n::varchar as experiment_key, "
+    "experiments.started_at + interval 1 day as started_at) from marts.dim_experiments as experiments, range(1, 13) as later (n) "
+    "where experiment_key = 'example_tour'"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "picks"),
+    [
+        ([], []),
+        ([WITHOUT_PRIMARY], []),
+        ([], ["population=activated"]),
+        ([TWELVE_LATER], ["experiment=example_checkout"]),
+    ],
+    ids=["as it is", "without a primary metric", "of another population", "beyond the first twelve"],
+)
+def test_report__all_pages__link_only_to_pages_that_are_there(changes, picks, altered, tmp_path):
+    altered(*changes)
+    folder = tmp_path / "reports"
+    options = [part for pick in picks for part in ("--pick", pick)]
+    done = CliRunner().invoke(report.main, ["--to", str(folder), *options])
     assert done.exit_code == 0, done.output
     links = {
         link
-        for file in tmp_path.glob("*.html")
+        for file in folder.glob("*.html")
         for link in re.findall(r'href="(?!data:)([^"]*)"', file.read_text())
     }
-    assert "experiment_readout.example_checkout.html" in links
-    assert {link for link in links if not (tmp_path / link).exists()} == set()
+    is_first = TWELVE_LATER not in changes
+    assert ("experiment_readout.example_checkout.html" in links) == is_first
+    assert any(link.startswith("one_identity.example.user_") for link in links) == is_first
+    assert {link for link in links if not (folder / link).exists()} == set()
 
 
 def test_demo__its_cohorts__are_those_of_the_recipes():
@@ -1404,6 +1554,9 @@ def test_report__stale_flags_and_people__have_pages_of_their_own(here, tmp_path)
     for row in stale.itertuples():
         page = (tmp_path / f"flag_exposure.{row.environment}.{row.feature_id}.html").read_text()
         assert f"can go: recently everybody got {show.escape(show.shortened(row.everybody_gets))}" in page
+    of_flag = 'href="flag_exposure.example.1.html">checkout_button</a>'
+    for name in ("flag_exposure", "one_identity.user_7", "segments_and_cohorts"):
+        assert of_flag in (tmp_path / f"{name}.html").read_text(), "a flag of an experiment has its page"
     listed = (tmp_path / "one_identity.html").read_text()
     assert "user_7</a> (named when this report was made)" in listed
     assert "Checkout button: variant_b" in listed and "report --identity ann" in listed

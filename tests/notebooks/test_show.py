@@ -329,3 +329,12 @@ def test_words__of_places_and_headings__what_is_unknown_is_left_out():
     assert words.cell(3, "started_at") == ", row 3, started_at"
     assert words.cell(None, None) == words.cell(float("nan"), float("nan")) == ""
     assert [show.capital(text) for text in ("NPS", "planID", "plan", "")] == ["NPS", "PlanID", "Plan", ""]
+
+
+def test_bars__more_than_the_most__the_longest_are_drawn_first_and_the_title_says_so():
+    frame = pandas.DataFrame({"name": ["a", "b", "c", "b"], "how": ["x", "x", "y", "y"], "n": [2, 1, 3, 4]})
+    chart = charts.bars(frame, "n", "name", "how", title="T", heading="n", scope=SCOPE, most=2)
+    assert chart.frame.groupby("name", sort=False).n.sum().to_dict() == {"b": 5, "c": 3}
+    assert "T (the 2 longest of 3)" in chart.html
+    chart = charts.bars(frame, "n", "name", title="T", heading="n", scope=SCOPE, most=3)
+    assert list(chart.frame.name.unique()) == ["b", "c", "a"] and "longest" not in chart.html

@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
 
 import click
 import pytest
@@ -57,6 +59,24 @@ def test_command__help__says_what_it_does_and_knows_the_project(path, monkeypatc
     assert ran.exit_code == 0, ran.output
     assert ran.output.startswith(f"Usage: main {' '.join(path)}") and "--project-dir FOLDER" in ran.output
     assert COMMANDS[path].help.splitlines()[0] in " ".join(ran.output.split())
+
+
+@pytest.mark.parametrize("package", ["marimo", "pandas"])
+@pytest.mark.parametrize("command", ["notebook", "report"])
+def test_command__a_package_of_notebooks_is_missing__says_which_and_how_to_install_it(
+    command, package, tmp_path
+):
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; "
+        f"from flagsmith_warehouse.loader.operations.cli import main; main([{command!r}])"
+    )
+    environ = {**os.environ, "FLAGSMITH_WAREHOUSE_DIR": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        f"Error: Notebooks need {package}. Install them: pip install 'flagsmith-warehouse[notebook]'\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", RUN_BY_THEMSELVES, ids=" ".join)

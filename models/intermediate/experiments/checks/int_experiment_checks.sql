@@ -47,8 +47,8 @@ select
     cast(checks.value as double) as value,
     checks.threshold,
     {{ filled('texts.sentence', {
-        'affected': 'checks.affected',
-        'total': 'checks.total',
+        'affected': grouped_digits('checks.affected'),
+        'total': grouped_digits('checks.total'),
         'environment': 'experiments.environment',
         'assignment_reason': 'experiments.assignment_reason',
         'control_variation': 'experiments.control_variation',

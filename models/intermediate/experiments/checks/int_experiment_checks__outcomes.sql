@@ -89,7 +89,7 @@ select
 from (
     select
         *,
-        cast(outcomes as string) || ' of the event ' || event_name || case unusable_column
+        {{ grouped_digits('outcomes') }} || ' of the event ' || event_name || case unusable_column
             when 'value' then ' with a value that is not a finite number'
             when 'occurred_at' then ' without a time that can be read'
             else ' without an identity'
