@@ -33,7 +33,7 @@ def run_alone(module: str, *arguments: str) -> str:
 
 
 @NEEDS_SPARK
-@pytest.mark.parametrize("options", [[], ["--erase"], ["--retention"]])
+@pytest.mark.parametrize("options", [[], ["--erase"]])
 def test_spark__two_parts_landed__marts_equal_those_of_duckdb(tmp_path, options):
     """A full build, then an increment, in one process of its own: the JVM ends with it. With a person erased in between."""
     assert "Every mart of Spark equals" in run_alone("tests.spark", "--folder", str(tmp_path), *options)
