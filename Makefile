@@ -41,8 +41,9 @@ java:
 demo: .venv/installed  ## Send signed webhooks to a fresh warehouse and print its marts
 	@$(BIN)/flagsmith-warehouse demo
 
-spark: java .venv/spark  ## Build on Spark and compare its marts with DuckDB's (minutes)
+spark: java .venv/spark  ## Build and delete old data on Spark, and compare with DuckDB (many minutes)
 	@$(BIN)/python -m tests.spark
+	@$(BIN)/python -m tests.spark --retention
 
 spark-test: java .venv/spark  ## Land on an S3 emulator and build one mart on Spark, with a kill (minutes)
 	@$(BIN)/python -m tests.cluster --small

@@ -118,6 +118,29 @@ def erase(settings: Settings, url: str, on_wait: Callable[[str], None] = lambda 
         return sum(rewrite(store, path, erased, scratch) for path in paths)
 
 
+def prune(
+    settings: Settings,
+    url: str,
+    paths: list[str],
+    cutoffs: dict[str, datetime],
+    on_wait: Callable[[str], None] = lambda text: None,
+) -> int:
+    """Remove deliveries from before the cutoff of their environment from files below `url`. Returns how many those were.
+
+    A file with no other delivery is deleted. Raises LakeError, StillHeld.
+    """
+    store = Store(url, on_wait)
+
+    def is_old(environment: str, received_at: datetime, body: bytes) -> bool:
+        return received_at < cutoffs.get(environment, datetime.min)
+
+    with (
+        lock.hold(settings.object_storage_lock, settings.lock_timeout_seconds, on_wait),
+        _scratch(settings) as scratch,
+    ):
+        return sum(rewrite(store, path, is_old, scratch, keeps_empty=False) for path in paths)
+
+
 class Store:
     """Object storage below a URL; what goes wrong there is tried again for a while. Raises LakeError."""
 
@@ -156,6 +179,11 @@ class Store:
             }
 
         return self._insist(read)
+
+    def delete(self, path: str) -> None:
+        """Delete the object, if it is still there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._insist(lambda: self._obstore.delete(self._store, path))
 
     def replace(self, path: str, content: bytes, tag: dict) -> bool:
         """Write the object anew. False if somebody else has done so in between. A local folder cannot tell."""
@@ -463,8 +491,17 @@ def erased_by(tombstones: dict[str, bytes]) -> Callable[[str, datetime, bytes], 
     return lambda *delivery: any(one.erased(*delivery) for one in each)
 
 
-def rewrite(store: Store, path: str, erased: Callable[[str, datetime, bytes], bool], scratch: Path) -> int:
-    """Take who was erased out of a file. How many rows that were."""
+def rewrite(
+    store: Store,
+    path: str,
+    erased: Callable[[str, datetime, bytes], bool],
+    scratch: Path,
+    keeps_empty: bool = True,
+) -> int:
+    """Take what is `erased` out of a file. How many rows that were.
+
+    A file with no other row stays, so that no loader puts it again; unless `keeps_empty` is false.
+    """
     while True:
         content, tag = store.get(path)
         file = scratch / "before.parquet"
@@ -484,6 +521,9 @@ def rewrite(store: Store, path: str, erased: Callable[[str, datetime, bytes], bo
             if not found:
                 return 0
             database.execute("delete from landing.webhooks where list_contains(?, delivery_id)", [found])
+            if not keeps_empty and not database.execute("from landing.webhooks limit 1").fetchall():
+                store.delete(path)
+                return len(found)
             if store.replace(path, _parquet(database, "landing.webhooks", scratch), tag):
                 return len(found)
 

@@ -262,16 +262,24 @@ def _refresh_on_spark(
 ) -> tuple[list["Problem"], str]:
     """Build and publish what Spark has. Returns the problems in declarations, and what was done."""
     from flagsmith_warehouse.loader.operations import spark
-    from flagsmith_warehouse.loader.operations.status import recorded_refresh
+    from flagsmith_warehouse.loader.operations.status import last_refresh, recorded_refresh
 
     most_rows = spark.MOST_ROWS if most_rows is None else most_rows
+    kept_before = (last_refresh(settings) or {}).get("kept_history") or {}
     with recorded_refresh(settings, target="spark", most_rows=most_rows) as record:
+        record["kept_history"] = kept_before
         done = spark.refresh(settings, request, most_rows, _say)
         record |= {"built": str(done.built), "published": str(done.published), "published_from": "spark"}
         record["problems"] = sum(problem.severity == "problem" for problem in done.problems)
+        record |= {"retention": done.retention.said, "kept_history": done.retention.kept_history}
+        for line in done.retention.said:
+            click.echo(line)
         for line in (*done.left_in_lake, *done.published.left_out):
             _say(line)
+        _tell_kept(done.retention.kept_history, kept_before)
         _alert(record, done.alerts, done.problems)
+        if done.retention.problem:
+            raise spark.SparkError(done.retention.problem)
     return done.problems, f"{done.built}; published {done.published}"
 
 
@@ -406,12 +414,17 @@ def _build_and_publish(settings: Settings, request: "Request", before: dict, rec
     click.echo(f"Published {published}, in {time.monotonic() - begun:.1f} s.")
     for relation in published.left_out:
         _say(f"{relation} It is one of your own models, so it is left out of the published copy.")
+    _tell_kept(kept, kept_before)
+    return problems
+
+
+def _tell_kept(kept: dict[str, str], kept_before: dict[str, str]) -> None:
+    """Say once which models keep rows of an earlier logic."""
     if newly_kept := sorted(kept.keys() - kept_before.keys()):
         _say(
             f"{', '.join(newly_kept)}: rows from before {max(kept.values())} keep an earlier logic, because "
             "retention has deleted the deliveries; what is newer is made by the new logic. See docs/privacy.md."
         )
-    return problems
 
 
 def _alert(record: dict, found: list["Alert"], problems: list["Problem"]) -> None:

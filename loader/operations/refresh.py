@@ -170,6 +170,11 @@ def pruning_in_words(settings: Settings) -> list[str]:
             found = warehouse.execute(f'from "{schema}".last_pruning order by environment')
             names = [column[0] for column in found.description]
             rows += [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    return in_words(rows)
+
+
+def in_words(rows: list[dict]) -> list[str]:
+    """Sentences about rows of `last_pruning` (macros/retention/last_pruning.sql)."""
     lines = [line for row in rows for line in _pruned(row)]
     if rows and not lines:
         lines = [f"Retention deleted nothing: no delivery is older than {rows[0]['retention_days']} days."]

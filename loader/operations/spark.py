@@ -8,18 +8,22 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import duckdb
 import yaml
 
 from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.filesystem import make_folder
+from flagsmith_warehouse.loader.landing import lake
 from flagsmith_warehouse.loader.operations import (
     alerts,
     checks,
@@ -29,7 +33,7 @@ from flagsmith_warehouse.loader.operations import (
     relations,
     status,
 )
-from flagsmith_warehouse.loader.operations.refresh import Built, Request, built_by
+from flagsmith_warehouse.loader.operations.refresh import Built, Request, built_by, in_words
 from flagsmith_warehouse.loader.settings import Settings
 from flagsmith_warehouse.loader.text import first_line
 
@@ -51,13 +55,29 @@ class CatalogueInUse(SparkError):
     """The catalogue could not be opened, so nothing was built."""
 
 
+@dataclass
+class Retention:
+    """What retention did to the tables, in sentences, and what it has to do to the files below `landing_files`.
+
+    `kept_history`: the models with rows from an earlier logic, each with the day before which its rows are. `paths`: the files
+    with deliveries from before the cutoff of their environment.
+    """
+
+    said: list[str] = field(default_factory=list)
+    kept_history: dict[str, str] = field(default_factory=dict)
+    paths: list[str] = field(default_factory=list)
+    cutoffs: dict[str, datetime] = field(default_factory=dict)
+    problem: str | None = None
+
+
 @dataclass(frozen=True)
 class Refreshed:
-    """What was built and published, the tables that stay in the lake, and what is wrong."""
+    """What was built and published, the tables that stay in the lake, what retention did, and what is wrong."""
 
     built: Built
     published: publish.Published
     left_in_lake: tuple[str, ...]
+    retention: Retention
     alerts: list[alerts.Alert]
     problems: list[declarations.Problem]
 
@@ -81,7 +101,35 @@ def refresh(
                 "The catalogue could not be opened, most likely because another build is using it. Nothing was built; try again when "
                 f"that has ended. (Its own words: {first_line(dbt.reason(outcome).strip().rsplit(chr(10), 1)[-1].strip())})"
             )
-        return publish_built(settings, manifest, most_rows, known, built_by(outcome), request.verbose)
+        done = publish_built(settings, manifest, most_rows, known, built_by(outcome), request.verbose)
+        if done.retention.paths:
+            _prune_files(settings, json.loads(known[1]), done.retention, on_wait)
+        return done
+
+
+def _prune_files(
+    settings: Settings, given: dict, retention: Retention, on_wait: Callable[[str], None]
+) -> None:
+    """Remove the old deliveries from the files. If that fails, `retention.problem` says why."""
+    folder = (dbt.our_vars(dbt.project_of(settings)) | given)["landing_files"]
+    files = f"{len(retention.paths):,} file{'' if len(retention.paths) == 1 else 's'}"
+    try:
+        rows = lake.prune(settings, url_of(folder), retention.paths, retention.cutoffs, on_wait)
+    except (LoaderError, duckdb.Error, OSError) as error:
+        retention.problem = (
+            "Everything is built and published, and retention has deleted from the tables. But "
+            f"{files} below {folder} still hold deliveries from before the cutoff: "
+            f"{first_line(error).rstrip('.')}. No build takes those in; the next refresh tries again to remove them."
+        )
+        return
+    retention.said.append(f"Retention deleted {rows:,} deliveries from {files} below {folder}.")
+
+
+def url_of(folder: str) -> str:
+    """The URL by which `land --to` knows the folder or URL that Spark reads."""
+    if "://" in folder:
+        return re.sub("^s3[an]://", "s3://", folder)
+    return Path(folder).absolute().as_uri()
 
 
 def publish_built(
@@ -95,7 +143,7 @@ def publish_built(
     """Publish what is built. The caller holds the lock of the build. Raises PublishError."""
     built = built or Built()
     with _scratch(settings) as copied, _explained(settings):
-        left_in_lake = _copy(settings, copied, manifest, most_rows, known)
+        left_in_lake, retention = _copy(settings, copied, manifest, most_rows, known)
         queries = _prepare(copied, known, verbose)
         found = [
             *alerts.by_the_clock(copied.warehouse_file, queries),
@@ -106,7 +154,7 @@ def publish_built(
         published = publish.publish(copied)
         status.mark_published_from_spark(settings)
         size = publish.replace(settings.published_file, copied.published_file)
-    return Refreshed(built, replace(published, bytes=size), left_in_lake, found, problems)
+    return Refreshed(built, replace(published, bytes=size), left_in_lake, retention, found, problems)
 
 
 @contextlib.contextmanager
@@ -206,8 +254,8 @@ def _scratch(settings: Settings) -> Iterator[Settings]:
 
 def _copy(
     settings: Settings, copied: Settings, manifest: "Manifest", most_rows: int, known: list[str]
-) -> tuple[str, ...]:
-    """Copy the tables into the scratch warehouse. Returns sentences about those that are not copied."""
+) -> tuple[tuple[str, ...], Retention]:
+    """Copy the tables into the scratch warehouse. Returns sentences about those that are not copied, and what retention did."""
     folder = copied.warehouse_dir / "tables"
     arguments = {"folder": str(folder), "most_rows": most_rows}
     outcome = dbt.run(
@@ -248,8 +296,32 @@ def _copy(
             warehouse.execute(
                 "insert into landing.dbt_relations values (?, ?, ?, ?)", [schema, identifier, layer, model]
             )
+        retention = _retention(warehouse, folder)
     shutil.rmtree(folder)
-    return tuple(left)
+    return tuple(left), retention
+
+
+def _retention(warehouse: duckdb.DuckDBPyConnection, folder: Path) -> Retention:
+    """Read what Spark has written about retention (macros/engine/export_tables.sql)."""
+
+    def read(what: str) -> list[dict]:
+        if not any((folder / what).glob("*.parquet")):
+            return []
+        found = warehouse.execute(f"from read_parquet({publish.text(f'{folder}/{what}/*.parquet')})")
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    rows = sorted(read("last_pruning"), key=lambda row: row["environment"] or "")
+    old = read("old_deliveries")
+    return Retention(
+        said=in_words(rows),
+        kept_history={row["model"]: row["kept_before"][:10] for row in read("kept_history")},
+        # A URL: …/day=2026-05-03/hour=14/9190a823d71c.parquet
+        paths=sorted({unquote("/".join(row["file"].rsplit("/", 3)[1:])) for row in old}),
+        cutoffs={
+            row["environment"]: row["pruned_before"].astimezone(UTC).replace(tzinfo=None) for row in old
+        },
+    )
 
 
 def _copy_table(warehouse: duckdb.DuckDBPyConnection, folder: Path, node) -> None:

@@ -20,7 +20,6 @@
             ) }}
         {%- endif -%}
     {%- endfor -%}
-    {%- do flagsmith_warehouse.refuse_retention() -%}
 {% endmacro %}
 
 {#- The values allowed for each var that is neither a list nor a relation: {name: {kind, …, write: what to write}}. A var may

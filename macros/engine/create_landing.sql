@@ -37,10 +37,10 @@
 {% endmacro %}
 
 {#- Merges what `land --to` has put below `var('landing_files')` and the table lacks, by delivery_id: exactly once, wherever a run is
-    killed. Without that var the table is somebody else's to fill. -#}
+    killed. What retention has deleted from the table may still be in files, so deliveries from before a cutoff are left out.
+    Without that var the table is somebody else's to fill. -#}
 {% macro spark__create_landing() %}
     {%- set landing = source('landing', 'webhooks') -%}
-    {%- set folder = var('landing_files', none) -%}
     {%- if not is_built_now() -%}{{ return('') }}{%- endif -%}
     {%- do run_query('create schema if not exists ' ~ landing.without_identifier().render()) -%}
     {%- do run_query(
@@ -48,13 +48,20 @@
         ~ 'landed_at timestamp, payload_hash string, is_verified boolean, body_encoding string, body string, '
         ~ 'original_payload_hash string) partitioned by (days(landed_at))'
     ) -%}
-    {%- if folder is none -%}{{ return('') }}{%- endif -%}
-    {%- set files = 'parquet.`' ~ folder.rstrip('/') ~ '/day=*/hour=*/*.parquet`' -%}
+    {%- if var('landing_files', none) is none -%}{{ return('') }}{%- endif -%}
+    {%- set is_pruning_known = adapter.get_relation(database=none, schema=pruned().schema, identifier=pruned().identifier) -%}
+    {%- set files = spark_landed_files() -%}
     {%- call statement('landed_files') -%}
         merge into {{ landing.render() }} as landing
         using (
             select * from (
-                select *, row_number() over (partition by delivery_id order by landed_at) as copy_number from {{ files }}
+                select *, row_number() over (partition by delivery_id order by landed_at) as copy_number from {{ files }} as files
+                {%- if is_pruning_known %}
+                where not exists (
+                    select 1 from {{ pruned() }} as pruned
+                    where files.environment = pruned.environment and files.received_at < pruned.pruned_before
+                )
+                {%- endif %}
             ) as copies
             where copy_number = 1
         ) as files
@@ -68,3 +75,6 @@
     {%- endcall -%}
     {{ return('') }}
 {% endmacro %}
+
+{#- The files of `land --to`, as a relation. -#}
+{% macro spark_landed_files() %}{{ return('parquet.`' ~ var('landing_files').rstrip('/') ~ '/day=*/hour=*/*.parquet`') }}{% endmacro %}

@@ -30,6 +30,29 @@
     {%- endif -%}
     {%- do spark_export(folder ~ '/listed', 'select * from values ' ~ rows | join(', ')
         ~ ' as listed (schema_name, identifier, layer, name, fault, rows, is_copied)') -%}
+    {%- do spark_export_retention(folder) -%}
+{% endmacro %}
+
+{#- What retention did: `folder`/last_pruning, and `kept_history` (model, kept_before). With `retention_days`, and unless it is a dry run, also
+    `old_deliveries`: file, environment and pruned_before of each file below `landing_files` with deliveries from before a cutoff. -#}
+{% macro spark_export_retention(folder) %}
+    {%- set landing = flagsmith_warehouse.last_pruning() -%}
+    {%- if adapter.get_relation(database=none, schema=landing.schema, identifier=landing.identifier) -%}
+        {%- do spark_export(folder ~ '/last_pruning', 'select * from ' ~ landing) -%}
+    {%- endif -%}
+    {%- set kept = [] -%}
+    {%- for model, progress in spark_progress_of_all().items() if progress.kept_before -%}
+        {%- do kept.append('(' ~ text_literal(model) ~ ', ' ~ text_literal(progress.kept_before) ~ ')') -%}
+    {%- endfor -%}
+    {%- if kept -%}
+        {%- do spark_export(folder ~ '/kept_history', 'select * from values ' ~ kept | join(', ') ~ ' as kept (model, kept_before)') -%}
+    {%- endif -%}
+    {%- if var('landing_files', none) and var('retention_days', none) and not var('retention_dry_run', false) -%}
+        {%- do spark_export(folder ~ '/old_deliveries',
+            'select distinct files._metadata.file_path as file, pruned.environment, pruned.pruned_before from ' ~ spark_landed_files()
+            ~ ' as files inner join ' ~ pruned() ~ ' as pruned on files.environment = pruned.environment'
+            ~ ' and files.received_at < pruned.pruned_before') -%}
+    {%- endif -%}
 {% endmacro %}
 
 {% macro spark_export(folder, query) %}

@@ -64,10 +64,7 @@
 {% macro spark_recorded_progress(name) %}
     {%- set relation = flagsmith_warehouse.built_model(name) -%}
     {%- if not relation or not relation.is_table -%}{{ return(none) }}{%- endif -%}
-    {%- set property = "summary['" ~ spark_progress_property(name) ~ "']" -%}
-    {%- set recorded = value_of(
-        'select max_by(' ~ property ~ ', committed_at) from ' ~ relation ~ '.snapshots where ' ~ property ~ ' is not null'
-        ~ ' and snapshot_id in (select snapshot_id from ' ~ relation ~ '.history where is_current_ancestor)') -%}
+    {%- set recorded = spark_progress_text(name, relation) -%}
     {%- if not recorded -%}{{ return(none) }}{%- endif -%}
     {%- set progress = fromjson(recorded) -%}
     {%- if progress.logic_version > flagsmith_warehouse.logic_version() -%}
@@ -77,6 +74,24 @@
         {%- do progress.update({'build_number': value_of('select coalesce(max(_build_number), 0) from ' ~ relation) | int}) -%}
     {%- endif -%}
     {{ return(progress) }}
+{% endmacro %}
+
+{#- The property as it is written; none if no snapshot has it. -#}
+{% macro spark_progress_text(name, relation) %}
+    {%- set property = "summary['" ~ spark_progress_property(name) ~ "']" -%}
+    {{ return(value_of(
+        'select max_by(' ~ property ~ ', committed_at) from ' ~ relation ~ '.snapshots where ' ~ property ~ ' is not null'
+        ~ ' and snapshot_id in (select snapshot_id from ' ~ relation ~ '.history where is_current_ancestor)')) }}
+{% endmacro %}
+
+{#- The progress of all models that are built, by name. -#}
+{% macro spark_progress_of_all() %}
+    {%- set names = [] -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'flagsmith_warehouse'
+        and flagsmith_warehouse.is_an_increment(node) -%}
+        {%- do names.append(node.name) -%}
+    {%- endfor -%}
+    {{ return(flagsmith_warehouse.latest_progress(names)) }}
 {% endmacro %}
 
 {#- Each model has its own: several threads of a run share the session's settings. -#}
@@ -105,9 +120,27 @@
 {% macro duckdb__recorded_build_number(is_numbered) %}{{ return('select max(build_number) as number from ' ~ build_progress()) }}{% endmacro %}
 
 {#- Where all tables with numbers are gone, so is every record of them. The seconds from 1970 to the start of the run are higher than
-    any number counted up from those of an earlier day, and the same throughout the run. -#}
+    any number counted up from those of an earlier day, and the same throughout the run. Models know numbers whose
+    deliveries retention, or `erase`, has deleted. -#}
 {% macro spark__recorded_build_number(is_numbered) %}
-    {{ return('select cast(' ~ (0 if is_numbered else run_started_at.timestamp() | int) ~ ' as bigint) as number') }}
+    {%- set numbers = [0 if is_numbered else run_started_at.timestamp() | int] -%}
+    {%- for progress in (spark_progress_of_all() if is_built_now() else {}).values() -%}{%- do numbers.append(progress.build_number | int) -%}{%- endfor -%}
+    {{ return('select cast(' ~ numbers | max ~ ' as bigint) as number') }}
+{% endmacro %}
+
+
+{#- The lowest number up to which a model that was ever built has read deliveries; none if no model was. -#}
+{% macro everything_built_up_to() %}{{ return(adapter.dispatch('everything_built_up_to', 'flagsmith_warehouse')()) }}{% endmacro %}
+
+{% macro default__everything_built_up_to() %}{{ refuse_engine('everything_built_up_to', 'progress') }}{% endmacro %}
+
+{% macro duckdb__everything_built_up_to() %}
+    {{ return(value_of('select min(build_number) from (select max_by(build_number, recording) as build_number from '
+        ~ build_progress() ~ ' group by model) as latest')) }}
+{% endmacro %}
+
+{% macro spark__everything_built_up_to() %}
+    {{ return(spark_progress_of_all().values() | map(attribute='build_number') | map('int') | min | default(none)) }}
 {% endmacro %}
 
 
@@ -130,11 +163,13 @@
 {% macro spark__write_increment(existing_relation, target_relation) %}
     {%- set setting = '`spark.sql.iceberg.snapshot-property.' ~ spark_progress_property(model.name) ~ '`' -%}
     {%- set is_numbering = not flagsmith_warehouse.increments_read() -%}
+    {#- Before the property is set: what it says is true only after the last commit. -#}
+    {%- if flagsmith_warehouse.is_increment() -%}{%- do run_each(flagsmith_warehouse.preparations()) -%}{%- endif -%}
     {%- set progress = {
         'build_number': none if is_numbering else progress().sources_built_up_to,
         'fingerprint': progress().fingerprint,
         'numbering': progress().numbering,
-        'kept_before': none,
+        'kept_before': flagsmith_warehouse.kept_before(),
         'descriptions': flagsmith_warehouse.descriptions(),
         'logic_version': flagsmith_warehouse.logic_version(),
     } -%}
@@ -154,10 +189,22 @@
 
 {#- As `replace_changed`, in one MERGE: a row of the source says what goes, or is a new row. -#}
 {% macro spark_replace_changed(target_relation) %}
-    {%- set columns = adapter.get_columns_in_relation(target_relation) -%}
-    {%- set names = columns | map(attribute='name') | list -%}
     {%- set limit = ' limit 0' if is_empty_run() else '' -%}
     {%- set replaced = flagsmith_warehouse.is_replaced() -%}
+    {%- if replaced -%}
+        {%- call statement('changed_keys') -%}
+            {{ flagsmith_warehouse.create_temporary_table(flagsmith_warehouse.changed_keys_table(),
+                'select * from (' ~ flagsmith_warehouse.changed_keys() ~ ') as changed_keys' ~ limit) }}
+        {%- endcall -%}
+    {%- endif -%}
+    {#- As in `replace_changed`: the columns may change with the logic. -#}
+    {%- if not flagsmith_warehouse.progress().is_same and not is_empty_run() -%}
+        {%- for name, type in flagsmith_warehouse.relation_columns('(' ~ sql ~ ')').items() -%}
+            {%- do run_each([flagsmith_warehouse.add_column_if_missing(target_relation, name, type)]) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {%- set columns = adapter.get_columns_in_relation(target_relation) -%}
+    {%- set names = columns | map(attribute='name') | list -%}
     {%- if not replaced -%}
         {%- call statement('main') -%}
             insert into {{ target_relation }} ({{ names | join(', ') }})
@@ -165,10 +212,6 @@
         {%- endcall -%}
         {{ return('') }}
     {%- endif -%}
-    {%- call statement('changed_keys') -%}
-        {{ flagsmith_warehouse.create_temporary_table(flagsmith_warehouse.changed_keys_table(),
-            'select * from (' ~ flagsmith_warehouse.changed_keys() ~ ') as changed_keys' ~ limit) }}
-    {%- endcall -%}
     {%- set unit = flagsmith_warehouse.replaced_unit() -%}
     {%- set keys = unit.columns + (['rebuilt_from'] if unit.is_in_part else []) -%}
     {%- call statement('main') -%}

@@ -12,8 +12,9 @@
     has pruned cannot be read again. These statements recompute their variations and hashes from the columns that are left.
     Otherwise every flag would seem to change at the first evaluation after an upgrade. -#}
 {% macro describe_kept_flags() %}
-    {%- if not progress().is_same and not is_empty_run() %}
-    update {{ this }} set variation = {{ variation() }};
-    update {{ this }} set state_hash = {{ flag_state_hash() }}, exposure_hash = {{ flag_exposure_hash() }}
-    {%- endif %}
+    {%- if progress().is_same or is_empty_run() -%}{{ return([]) }}{%- endif -%}
+    {{ return([
+        'update ' ~ this ~ ' set variation = ' ~ variation(),
+        'update ' ~ this ~ ' set state_hash = ' ~ flag_state_hash() ~ ', exposure_hash = ' ~ flag_exposure_hash(),
+    ]) }}
 {% endmacro %}

@@ -154,7 +154,7 @@
         '{{ progress().fingerprint }}',
         coalesce(max(recording), 0) + 1,
         {{ progress().numbering }},
-        {{ flagsmith_warehouse.kept_before() }},
+        {{ "cast('" ~ flagsmith_warehouse.kept_before() ~ "' as timestamp)" if flagsmith_warehouse.kept_before() else 'cast(null as timestamp)' }},
         {{ flagsmith_warehouse.logic_version() }},
         '{{ flagsmith_warehouse.descriptions() }}'
     from {{ build_progress() }}

@@ -57,12 +57,13 @@
     {%- endif -%}
 {% endmacro %}
 
-{#- The model's own statements that run before an increment; `meta.prepares` names them. -#}
+{#- The model's own statements that run before an increment, as a list; `meta.prepares` names them. -#}
 {% macro preparations() %}
     {%- set prepares = flagsmith_warehouse.model_meta('prepares') -%}
     {%- if prepares == 'kept_flags' -%}
-        {{ return(flagsmith_warehouse.describe_kept_flags() | trim) }}
+        {{ return(flagsmith_warehouse.describe_kept_flags()) }}
     {%- endif -%}
+    {{ return([]) }}
 {% endmacro %}
 
 {#- Join condition between `target`, the model's rows, and `changed`, the table of changed keys: true for rows to replace.
@@ -97,18 +98,16 @@
     if there was none). A model of spells need not be rebuilt further back. A state from before retention's cutoff is not
     rebuilt, because its deliveries are gone. -#}
 {% macro changed_spells(replaces) %}
+    {%- if replaces == 'state' %}
+    select environment, identity, greatest(begins, {{ pruned_before('changed_spells.environment') }}) as rebuilt_from
+    from (
+    {%- endif %}
     select
         fresh.environment,
         fresh.identity,
-        {% if replaces == 'state' -%}
-        greatest(coalesce(
-            max(states.valid_from) filter (where states.valid_from < fresh.changed_from), timestamp '0001-01-01'
-        ), {{ pruned_before('fresh.environment') }}) as rebuilt_from
-        {%- else -%}
         coalesce(
             max(states.valid_from) filter (where states.valid_from < fresh.changed_from), timestamp '0001-01-01'
-        ) as rebuilt_from
-        {%- endif %}
+        ) as {{ 'begins' if replaces == 'state' else 'rebuilt_from' }}
     from ({{ flagsmith_warehouse.changed_identities() }}) as fresh
     left join {{ this if replaces == 'state' else flagsmith_warehouse.model_relation('int_state_spells') }} as states
         on
@@ -118,6 +117,9 @@
             and states.{{ flagsmith_warehouse.spell_columns().of }} is not null
             {%- endif %}
     group by fresh.environment, fresh.identity, fresh.changed_from
+    {%- if replaces == 'state' %}
+    ) as changed_spells
+    {%- endif %}
 {% endmacro %}
 
 {#- A query: the environments and hours of new deliveries of every kind. -#}

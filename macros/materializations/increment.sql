@@ -45,7 +45,7 @@
 {% macro replace_changed(target_relation) %}
     {%- set new_rows = make_temp_relation(target_relation) -%}
     {%- set preparations = flagsmith_warehouse.preparations() -%}
-    {%- if preparations -%}{%- call statement('preparations') -%}{{ preparations }}{%- endcall -%}{%- endif -%}
+    {%- if preparations -%}{%- call statement('preparations') -%}{{ preparations | join(';\n') }}{%- endcall -%}{%- endif -%}
     {%- set changed_keys = flagsmith_warehouse.changed_keys() -%}
     {%- if changed_keys -%}
         {%- call statement('changed_keys') -%}

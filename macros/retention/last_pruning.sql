@@ -39,5 +39,5 @@
         on plan.environment = landing.environment
         and landing.received_at < plan.wanted_before
         and plan.oldest_received_at < plan.wanted_before
-    group by all;
+    group by all
 {% endmacro %}

@@ -1,5 +1,5 @@
-{#- Retention, with `vars: retention_days`. At the end of a run in which everything succeeded, one transaction deletes the
-    deliveries received before the cutoff, and the spells that ended before it. docs/privacy.md says what stays.
+{#- Retention, with `vars: retention_days`. The end of a run in which everything succeeded deletes the deliveries
+    received before the cutoff, and the spells that ended before it (macros/engine/prune_everything.sql). docs/privacy.md says what stays.
 
     Each environment has its own cutoff: the day of its newest delivery, minus retention_days. So traffic in one
     environment never prunes another. The machine's clock can only make the cutoff earlier, so that a single delivery from the
@@ -12,7 +12,7 @@
     {%- set experiments = ref('int_declared_experiments') -%}
     {%- set problems = ref('int_declaration_problems') -%}
     {%- if not execute or flags.WHICH not in ['run', 'build', 'retry'] or is_empty_run() -%}{{ return('') }}{%- endif -%}
-    {%- if days is none -%}{{ return('drop table if exists ' ~ last_pruning()) }}{%- endif -%}
+    {%- if days is none -%}{{ return('' if graph.finished_pruning else 'drop table if exists ' ~ last_pruning()) }}{%- endif -%}
     {%- if (landing.database or none) != target.get('database') -%}
         {{ exceptions.raise_compiler_error(
             'vars: retention_days prunes a landing in the warehouse itself; yours is in ' ~ landing.database ~ '.'
@@ -39,10 +39,13 @@
     {%- set plan = flagsmith_warehouse.pruning_plan(landing, experiments, days) -%}
     {%- set cutoffs = 'select environment, pruned_before from (' ~ plan ~ ') as plan where oldest_received_at < pruned_before' -%}
     {%- set account = flagsmith_warehouse.account_for_pruning(landing, plan, days) -%}
-    {%- if var('retention_dry_run', false) or flagsmith_warehouse.scalar('select count(*) from (' ~ cutoffs ~ ') as cutoffs', 0) | int == 0 -%}
-        {{ return(account) }}
+    {%- if var('retention_dry_run', false) -%}{{ return(account) }}{%- endif -%}
+    {%- if flagsmith_warehouse.scalar('select count(*) from (' ~ cutoffs ~ ') as cutoffs', 0) | int == 0 -%}
+        {#- `last_pruning` says what was deleted by the pruning that this run has finished. -#}
+        {{ return('' if graph.finished_pruning else account) }}
     {%- endif -%}
-    {{ return(account ~ flagsmith_warehouse.prune_statements(landing, cutoffs)) }}
+    {%- set accounted = run_each([account]) -%}
+    {{ return(run_each([accounted, flagsmith_warehouse.prune_everything(landing, cutoffs)])) }}
 {% endmacro %}
 
 {#- The relation of one of our models; none if it has not been built. -#}
@@ -55,10 +58,8 @@
 {% macro is_everything_processed() %}
     {%- set deliveries = flagsmith_warehouse.built_model('stg_flagsmith__deliveries') -%}
     {%- if not deliveries -%}{{ return(false) }}{%- endif -%}
-    {{ return(flagsmith_warehouse.scalar(
-        'select count(*) from (select model, max_by(build_number, recording) as build_number from ' ~ build_progress()
-        ~ ' group by model) as latest where build_number < (select max(_build_number) from ' ~ deliveries ~ ')', 1
-    ) | int == 0) }}
+    {%- set newest = flagsmith_warehouse.value_of('select max(_build_number) from ' ~ deliveries) or 0 -%}
+    {{ return((flagsmith_warehouse.everything_built_up_to() or 0) | int >= newest | int) }}
 {% endmacro %}
 
 {#- Select: one row per environment: environment, oldest_received_at (in the landing), wanted_before (the cutoff by retention_days

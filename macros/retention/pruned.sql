@@ -10,30 +10,12 @@
     )) }}
 {% endmacro %}
 
-{#- Stops a run on an engine on which retention does not work: silently keeping everything would be worse. -#}
-{% macro refuse_retention() %}
-    {%- if not prunes() and var('retention_days', none) -%}
-        {{ exceptions.raise_compiler_error(
-            'vars: retention_days is ' ~ var('retention_days') ~ ', and nothing is pruned on ' ~ target.type ~ ' yet. Nothing was built. '
-            ~ 'Remove it for this target, and limit the age of deliveries in the landing yourself.'
-        ) }}
-    {%- endif -%}
-{% endmacro %}
-
-{% macro create_pruned() %}
-    {{ return(run_each([
-        'create schema if not exists ' ~ pruned().without_identifier(),
-        'create table if not exists ' ~ pruned() ~ ' (environment string not null, pruned_before timestamp not null, held_in '
-            ~ list_type('string') ~ ' not null)',
-    ])) }}
-{% endmacro %}
-
 {#- What the table `pruned` says. Queried once per model, and kept in `model` as in `progress`:
       is_pruned    whether anything was ever pruned
       held_before  the current model has rows from before this time that are no longer in the landing (a text); none if it
                    has no such rows -#}
 {% macro retention() %}
-    {%- if not is_built_now() or not prunes() -%}
+    {%- if not is_built_now() -%}
         {{ return({'is_pruned': false, 'held_before': none}) }}
     {%- endif -%}
     {%- if 'retention' in model -%}{{ return(model['retention']) }}{%- endif -%}
@@ -81,14 +63,14 @@
     ) }}
 {% endmacro %}
 
-{#- SQL literal for the progress table: rows of the current model from before this time were made by an earlier logic. Null if
-    there are none, and if the model is built in full. -#}
+{#- For the progress of the current model: its rows from before this time (a text) were made by an earlier logic. None if there are none,
+    and if the model is built in full. -#}
 {% macro kept_before() -%}
     {%- set before = none -%}
     {%- if is_increment() -%}
         {%- set before = progress().kept_before if progress().is_same else flagsmith_warehouse.retention().held_before -%}
     {%- endif -%}
-    {{ "cast('" ~ before ~ "' as timestamp)" if before else 'cast(null as timestamp)' }}
+    {{ return(before) }}
 {%- endmacro %}
 
 {#- Stops a full build that would lose rows whose deliveries are no longer in the landing. `is_increment` calls it before

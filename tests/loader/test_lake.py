@@ -561,3 +561,29 @@ def test_erase__storage_does_not_answer__says_that_not_everything_is_erased(
     with pytest.raises(erase_module.EraseError, match="not everything is erased"):
         erase_module.erase(settings, PERSON)
     assert erase_module.preview(settings, PERSON)["not_looked_through"] == [S3]
+
+
+def test_prune__files_with_older_and_newer_deliveries__keeps_the_newer_of_each_environment(settings, url):
+    """Given a file with both kinds, one with old ones only, and one that nobody names; then the second one is gone."""
+    folder = Path(urlsplit(url).path) / "day=2026-05-03" / "hour=14"
+    folder.mkdir(parents=True)
+    days = {"both": [1, 9], "old": [1, 2], "unnamed": [1]}
+    for name, received in days.items():
+        rows = ", ".join(
+            f"('{name}-{each}-{day}', '{each}', timestamp '2026-05-0{day}', timestamp '2026-05-03 14:00', 'h', true, 'utf-8', 'b', null)"
+            for day in received
+            for each in (["busy", "quiet"] if name == "both" else ["busy"])
+        )
+        columns = "delivery_id, environment, received_at, landed_at, payload_hash, is_verified, body_encoding, body, original_payload_hash"
+        duckdb.execute(f"copy (from (values {rows}) as rows ({columns})) to '{folder}/{name}.parquet'")
+    paths = [f"day=2026-05-03/hour=14/{name}.parquet" for name in ("both", "old")]
+    cutoffs = {"busy": datetime(2026, 5, 9)}
+    assert lake.prune(settings, url, paths, cutoffs) == 3
+    assert rows_below(url, "delivery_id") == [
+        ("both-busy-9",),
+        ("both-quiet-1",),
+        ("both-quiet-9",),
+        ("unnamed-busy-1",),
+    ]
+    assert sorted(each.stem for each in folder.iterdir()) == ["both", "unnamed"]
+    assert lake.prune(settings, url, paths[:1], cutoffs) == 0

@@ -89,6 +89,8 @@ def sql_texts(source: str) -> tuple[str, str]:
     """The SQL of a file, and the texts in its Jinja, because SQL is built from them too. Every line keeps its number."""
     sql, texts = [""], [""]
     for number, kind, value in JINJA.lex(source):
+        if value == "endmacro":  # no statement goes on in the next macro
+            sql[-1] += ";"
         for lines, wanted in ((sql, "data"), (texts, "string")):
             lines.extend([""] * (number - len(lines)))
             if kind == wanted:

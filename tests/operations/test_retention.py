@@ -194,6 +194,25 @@ def test_prune__afterwards__nothing_refers_to_what_is_gone(pruned):
     assert pruned.query(unused) == [{"count": 0}]
 
 
+def test_prune__again_with_the_same_cutoffs__changes_nothing_more(mine):
+    """Given a delivery that lies before the cutoff. Where each table has its own commit, a run that goes on after a kill runs all again."""
+    tables = mine.query(
+        "select schema_name || '.' || table_name as name from duckdb_tables() where schema_name in ('staging', 'intermediate', 'marts')"
+        " and table_name <> 'build_progress' order by all"
+    )
+
+    def rows() -> dict[str, list[dict]]:
+        return {each["name"]: mine.query(f"from {each['name']} order by all") for each in tables}
+
+    before, cutoffs = rows(), mine.cutoffs()
+    there = mine.landed()
+    mine.land([landed(NOTHING_SAID, cutoffs["staging"] - timedelta(days=1), "late", "staging")])
+    mine.build("--select", *DECLARATIONS, retention_days=DAYS)
+    assert mine.said() and "deleted 1 deliveries of staging" in mine.said()[0]
+    assert (mine.landed(), mine.cutoffs()) == (there, cutoffs)
+    assert [name for name, found in rows().items() if found != before[name]] == []
+
+
 def test_cutoff__an_experiment_is_declared__its_environment_is_kept_from_its_start(mine):
     """Given a run that does not read the declarations; then nothing is deleted. Given one that does; then all before the start is."""
     before = mine.cutoffs()

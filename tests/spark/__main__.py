@@ -1,9 +1,10 @@
-"""Does Spark make the same marts of the same deliveries as DuckDB? `python -m tests.spark [--all] [--erase] [--folder FOLDER]`
+"""Does Spark make the same marts of the same deliveries as DuckDB? `python -m tests.spark --help`
 
 Lands a small simulated world and the captured requests in two parts, into a DuckDB warehouse and as the files that
 `land --to` puts. After each part both engines build; in the end Spark also loads the seeds and runs dbt's tests. Prints what
 differs, and exits with 1 if anything does. `--erase` erases a person from a few tables instead, and compares what the next
-build makes of the rest. `--stages 10000` builds the marts of flags from so many deliveries on Spark, compares nothing, and prints the
+build makes of the rest. `--retention` deletes old data on both, stops Spark in the middle of that, and compares what is left.
+`--stages 10000` builds the marts of flags from so many deliveries on Spark, compares nothing, and prints the
 stages that take the most time. Needs Java 17, requirements-spark.lock, and once the jar of Iceberg from Maven Central.
 """
 
@@ -26,12 +27,13 @@ from pyspark.sql import SparkSession
 
 from flagsmith_warehouse.loader.operations.cli import WITH_PROBLEMS
 from flagsmith_warehouse.loader.operations.cli import main as main_command
+from flagsmith_warehouse.loader.operations.dbt import reason
 from flagsmith_warehouse.simulator.example import MONTH
 from flagsmith_warehouse.simulator.landing import append
 from flagsmith_warehouse.simulator.world import World
 
 from ..marts.same_marts import captured
-from . import declared, erased, stages
+from . import declared, erased, retained, stages
 from .compare import differences, of_file, of_session
 
 FLAGS = ("fct_flag_exposures", "fct_flag_assignments", "dim_flags")
@@ -59,7 +61,9 @@ def land(folder: Path, part: int, *sources) -> None:
         )
 
 
-def build(folder: Path, target: str, models: list[str], command: str = "run") -> None:
+def build(
+    folder: Path, target: str, models: list[str], command: str = "run", *more: str, **variables
+) -> None:
     """Run dbt's command for the models. Exits where dbt fails."""
     arguments = ["--quiet", command, "--target", target, *(["--select", *models] if models else [])]
     project = str(folder / "project")
@@ -75,12 +79,13 @@ def build(folder: Path, target: str, models: list[str], command: str = "run") ->
     if target == "spark":
         if command == "build":  # no tests that read models beside the selected ones
             arguments += ["--indirect-selection", "cautious"]
-        arguments += ["--vars", json.dumps({"landing_files": str(folder / "lake")})]
+        variables = {"landing_files": str(folder / "lake"), **variables}
+    arguments += [*more, "--vars", json.dumps(variables)]
     result = dbtRunner().invoke(arguments)
     if target == "duckdb":
         DuckDBConnectionManager.close_all_connections()
     if not result.success:
-        sys.exit(f"dbt failed on {target}: {result.exception or 'see above'}")
+        sys.exit(f"dbt failed on {target}: {reason(result)}")
 
 
 def refresh(folder: Path) -> None:
@@ -165,6 +170,18 @@ def compare_erased(folder: Path) -> list[str]:
         session.stop()
 
 
+def compare_retained(folder: Path) -> list[str]:
+    """Prune on both, and stop Spark in the middle of it. What is wrong, and what differs."""
+    try:
+        found = []
+        for line in retained.wrong_things(folder, build):
+            print(line, flush=True)
+            found.append(line)
+        return found
+    finally:
+        SparkSession.builder.getOrCreate().stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -173,6 +190,9 @@ def main() -> None:
         "--all", action="store_true", help="every mart, not only those of flags (a quarter of an hour)"
     )
     parser.add_argument("--erase", action="store_true", help="erase a person from a few tables")
+    parser.add_argument(
+        "--retention", action="store_true", help="delete old data from both, and stop Spark half-way"
+    )
     parser.add_argument(
         "--stages", type=int, metavar="DELIVERIES", help="print the longest stages of a build"
     )
@@ -190,7 +210,10 @@ def main() -> None:
             submit = f"--driver-memory 2g --conf spark.log.level=ERROR {stages.settings(folder / 'events')} pyspark-shell"
             os.environ["PYSPARK_SUBMIT_ARGS"] = submit
             return print_stages(folder, given.stages)
-        found = compare_erased(folder) if given.erase else compare(folder, given.all)
+        if given.erase or given.retention:
+            found = (compare_erased if given.erase else compare_retained)(folder)
+        else:
+            found = compare(folder, given.all)
     print("\n".join(found) or "Every mart of Spark equals that of DuckDB, row for row.")
     sys.exit(bool(found))
 

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -156,6 +157,53 @@ def test_is_of_spark__a_record_of_an_earlier_release__goes_by_its_target():
     assert status.is_of_spark({"target": "spark"}) and not status.is_of_spark({})
 
 
+def test_retention__what_spark_writes__becomes_the_sentences_of_duckdb_and_paths_below_the_url(tmp_path):
+    duckdb.execute("set timezone = 'UTC'")
+    for what, rows in (
+        (
+            "last_pruning",
+            "select 90 as retention_days, false as is_dry_run, null::varchar as why, 'example' as environment, "
+            "timestamptz '2026-09-08' as pruned_before, 20048 as deliveries, timestamptz '2026-09-08' as wanted_before, "
+            "0 as kept, null::varchar as held_by, null::timestamptz as held_from",
+        ),
+        (
+            "old_deliveries",
+            "select 's3a://bucket/a%20b/day=2026-05-03/hour=14/x%20y.parquet' as file, 'example' as environment, "
+            "timestamptz '2026-09-08' as pruned_before",
+        ),
+        ("kept_history", "select 'dim_flags' as model, '2026-09-08 00:00:00' as kept_before"),
+    ):
+        (tmp_path / what).mkdir()
+        duckdb.execute(f"copy ({rows}) to '{tmp_path}/{what}/part.parquet' (format parquet)")
+    with duckdb.connect() as warehouse:
+        warehouse.execute("set timezone = 'UTC'")
+        retention = spark._retention(warehouse, tmp_path)
+    assert retention.said == ["Retention deleted 20,048 deliveries of example from before 2026-09-08."]
+    assert retention.kept_history == {"dim_flags": "2026-09-08"}
+    assert retention.paths == ["day=2026-05-03/hour=14/x y.parquet"]
+    assert retention.cutoffs == {"example": datetime(2026, 9, 8)}
+
+
+@pytest.mark.parametrize(
+    "folder, url",
+    [
+        ("s3a://bucket/a", "s3://bucket/a"),
+        ("s3://bucket/a", "s3://bucket/a"),
+        ("abfss://c@a.dfs.core.windows.net/b", "abfss://c@a.dfs.core.windows.net/b"),
+        ("/lake/a b", "file:///lake/a%20b"),
+    ],
+)
+def test_url__what_spark_reads__is_the_url_of_land_to(folder, url):
+    assert spark.url_of(folder) == url
+
+
+def test_prune_files__storage_cannot_be_written__says_what_is_done_and_what_is_left(settings):
+    retention = spark.Retention(paths=["day=1/hour=1/a.parquet"], cutoffs={"example": datetime(2026, 9, 8)})
+    spark._prune_files(settings, {"landing_files": "hdfs://cluster/lake"}, retention, print)
+    assert "1 file below hdfs://cluster/lake still hold" in retention.problem
+    assert "the next refresh tries again" in retention.problem and not retention.said
+
+
 @pytest.mark.parametrize("default, chosen", [("spark", ["--target", "local"]), ("local", []), ("gone", [])])
 def test_dbt__the_profile_has_another_default__commands_for_duckdb_choose_its_target(
     settings, default, chosen
@@ -233,7 +281,7 @@ def test_copy__a_table_that_duckdb_cannot_read__only_the_own_one_is_left_out(
         with pytest.raises(PublishError, match=r"marts.dim cannot be read by DuckDB: .*seen_at"):
             spark._copy(settings, copied, manifest, 5, [])
         return
-    lines = spark._copy(settings, copied, manifest, 5, [])
+    lines, _ = spark._copy(settings, copied, manifest, 5, [])
     assert "own models" in lines[0] and "seen_at" in lines[0] and "7 rows" in lines[1] and "void" in lines[2]
 
 
