@@ -63,6 +63,12 @@ PAGES = {
     ),
 }
 
+# What can be chosen on a page: the names in its address, and those of `flagsmith-warehouse report --pick`.
+CHOICES = (
+    *("environment", "feature_id", "experiment", "population", "metric", "first", "second", "identity"),
+    *("from", "to"),
+)
+
 
 def need_packages() -> None:
     """Raise LoaderError where the packages that notebooks need are not installed."""

@@ -8,12 +8,17 @@ import importlib
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flagsmith_warehouse.loader import settings
 from flagsmith_warehouse.loader.filesystem import keep_private
-from flagsmith_warehouse.notebooks.pages import PAGES, Person, file_name, need_packages
+from flagsmith_warehouse.loader.text import shortened
+from flagsmith_warehouse.notebooks.pages import CHOICES, PAGES, Person, file_name, need_packages
+
+if TYPE_CHECKING:
+    from flagsmith_warehouse.notebooks.show import Chosen
 
 NOTEBOOKS = tuple(PAGES)
 HERE = Path(__file__).parent
@@ -22,15 +27,25 @@ HERE = Path(__file__).parent
 def page(name: str, picks: dict[str, object] | None = None) -> str:
     """Run a notebook and return its page.
 
-    `picks`: the choices on its pickers, by the variable that holds each, such as `environment`.
+    `picks`: the choices on its pickers, by their names in CHOICES, such as `environment`.
     """
     return _written(name, _run(name, picks or {})[0])
 
 
-def _run(name: str, picks: dict[str, object]) -> tuple[list[object], dict[str, object]]:
-    """The outputs of a notebook's cells, and its variables: on the first page `linked`, the pages that it links to, and `people`."""
-    outputs, found = importlib.import_module(f"flagsmith_warehouse.notebooks.{name}").app.run(defs=picks)
-    return list(outputs), dict(found)
+def _run(
+    name: str, picks: dict[str, object], people: list | None = None
+) -> tuple[list[object], dict[str, object], "Chosen"]:
+    """The outputs of a notebook's cells, its variables, and what became of the choices.
+
+    On the first page the variables are `linked`, the pages that it links to, and `people`. The page of one identity is told whose
+    pages there are.
+    """
+    from flagsmith_warehouse.notebooks.show import choosing
+
+    told = {} if people is None or name != "one_identity" else {"reported": people}
+    with choosing({key: str(value) for key, value in picks.items()}) as chosen:
+        outputs, found = importlib.import_module(f"flagsmith_warehouse.notebooks.{name}").app.run(defs=told)
+    return list(outputs), dict(found), chosen
 
 
 def _written(name: str, outputs: list[object]) -> str:
@@ -91,23 +106,37 @@ def main(
     need_packages()
     folder = folder or settings.read().warehouse_dir / "reports"
     keep_private()
-    folder.mkdir(parents=True, exist_ok=True)
-    chosen = dict(map(_pick, picks))
+    picked = dict(map(_pick, picks))
     people = [Person(None, one, "named when this report was made") for one in dict.fromkeys(identities)]
     linked = [("one_identity", one.picks) for one in people]
+    pages, answers = {}, []
     for name in names or NOTEBOOKS:
-        outputs, found = _run(name, {**chosen, **_reported(name, people)})
-        _write(folder / f"{name}.html", _written(name, outputs))
+        outputs, found, chosen = _run(name, picked, people)
+        pages[f"{name}.html"] = _written(name, outputs)
+        answers.append(chosen)
         if name == "index" and not names:
             linked += found.get("linked", [])
             people += found.get("people", [])
+    _refuse_unknown(answers)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in pages.items():
+        _write(folder / file, text)
     for name, its_picks in linked:
-        _write(folder / file_name(name, its_picks), page(name, {**its_picks, **_reported(name, people)}))
+        _write(folder / file_name(name, its_picks), _written(name, _run(name, its_picks, people)[0]))
 
 
-def _reported(name: str, people: list) -> dict[str, object]:
-    """What the page of one identity is told: whose pages there are."""
-    return {"reported": people} if name == "one_identity" else {}
+def _refuse_unknown(answers: list["Chosen"]) -> None:
+    """Raise BadParameter for a choice that pages have a picker for, but none of them has that choice."""
+    taken = set().union(*(one.taken for one in answers))
+    for one in answers:
+        for key, instead in one.refused.items():
+            if key not in taken:
+                listed = ", ".join(shortened(each) for each in instead[:20])
+                raise click.BadParameter(
+                    f"no page has {key}={shortened(one.texts[key])}. It can be {listed}"
+                    f"{f' and {len(instead) - 20:,} more' if len(instead) > 20 else ''}. No page was written.",
+                    param_hint="--pick",
+                )
 
 
 def _write(file: Path, text: str) -> None:
@@ -115,8 +144,14 @@ def _write(file: Path, text: str) -> None:
     click.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
 
 
-def _pick(text: str) -> tuple[str, object]:
+def _pick(text: str) -> tuple[str, str]:
     what, is_pick, value = text.partition("=")
     if not is_pick:
-        raise click.BadParameter(f"{text!r} is not a choice: write it like environment=production.")
-    return what, int(value) if what.endswith("_id") else value
+        raise click.BadParameter(
+            f"{text!r} is not a choice: write it like environment=production.", param_hint="--pick"
+        )
+    if what not in CHOICES:
+        raise click.BadParameter(
+            f"no page lets you choose {what!r}. You can choose {', '.join(CHOICES)}.", param_hint="--pick"
+        )
+    return what, value

@@ -8,7 +8,9 @@ import base64
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -21,7 +23,7 @@ import pandas
 
 from flagsmith_warehouse.loader.operations.status import ENDED
 from flagsmith_warehouse.loader.text import printable, shortened
-from flagsmith_warehouse.notebooks.pages import PAGES, address, is_live
+from flagsmith_warehouse.notebooks.pages import CHOICES, PAGES, address, is_live
 
 LISTED = 200  # the most rows of a table; few people read further
 PHONE = 42  # the letters that fit beside each other on a phone
@@ -197,24 +199,71 @@ def in_order(variations: Iterable[str]) -> list[str]:
     return sorted(set(variations), key=lambda name: (name not in FIRST, name))
 
 
-# Pickers. The address holds their values, so a link shows what its sender saw.
+# Pickers. The address holds their values, so a link shows what its sender saw. A report has no address: `chosen` holds them.
+
+
+class Chosen:
+    """The choices for one page of a report, by their names in CHOICES, and what became of them.
+
+    `taken`: those that a picker of the page has. `refused`: the others that a picker was asked for, each with what it has instead.
+    """
+
+    def __init__(self, texts: Mapping[str, str]):
+        self.texts = texts
+        self.taken: set[str] = set()
+        self.refused: dict[str, list[str]] = {}
+
+
+_chosen: ContextVar[Chosen | None] = ContextVar("chosen", default=None)
+
+
+@contextmanager
+def choosing(texts: Mapping[str, str]) -> Iterator[Chosen]:
+    """Let the pickers of a page that is run here have these choices."""
+    before = _chosen.set(Chosen(texts))
+    try:
+        yield _chosen.get()
+    finally:
+        _chosen.reset(before)
+
+
+def _asked(key: str) -> str | None:
+    """What the address or the report chooses for a picker; None if it leaves that open."""
+    assert key in CHOICES
+    if is_live():
+        return marimo.query_params().get(key)
+    return _chosen.get().texts.get(key) if _chosen.get() else None
+
+
+def _answer(key: str, is_taken: bool, instead: Iterable[str] = ()) -> None:
+    """Tell the report whether its choice was taken."""
+    if (chosen := _chosen.get()) and key in chosen.texts:
+        if is_taken:
+            chosen.taken.add(key)
+        else:
+            chosen.refused[key] = list(instead)
 
 
 def picker(
     key: str, options: Mapping[str, object], label: str, searchable: bool = False, default: str | None = None
 ) -> marimo.ui.dropdown:
     """A dropdown whose value is in the address as `key`. Without one, the default or the first option is chosen."""
-    asked = marimo.query_params().get(key) if is_live() else None
-    otherwise = default or next(iter(options))
-    chosen = next((text for text, value in options.items() if _in_address(value) == asked), otherwise)
+    asked = _asked(key)
+    found = next((text for text, value in options.items() if _in_address(value) == asked), None)
+    _answer(key, found is not None, map(_in_address, options.values()))
     return marimo.ui.dropdown(
-        options, chosen, label=label, searchable=searchable, on_change=lambda value: _remember(key, value)
+        options,
+        found or default or next(iter(options)),
+        label=label,
+        searchable=searchable,
+        on_change=lambda value: _remember(key, value),
     )
 
 
 def text_picker(key: str, label: str) -> marimo.ui.text:
     """A text field, whose value is in the address as `key`."""
-    asked = marimo.query_params().get(key) if is_live() else None
+    asked = _asked(key)
+    _answer(key, is_taken=True)
     return marimo.ui.text(asked or "", label=label, on_change=lambda value: _remember(key, value))
 
 
@@ -250,11 +299,12 @@ def _in_address(value: object) -> str:
 
 
 def _day_asked(key: str, first: date, last: date) -> date | None:
-    asked = marimo.query_params().get(key) if is_live() else None
     try:
-        day = date.fromisoformat(asked or "")
+        day = date.fromisoformat(_asked(key) or "")
     except ValueError:
+        _answer(key, False, [f"a day from {first} to {last}"])
         return None
+    _answer(key, first <= day <= last, [f"a day from {first} to {last}"])
     return min(max(day, first), last)
 
 

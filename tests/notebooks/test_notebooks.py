@@ -1583,9 +1583,38 @@ def test_flag_exposure__a_flag_that_can_go__has_its_evidence_first(here):
     assert "can go" not in html(run("flag_exposure")[0]).replace("which flags can go", "")
 
 
-def test_report__a_pick_without_value__says_how_to_write_it(here, tmp_path):
-    done = CliRunner().invoke(report.main, ["--to", str(tmp_path), "--pick", "environment"])
-    assert done.exit_code == 2 and "environment=production" in done.output
+@pytest.mark.parametrize(
+    ("pick", "answer"),
+    [
+        ("environment", "write it like environment=production"),
+        ("environment=nope", "no page has environment=nope. It can be example."),
+        ("experiment=nope", "no page has experiment=nope. It can be example_checkout, example_tour."),
+        ("feature_id=99999", "no page has feature_id=99999. It can be 1, "),
+        ("feature_id=x", "no page has feature_id=x. It can be 1, "),
+        ("from=yesterday", "no page has from=yesterday. It can be a day from 2026-09-01 to 2026-09-28."),
+        ("until=2026-09-03", "no page lets you choose 'until'. You can choose environment, "),
+    ],
+)
+def test_report__a_pick_that_no_page_has__is_refused_with_those_that_there_are(here, tmp_path, pick, answer):
+    done = CliRunner().invoke(report.main, ["--to", str(tmp_path / "reports"), "--pick", pick])
+    assert done.exit_code == 2
+    assert answer in " ".join(done.output.split())
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_report__picks_that_one_page_has__are_taken_there_and_stop_no_other(here, tmp_path):
+    picks = (
+        "--pick",
+        "environment=example",
+        "--pick",
+        "from=2026-09-03",
+        "--pick",
+        "metric=example_page_views",
+    )
+    done = CliRunner().invoke(report.main, ["--to", str(tmp_path), *picks])
+    assert done.exit_code == 0, done.output
+    assert "3–28 September 2026" in (tmp_path / "data_health.html").read_text()
+    assert "3–28 September 2026" in (tmp_path / "flag_exposure.html").read_text()
 
 
 # Reading blocks nobody.
