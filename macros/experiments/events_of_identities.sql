@@ -62,6 +62,14 @@ events_of_metrics as (
     {% endfor %}
 ),
 
+identities_of_metrics as (
+
+    -- Where no metric is meant, as often, nobody's identity is put in a hash table.
+    select * from {{ ref('int_experiment_identities') }}
+    where experiment_key in (select experiment_key from metrics)
+
+),
+
 events_of_identities as (
 
     select
@@ -82,7 +90,7 @@ events_of_identities as (
         events.value,
         events.denominator
     from events_of_metrics as events
-    inner join {{ ref('int_experiment_identities') }} as identities
+    inner join identities_of_metrics as identities
         on events.experiment_key = identities.experiment_key and events.identity = identities.identity
     where
         events.occurred_at >= identities.first_exposed_at

@@ -26,10 +26,6 @@
 
 {#- Creates the target and drops the relation that had its name, even one of another type. Both happen, or neither. -#}
 {% macro build_in_place(existing_relation, target_relation) %}
-    {#- A killed build of 0.1.0 may have left these behind. They may contain people, and nothing else removes them. -#}
-    {%- for left_behind in [make_intermediate_relation(target_relation), make_backup_relation(target_relation, target_relation.type)] -%}
-        {%- do drop_relation_if_exists(load_cached_relation(left_behind)) -%}
-    {%- endfor -%}
     {%- set is_of_another_type = existing_relation and existing_relation.type != target_relation.type -%}
     {%- set dropped = existing_relation if is_of_another_type else none -%}
     {%- call statement('main') -%}{{ flagsmith_warehouse.create_or_replace(target_relation, sql, dropped) }}{%- endcall -%}
