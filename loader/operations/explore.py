@@ -19,11 +19,8 @@ addEventListener("click", (event) => {
   if (!link) return;
   event.preventDefault();
   event.stopPropagation();
-  const href = link.getAttribute("href");
-  if (location.hash === href) return location.reload();
-  // A reload at once could overtake the change of the address.
-  addEventListener("hashchange", () => location.reload(), {once: true});
-  location.hash = href;
+  // With another query, the browser loads the page for sure. A change behind the # does not, and a reload could overtake that change.
+  location.assign(`${location.pathname}?${Date.now()}${link.getAttribute("href")}`);
 }, true);
 </script>
 """

@@ -79,6 +79,7 @@ def _compiling_templates_once() -> None:
 class SharedMacro(MacroGenerator):
     """A macro of all models. It reads the context of the model that its thread works on."""
 
+    is_shared = False  # only in `quiet_dbt`, where a thread works on one model after the other
     now = threading.local()
 
     def __init__(self, macro: Macro):
@@ -136,6 +137,8 @@ def _sharing_macros() -> None:
     fill, now, known = ManifestContext.to_dict, SharedMacro.now, {}
 
     def build_namespace(self, macros: dict, context: dict) -> MacroNamespace:
+        if not SharedMacro.is_shared:
+            return place(self, macros, context)
         key = id(macros), self.root_package, self.search_package, *self.internal_package_names_order
         if key not in known:
             known[key] = macros, SharedNamespace(place(self, macros, context))
@@ -181,8 +184,12 @@ def quiet_dbt(runner: dbtRunner, arguments: list[str]) -> dbtRunnerResult:
     printed = io.StringIO()
     # Tests run in as many processes as there are cores. With two threads in each, a build takes an eighth more of processor time.
     threads = ["--threads", "1"] if arguments[0] in ("run", "build") else []
-    with contextlib.redirect_stdout(printed):
-        result = runner.invoke([*arguments, *threads])
+    SharedMacro.is_shared = True
+    try:
+        with contextlib.redirect_stdout(printed):
+            result = runner.invoke([*arguments, *threads])
+    finally:
+        SharedMacro.is_shared = False
     if DuckDBConnectionManager._ENV is not None:
         DuckDBConnectionManager.close_all_connections()
     assert result.success, printed.getvalue() + str(result.exception or "")
