@@ -7,6 +7,8 @@ from pathlib import Path
 # The parts with the longest files, the longest first.
 LONGEST = (
     "marts/test_incremental",
+    "notebooks/test_notebooks",
+    "notebooks/test_browser",
     "judge",
     "marts",
     "statistics",
