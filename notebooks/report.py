@@ -41,9 +41,10 @@ def _run(
     pages there are.
     """
     from flagsmith_warehouse.notebooks.show import choosing
+    from flagsmith_warehouse.notebooks.warehouse import kept_open
 
     told = {} if people is None or name != "one_identity" else {"reported": people}
-    with choosing({key: str(value) for key, value in picks.items()}) as chosen:
+    with kept_open(), choosing({key: str(value) for key, value in picks.items()}) as chosen:
         outputs, found = importlib.import_module(f"flagsmith_warehouse.notebooks.{name}").app.run(defs=told)
     return list(outputs), dict(found), chosen
 

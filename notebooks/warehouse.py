@@ -1,6 +1,11 @@
-"""Queries the marts. Each query opens the file read-only and closes it again, so that nobody is blocked."""
+"""Queries the marts. Each query opens the file read-only and closes it again, so that nobody is blocked.
+
+A report keeps it open for as long as a page takes.
+"""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -227,6 +232,16 @@ def reported_people() -> list[Person]:
 def _path() -> Path:
     files = settings.read()
     return files.published_file if files.published_file.exists() else files.warehouse_file
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """Keep the file open, so that a page's questions are answered from one state, and none of them has to open it (0.03 s).
+
+    Raises WarehouseError as `ask` does.
+    """
+    with _open() if _path().exists() else nullcontext():
+        yield
 
 
 def _open() -> duckdb.DuckDBPyConnection:

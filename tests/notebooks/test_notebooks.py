@@ -1515,11 +1515,11 @@ TWELVE_LATER = (
     ("changes", "picks"),
     [
         ([], []),
-        ([WITHOUT_PRIMARY], []),
-        ([], ["population=activated"]),
+        # The tour has no primary metric; the other experiment is read in another population.
+        ([WITHOUT_PRIMARY], ["population=activated"]),
         ([TWELVE_LATER], ["experiment=example_checkout"]),
     ],
-    ids=["as it is", "without a primary metric", "of another population", "beyond the first twelve"],
+    ids=["as it is", "without a primary metric, or of another population", "beyond the first twelve"],
 )
 def test_report__all_pages__link_only_to_pages_that_are_there(changes, picks, altered, tmp_path):
     altered(*changes)
@@ -1618,6 +1618,18 @@ def test_report__picks_that_one_page_has__are_taken_there_and_stop_no_other(here
 
 
 # Reading blocks nobody.
+
+
+def test_page__the_copy_is_replaced_meanwhile__shows_one_state(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path))
+    for name, day in (("published", 1), ("next", 2)):
+        with duckdb.connect(tmp_path / f"{name}.duckdb") as connection:
+            connection.execute(f"create table refreshed as select {day} as day")
+    asked = "select day from refreshed"
+    with warehouse.kept_open():
+        (tmp_path / "next.duckdb").replace(tmp_path / "published.duckdb")
+        assert warehouse.ask(asked).day.tolist() == [1]
+    assert warehouse.ask(asked).day.tolist() == [2]
 
 
 def test_source__a_published_copy__is_what_is_read(month, tmp_path, monkeypatch):
