@@ -77,9 +77,9 @@ def _compiling_templates_once() -> None:
 
 
 class SharedMacro(MacroGenerator):
-    """A macro of all models. It reads the context of the model that its thread works on."""
+    """A macro of all models. It reads the context that its thread has made last: that of the model it works on."""
 
-    is_shared = False  # only in `quiet_dbt`, where a thread works on one model after the other
+    is_shared = True
     now = threading.local()
 
     def __init__(self, macro: Macro):
@@ -126,6 +126,16 @@ class SharedNamespace(MacroNamespace):
 
     def __getitem__(self, name):
         return self.found[name]
+
+
+@contextlib.contextmanager
+def own_macros():
+    """Let a context that is made meanwhile have macros of its own, so that it can be used beside others."""
+    SharedMacro.is_shared = False
+    try:
+        yield
+    finally:
+        SharedMacro.is_shared = True
 
 
 def _sharing_macros() -> None:
@@ -182,14 +192,10 @@ def paths(target: Path, project: Path = PROJECT) -> list[str]:
 def quiet_dbt(runner: dbtRunner, arguments: list[str]) -> dbtRunnerResult:
     """Run a dbt command in this process, then close the warehouse. Raises AssertionError with its log if it fails."""
     printed = io.StringIO()
-    # Tests run in as many processes as there are cores. With two threads in each, a build takes an eighth more of processor time.
+    # Tests run in as many processes as there are cores, so a second thread would only compete with the first.
     threads = ["--threads", "1"] if arguments[0] in ("run", "build") else []
-    SharedMacro.is_shared = True
-    try:
-        with contextlib.redirect_stdout(printed):
-            result = runner.invoke([*arguments, *threads])
-    finally:
-        SharedMacro.is_shared = False
+    with contextlib.redirect_stdout(printed):
+        result = runner.invoke([*arguments, *threads])
     if DuckDBConnectionManager._ENV is not None:
         DuckDBConnectionManager.close_all_connections()
     assert result.success, printed.getvalue() + str(result.exception or "")

@@ -11,7 +11,7 @@ from dbt.config.runtime import RuntimeConfig, load_profile, load_project
 from dbt.context.providers import generate_runtime_macro_context
 from dbt.mp_context import get_mp_context
 
-from tests.marts.warehouse import parsed_project
+from tests.marts.warehouse import own_macros, parsed_project
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = {"production": {"key": "FZa9DMLzS6PPnYDHJJSrGT", "name": "Production"}}
@@ -43,7 +43,8 @@ def macro(name: str, warnings: list | None = None, **variables) -> Callable:
     adapter.set_macro_resolver(manifest)
     adapter.set_macro_context_generator(generate_runtime_macro_context)
     found = manifest.find_macro_by_name(name, "flagsmith_warehouse", None)
-    context = generate_runtime_macro_context(found, config, manifest, None)
+    with own_macros():
+        context = generate_runtime_macro_context(found, config, manifest, None)
     context["exceptions"] = {**context["exceptions"], "warn": warnings.append}
     return context["flagsmith_warehouse"][name]
 
