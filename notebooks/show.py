@@ -302,10 +302,9 @@ def _day_asked(key: str, first: date, last: date) -> date | None:
     try:
         day = date.fromisoformat(_asked(key) or "")
     except ValueError:
-        _answer(key, False, [f"a day from {first} to {last}"])
-        return None
-    _answer(key, first <= day <= last, [f"a day from {first} to {last}"])
-    return min(max(day, first), last)
+        day = None
+    _answer(key, day is not None and first <= day <= last, [f"a day from {first} to {last}"])
+    return day and min(max(day, first), last)
 
 
 # Pieces of a page.
