@@ -82,10 +82,7 @@ def by_the_clock(warehouse_file: Path, queries: dict[str, str]) -> Iterator[Aler
         connection.execute("attach ? as warehouse (read_only)", [str(warehouse_file)])
         connection.execute("use warehouse")
         for check, query in queries.items():
-            found = connection.execute(query)
-            names = [column[0] for column in found.description]
-            for row in found.fetchall():
-                cells = dict(zip(names, row, strict=True))
+            for cells in relations.rows_of(connection.execute(query)):
                 chosen = {
                     name: cells[name] for name in ("environment", "value", "usual", "message", "remedy")
                 }

@@ -20,7 +20,7 @@ import duckdb
 
 from flagsmith_warehouse.loader.filesystem import make_folder, sync
 from flagsmith_warehouse.loader.operations.publish import PublishError, in_memory, name, replace, text
-from flagsmith_warehouse.loader.operations.relations import EXISTING
+from flagsmith_warehouse.loader.operations.relations import EXISTING, rows_of
 from flagsmith_warehouse.loader.settings import Settings
 from flagsmith_warehouse.loader.text import first_line
 
@@ -160,9 +160,7 @@ def _write_table(
     connection: duckdb.DuckDBPyConnection, folder: Path, schema: str, table: str, comment: str | None
 ) -> Table:
     """Write a table below the folder, and return when the disk has it: a disk that is full refuses before anything is moved."""
-    found = connection.execute(COLUMNS, [schema, table])
-    names = [column[0] for column in found.description]
-    columns = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    columns = rows_of(connection.execute(COLUMNS, [schema, table]))
     written_as = [(name(c["name"]), WRITTEN_AS[c["type"]]) for c in columns if c["type"] in WRITTEN_AS]
     chosen = ", ".join(f"cast({column} as {kind}) as {column}" for column, kind in written_as)
     chosen = f"* replace ({chosen})" if chosen else "*"

@@ -11,6 +11,7 @@ import yaml
 
 from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.operations import additions, dbt, declarations
+from flagsmith_warehouse.loader.operations.relations import rows_of
 from flagsmith_warehouse.loader.settings import Settings
 from flagsmith_warehouse.loader.text import first_line
 
@@ -167,9 +168,7 @@ def pruning_in_words(settings: Settings) -> list[str]:
     with duckdb.connect(settings.warehouse_file, read_only=True) as warehouse:
         rows = []
         for (schema,) in warehouse.execute(PRUNING).fetchall():
-            found = warehouse.execute(f'from "{schema}".last_pruning order by environment')
-            names = [column[0] for column in found.description]
-            rows += [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+            rows += rows_of(warehouse.execute(f'from "{schema}".last_pruning order by environment'))
     return in_words(rows)
 
 

@@ -25,6 +25,12 @@ order by all
 """
 
 
+def rows_of(found: duckdb.DuckDBPyConnection) -> list[dict[str, object]]:
+    """The rows that a connection has found, each as {column: value}."""
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
 @dataclass(frozen=True)
 class Relation:
     """A table or view of a warehouse. `layer`: seeds, staging, intermediate or marts for ours, `own` for the host's."""

@@ -307,9 +307,9 @@ def _retention(warehouse: duckdb.DuckDBPyConnection, folder: Path) -> Retention:
     def read(what: str) -> list[dict]:
         if not any((folder / what).glob("*.parquet")):
             return []
-        found = warehouse.execute(f"from read_parquet({publish.text(f'{folder}/{what}/*.parquet')})")
-        names = [column[0] for column in found.description]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        return relations.rows_of(
+            warehouse.execute(f"from read_parquet({publish.text(f'{folder}/{what}/*.parquet')})")
+        )
 
     rows = sorted(read("last_pruning"), key=lambda row: row["environment"] or "")
     old = read("old_deliveries")
