@@ -4,7 +4,9 @@ A page shows what the notebook shows for the current data. `index.html` comes fi
 one for each experiment, are written as well. A page loads nothing and can be mailed. Its only script belongs to a copy button.
 """
 
+import functools
 import importlib
+from base64 import b64encode
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -55,11 +57,31 @@ def _written(name: str, outputs: list[object]) -> str:
         .read_text(encoding="utf-8")
         .format(
             title=escape(PAGES[name].title),
-            style=(HERE / "style.css").read_text(encoding="utf-8"),
+            style=_fonts() + (HERE / "style.css").read_text(encoding="utf-8"),
             body="\n".join(filter(None, map(_piece, outputs))),
             name=name,
             made=f"{datetime.now(UTC):%d %B %Y, %H:%M}",
         )
+    )
+
+
+@functools.cache
+def _fonts() -> str:
+    """CSS with the fonts of the live pages, which marimo ships, so that a report looks the same on every computer."""
+    import marimo
+
+    def rule(weight: str, file: Path) -> str:
+        font = b64encode(file.read_bytes()).decode("ascii")
+        return (
+            f'@font-face {{ font-family: "PT Sans"; font-weight: {weight}; '
+            f"src: url(data:font/woff2;base64,{font}) }}\n"
+        )
+
+    assets = Path(marimo.__file__).parent / "_static" / "assets"
+    return "".join(
+        rule(weight, file)
+        for weight, name in (("normal", "Regular"), ("bold", "Bold"))
+        for file in assets.glob(f"PTSans-{name}-*.woff2")
     )
 
 

@@ -390,6 +390,8 @@ def test_report__in_a_browser__fits_and_can_be_read_by_everybody(
         page.goto(file.as_uri())
         selector, times = DRAWN[name]
         assert of == "empty" or page.locator(selector).count() >= times
+        fonts = page.evaluate("document.fonts.ready.then(() => [...document.fonts].map(one => one.status))")
+        assert fonts == ["loaded", "loaded"], "the regular and the bold one, from the page itself"
         assert page.evaluate("document.documentElement.scrollWidth") == width, "the page scrolls sideways"
         screenshot(page, f"{name}_{of}_{scheme}", tmp_path)
         assert hidden(page) == [], "part of a table is out of sight"

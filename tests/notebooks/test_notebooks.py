@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,9 @@ import sys
 from collections import Counter
 from datetime import UTC, date, datetime
 from html import unescape
+from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import duckdb
 import pandas
@@ -1511,31 +1514,66 @@ TWELVE_LATER = (
 )
 
 
-@pytest.mark.parametrize(
-    ("changes", "picks"),
-    [
-        ([], []),
-        # The tour has no primary metric; the other experiment is read in another population.
-        ([WITHOUT_PRIMARY], ["population=activated"]),
-        ([TWELVE_LATER], ["experiment=example_checkout"]),
-    ],
-    ids=["as it is", "without a primary metric, or of another population", "beyond the first twelve"],
+# All pages take a choice that one of them has.
+PICKS = (
+    "population=activated",
+    "environment=example",
+    "from=2026-09-03",
+    "metric=example_page_views",
 )
-def test_report__all_pages__link_only_to_pages_that_are_there(changes, picks, altered, tmp_path):
-    altered(*changes)
-    folder = tmp_path / "reports"
-    options = [part for pick in picks for part in ("--pick", pick)]
-    done = CliRunner().invoke(report.main, ["--to", str(folder), *options])
+
+
+@pytest.fixture(scope="module")
+def reported(month, tmp_path_factory) -> Path:
+    """The folder with a whole report, and a page of the identity user_7."""
+    folder = tmp_path_factory.mktemp("reported")
+    with mock.patch.dict(os.environ, {"FLAGSMITH_WAREHOUSE_DIR": str(month)}):
+        done = CliRunner().invoke(report.main, ["--to", str(folder), "--identity", "user_7"])
     assert done.exit_code == 0, done.output
-    links = {
+    written = [line.split(" (")[0].rpartition("/")[2] for line in done.output.splitlines()]
+    assert len(written) == len(set(written)), "no page is written twice"
+    return folder
+
+
+def links_of(folder: Path) -> set[str]:
+    return {
         link
         for file in folder.glob("*.html")
         for link in re.findall(r'href="(?!data:)([^"]*)"', file.read_text())
     }
-    is_first = TWELVE_LATER not in changes
+
+
+def test_report__all_pages__link_only_to_pages_that_are_there(reported):
+    links = links_of(reported)
+    assert "experiment_readout.example_checkout.html" in links
+    assert any(link.startswith("one_identity.example.user_") for link in links)
+    assert {link for link in links if not (reported / link).exists()} == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "picks"),
+    [
+        # The tour has no primary metric; the other experiment is read in another population.
+        (WITHOUT_PRIMARY, PICKS),
+        (TWELVE_LATER, ["experiment=example_checkout"]),
+    ],
+    ids=["without a primary metric, or of another population", "beyond the first twelve"],
+)
+def test_report__with_picks__links_only_to_pages_that_are_there(change, picks, altered, tmp_path):
+    altered(change)
+    folder = tmp_path / "reports"
+    options = [part for pick in picks for part in ("--pick", pick)]
+    done = CliRunner().invoke(report.main, ["--to", str(folder), *options])
+    assert done.exit_code == 0, done.output
+    links = links_of(folder)
+    is_first = change == WITHOUT_PRIMARY
     assert ("experiment_readout.example_checkout.html" in links) == is_first
     assert any(link.startswith("one_identity.example.user_") for link in links) == is_first
     assert {link for link in links if not (folder / link).exists()} == set()
+    for name in ("data_health", "flag_exposure"):
+        assert ("3–28 September 2026" in (folder / f"{name}.html").read_text()) == (
+            "from=2026-09-03" in picks
+        )
 
 
 def test_demo__its_cohorts__are_those_of_the_recipes():
@@ -1545,22 +1583,18 @@ def test_demo__its_cohorts__are_those_of_the_recipes():
     )
 
 
-def test_report__stale_flags_and_people__have_pages_of_their_own(here, tmp_path):
-    done = CliRunner().invoke(report.main, ["--to", str(tmp_path), "--identity", "user_7"])
-    assert done.exit_code == 0, done.output
-    written = [line.split(" (")[0].rpartition("/")[2] for line in done.output.splitlines()]
-    assert len(written) == len(set(written)), "no page is written twice"
+def test_report__stale_flags_and_people__have_pages_of_their_own(reported, here):
     stale = warehouse.stale_flags()
     for row in stale.itertuples():
-        page = (tmp_path / f"flag_exposure.{row.environment}.{row.feature_id}.html").read_text()
+        page = (reported / f"flag_exposure.{row.environment}.{row.feature_id}.html").read_text()
         assert f"can go: recently everybody got {show.escape(show.shortened(row.everybody_gets))}" in page
     of_flag = 'href="flag_exposure.example.1.html">checkout_button</a>'
     for name in ("flag_exposure", "one_identity.user_7", "segments_and_cohorts"):
-        assert of_flag in (tmp_path / f"{name}.html").read_text(), "a flag of an experiment has its page"
-    listed = (tmp_path / "one_identity.html").read_text()
+        assert of_flag in (reported / f"{name}.html").read_text(), "a flag of an experiment has its page"
+    listed = (reported / "one_identity.html").read_text()
     assert "user_7</a> (named when this report was made)" in listed
     assert "Checkout button: variant_b" in listed and "report --identity ann" in listed
-    assert ">user_7</h2>" in (tmp_path / "one_identity.user_7.html").read_text()
+    assert ">user_7</h2>" in (reported / "one_identity.user_7.html").read_text()
 
 
 def test_flag_exposure__a_flag_that_can_go__has_its_evidence_first(here):
@@ -1600,21 +1634,6 @@ def test_report__a_pick_that_no_page_has__is_refused_with_those_that_there_are(h
     assert done.exit_code == 2
     assert answer in " ".join(done.output.split())
     assert not list(tmp_path.rglob("*.html"))
-
-
-def test_report__picks_that_one_page_has__are_taken_there_and_stop_no_other(here, tmp_path):
-    picks = (
-        "--pick",
-        "environment=example",
-        "--pick",
-        "from=2026-09-03",
-        "--pick",
-        "metric=example_page_views",
-    )
-    done = CliRunner().invoke(report.main, ["--to", str(tmp_path), *picks])
-    assert done.exit_code == 0, done.output
-    assert "3–28 September 2026" in (tmp_path / "data_health.html").read_text()
-    assert "3–28 September 2026" in (tmp_path / "flag_exposure.html").read_text()
 
 
 # Reading blocks nobody.
