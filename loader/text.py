@@ -45,6 +45,11 @@ def shortened(text: str, most: int = 40) -> str:
     return f"{head}…{tail}"
 
 
+def counted(count: int, one: str, more: str) -> str:
+    """`1 delivery`, `2,048 deliveries`."""
+    return f"{count:,} {one if count == 1 else more}"
+
+
 def first_line(error: Exception) -> str:
     """What an error says, without what DuckDB and others add below; where it says nothing, what it is called."""
     return next(iter(str(error).splitlines()), type(error).__name__)

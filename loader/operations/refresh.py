@@ -13,7 +13,7 @@ from flagsmith_warehouse.loader import LoaderError
 from flagsmith_warehouse.loader.operations import additions, dbt, declarations
 from flagsmith_warehouse.loader.operations.relations import rows_of
 from flagsmith_warehouse.loader.settings import Settings
-from flagsmith_warehouse.loader.text import first_line
+from flagsmith_warehouse.loader.text import counted, first_line
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
@@ -186,11 +186,11 @@ def _pruned(row: dict) -> Iterator[str]:
     if row["deliveries"]:
         verb = "would delete" if row["is_dry_run"] else "deleted"
         yield (
-            f"Retention {verb} {row['deliveries']:,} deliveries of {row['environment']} from before "
+            f"Retention {verb} {counted(row['deliveries'], 'delivery', 'deliveries')} of {row['environment']} from before "
             f"{row['pruned_before']:%Y-%m-%d}."
         )
     if row["kept"] and row["held_by"]:
         yield (
-            f"Retention keeps {row['kept']:,} deliveries of {row['environment']} from before {row['wanted_before']:%Y-%m-%d}: "
-            f"the experiment {row['held_by']} began on {row['held_from']:%Y-%m-%d}."
+            f"Retention keeps {counted(row['kept'], 'delivery', 'deliveries')} of {row['environment']} from before "
+            f"{row['wanted_before']:%Y-%m-%d}: the experiment {row['held_by']} began on {row['held_from']:%Y-%m-%d}."
         )

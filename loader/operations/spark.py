@@ -35,7 +35,7 @@ from flagsmith_warehouse.loader.operations import (
 )
 from flagsmith_warehouse.loader.operations.refresh import Built, Request, built_by, in_words
 from flagsmith_warehouse.loader.settings import Settings
-from flagsmith_warehouse.loader.text import first_line
+from flagsmith_warehouse.loader.text import counted, first_line
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -112,17 +112,18 @@ def _prune_files(
 ) -> None:
     """Remove the old deliveries from the files. If that fails, `retention.problem` says why."""
     folder = (dbt.our_vars(dbt.project_of(settings)) | given)["landing_files"]
-    files = f"{len(retention.paths):,} file{'' if len(retention.paths) == 1 else 's'}"
+    files = counted(len(retention.paths), "file", "files")
     try:
         rows = lake.prune(settings, url_of(folder), retention.paths, retention.cutoffs, on_wait)
     except (LoaderError, duckdb.Error, OSError) as error:
         retention.problem = (
             "Everything is built and published, and retention has deleted from the tables. But "
-            f"{files} below {folder} still hold deliveries from before the cutoff: "
+            f"{files} below {folder} still {'holds' if len(retention.paths) == 1 else 'hold'} deliveries from before the cutoff: "
             f"{first_line(error).rstrip('.')}. No build takes those in; the next refresh tries again to remove them."
         )
         return
-    retention.said.append(f"Retention deleted {rows:,} deliveries from {files} below {folder}.")
+    deleted = counted(rows, "delivery", "deliveries")
+    retention.said.append(f"Retention deleted {deleted} from {files} below {folder}.")
 
 
 def url_of(folder: str) -> str:

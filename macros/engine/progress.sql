@@ -87,8 +87,7 @@
 {#- The progress of all models that are built, by name. -#}
 {% macro spark_progress_of_all() %}
     {%- set names = [] -%}
-    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'flagsmith_warehouse'
-        and flagsmith_warehouse.is_an_increment(node) -%}
+    {%- for node in flagsmith_warehouse.our_models() if flagsmith_warehouse.is_an_increment(node) -%}
         {%- do names.append(node.name) -%}
     {%- endfor -%}
     {{ return(flagsmith_warehouse.latest_progress(names)) }}

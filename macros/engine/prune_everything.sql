@@ -46,7 +46,7 @@
     killed write has left: that of the last day stays, because Iceberg refuses to take it for left. -#}
 {% macro spark_forget_history(landing) %}
     {%- set tables = [(none, landing)] -%}
-    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'flagsmith_warehouse' -%}
+    {%- for node in flagsmith_warehouse.our_models() -%}
         {%- set relation = flagsmith_warehouse.built_model(node.name) -%}
         {%- if relation and relation.is_table -%}{%- do tables.append((node.name, relation)) -%}{%- endif -%}
     {%- endfor -%}

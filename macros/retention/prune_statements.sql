@@ -12,8 +12,7 @@
 {#- Our built models whose `meta.retention` has the key `name`, each with its `name`, `relation` and `retention`. -#}
 {% macro models_of_retention(name) %}
     {%- set models = [] -%}
-    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'flagsmith_warehouse'
-        and name in (node.config.meta.get('retention') or {}) and flagsmith_warehouse.built_model(node.name) -%}
+    {%- for node in flagsmith_warehouse.our_models() if name in (node.config.meta.get('retention') or {}) and flagsmith_warehouse.built_model(node.name) -%}
         {%- do models.append({
             'name': node.name, 'relation': flagsmith_warehouse.built_model(node.name), 'retention': node.config.meta.retention,
         }) -%}
@@ -24,8 +23,7 @@
 {#- The models with rows from before a cutoff that cannot be computed again, as a list of SQL texts. -#}
 {% macro models_that_hold_history() %}
     {%- set names = [] -%}
-    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'flagsmith_warehouse'
-        and flagsmith_warehouse.is_an_increment(node) -%}
+    {%- for node in flagsmith_warehouse.our_models() if flagsmith_warehouse.is_an_increment(node) -%}
         {%- set retention = node.config.meta.get('retention') or {} -%}
         {%- if not ('received' in retention or 'payloads' in retention or retention.get('is_remade')) -%}
             {%- do names.append(text_literal(node.name)) -%}

@@ -208,7 +208,7 @@ def test_prune__again_with_the_same_cutoffs__changes_nothing_more(mine):
     there = mine.landed()
     mine.land([landed(NOTHING_SAID, cutoffs["staging"] - timedelta(days=1), "late", "staging")])
     mine.build("--select", *DECLARATIONS, retention_days=DAYS)
-    assert mine.said() and "deleted 1 deliveries of staging" in mine.said()[0]
+    assert mine.said() and "deleted 1 delivery of staging" in mine.said()[0]
     assert (mine.landed(), mine.cutoffs()) == (there, cutoffs)
     assert [name for name, found in rows().items() if found != before[name]] == []
 
