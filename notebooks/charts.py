@@ -575,7 +575,7 @@ def around(intervals: pandas.DataFrame) -> tuple[float, float]:
 
 
 def nothing(title: str, scope: Scope) -> Html:
-    return Html(f'<p class="missing"><b>{escape(title)}.</b> Nothing to draw for {escape(str(scope))}.</p>')
+    return Html(f'<p class="missing"><b>{escape(title)}.</b> Nothing in {escape(str(scope))}.</p>')
 
 
 # Names and their order.

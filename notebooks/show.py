@@ -69,7 +69,8 @@ class Html:
         self.html = html
 
     def _repr_html_(self) -> str:
-        return f'<div class="piece">{self.html}</div>'
+        unbroken = re.sub(r"(?<=[0-9]) %", "&nbsp;%", self.html)
+        return f'<div class="piece">{unbroken}</div>'
 
 
 @dataclass(frozen=True)

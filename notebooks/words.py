@@ -204,7 +204,7 @@ def rule(rule_text: str) -> str:
 def came(entries: int, new: int) -> str:
     """What the chart of where people came from leaves out, and how it counts."""
     if not entries:
-        return ""
+        return "Nobody entered."
     first = f"{number(new)} of them {'was' if new == 1 else 'were'} the first evaluation ever, and {'is' if new == 1 else 'are'} left out. "
     return f"{counted(entries, 'entry')}. {first if new else ''}Who was in several others counts in each."
 
@@ -212,7 +212,7 @@ def came(entries: int, new: int) -> str:
 def went(exits: int) -> str:
     """How the chart of where people went counts."""
     if not exits:
-        return ""
+        return "Nobody left."
     return f"{counted(exits, 'exit')}. Who was in several others counts in each. Who left in the last 7 days may still enter one."
 
 

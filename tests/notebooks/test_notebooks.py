@@ -90,7 +90,7 @@ def is_drawn(page: str, name: str) -> bool:
 
 
 def html(outputs: list) -> str:
-    return "\n".join(filter(None, map(report._piece, outputs)))
+    return "\n".join(filter(None, map(report._piece, outputs))).replace("&nbsp;", " ")
 
 
 # Every figure is the mart's, and the truth's.
@@ -1106,7 +1106,7 @@ def test_aa_tests__answers__are_those_that_were_kept(altered, tmp_path):
         splits("example_purchased", low=0.105, saved=None, p_value=0.0004),
     ):
         aa.keep(warehouse.settings.read(), one)
-    page = report.page("aa_tests")
+    page = report.page("aa_tests").replace("&nbsp;", " ")
     assert page.index("Purchases in example") < page.index("Revenue in example"), "the newest comes first"
     saw = "The Bayesian method, which decides, saw a difference in 10.9 % of the splits (between {} % and 13.1 %). 10 % would be right."
     assert saw.format("8.0") + "</p>" in page
