@@ -158,35 +158,32 @@ def test_new__at_a_terminal__asks_with_what_it_proposes(project):
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("--aggregation", "days"), {"aggregation": "days"}),
-        (
-            ("--aggregation", "ratio", "--numerator", "sum", "--denominator-event", "viewed"),
-            {
-                "aggregation": "ratio",
-                "numerator_aggregation": "sum",
-                "denominator_event_name": "viewed",
-                "denominator_aggregation": "count",
-            },
-        ),
-        (
-            ("--aggregation", "hours_to_first"),
-            {"aggregation": "hours_to_first", "conversion_window_hours": "168"},
-        ),
-        (
-            ("--aggregation", "quantile", "--quantile", "0.9", "--window-hours", "24"),
-            {"aggregation": "quantile", "quantile": "0.9", "conversion_window_hours": "24.0"},
-        ),
-    ],
-)
-def test_new__every_aggregation__the_row_has_what_it_needs(project, arguments, expected):
-    ran = run(project, *NEEDED, *arguments)
-    assert ran.exit_code == 0, ran.output
-    (metric,) = rows(project, "metrics")
-    expected |= {"metric_key": "purchase", "event_name": "purchase", "direction": "higher_is_better"}
-    assert {k: v for k, v in metric.items() if v} == expected
+def test_new__every_aggregation__the_row_has_what_it_needs(project):
+    options = {
+        "days": (),
+        "ratio": ("--numerator", "sum", "--denominator-event", "viewed"),
+        "hours_to_first": (),
+        "quantile": ("--quantile", "0.9", "--window-hours", "24"),
+    }
+    for kind, further in options.items():
+        of_metric = ("--metric", kind, "--event", "purchase", "--aggregation", kind)
+        ran = run(project, "experiment", "new", f"of_{kind}", "--no-ask", *of_metric, *further)
+        assert ran.exit_code == 0, ran.output
+    written = {row["metric_key"]: {k: v for k, v in row.items() if v} for row in rows(project, "metrics")}
+    expected = {
+        "days": {},
+        "ratio": {
+            "numerator_aggregation": "sum",
+            "denominator_event_name": "viewed",
+            "denominator_aggregation": "count",
+        },
+        "hours_to_first": {"conversion_window_hours": "168"},
+        "quantile": {"quantile": "0.9", "conversion_window_hours": "24.0"},
+    }
+    for kind, of_kind in expected.items():
+        common = {"metric_key": kind, "event_name": "purchase", "aggregation": kind}
+        assert written.pop(kind) == common | {"direction": "higher_is_better"} | of_kind
+    assert not written
     checked = run(project, "check")
     assert "problem:" not in checked.output, checked.output
 

@@ -45,45 +45,8 @@ def rounded(rows: list[dict]) -> list[dict]:
     return [{k: float(f"{v:.10g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
 
 
-@pytest.fixture(scope="module")
-def grown(tmp_path_factory):
-    """A warehouse built day by day, with a late webhook, a late event and a metric that was added and changed."""
-    warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("grown"))
-    events = []
-    for number in range(3):
-        webhooks, fresh = day_of(number)
-        events += fresh
-        if number == 2:
-            webhooks.append(
-                evaluation("0-3", 0.5, "blue", 50.0)
-            )  # its first evaluation was earlier than known
-            webhooks.append(evaluation("late", 20, "blue", 50.0))  # nobody knew of it
-            events += [
-                event("late", "buy", 22, 50),
-                event("0-3", "buy", 0.7, 70),
-                event("1-1", "buy", 24 + 3, 9),
-            ]
-        warehouse.land(webhooks)
-        changed = [METRICS[0] | {"conversion_window_hours": 30}, METRICS[1]]
-        declared(warehouse, METRICS[:1] if number < 1 else changed)
-        warehouse.give("conversion_events", events)
-        warehouse.run()
-    return warehouse
-
-
-def test_outcomes__built_day_by_day__equal_a_full_refresh(grown):
-    by_day = marts(grown)
-    grown.run("run", "--select", NEEDED, "--full-refresh")
-    assert by_day == marts(grown)
-
-
-def test_outcomes__built_again__unchanged(grown):
-    before = sorted(map(repr, grown.mart("int_experiment_outcomes", "intermediate")))
-    grown.run()
-    assert before == sorted(map(repr, grown.mart("int_experiment_outcomes", "intermediate")))
-
-
 EVERY_KIND = [
+    metric("changed", event_name="buy"),
     metric("occurrence", event_name="buy", before_days=3),
     metric("count", event_name="buy", aggregation="count"),
     metric("mean", event_name="buy", aggregation="mean", before_days=3),
@@ -104,7 +67,14 @@ def late_news(number: int) -> tuple[list, list]:
     """What a day brings of days that were counted already."""
     return {
         0: ([], [event("5-1", "buy", -9, 3), event("0-1", "buy", 0.2, 6)]),
-        2: ([], [event("0-4", "buy", 24 * 1 + 5, 41), event("1-2", "visit", 24 * 1 + 6)]),  # within the days
+        2: (
+            [evaluation("late", 20, "blue", 50.0)],  # nobody knew of it
+            [
+                event("late", "buy", 22, 50),
+                event("0-4", "buy", 24 * 1 + 5, 41),  # within the days
+                event("1-2", "visit", 24 * 1 + 6),
+            ],
+        ),
         3: (
             [
                 evaluation(
@@ -126,7 +96,7 @@ def late_news(number: int) -> tuple[list, list]:
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory):
-    """Six days of an experiment with every kind of metric, of which the last is not built yet."""
+    """Six days of an experiment with every kind of metric. The last is not built yet, and the second only with the third."""
     warehouse = ExperimentWarehouse(tmp_path_factory.mktemp("lived"))
     events = []
     for number in range(6):
@@ -139,11 +109,12 @@ def lived(tmp_path_factory):
             "experiments",
             [experiment("checkout", activation_event="activate")],
         )
-        metrics = EVERY_KIND[: 5 if number < 2 else 6]
+        changed = EVERY_KIND[0] | ({"conversion_window_hours": 30} if number >= 2 else {})
+        metrics = [changed, *EVERY_KIND[1 : 6 if number < 2 else 7]]
         warehouse.give("metrics", metrics)
         warehouse.give("experiment_metrics", [link("checkout", one["metric_key"]) for one in metrics])
         warehouse.give("conversion_events", events)
-        if number < 5:
+        if number not in (1, 5):
             warehouse.run()
     return warehouse
 
@@ -157,9 +128,15 @@ def refreshed(warehouse: ExperimentWarehouse) -> tuple[dict, dict]:
 
 
 def test_outcomes__every_kind_of_metric__grown_equals_a_full_refresh(lived):
-    """Late outcomes, quarantined and activated identities, an earlier first evaluation, an added metric, an end."""
+    """Late outcomes, quarantined and activated identities, an earlier first evaluation, a metric added, and one changed."""
     by_day, anew = refreshed(lived)
     assert by_day == anew
+
+
+def test_outcomes__built_again__unchanged(lived):
+    before = sorted(map(repr, lived.mart("int_experiment_outcomes", "intermediate")))
+    lived.run()
+    assert before == sorted(map(repr, lived.mart("int_experiment_outcomes", "intermediate")))
 
 
 def test_outcomes__one_model_alone_made_anew__nothing_is_counted_twice_or_lost(lived):
@@ -242,12 +219,12 @@ WORDS = {
 }
 
 
-def test_declarations__wrong_rows_of_relations__are_named_there_and_stop_no_build(grown):
+def test_declarations__wrong_rows_of_relations__are_named_there_and_stop_no_build(lived):
     """Given wrong rows in relations that vars name; then each is told by its relation and row, and dbt succeeds."""
     for table, rows in WRONG.items():
-        grown.give(table, rows)
-    grown.run("run", "--select", NEEDED, "+experiment_declaration_problems")
-    found = grown.query("from marts.experiment_declaration_problems where severity = 'problem'")
+        lived.give(table, rows)
+    lived.run("run", "--select", NEEDED, "+experiment_declaration_problems")
+    found = lived.query("from marts.experiment_declaration_problems where severity = 'problem'")
     places = ("declared_in", "row_number", "column_name", "experiment_key", "metric_key")
     assert {
         (*(row[name] for name in places), row["problem"][: len(words)])
