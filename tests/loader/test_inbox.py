@@ -380,6 +380,20 @@ def test_unread__damaged__an_error_and_no_wrong_body(settings, environ, damage, 
     assert left in (None, "".join(delivery_id for delivery_id, _ in found))
 
 
+def test_land__a_row_has_lost_its_number__is_damage_and_the_file_stays(settings):
+    """Given one delivery, and damage in the schema, after which `row_id` is a column without values."""
+    file = inbox_file.InboxFile(settings.inbox_dir)
+    file.append([("", 0, "production", 1, b"{}")])
+    file.close()
+    with reader.connect(file.path) as connection:
+        connection.executescript(
+            "pragma writable_schema = on;"
+            " update sqlite_master set sql = replace(sql, 'integer primary key', 'integer')"
+        )
+    [said] = landing.land(settings).unreadable
+    assert "1 rows have no number" in said and file.path.exists()
+
+
 def test_unread__one_bit_is_another_anywhere__no_wrong_body_and_the_other_file_is_landed(settings, environ):
     """By hand, in two minutes: BITS=1500."""
     chance = random.Random(20261126)

@@ -323,8 +323,9 @@ def test_land__somebody_else_has_locked_a_living_file__is_said_and_nothing_is_lo
     assert landed(environ, "body") == bodies(3) and reader.backlog(settings.inbox_dir)[0] == 0
 
 
-def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(settings, environ):
-    """Given a run that was killed after it had landed all rows but the damaged ones, before it could report them."""
+@pytest.mark.parametrize(("done", "left"), [(0, ["0", "2"]), (2, ["2"])])
+def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(settings, environ, done, left):
+    """Given damage before the last row, and perhaps a run that was killed before it could report it."""
     box = Inbox(settings.inbox_dir)
     for number in range(3):
         box.put("production", True, b"%d" % number)
@@ -333,9 +334,9 @@ def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(s
     with reader.connect(path) as source:
         source.execute("update deliveries set pack = zeroblob(9) where row_id = 2")
     with landing_schema.open_warehouse(settings, print) as warehouse:
-        warehouse.execute("insert into landing.inbox_progress values (?, 2)", [path.name])
+        warehouse.execute("insert into landing.inbox_progress values (?, ?)", [path.name, done])
     assert len(landing.land(settings).unreadable) == 1
-    assert landed(environ, "body") == [("2",)] and path.exists()
+    assert landed(environ, "body") == [(body,) for body in left] and path.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database" * 100])
