@@ -260,9 +260,17 @@ def test_backlog__landed_in_part__counts_the_rest_and_knows_its_age(box, setting
     [path] = inbox_file.files(settings.inbox_dir)
     with sqlite3.connect(path) as other:
         other.execute("delete from deliveries where row_id = 1")
-        [(second,)] = other.execute("select received_at from deliveries where row_id = 2")
+        [(second,), (third,)] = other.execute("select received_at from deliveries order by row_id")
     other.close()
-    assert reader.backlog(settings.inbox_dir) == (2, second)
+    later = Inbox(settings.inbox_dir)
+    later.put("production", True, b"4")
+    later.close()
+    assert reader.backlog(settings.inbox_dir) == (3, second)
+    # A time that is damaged is left out.
+    with sqlite3.connect(path) as other:
+        other.execute("update deliveries set received_at = 'x' where row_id = 2")
+    other.close()
+    assert reader.backlog(settings.inbox_dir) == (2, third)
 
 
 def test_mean_size__of_each_file_that_can_be_read__is_their_mean(box, settings):

@@ -143,7 +143,8 @@ def test_land_to__beside_the_warehouse__the_same_rows_but_for_landed_at(
             == warehouse.sql(described.format("landing.webhooks")).fetchall()
         )
     assert reader.backlog(settings.inbox_dir) == (0, None)
-    assert len(inbox_file.files(settings.inbox_dir)) == 1  # the file of the living worker
+    (left,) = inbox_file.files(settings.inbox_dir)  # the file of the living worker
+    assert Landings(settings.inbox_dir).progress("warehouse").keys() == {left.name}
     assert [run().deliveries for run in runs] == [0, 0]
     living.close()
 
