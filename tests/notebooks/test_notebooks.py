@@ -449,10 +449,17 @@ def test_data_health__the_example_month__counts_what_was_sent(here):
     assert states["all evaluations"] == MONTH.deliveries > states["different ones within each hour"]
 
 
-def test_data_health__tables__are_the_marts(here):
+# In the example month every delivery is stored within a second: here later days less late, and later hours of a day later.
+DELAYS = (
+    "update marts.fct_deliveries_hourly set max_landing_delay_seconds = 100 - day(hour) + hour(hour) / 100"
+)
+
+
+def test_data_health__tables__are_the_marts(altered):
+    altered(DELAYS)
     _, found = run("data_health")
     marts = warehouse.ask("""
-        select sum(deliveries)::bigint as deliveries, sum(bytes)::bigint as bytes, max(max_landing_delay_seconds) as delay,
+        select sum(deliveries)::bigint as deliveries, sum(bytes)::bigint as bytes,
             (select count(*) from marts.dim_identities) as identities, (select max(last_seen_at) from marts.dim_identities) as seen,
             max(hour) as last_hour
         from marts.fct_deliveries_hourly
@@ -466,11 +473,13 @@ def test_data_health__tables__are_the_marts(here):
     assert own.megabytes == pytest.approx(marts.bytes / 1e6)
     kinds = found["kinds"].set_index("said")
     assert (kinds.deliveries.sum(), kinds.bytes.sum()) == (marts.deliveries, marts.bytes)
-    assert kinds.max_landing_delay_seconds.max() == marts.delay
-    by_kind = warehouse.ask(
-        "select kind, sum(deliveries)::bigint as n from marts.fct_deliveries_hourly group by kind"
-    )
+    by_kind = warehouse.ask("""
+        select kind, sum(deliveries)::bigint as n, max(max_landing_delay_seconds) as delay
+        from marts.fct_deliveries_hourly group by kind
+    """)
     assert kinds.deliveries.to_dict() == {words.DELIVERIES[row.kind]: row.n for row in by_kind.itertuples()}
+    delays = {words.DELIVERIES[row.kind]: row.delay for row in by_kind.itertuples()}
+    assert kinds.max_landing_delay_seconds.to_dict() == delays
 
 
 def test_data_health__test_calls_that_got_lost__are_counted(altered):
@@ -490,11 +499,11 @@ def test_data_health__test_calls_that_got_lost__are_counted(altered):
     assert "Three test calls lost on the way from example" in report.page("index")
 
 
-def test_data_health__up_to_three_days__goes_by_the_hour(here):
-    outputs, found = run("data_health", start=date(2026, 9, 2), end=date(2026, 9, 3))
-    assert found["unit"] == "hour"
-    assert found["traffic"].hour.nunique() == 48
-    assert "per hour" in html(outputs)
+@pytest.mark.parametrize(("last", "unit", "times"), [(4, "hour", 72), (5, "day", 4)])
+def test_data_health__up_to_three_days__goes_by_the_hour(here, last, unit, times):
+    outputs, found = run("data_health", start=date(2026, 9, 2), end=date(2026, 9, last))
+    assert found["unit"] == unit and found["traffic"][unit].nunique() == times
+    assert f"per {unit}" in html(outputs)
 
 
 def test_experiment_readout__the_example__is_what_fct_experiment_results_says(here):
@@ -630,6 +639,7 @@ def test_experiment_readout__how_many_warnings__is_a_line_of_the_card_that_opens
     card = html(outputs).partition("Health: ")[0]
     fold = re.search("<details><summary>Three warnings.</summary>(.*?)</details>", card)[1]
     assert len(warned) == 3 and all(show.escape(message) in fold for message in warned.message)
+    assert fold.count('class="badge') == 3, "and nothing else"
 
 
 def test_experiment_readout__no_warning__says_so_and_opens_nothing(altered):
@@ -914,7 +924,8 @@ def test_failed_refresh__of_each_kind__says_what_is_known(record, said):
 
 
 @pytest.mark.parametrize(
-    ("landed", "said"), [(1234, "1,234 deliveries"), (1, "1 delivery"), (None, "not recorded")]
+    ("landed", "said"),
+    [(1234, "1,234 deliveries"), (1, "1 delivery"), (0, "0 deliveries"), (None, "not recorded")],
 )
 def test_data_health__cost__is_of_the_last_refresh_and_the_files(landed, said, altered, tmp_path):
     altered()
@@ -1163,12 +1174,15 @@ def test_data_health__busiest_hour__counts_all_kinds(here):
     assert found["traffic"].busiest_per_minute.max() == pytest.approx(most)
 
 
-def test_data_health__delay__is_the_same_in_the_table_and_the_chart(here):
+def test_data_health__delay__is_the_same_in_the_table_and_the_chart(altered):
+    altered(DELAYS)
     _, found = run("data_health")
-    chart = drawn(found["delay_chart"])
-    for row in found["freshness"].itertuples():
-        own = chart[chart.environment == row.environment].sort_values("day")
-        assert own.max_landing_delay_seconds.iloc[-1] == row.last_delay_seconds
+    days = warehouse.ask("""
+        select hour::date as day, max(max_landing_delay_seconds) as delay from marts.fct_deliveries_hourly group by all order by day
+    """)
+    chart = drawn(found["delay_chart"]).sort_values("day")
+    assert chart.max_landing_delay_seconds.tolist() == days.delay.tolist()
+    assert found["freshness"].last_delay_seconds.tolist() == [days.delay.iloc[-1]] != [days.delay.max()]
 
 
 @pytest.mark.parametrize("name", ["flag_exposure", "data_health"])
