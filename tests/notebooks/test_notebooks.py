@@ -42,16 +42,27 @@ def here(month, monkeypatch):
     return month
 
 
+@pytest.fixture(scope="module")
+def last_altered(tmp_path_factory) -> dict:
+    """The last marts that were changed, and how: a test of each page changes them once."""
+    return {"file": tmp_path_factory.mktemp("altered") / "warehouse.duckdb", "how": None}
+
+
 @pytest.fixture
-def altered(month, tmp_path, monkeypatch):
+def altered(month, last_altered, tmp_path, monkeypatch):
     """Give a function that makes a copy of the month's marts, changed by SQL, the one that is read."""
 
     def alter(*statements: str, **parameters: object) -> None:
-        shutil.copy(month / "warehouse.duckdb", tmp_path)
+        file = last_altered["file"]
+        if last_altered["how"] != (statements, parameters):
+            last_altered["how"] = None
+            shutil.copy(month / "warehouse.duckdb", file)
+            with duckdb.connect(str(file)) as connection:
+                for statement in statements:
+                    connection.execute(statement, parameters if "$" in statement else None)
+            last_altered["how"] = statements, parameters
+        shutil.copy(file, tmp_path)
         monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path))
-        with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
-            for statement in statements:
-                connection.execute(statement, parameters if "$" in statement else None)
 
     return alter
 
@@ -707,7 +718,13 @@ def test_experiment_readout__another_method_decides__speaks_of_no_chance_of_flag
 
 
 @pytest.mark.parametrize("population", ["assigned", "activated", "undisturbed", "until_change"])
-def test_people_behind__each_population__are_in_the_mart_with_what_they_did(population, here):
+def test_people_behind__each_population__are_in_the_mart_with_what_they_did(population, altered):
+    altered(
+        "update marts.fct_experiment_assignments set is_quarantined = hash(identity) % 2 = 0",
+        "create table marts.kept as select * replace (hash(identity, day) % 2 = 0 as is_until_change) from marts.fct_experiment_outcomes",
+        "drop view marts.fct_experiment_outcomes",
+        "alter table marts.kept rename to fct_experiment_outcomes",
+    )
     people = warehouse.people_behind("example_checkout", population, "example_revenue", 3)
     assigned = warehouse.ask(
         "select * from marts.fct_experiment_assignments where experiment_key = 'example_checkout'"
@@ -735,6 +752,7 @@ def test_people_behind__few_have_an_outcome__those_come_first_and_the_latest_nex
     altered(
         "create table marts.kept as select * from marts.fct_experiment_outcomes "
         f"where metric_key <> 'example_revenue' or identity = ({one.format(of_b)})",
+        "insert into marts.kept select * replace ('another' as experiment_key) from marts.fct_experiment_outcomes",
         "drop view marts.fct_experiment_outcomes",
         "alter table marts.kept rename to fct_experiment_outcomes",
     )
@@ -753,7 +771,11 @@ def test_people_behind__few_have_an_outcome__those_come_first_and_the_latest_nex
 def test_experiment_readout__an_identity_that_no_webhook_carried__is_no_link(altered):
     altered("update marts.fct_experiment_assignments set identity = 'person ' || identity")
     outputs, found = run("experiment_readout")
-    assert not found["people"].is_known.any() and "one_identity.example." not in html(outputs)
+    people = found["people"]
+    assert not people.is_known.any() and "one_identity.example." not in html(outputs)
+    everybody = zip(people.environment, people.identity, strict=True)
+    assert show.identity_links(people, everybody) == people.identity.tolist()
+    assert warehouse.reported_people() == []
 
 
 @pytest.mark.parametrize("name", ["index", "experiment_readout", "data_health", "flag_exposure"])
@@ -1525,15 +1547,27 @@ TWELVE_LATER = (
 )
 
 
+def links_of(folder) -> set[str]:
+    """The pages that the pages in the folder link to."""
+    pages = [file.read_text() for file in folder.glob("*.html")]
+    return {link for page in pages for link in re.findall(r'href="(?!data:)([^"]*)"', page)}
+
+
+def test_reported_people__of_each_variation__is_one_by_the_primary_metric(altered):
+    """Given an experiment without a primary metric; then it has nobody."""
+    altered(WITHOUT_PRIMARY)
+    known_for = [one.known_for for one in warehouse.reported_people()]
+    assert known_for == [f"Checkout button: {one}" for one in ("control", *(f"variant_{n}" for n in "abc"))]
+
+
 @pytest.mark.parametrize(
     ("changes", "picks"),
     [
-        ([], []),
         # The tour has no primary metric; the other experiment is read in another population.
         ([WITHOUT_PRIMARY], ["population=activated"]),
         ([TWELVE_LATER], ["experiment=example_checkout"]),
     ],
-    ids=["as it is", "without a primary metric, or of another population", "beyond the first twelve"],
+    ids=["without a primary metric, or of another population", "beyond the first twelve"],
 )
 def test_report__all_pages__link_only_to_pages_that_are_there(changes, picks, altered, tmp_path):
     altered(*changes)
@@ -1541,12 +1575,7 @@ def test_report__all_pages__link_only_to_pages_that_are_there(changes, picks, al
     options = [part for pick in picks for part in ("--pick", pick)]
     done = CliRunner().invoke(report.main, ["--to", str(folder), *options])
     assert done.exit_code == 0, done.output
-    links = {
-        link
-        for file in folder.glob("*.html")
-        for link in re.findall(r'href="(?!data:)([^"]*)"', file.read_text())
-    }
-    is_first = TWELVE_LATER not in changes
+    links, is_first = links_of(folder), TWELVE_LATER not in changes
     assert ("experiment_readout.example_checkout.html" in links) == is_first
     assert any(link.startswith("one_identity.example.user_") for link in links) == is_first
     assert {link for link in links if not (folder / link).exists()} == set()
@@ -1564,6 +1593,10 @@ def test_report__stale_flags_and_people__have_pages_of_their_own(here, tmp_path)
     assert done.exit_code == 0, done.output
     written = [line.split(" (")[0].rpartition("/")[2] for line in done.output.splitlines()]
     assert len(written) == len(set(written)), "no page is written twice"
+    links = links_of(tmp_path)
+    assert "experiment_readout.example_checkout.html" in links
+    assert any(link.startswith("one_identity.example.user_") for link in links)
+    assert {link for link in links if not (tmp_path / link).exists()} == set()
     stale = warehouse.stale_flags()
     for row in stale.itertuples():
         page = (tmp_path / f"flag_exposure.{row.environment}.{row.feature_id}.html").read_text()
@@ -1625,7 +1658,9 @@ def test_report__picks_that_one_page_has__are_taken_there_and_stop_no_other(here
         "--pick",
         "metric=example_page_views",
     )
-    done = CliRunner().invoke(report.main, ["--to", str(tmp_path), *picks])
+    pages = ("data_health", "flag_exposure", "experiment_readout", "one_identity")
+    chosen = [part for name in pages for part in ("--notebook", name)]
+    done = CliRunner().invoke(report.main, ["--to", str(tmp_path), *chosen, *picks])
     assert done.exit_code == 0, done.output
     assert "3–28 September 2026" in (tmp_path / "data_health.html").read_text()
     assert "3–28 September 2026" in (tmp_path / "flag_exposure.html").read_text()
