@@ -260,9 +260,17 @@ def test_backlog__landed_in_part__counts_the_rest_and_knows_its_age(box, setting
     [path] = inbox_file.files(settings.inbox_dir)
     with sqlite3.connect(path) as other:
         other.execute("delete from deliveries where row_id = 1")
-        [(second,)] = other.execute("select received_at from deliveries where row_id = 2")
+        [(second,), (third,)] = other.execute("select received_at from deliveries order by row_id")
     other.close()
-    assert reader.backlog(settings.inbox_dir) == (2, second)
+    later = Inbox(settings.inbox_dir)
+    later.put("production", True, b"4")
+    later.close()
+    assert reader.backlog(settings.inbox_dir) == (3, second)
+    # A time that is damaged is left out.
+    with sqlite3.connect(path) as other:
+        other.execute("update deliveries set received_at = 'x' where row_id = 2")
+    other.close()
+    assert reader.backlog(settings.inbox_dir) == (2, third)
 
 
 def test_mean_size__of_each_file_that_can_be_read__is_their_mean(box, settings):
@@ -378,6 +386,20 @@ def test_unread__damaged__an_error_and_no_wrong_body(settings, environ, damage, 
     found = landed(environ, "delivery_id, body")
     assert all(delivery_id == body for delivery_id, body in found)
     assert left in (None, "".join(delivery_id for delivery_id, _ in found))
+
+
+def test_land__a_row_has_lost_its_number__is_damage_and_the_file_stays(settings):
+    """Given one delivery, and damage in the schema, after which `row_id` is a column without values."""
+    file = inbox_file.InboxFile(settings.inbox_dir)
+    file.append([("", 0, "production", 1, b"{}")])
+    file.close()
+    with reader.connect(file.path) as connection:
+        connection.executescript(
+            "pragma writable_schema = on;"
+            " update sqlite_master set sql = replace(sql, 'integer primary key', 'integer')"
+        )
+    [said] = landing.land(settings).unreadable
+    assert "1 rows have no number" in said and file.path.exists()
 
 
 def test_unread__one_bit_is_another_anywhere__no_wrong_body_and_the_other_file_is_landed(settings, environ):

@@ -143,7 +143,8 @@ def test_land_to__beside_the_warehouse__the_same_rows_but_for_landed_at(
             == warehouse.sql(described.format("landing.webhooks")).fetchall()
         )
     assert reader.backlog(settings.inbox_dir) == (0, None)
-    assert len(inbox_file.files(settings.inbox_dir)) == 1  # the file of the living worker
+    (left,) = inbox_file.files(settings.inbox_dir)  # the file of the living worker
+    assert Landings(settings.inbox_dir).progress("warehouse").keys() == {left.name}
     assert [run().deliveries for run in runs] == [0, 0]
     living.close()
 
@@ -221,7 +222,8 @@ def test_land_to__nobody_has_landed_the_other_way_yet__the_inbox_keeps_it(box, s
 
 def test_land_to__only__the_warehouse_is_not_waited_for_until_somebody_goes_back(box, settings, environ, url):
     fill(box, 1)
-    landing.land(settings)
+    landing.land(settings, only=True)
+    assert not Landings(settings.inbox_dir).path.exists(), "the warehouse was fed alone already"
     fill(box, 1, start=1)
     lake.land(settings, url, only=True)
     assert reader.backlog(settings.inbox_dir)[0] == 0 and Landings(settings.inbox_dir).names() == [url]

@@ -307,24 +307,35 @@ def test_land__a_damaged_file__all_that_can_be_read_is_landed_and_each_run_fails
     assert command(environ, "land").returncode == 0 and list(settings.inbox_dir.iterdir()) == []
 
 
-def test_land__somebody_else_has_locked_a_living_file__is_said_and_nothing_is_lost(
-    box, settings, environ, monkeypatch
+@pytest.mark.parametrize("why", ["locked", "readonly"])
+def test_land__a_living_file_cannot_be_written__is_said_and_nothing_is_lost(
+    box, settings, environ, monkeypatch, why
 ):
+    """Given somebody else who has locked the file, or a disk that can only be read for a while."""
     fill(box, 3)
     [path] = inbox_file.files(settings.inbox_dir)
     connect = sqlite3.connect
     other = connect(path, isolation_level=None)
-    other.execute("begin immediate")
-    monkeypatch.setattr(sqlite3, "connect", lambda *of, **options: connect(*of, **options | {"timeout": 0}))
-    [said] = landing.land(settings).unreadable
-    assert "locked" in said and "Nothing in it is lost" in said and "damaged" not in said
+
+    def connect_in_vain(*of, **options):
+        opened = connect(*of, **options | {"timeout": 0})
+        opened.execute(f"pragma query_only = {why == 'readonly'}")
+        return opened
+
+    if why == "locked":
+        other.execute("begin immediate")
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", connect_in_vain)
+        [said] = landing.land(settings).unreadable
+    assert why in said and "Nothing in it is lost" in said and "damaged" not in said
     other.close()
     assert landing.land(settings).unreadable == []
     assert landed(environ, "body") == bodies(3) and reader.backlog(settings.inbox_dir)[0] == 0
 
 
-def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(settings, environ):
-    """Given a run that was killed after it had landed all rows but the damaged ones, before it could report them."""
+@pytest.mark.parametrize(("done", "left"), [(0, ["0", "2"]), (2, ["2"])])
+def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(settings, environ, done, left):
+    """Given damage before the last row, and perhaps a run that was killed before it could report it."""
     box = Inbox(settings.inbox_dir)
     for number in range(3):
         box.put("production", True, b"%d" % number)
@@ -333,9 +344,9 @@ def test_land__damaged_file_and_killed_behind_the_damage__the_next_run_says_so(s
     with reader.connect(path) as source:
         source.execute("update deliveries set pack = zeroblob(9) where row_id = 2")
     with landing_schema.open_warehouse(settings, print) as warehouse:
-        warehouse.execute("insert into landing.inbox_progress values (?, 2)", [path.name])
+        warehouse.execute("insert into landing.inbox_progress values (?, ?)", [path.name, done])
     assert len(landing.land(settings).unreadable) == 1
-    assert landed(environ, "body") == [("2",)] and path.exists()
+    assert landed(environ, "body") == [(body,) for body in left] and path.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database" * 100])

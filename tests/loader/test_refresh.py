@@ -9,7 +9,7 @@ import pytest
 
 from flagsmith_warehouse.loader import lock
 from flagsmith_warehouse.loader.inbox.writer import Inbox
-from flagsmith_warehouse.loader.operations import refresh
+from flagsmith_warehouse.loader.operations import additions, refresh
 from flagsmith_warehouse.loader.operations.cli import main
 from tests.loader.server import COMMAND, command, landed
 
@@ -67,6 +67,18 @@ def test_build__arguments__no_unit_tests_this_project_and_an_absolute_folder(set
     refresh.build(settings)
     assert given[0][:3] == ["build", "--exclude-resource-type", "unit_test"]
     assert os.environ["FLAGSMITH_WAREHOUSE_DIR"] == str(settings.warehouse_dir)
+
+
+def test_build_additions__a_test_with_a_warning__is_counted_once(settings, monkeypatch):
+    from dbt.cli.main import dbtRunner, dbtRunnerResult
+
+    monkeypatch.setattr(dbtRunner, "invoke", lambda *_: dbtRunnerResult(True))
+    monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", "")
+    found = [additions.Found("unique", "warn", 7)]
+    monkeypatch.setattr(additions, "run_tests", lambda *_: found)
+    planned = {"leave_out": [], "tests": ["unique", "not_null", "accepted_values"]}
+    built, said = refresh.build_additions(settings, planned)
+    assert str(built) == "0 models built; 3 tests, 1 with a warning" and said == found
 
 
 def test_land__no_terminal__one_plain_line(received, environ):

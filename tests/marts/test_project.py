@@ -15,7 +15,7 @@ from dbt.cli.main import dbtRunner
 from .compare import assert_marts_equal
 from .conftest import landed
 from .reference import Warehouse as Reference
-from .warehouse import PROJECT, parsed_project, paths, quiet_dbt
+from .warehouse import PROJECT, Warehouse, parsed_project, paths, quiet_dbt
 
 NOON = datetime(2026, 5, 1, 12)
 
@@ -44,16 +44,21 @@ def hourly(*bodies: str) -> list:
     return [landed(text, NOON + timedelta(hours=n), f"{n:04d}") for n, text in enumerate(bodies)]
 
 
-def test_run__without_seed_or_landing__makes_empty_marts(warehouse):
-    """Given a fresh clone; when only `dbt run`; then there is an empty landing and empty marts, and no main schema's table."""
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A fresh clone on which only `dbt run` ran."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("fresh"))
     warehouse.dbt("run")
-    assert warehouse.query("select count(*) as n from landing.webhooks") == [{"n": 0}]
-    assert warehouse.mart("fct_flag_exposures") == []
-    schemas = {
-        row["schema_name"] for row in warehouse.query("select distinct schema_name from duckdb_tables()")
-    }
+    return warehouse
+
+
+def test_run__without_seed_or_landing__makes_empty_marts(fresh):
+    """Given a fresh clone; when only `dbt run`; then there is an empty landing and empty marts, and no main schema's table."""
+    assert fresh.query("select count(*) as n from landing.webhooks") == [{"n": 0}]
+    assert fresh.mart("fct_flag_exposures") == []
+    schemas = {row["schema_name"] for row in fresh.query("select distinct schema_name from duckdb_tables()")}
     assert schemas == {"landing", "seeds", "staging", "intermediate", "marts"}
-    warehouse.dbt("build")
+    fresh.dbt("build")
 
 
 def test_run__a_mart_that_breaks_its_contract__is_refused_by_column_and_stays(warehouse, monkeypatch):
@@ -109,22 +114,20 @@ def test_command__without_a_warehouse__works(warehouse, command):
         assert_marts_equal(warehouse, Reference(rows + more))
 
 
-def test_columns__every_one__is_described_in_the_database(warehouse):
+def test_columns__every_one__is_described_in_the_database(fresh):
     """Given a build; then every mart and each of its columns carries its description for any client to show."""
-    warehouse.dbt("run")
-    silent = warehouse.query(
+    silent = fresh.query(
         "select table_name, column_name from duckdb_columns() where schema_name = 'marts' and comment is null"
         " union all select table_name, null from duckdb_tables() where schema_name = 'marts' and comment is null"
     )
     assert silent == []
 
 
-def test_docs__generate__knows_every_column(warehouse):
+def test_docs__generate__knows_every_column(fresh):
     """Given a build; when the documentation is generated; then no column is missing or undescribed."""
-    warehouse.dbt("run")
-    warehouse.dbt("docs", "generate")
-    catalog = json.loads((warehouse.directory / "target" / "catalog.json").read_text())
-    manifest = json.loads((warehouse.directory / "target" / "manifest.json").read_text())
+    fresh.dbt("docs", "generate")
+    catalog = json.loads((fresh.directory / "target" / "catalog.json").read_text())
+    manifest = json.loads((fresh.directory / "target" / "manifest.json").read_text())
     for identifier, table in catalog["nodes"].items():
         described = {
             name for name, column in manifest["nodes"][identifier]["columns"].items() if column["description"]

@@ -45,16 +45,27 @@ def here(month, monkeypatch):
     return month
 
 
+@pytest.fixture(scope="module")
+def last_altered(tmp_path_factory) -> dict:
+    """The last marts that were changed, and how: a test of each page changes them once."""
+    return {"file": tmp_path_factory.mktemp("altered") / "warehouse.duckdb", "how": None}
+
+
 @pytest.fixture
-def altered(month, tmp_path, monkeypatch):
+def altered(month, last_altered, tmp_path, monkeypatch):
     """Give a function that makes a copy of the month's marts, changed by SQL, the one that is read."""
 
     def alter(*statements: str, **parameters: object) -> None:
-        shutil.copy(month / "warehouse.duckdb", tmp_path)
+        file = last_altered["file"]
+        if last_altered["how"] != (statements, parameters):
+            last_altered["how"] = None
+            shutil.copy(month / "warehouse.duckdb", file)
+            with duckdb.connect(str(file)) as connection:
+                for statement in statements:
+                    connection.execute(statement, parameters if "$" in statement else None)
+            last_altered["how"] = statements, parameters
+        shutil.copy(file, tmp_path)
         monkeypatch.setenv("FLAGSMITH_WAREHOUSE_DIR", str(tmp_path))
-        with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
-            for statement in statements:
-                connection.execute(statement, parameters if "$" in statement else None)
 
     return alter
 
@@ -452,10 +463,17 @@ def test_data_health__the_example_month__counts_what_was_sent(here):
     assert states["all evaluations"] == MONTH.deliveries > states["different ones within each hour"]
 
 
-def test_data_health__tables__are_the_marts(here):
+# In the example month every delivery is stored within a second: here later days less late, and later hours of a day later.
+DELAYS = (
+    "update marts.fct_deliveries_hourly set max_landing_delay_seconds = 100 - day(hour) + hour(hour) / 100"
+)
+
+
+def test_data_health__tables__are_the_marts(altered):
+    altered(DELAYS)
     _, found = run("data_health")
     marts = warehouse.ask("""
-        select sum(deliveries)::bigint as deliveries, sum(bytes)::bigint as bytes, max(max_landing_delay_seconds) as delay,
+        select sum(deliveries)::bigint as deliveries, sum(bytes)::bigint as bytes,
             (select count(*) from marts.dim_identities) as identities, (select max(last_seen_at) from marts.dim_identities) as seen,
             max(hour) as last_hour
         from marts.fct_deliveries_hourly
@@ -469,11 +487,13 @@ def test_data_health__tables__are_the_marts(here):
     assert own.megabytes == pytest.approx(marts.bytes / 1e6)
     kinds = found["kinds"].set_index("said")
     assert (kinds.deliveries.sum(), kinds.bytes.sum()) == (marts.deliveries, marts.bytes)
-    assert kinds.max_landing_delay_seconds.max() == marts.delay
-    by_kind = warehouse.ask(
-        "select kind, sum(deliveries)::bigint as n from marts.fct_deliveries_hourly group by kind"
-    )
+    by_kind = warehouse.ask("""
+        select kind, sum(deliveries)::bigint as n, max(max_landing_delay_seconds) as delay
+        from marts.fct_deliveries_hourly group by kind
+    """)
     assert kinds.deliveries.to_dict() == {words.DELIVERIES[row.kind]: row.n for row in by_kind.itertuples()}
+    delays = {words.DELIVERIES[row.kind]: row.delay for row in by_kind.itertuples()}
+    assert kinds.max_landing_delay_seconds.to_dict() == delays
 
 
 def test_data_health__test_calls_that_got_lost__are_counted(altered):
@@ -493,11 +513,11 @@ def test_data_health__test_calls_that_got_lost__are_counted(altered):
     assert "Three test calls lost on the way from example" in report.page("index")
 
 
-def test_data_health__up_to_three_days__goes_by_the_hour(here):
-    outputs, found = run("data_health", start=date(2026, 9, 2), end=date(2026, 9, 3))
-    assert found["unit"] == "hour"
-    assert found["traffic"].hour.nunique() == 48
-    assert "per hour" in html(outputs)
+@pytest.mark.parametrize(("last", "unit", "times"), [(4, "hour", 72), (5, "day", 4)])
+def test_data_health__up_to_three_days__goes_by_the_hour(here, last, unit, times):
+    outputs, found = run("data_health", start=date(2026, 9, 2), end=date(2026, 9, last))
+    assert found["unit"] == unit and found["traffic"][unit].nunique() == times
+    assert f"per {unit}" in html(outputs)
 
 
 def test_experiment_readout__the_example__is_what_fct_experiment_results_says(here):
@@ -633,6 +653,7 @@ def test_experiment_readout__how_many_warnings__is_a_line_of_the_card_that_opens
     card = html(outputs).partition("Health: ")[0]
     fold = re.search("<details><summary>Three warnings.</summary>(.*?)</details>", card)[1]
     assert len(warned) == 3 and all(show.escape(message) in fold for message in warned.message)
+    assert fold.count('class="badge') == 3, "and nothing else"
 
 
 def test_experiment_readout__no_warning__says_so_and_opens_nothing(altered):
@@ -700,7 +721,13 @@ def test_experiment_readout__another_method_decides__speaks_of_no_chance_of_flag
 
 
 @pytest.mark.parametrize("population", ["assigned", "activated", "undisturbed", "until_change"])
-def test_people_behind__each_population__are_in_the_mart_with_what_they_did(population, here):
+def test_people_behind__each_population__are_in_the_mart_with_what_they_did(population, altered):
+    altered(
+        "update marts.fct_experiment_assignments set is_quarantined = hash(identity) % 2 = 0",
+        "create table marts.kept as select * replace (hash(identity, day) % 2 = 0 as is_until_change) from marts.fct_experiment_outcomes",
+        "drop view marts.fct_experiment_outcomes",
+        "alter table marts.kept rename to fct_experiment_outcomes",
+    )
     people = warehouse.people_behind("example_checkout", population, "example_revenue", 3)
     assigned = warehouse.ask(
         "select * from marts.fct_experiment_assignments where experiment_key = 'example_checkout'"
@@ -728,6 +755,7 @@ def test_people_behind__few_have_an_outcome__those_come_first_and_the_latest_nex
     altered(
         "create table marts.kept as select * from marts.fct_experiment_outcomes "
         f"where metric_key <> 'example_revenue' or identity = ({one.format(of_b)})",
+        "insert into marts.kept select * replace ('another' as experiment_key) from marts.fct_experiment_outcomes",
         "drop view marts.fct_experiment_outcomes",
         "alter table marts.kept rename to fct_experiment_outcomes",
     )
@@ -746,7 +774,11 @@ def test_people_behind__few_have_an_outcome__those_come_first_and_the_latest_nex
 def test_experiment_readout__an_identity_that_no_webhook_carried__is_no_link(altered):
     altered("update marts.fct_experiment_assignments set identity = 'person ' || identity")
     outputs, found = run("experiment_readout")
-    assert not found["people"].is_known.any() and "one_identity.example." not in html(outputs)
+    people = found["people"]
+    assert not people.is_known.any() and "one_identity.example." not in html(outputs)
+    everybody = zip(people.environment, people.identity, strict=True)
+    assert show.identity_links(people, everybody) == people.identity.tolist()
+    assert warehouse.reported_people() == []
 
 
 @pytest.mark.parametrize("name", ["index", "experiment_readout", "data_health", "flag_exposure"])
@@ -917,7 +949,8 @@ def test_failed_refresh__of_each_kind__says_what_is_known(record, said):
 
 
 @pytest.mark.parametrize(
-    ("landed", "said"), [(1234, "1,234 deliveries"), (1, "1 delivery"), (None, "not recorded")]
+    ("landed", "said"),
+    [(1234, "1,234 deliveries"), (1, "1 delivery"), (0, "0 deliveries"), (None, "not recorded")],
 )
 def test_data_health__cost__is_of_the_last_refresh_and_the_files(landed, said, altered, tmp_path):
     altered()
@@ -1166,12 +1199,15 @@ def test_data_health__busiest_hour__counts_all_kinds(here):
     assert found["traffic"].busiest_per_minute.max() == pytest.approx(most)
 
 
-def test_data_health__delay__is_the_same_in_the_table_and_the_chart(here):
+def test_data_health__delay__is_the_same_in_the_table_and_the_chart(altered):
+    altered(DELAYS)
     _, found = run("data_health")
-    chart = drawn(found["delay_chart"])
-    for row in found["freshness"].itertuples():
-        own = chart[chart.environment == row.environment].sort_values("day")
-        assert own.max_landing_delay_seconds.iloc[-1] == row.last_delay_seconds
+    days = warehouse.ask("""
+        select hour::date as day, max(max_landing_delay_seconds) as delay from marts.fct_deliveries_hourly group by all order by day
+    """)
+    chart = drawn(found["delay_chart"]).sort_values("day")
+    assert chart.max_landing_delay_seconds.tolist() == days.delay.tolist()
+    assert found["freshness"].last_delay_seconds.tolist() == [days.delay.iloc[-1]] != [days.delay.max()]
 
 
 @pytest.mark.parametrize("name", ["flag_exposure", "data_health"])
@@ -1541,6 +1577,13 @@ def links_of(folder: Path) -> set[str]:
         for file in folder.glob("*.html")
         for link in re.findall(r'href="(?!data:)([^"]*)"', file.read_text())
     }
+
+
+def test_reported_people__of_each_variation__is_one_by_the_primary_metric(altered):
+    """Given an experiment without a primary metric; then it has nobody."""
+    altered(WITHOUT_PRIMARY)
+    known_for = [one.known_for for one in warehouse.reported_people()]
+    assert known_for == [f"Checkout button: {one}" for one in ("control", *(f"variant_{n}" for n in "abc"))]
 
 
 def test_report__all_pages__link_only_to_pages_that_are_there(reported):

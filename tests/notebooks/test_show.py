@@ -338,3 +338,9 @@ def test_bars__more_than_the_most__the_longest_are_drawn_first_and_the_title_say
     assert "T (the 2 longest of 3)" in chart.html
     chart = charts.bars(frame, "n", "name", title="T", heading="n", scope=SCOPE, most=3)
     assert list(chart.frame.name.unique()) == ["b", "c", "a"] and "longest" not in chart.html
+
+
+def test_html__a_number_and_its_per_cent__stay_on_one_line():
+    assert show.Html("<p>−24.6 % of 7 days, % and x % y</p>")._repr_html_() == (
+        '<div class="piece"><p>−24.6&nbsp;% of 7 days, % and x % y</p></div>'
+    )

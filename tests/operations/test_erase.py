@@ -332,11 +332,16 @@ def test_erase__dry_run__counts_what_would_go_and_changes_nothing(settings, envi
     marts_of(settings, PERSON, schema="analytics")
     receive(settings, body(PERSON), body(PERSON, "again"), body(OTHER))
     receive(settings, body(PERSON), environment="staging")
+    path, _ = inbox_file.files(settings.inbox_dir)
+    with landing_schema.open_warehouse(
+        settings, print
+    ) as warehouse:  # of a run that was killed before it deleted the first row
+        warehouse.execute("insert into landing.inbox_progress values (?, 1)", [path.name])
     before = tables(settings.warehouse_file), reader.backlog(settings.inbox_dir)
     ran = invoke(environ, "erase", "--identity", PERSON, "--environment", "production", "--dry-run")
     assert ran.exit_code == 0, ran.output
     preview = json.loads(ran.stdout)
-    assert preview["rows_to_delete"] == {"inbox": 2, "landing.webhooks": 1, "marts.fct": 2}
+    assert preview["rows_to_delete"] == {"inbox": 1, "landing.webhooks": 1, "marts.fct": 2}
     assert preview["still_in"] == ['analytics."fct"'] and "analytics" in ran.stderr
     assert (tables(settings.warehouse_file), reader.backlog(settings.inbox_dir)) == before
     assert not settings.receipts_file.exists()
@@ -419,14 +424,31 @@ def test_erase__a_sentence_whose_body_was_pruned__leaves_the_marts(settings, env
         warehouse.execute(
             "create table marts.fct_flag_changes (delivery_id varchar, environment varchar, description varchar)"
         )
-        for number, name in enumerate((PERSON, f"x.{PERSON}", "7")):
+        for number, name in enumerate((PERSON, f"x.{PERSON}", "7", PERSON)):
+            environment = "staging" if number == 3 else "production"
             sentence = f"Flag state updated for feature 'a' and identity '{name}'"
             warehouse.execute(
-                "insert into marts.fct_flag_changes values (?, 'production', ?)", [str(number), sentence]
+                "insert into marts.fct_flag_changes values (?, ?, ?)", [str(number), environment, sentence]
             )
-    assert invoke(environ, "erase", "--identity", PERSON).exit_code == 0
+    here = ("--environment", "production")
+    assert invoke(environ, "erase", "--identity", PERSON, *here).exit_code == 0
     assert invoke(environ, "erase", "--identity", "7").exit_code == 0
-    assert [row[0] for row in rows(settings.warehouse_file, "marts.fct_flag_changes")] == ["1"]
+    assert [row[0] for row in rows(settings.warehouse_file, "marts.fct_flag_changes")] == ["1", "3"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'of team/"ada"',
+        b'{"identity": "team/\\"ada\\""}',
+        b"GET /api/v1/identities/?identifier=team%2F%22ada%22",
+    ],
+    ids=["as it is", "JSON", "in an address"],
+)
+def test_names_person__however_a_log_spells_it__is_found(line):
+    names = erase_module.Names(frozenset({'team/"ada"'}))
+    assert erase_module._names_person(line, names)
+    assert not erase_module._names_person(line.replace(b"ada", b"bob"), names)
 
 
 def test_erase__a_seed_names_the_person__says_so(warehouse, environ):

@@ -59,6 +59,19 @@ def test_replay__two_files_and_a_repetition_in_one__the_same_capture_counts_once
     assert landed(settings, "is_verified") == [(True,)]
 
 
+def test_replay__again_under_a_privacy_rule__is_not_landed_again(environ, settings, land, tmp_path):
+    """Given a capture whose body is another one under the rule; then it is known by its id."""
+    rules = tmp_path / "privacy.toml"
+    rules.write_text('[traits]\nplan = "drop"')
+    trait = {"trait_key": "plan", "trait_value": "free"}
+    body = json.dumps({"flags": [], "identity": "ann", "segments": [], "traits": [trait]})
+    for _ in range(2):
+        ran = land(capture(body))
+        assert ran.exit_code == 0, ran.output
+        environ["FLAGSMITH_PRIVACY_FILE"] = str(rules)
+    assert landed(settings, "body") == [(body,)]
+
+
 def test_replay__what_the_loader_has_landed_itself__is_not_landed_again(environ, settings, land):
     receive(settings, b"{}")
     invoke(environ, "land")

@@ -14,7 +14,7 @@ import pytest
 
 from flagsmith_warehouse.loader.operations.erase import erase
 from flagsmith_warehouse.loader.operations.publish import compact
-from flagsmith_warehouse.loader.operations.refresh import pruning_in_words
+from flagsmith_warehouse.loader.operations.refresh import in_words, pruning_in_words
 from flagsmith_warehouse.loader.settings import read
 from tests.marts.conftest import landed
 from tests.marts.histories import History
@@ -249,6 +249,18 @@ def test_cutoff__an_experiment_is_declared__its_environment_is_kept_from_its_sta
     assert (mine.path.stat().st_size < size, mine.cutoffs()) == (True, after)
     assert after["staging"] == before["staging"] + timedelta(days=2)
     assert after["production"] == before["production"] + timedelta(days=DAYS - 3)
+
+
+def test_in_words__an_experiment_began_earlier_and_no_delivery_is_kept_for_it__is_not_said():
+    row = {
+        "retention_days": 30,
+        "environment": "staging",
+        "why": None,
+        "deliveries": 0,
+        "kept": 0,
+        "held_by": "e",
+    }
+    assert in_words([row]) == ["Retention deleted nothing: no delivery is older than 30 days."]
 
 
 def test_prune__a_model_is_behind__waits_until_it_has_caught_up(mine):

@@ -112,6 +112,10 @@ def test_refresh__models_keep_history_of_an_earlier_logic__says_so_once_and_stat
                 "update intermediate.build_progress set kept_before = timestamp '2026-05-01'"
                 " where model = 'fct_flag_exposures'"
             )
+            connection.execute(  # as an earlier build recorded it
+                "insert into intermediate.build_progress select * replace (-1 as recording, timestamp '2026-04-01' as kept_before)"
+                " from intermediate.build_progress where model = 'fct_flag_exposures'"
+            )
         return refresh.Built()
 
     monkeypatch.setattr("flagsmith_warehouse.loader.operations.refresh.build", build)

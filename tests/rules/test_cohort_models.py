@@ -56,6 +56,7 @@ COHORTS = [
     },
     {"key": "with a key", "mirrors_segment": 9, "rules": rule("ALL", ("", "PERCENTAGE_SPLIT", "100"))},
 ]
+COHORT_MARTS = "+marts.trait_cohorts"
 # The other environment's key is not declared: no split holds there.
 ONE_KEY = {"production": {"key": "k"}}
 
@@ -148,7 +149,15 @@ def test_drift__ten_captured_segments__agree_with_every_stated_member(warehouse,
     stated = Counter(segment["id"] for row in rows for segment in json.loads(row.body)["segments"])
     assert sum(stated.values()) > 1000
     warehouse.land(rows)
-    warehouse.dbt("build", "--exclude-resource-type", "unit_test", *declared(SEGMENTS, KEYS))
+    chosen = (
+        "--select",
+        COHORT_MARTS,
+        "--indirect-selection",
+        "cautious",
+        "--exclude-resource-type",
+        "unit_test",
+    )
+    warehouse.dbt("build", *chosen, *declared(SEGMENTS, KEYS))
     drift = warehouse.mart("fct_segment_rule_drift")
     assert {row["segment_id"]: row["agreements"] for row in drift} == stated
     assert {row["disagreements"] for row in drift} == {0}
@@ -171,7 +180,7 @@ def test_drift__other_rules_than_flagsmiths__says_how_often_and_who(warehouse):
         "mirrors_segment": "grown up",
         "rules": rule("ALL", ("age", "GREATER_THAN", "30")),
     }
-    warehouse.dbt("run", *declared([cohort]))
+    warehouse.dbt("run", "--select", "+fct_segment_rule_drift", *declared([cohort]))
     (row,) = warehouse.mart("fct_segment_rule_drift")
     assert row == {
         "environment": "production",
@@ -211,9 +220,8 @@ def test_marts_of_cohorts__a_few_people_over_six_weeks__count_as_by_hand(warehou
             delivery("cat", 13, {"plan": "pro"}, flags={1: "red"}, transient=True),
         ]
     )
-    warehouse.dbt(
-        "run", *declared([{"key": "pro", "name": "Pro", "rules": rule("ALL", ("plan", "EQUAL", "pro"))}])
-    )
+    pro = {"key": "pro", "name": "Pro", "rules": rule("ALL", ("plan", "EQUAL", "pro"))}
+    warehouse.dbt("run", "--select", COHORT_MARTS, *declared([pro]))
 
     sizes = {row["day"].day: row for row in warehouse.mart("fct_cohort_sizes_daily") if row["day"].month == 1}
     assert {day: sizes[day]["members"] for day in (3, 8, 9, 10, 31)} == {3: 1, 8: 1, 9: 2, 10: 1, 31: 1}

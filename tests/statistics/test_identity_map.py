@@ -1,5 +1,6 @@
 """Several identities of one person: assigned once, by the first evaluation, with the outcomes of all of them."""
 
+import json
 import shutil
 
 import pytest
@@ -209,6 +210,9 @@ def test_erase__an_identity_and_a_user_id__reach_the_person_and_all_identities_o
     left = ExperimentWarehouse(tmp_path / "left")
     shutil.copytree(warehouse.directory, left.directory, dirs_exist_ok=True)
     left.given, environ = warehouse.given, environ_of(left.directory)
+    # u7 is a user_id of a7, and an identity of its own.
+    of_a7 = json.loads(invoke(environ, "erase", "--dry-run", "--identity", "a7").stdout)["rows_to_delete"]
+    assert (of_a7["landing.webhooks"], of_a7["intermediate.int_deliveries"]) == (1, 1)
     for name in ("a1", "u2"):
         ran = invoke(environ, "erase", "--identity", name)
         assert ran.exit_code == 0, ran.output

@@ -41,7 +41,7 @@ def pairs(tmp_path_factory):
         ]
         + [
             delivery_of(person["identity"], 1, flags_of(person), environment="staging")
-            for person in PEOPLE[:4]
+            for person in PEOPLE[1:5]  # in three of the four arms
         ]
         + [clock(96), clock(96, "staging")]
     )
@@ -64,6 +64,7 @@ def pairs(tmp_path_factory):
             metric("spent soon", aggregation="sum", event_name="spent", conversion_window_hours=60),
             metric("never", aggregation="count"),
             metric("ratio", aggregation="ratio", event_name="spent", denominator_event_name="clicks"),
+            metric("quantile", aggregation="quantile", event_name="spent", quantile="0.9"),
         ],
     )
     warehouse.give(
@@ -73,6 +74,7 @@ def pairs(tmp_path_factory):
             link("windowed", "spent soon"),
             link("checkout", "clicks", "secondary"),
             link("a ratio's", "ratio"),
+            link("a ratio's", "quantile"),
             link("everybody's", "never"),
         ],
     )

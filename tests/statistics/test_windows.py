@@ -167,11 +167,12 @@ WITHOUT_TRAFFIC = {
     "too late": ("2026-02-01", None, {}),
     "planned": ("2999-02-01", None, {}),
     "between": ("2026-01-08 13:00", "2026-01-08 22:00", {}),
-    "in the gap": ("2026-01-08 13:00", "2026-01-08 22:00", {"feature_name": "another"}),
+    "in the gap": ("2026-01-08 13:00", "2026-01-09 08:00", {"feature_name": "another"}),
     # In a part of the dates: `another` is evaluated after five days, `brief` in the third hour alone.
     "begun too soon": ("2026-01-01", None, {"feature_name": "another"}),
     "gone": ("2026-01-01", None, {"feature_name": "brief"}),
-    "over in time": ("2026-01-01", "2026-01-03", {"feature_name": "brief"}),
+    "just gone": ("2026-01-01", "2026-01-03 03:30", {"feature_name": "brief"}),  # for two days exactly
+    "over in time": ("2026-01-01", "2026-01-03 03:00", {"feature_name": "brief"}),
     "unheard of": ("2025-12-01", "2026-01-01", {"feature_name": "nobody's", "activation_event": "opened"}),
 }
 
@@ -261,6 +262,11 @@ def outcomes() -> list[dict]:
             for again in range(3)
         ]
         + [event(p.name, "one-armed", p.exposed + 1, p.exposed) for p in PEOPLE if p.arm == "control"]
+        # Of blue it is one identity, however often.
+        + [
+            event(next(p.name for p in PEOPLE if p.arm == "blue"), "one-armed", 120 + n / 9, n)
+            for n in range(20)
+        ]
         + [
             event(p.name, "fewer", p.exposed, SCORES[p.name] * (0.5 if p.arm == "blue" else 1))
             for p in PEOPLE
@@ -632,6 +638,10 @@ def test_declarations__held_against_what_was_seen__a_warning_says_what_and_what_
         ),
         ("gone", "ended_at"): (
             "production sent webhooks until 2026-01-09 08:00, but none carried brief after 2026-01-01 03:00 (UTC)",
+            "write when the experiment ended, or find out why the flag is not evaluated any more",
+        ),
+        ("just gone", "ended_at"): (
+            "production sent webhooks until 2026-01-03 03:00, but none carried brief after 2026-01-01 03:00 (UTC)",
             "write when the experiment ended, or find out why the flag is not evaluated any more",
         ),
         ("in the gap", "started_at"): (
