@@ -168,7 +168,7 @@ def test_drift__other_rules_than_flagsmiths__says_how_often_and_who(warehouse):
     """A cohort that mirrors a segment by name with another rule: counted both ways, with an example each, in its environment alone."""
     warehouse.land(
         [
-            delivery("ann", 1, {"age": 31}, segments=[(7, "grown up", True)]),
+            delivery("ann", 3, {"age": 31}, segments=[(7, "grown up", True)]),
             delivery("bob", 1, {"age": 31}, segments=[(7, "grown up", False)]),
             delivery("bob", 2, {"age": 17}, segments=[(7, "grown up", True), (8, "other", True)]),
             delivery("cat", 2, {"age": 17}, segments=[(7, "grown up", False)]),
@@ -250,6 +250,14 @@ def test_marts_of_cohorts__a_few_people_over_six_weeks__count_as_by_hand(warehou
     assert [triangle["entry", "2025-12-29", n] for n in weeks] == [(1, n in (0, 1, 6)) for n in weeks]
     assert [triangle["entry", "2026-01-05", n] for n in range(6)] == [(1, n in (0, 1)) for n in range(6)]
     assert len(triangle) == 2 * (7 + 6)
+    # The last delivery came when the week of 2 February was just over.
+    complete = [
+        row["period_number"]
+        for row in warehouse.mart("fct_cohort_retention")
+        if (row["counted_from"], str(row["start_period"]), row["is_complete"])
+        == ("entry", "2026-01-05", True)
+    ]
+    assert sorted(complete) == [0, 1, 2, 3, 4]
     months = [
         row
         for row in warehouse.mart("fct_cohort_retention")
