@@ -1,6 +1,7 @@
 """A wrong cohort costs only itself, also where YAML made something else of what was meant."""
 
 import json
+from datetime import datetime
 from unittest import mock
 
 import duckdb
@@ -11,6 +12,7 @@ from flagsmith_warehouse.loader import settings as settings_module
 from flagsmith_warehouse.loader.operations import declarations
 from flagsmith_warehouse.loader.operations.dbt import DbtError
 from flagsmith_warehouse.loader.operations.init import write_project
+from tests.marts.conftest import landed
 from tests.marts.warehouse import Warehouse
 from tests.operations.conftest import environ_of
 
@@ -46,6 +48,9 @@ cohorts:
     rules: []
   - key: no_rules
     rules: []
+  - key: mirrored
+    mirrors_segment: 4
+    rules: [{type: ALL, conditions: [{property: plan, operator: EQUAL, value: pro}]}]
 """
 PROBLEMS = {
     "norway": (3, "rules[0].conditions[0].value", "no, off and false"),
@@ -70,7 +75,13 @@ WARNINGS = {
 @pytest.fixture(scope="module")
 def untidy(tmp_path_factory):
     warehouse = Warehouse(tmp_path_factory.mktemp("untidy"))
-    warehouse.land([])
+    body = {
+        "flags": [],
+        "identity": "ann",
+        "segments": [{"id": 4, "name": "beta", "member": True}],
+        "traits": [],
+    }
+    warehouse.land([landed(json.dumps(body), datetime(2026, 5, 1), "0")])
     warehouse.dbt("run", "--select", "+cohort_declaration_problems", "+dim_cohorts", "--vars", COHORTS)
     return warehouse
 
@@ -90,7 +101,7 @@ def test_cohort__wrong__is_named_and_left_out(untidy):
 
 def test_cohort__in_order__is_computed_beside_wrong_ones(untidy):
     keys = [row["cohort_key"] for row in untidy.mart("dim_cohorts")]
-    assert sorted(keys) == ["fine", "grown_up", "no_rules", "nowhere"]
+    assert sorted(keys) == ["fine", "grown_up", "mirrored", "no_rules", "nowhere"]
 
 
 def test_cohort__of_what_was_never_seen__is_a_warning(untidy):
@@ -101,6 +112,8 @@ def test_cohort__of_what_was_never_seen__is_a_warning(untidy):
             (row["cohort_key"], row["column_name"]) == (key, where) and says in row["problem"]
             for row in found
         ), (key, where)
+    others = {(row["cohort_key"], row["column_name"]) for row in found if row["column_name"] != "rules"}
+    assert others == {("nowhere", "environment"), ("nowhere", "mirrors_segment")}
 
 
 def test_number__that_yaml_reads_otherwise__is_quoted_as_it_was_written():

@@ -171,6 +171,28 @@ def test_publish__disk_refuses_half_way__says_so_leaves_nothing_and_the_last_cop
     assert [path.name for path in warehouse.warehouse_dir.glob("published*")] == ["published.duckdb"]
 
 
+def test_publish__a_mart_cannot_be_read__fails_and_the_last_copy_stays(warehouse):
+    before = warehouse.published_file.read_bytes()
+    with duckdb.connect(warehouse.warehouse_file) as connection:
+        connection.execute("drop table marts.dim_flags")
+        connection.execute("create view marts.dim_flags as select cast('x' as integer) as n")
+    with pytest.raises(publish.PublishError, match="could not be published"):
+        publish.publish(warehouse)
+    assert warehouse.published_file.read_bytes() == before
+
+
+def test_publish__a_described_view_of_the_host_cannot_be_read__is_left_out_by_name(warehouse):
+    with duckdb.connect(warehouse.warehouse_file) as connection:
+        ((schema,),) = connection.execute(
+            "select schema_name from duckdb_tables() where table_name = 'dbt_relations'"
+        ).fetchall()
+        connection.execute("create schema host; create view host.broken as select cast('x' as integer) as n")
+        connection.execute("comment on view host.broken is 'One row per mistake.'")
+        connection.execute(f"insert into {schema}.dbt_relations values ('host', 'broken', 'own', 'broken')")
+    (left_out,) = publish.publish(warehouse).left_out
+    assert left_out.startswith("host.broken: ")
+
+
 def test_publish__killed_half_way_before__takes_no_notice_of_what_that_left(warehouse, environ):
     unfinished = warehouse.published_file.with_suffix(".unfinished")
     unfinished.write_bytes(b"half a file")

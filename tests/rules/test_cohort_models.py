@@ -165,10 +165,10 @@ def test_drift__ten_captured_segments__agree_with_every_stated_member(warehouse,
 
 
 def test_drift__other_rules_than_flagsmiths__says_how_often_and_who(warehouse):
-    """A cohort that mirrors a segment by name with another rule: counted both ways, with an example each."""
+    """A cohort that mirrors a segment by name with another rule: counted both ways, with an example each, in its environment alone."""
     warehouse.land(
         [
-            delivery("ann", 1, {"age": 31}, segments=[(7, "grown up", True)]),
+            delivery("ann", 3, {"age": 31}, segments=[(7, "grown up", True)]),
             delivery("bob", 1, {"age": 31}, segments=[(7, "grown up", False)]),
             delivery("bob", 2, {"age": 17}, segments=[(7, "grown up", True), (8, "other", True)]),
             delivery("cat", 2, {"age": 17}, segments=[(7, "grown up", False)]),
@@ -180,7 +180,8 @@ def test_drift__other_rules_than_flagsmiths__says_how_often_and_who(warehouse):
         "mirrors_segment": "grown up",
         "rules": rule("ALL", ("age", "GREATER_THAN", "30")),
     }
-    warehouse.dbt("run", "--select", "+fct_segment_rule_drift", *declared([cohort]))
+    elsewhere = cohort | {"key": "elsewhere", "environment": "staging"}
+    warehouse.dbt("run", "--select", "+fct_segment_rule_drift", *declared([cohort, elsewhere]))
     (row,) = warehouse.mart("fct_segment_rule_drift")
     assert row == {
         "environment": "production",
@@ -207,13 +208,14 @@ def test_marts_of_cohorts__a_few_people_over_six_weeks__count_as_by_hand(warehou
     """Sizes by day, retention by week and month, exposures at the time of membership."""
     warehouse.land(
         [
-            # ann: free, then pro from day 3 to day 10, back on day 40. bob: pro from day 9 on. cat: never.
+            # ann: free, then pro from day 3 to day 10, back on day 40. bob: pro from day 9 on, but for a day. cat: never.
             delivery("ann", 1, {"plan": "free"}, flags={1: "red"}),
             delivery("ann", 3, {"plan": "pro"}, flags={1: "red"}),
             delivery("ann", 4, {"plan": "pro"}, flags={1: "blue"}),
             delivery("ann", 10, {"plan": "free"}, flags={1: "green"}),
             delivery("ann", 40, {"plan": "free"}, flags={1: "green"}),
             delivery("bob", 9, {"plan": "pro"}, flags={1: "blue"}),
+            delivery("bob", 11, {"plan": "free"}),
             delivery("bob", 12, {"plan": "pro"}),
             delivery("cat", 12, {"plan": "free"}, flags={1: "red"}),
             # For one evaluation only, and not stored: Flagsmith's segments do not see it, nor do cohorts.
@@ -248,6 +250,14 @@ def test_marts_of_cohorts__a_few_people_over_six_weeks__count_as_by_hand(warehou
     assert [triangle["entry", "2025-12-29", n] for n in weeks] == [(1, n in (0, 1, 6)) for n in weeks]
     assert [triangle["entry", "2026-01-05", n] for n in range(6)] == [(1, n in (0, 1)) for n in range(6)]
     assert len(triangle) == 2 * (7 + 6)
+    # The last delivery came when the week of 2 February was just over.
+    complete = [
+        row["period_number"]
+        for row in warehouse.mart("fct_cohort_retention")
+        if (row["counted_from"], str(row["start_period"]), row["is_complete"])
+        == ("entry", "2026-01-05", True)
+    ]
+    assert sorted(complete) == [0, 1, 2, 3, 4]
     months = [
         row
         for row in warehouse.mart("fct_cohort_retention")

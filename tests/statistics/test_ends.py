@@ -91,7 +91,7 @@ WEBHOOKS = [
     *people("override back", "second", 12, 60, reason="segment_override"),
     # Nineteen have left the segment, some of them several times, and the next one is in it.
     *people("leavers", "early", 1, 60, reason="segment_override"),
-    *people("leavers", "early", 10, 19),
+    *people("leavers", "early", 10, 19, shares=(("control", None),)),
     *people("leavers", "early", 11, 19),
     *people("leavers", "early", 12, 60, reason="segment_override"),
     # All weight to control: those who had blue come back to control, and so do new ones.
@@ -249,7 +249,7 @@ def test_end__from_then_on__no_assignment_no_contradiction_no_outcome(warehouse,
         ("control for a while", {"early", "second"}, 0),
         ("less blue", {"early", "second"}, 19),
         ("lost blue", {"early", "new"}, 0),
-        ("leavers", {"early"}, 0),
+        ("leavers", {"early"}, 9),
     ],
 )
 def test_withdrawn__from_twenty_who_come_back_and_given_again__a_pause(

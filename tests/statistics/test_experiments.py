@@ -117,7 +117,7 @@ METRICS = [
     metric("purchases", event_name="buy", aggregation="count"),
     metric("basket", event_name="buy", aggregation="mean"),
     metric("soon", event_name="buy", conversion_window_hours=12),
-    metric("capped", event_name="buy", aggregation="sum", winsorise_percentile=0.78),
+    metric("capped", event_name="buy", aggregation="sum", winsorise_percentile=0.86),
     metric("complaints", event_name="buy", direction="lower_is_better"),
     metric("clicks", event_name="click", direction="lower_is_better"),
 ]
@@ -333,7 +333,7 @@ def test_results__winsorised__capped_at_the_percentile_of_all_assigned(results):
     totals = sorted(
         [10 + i + (30 if i == 0 else 0) for i in range(30)] + [10 + i for i in range(10)] + [0] * 80
     )
-    cap = totals[math.ceil(0.78 * 120) - 1]
+    cap = totals[math.ceil(0.86 * 120) - 1]
     expected = sum(min(10 + i + (30 if i == 0 else 0), cap) for i in range(30))
     assert values(results, "capped")["outcome_sum"] == expected < values(results, "revenue")["outcome_sum"]
 

@@ -66,7 +66,8 @@ class Person:
         if drawn.random() < 0.6:
             self.events.append(("open", at(self.hours + 24 * drawn.random() * 3), 1.0))
         self.plan = PLANS[drawn.integers(3)]
-        self.town = TOWNS[int(14 * drawn.random() ** 2)]
+        # Few of control in a group of many in blue; elsewhere it is the other way round.
+        self.town = TOWNS[int(14 * drawn.random() ** (4 if self.variation == "blue" else 1))]
         self.age = int(drawn.integers(10, 30))
         self.is_vip = bool(drawn.random() < 0.4)
         # Given the other variation after the change of weights.
@@ -410,8 +411,10 @@ def test_breakdown__values_with_fewer_than_50_in_an_arm__are_left_out_of_the_int
         k[3]: row["values_left_out"] for k, row in broken.items() if k[:3] == ("running", "assigned", "share")
     }
     assert left_out["segment:vip"] == 0 and left_out["trait:town"] > 9
-    town = next(row for k, row in broken.items() if k[:4] == ("running", "assigned", "share", "trait:town"))
-    assert town["p_value_interaction"] is None and town["status"] == "ok"
+    towns = [row for k, row in broken.items() if k[:4] == ("running", "assigned", "share", "trait:town")]
+    assert {row["p_value_interaction"] for row in towns} == {None} and "ok" in {
+        row["status"] for row in towns
+    }
 
 
 def test_breakdown__not_asked_for_or_refused__no_rows(broken):
