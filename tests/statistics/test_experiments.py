@@ -80,6 +80,12 @@ EVENTS = [
     event("fair-blue-1", "buy", 24 * 40, 1000),  # after the end
     event("stranger", "buy", 5, 10),
     *[event(f"fair-{v}-{i}", "open", 1.5) for v in ("blue", "control") for i in range(40)],
+    *[event(f"fair-{v}-{i}", "seldom", 3) for v, n in (("blue", 20), ("control", 4)) for i in range(n)],
+    *[
+        event(f"fair-{v}-{i}", "seldom by now", 3)
+        for v, n in (("blue", 4), ("control", 20))
+        for i in range(n)
+    ],
     *[event(name, "buy", 2, environment="hashed identities") for name in ("ann", "0f", "G" * 32)],
     event(f"{3:032x}", "buy", 2, environment="hashed identities"),
     *[event(f"{i:032x}", "buy", 24 * 44, environment="hashed outcomes") for i in (255, 256)],
@@ -118,6 +124,8 @@ METRICS = [
     metric("basket", event_name="buy", aggregation="mean"),
     metric("soon", event_name="buy", conversion_window_hours=12),
     metric("capped", event_name="buy", aggregation="sum", winsorise_percentile=0.86),
+    metric("seldom"),
+    metric("seldom by now"),
     metric("complaints", event_name="buy", direction="lower_is_better"),
     metric("clicks", event_name="click", direction="lower_is_better"),
 ]
@@ -288,8 +296,8 @@ def test_health__variation_without_weight__is_not_expected(health):
 def test_health__outcomes__those_of_strangers_and_early_ones_are_counted(health):
     unassigned = health["fair", "outcomes_without_assignment", 0]
     early = health["fair", "outcomes_before_exposure", 0]
-    assert unassigned["message"].startswith("3 of 45 outcomes")
-    assert early["message"].startswith("1 of 45 outcomes")
+    assert unassigned["message"].startswith("3 of 93 outcomes")
+    assert early["message"].startswith("1 of 93 outcomes")
 
 
 @pytest.mark.parametrize(
@@ -349,6 +357,13 @@ def test_results__no_event_at_all__zero_and_a_reason(results):
     assert row["guardrail_status"] == "collecting_data" and row["mean"] == 0
 
 
+@pytest.mark.parametrize("metric_key", ["seldom", "seldom by now"])
+def test_results__few_conversions_in_one_arm__is_not_decided(results, metric_key):
+    row = values(results, metric_key)
+    assert row["status"] == "ok" and row["verdict"] == "collecting_data"
+    assert row["verdict_reason"] == "An arm has fewer than 5 conversions."
+
+
 @pytest.mark.parametrize(
     ("experiment_key", "variation", "status", "verdict"),
     [
@@ -403,7 +418,7 @@ def test_results__several_comparisons__holm_and_benjamini_hochberg(results):
     size = len(p)
     holm = [max(min(1, (size - j) * p[j]) for j in range(i + 1)) for i in range(size)]
     benjamini_hochberg = [min(min(1, size * p[j] / (j + 1)) for j in range(i, size)) for i in range(size)]
-    assert size == 6 and {row["comparisons"] for row in family} == {6}
+    assert size == 8 and {row["comparisons"] for row in family} == {8}
     assert [row["p_value_holm"] for row in family] == pytest.approx(holm, rel=1e-12)
     assert [row["p_value_benjamini_hochberg"] for row in family] == pytest.approx(
         benjamini_hochberg, rel=1e-12
