@@ -124,6 +124,7 @@ def compare(folder: Path, is_everything: bool) -> list[str]:
             warehouse.execute("set timezone = 'UTC'")
             marts = [name for (name,) in warehouse.execute(MARTS).fetchall()] if is_everything else FLAGS
             found = differences(of_file(warehouse), of_session(session), marts)
+            found += [f"{mart}: no rows to compare" for mart in marts if not of_file(warehouse)(mart)[1]]
             if is_everything:
                 with duckdb.connect(str(folder / "published.duckdb"), read_only=True) as published:
                     published.execute("set timezone = 'UTC'")
