@@ -22,7 +22,7 @@
     ]) -%}
     {%- if not is_empty_run() and value_of('select count(*) from ' ~ pruned() ~ ' where not is_finished') | int -%}
         {%- do log('An earlier run was stopped while retention deleted. This one deletes the rest first.', info=true) -%}
-        {%- do spark_finish_pruning(source('landing', 'webhooks')) -%}
+        {%- do spark_finish_pruning(source('landing', 'webhooks'), is_resumed=true) -%}
         {%- do graph.update({'finished_pruning': true}) -%}
     {%- endif -%}
     {{ return('') }}

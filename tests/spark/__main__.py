@@ -3,7 +3,8 @@
 Lands a small simulated world and the captured requests in two parts, into a DuckDB warehouse and as the files that
 `land --to` puts. After each part both engines build; in the end Spark also loads the seeds and runs dbt's tests. Prints what
 differs, and exits with 1 if anything does. `--erase` erases a person from a few tables instead, and compares what the next
-build makes of the rest. `--retention` deletes old data on both, stops Spark in the middle of that, and compares what is left.
+build makes of the rest. `--retention` deletes old data on both, stops Spark in the middle of that, and compares what is left;
+with `--kills 8` it only kills Spark while it deletes (SIGKILL, at random moments), and compares what the next run leaves.
 `--stages 10000` builds the marts of flags from so many deliveries on Spark, compares nothing, and prints the
 stages that take the most time. Needs Java 17, requirements-spark.lock, and once the jar of Iceberg from Maven Central.
 """
@@ -12,8 +13,10 @@ import argparse
 import json
 import logging
 import os
+import random
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -33,7 +36,7 @@ from flagsmith_warehouse.simulator.landing import append
 from flagsmith_warehouse.simulator.world import World
 
 from ..marts.same_marts import captured
-from . import declared, erased, retained, stages
+from . import declared, erased, killed, retained, stages
 from .compare import differences, of_file, of_session
 
 FLAGS = ("fct_flag_exposures", "fct_flag_assignments", "dim_flags")
@@ -124,6 +127,7 @@ def compare(folder: Path, is_everything: bool) -> list[str]:
             warehouse.execute("set timezone = 'UTC'")
             marts = [name for (name,) in warehouse.execute(MARTS).fetchall()] if is_everything else FLAGS
             found = differences(of_file(warehouse), of_session(session), marts)
+            found += [f"{mart}: no rows to compare" for mart in marts if not of_file(warehouse)(mart)[1]]
             if is_everything:
                 with duckdb.connect(str(folder / "published.duckdb"), read_only=True) as published:
                     published.execute("set timezone = 'UTC'")
@@ -173,13 +177,18 @@ def compare_erased(folder: Path) -> list[str]:
 def compare_retained(folder: Path) -> list[str]:
     """Prune on both, and stop Spark in the middle of it. What is wrong, and what differs."""
     try:
-        found = []
-        for line in retained.wrong_things(folder, build):
-            print(line, flush=True)
-            found.append(line)
-        return found
+        return printed(retained.wrong_things(folder, build))
     finally:
         SparkSession.builder.getOrCreate().stop()
+
+
+def printed(lines: Iterable[str]) -> list[str]:
+    """The lines, each printed as it comes."""
+    found = []
+    for line in lines:
+        print(line, flush=True)
+        found.append(line)
+    return found
 
 
 def main() -> None:
@@ -193,6 +202,11 @@ def main() -> None:
     parser.add_argument(
         "--retention", action="store_true", help="delete old data from both, and stop Spark half-way"
     )
+    parser.add_argument(
+        "--kills", type=int, metavar="NUMBER", help="with --retention: kill builds that delete, at random"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the random moments (1)")
+    parser.add_argument("--step", help=argparse.SUPPRESS)  # of --kills, in a process of its own
     parser.add_argument(
         "--stages", type=int, metavar="DELIVERIES", help="print the longest stages of a build"
     )
@@ -210,7 +224,11 @@ def main() -> None:
             submit = f"--driver-memory 2g --conf spark.log.level=ERROR {stages.settings(folder / 'events')} pyspark-shell"
             os.environ["PYSPARK_SUBMIT_ARGS"] = submit
             return print_stages(folder, given.stages)
-        if given.erase or given.retention:
+        if given.step:
+            return killed.run_step(given.step, folder, build)
+        if given.kills:
+            found = printed(killed.wrong_things(folder, build, given.kills, random.Random(given.seed)))
+        elif given.erase or given.retention:
             found = (compare_erased if given.erase else compare_retained)(folder)
         else:
             found = compare(folder, given.all)

@@ -1,5 +1,5 @@
 """A project with declarations of every kind, small: three experiments that overlap, a metric of each aggregation, two cohorts, users
-of several identities, and a declaration that is wrong. With deliveries that a simulated world does not send."""
+of several identities, Flagsmith's own events, and declarations that are wrong. With deliveries that a simulated world does not send."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from flagsmith_warehouse.loader.operations.init import write_project
-from flagsmith_warehouse.simulator.conversions import conversions, write
+from flagsmith_warehouse.simulator.conversions import conversions, first_exposures, write
 from flagsmith_warehouse.simulator.world import World
 
 from ..marts.same_marts import Request
@@ -25,6 +25,7 @@ COHORTS = [
     for key, trait, operator, value, more in (
         ("paying", "plan", "IN", "pro,enterprise", {"mirrors_segment": "paying"}),
         ("over_30", "age", "GREATER_THAN", "30", {}),
+        ("wrong", "age", "MORE_THAN", "30", {}),
     )
 ]
 EXPERIMENT = {
@@ -50,6 +51,7 @@ EXPERIMENTS = (
         **EXPERIMENT,
         "experiment_key": "tour",
         "feature_name": "onboarding_tour",
+        "activation_event": "$flag_exposure",
         "decision_method": "sequential",
         "sequential_tuning": "1000",
     },
@@ -77,6 +79,7 @@ METRICS = (
     {**METRIC, "metric_key": "views", "event_name": "page_view", "aggregation": "count", "before_days": "7"},
     {**METRIC, "metric_key": "value", "event_name": "purchase", "aggregation": "mean"},
     {**METRIC, "metric_key": "days", "event_name": "page_view", "aggregation": "days"},
+    {**METRIC, "metric_key": "rating", "event_name": "rated", "aggregation": "mean"},
     {**METRIC, "metric_key": "soon", "event_name": "page_view", "aggregation": "hours_to_first"},
     {
         **METRIC,
@@ -96,6 +99,27 @@ METRICS = (
     },
 )
 OUTCOMES = "conversion_events"
+OUTCOME_TYPES = {
+    "identity": "string",
+    "event_name": "string",
+    "occurred_at": "timestamp",
+    "value": "double",
+    "environment": "string",
+}
+# Flagsmith's own events, under another name than that of the mart.
+EVENTS = "sdk_events"
+EVENT_TYPES = {
+    "environment_key": "string",
+    "event": "string",
+    "feature_name": "string",
+    "timestamp": "timestamp",
+    "collected_at": "timestamp",
+    "identifier": "string",
+    "value": "string",
+    "metadata": "string",
+    "sdk_language": "string",
+}
+CLIENT_SIDE_KEY = "clientside"
 # Wrong, and so reported and left out.
 WRONG_METRIC = {**METRIC, "metric_key": "wrong", "event_name": "purchase", "aggregation": "sums"}
 # Two users with two identities each, one of them with one identity in control; and a tester.
@@ -105,7 +129,7 @@ VARIANTS = (("checkout_button", "control", "original"), ("checkout_button", "var
 
 
 def project(folder: Path, world: World) -> Path:
-    """Make the project in the folder. Its outcomes are a seed, since Spark reads none from a folder of files."""
+    """Make the project in the folder. Its outcomes and Flagsmith's own events are seeds, since Spark reads none from a folder of files."""
     write_project(folder)
     links = (
         {"experiment_key": experiment["experiment_key"], "metric_key": metric["metric_key"], "role": role}
@@ -126,13 +150,64 @@ def project(folder: Path, world: World) -> Path:
         _fill(folder / "experiments" / f"{name}.csv", rows)
     with (folder / "experiments" / f"{OUTCOMES}.csv").open("w", encoding="utf-8", newline="") as file:
         write(conversions(world), file)
+    with (folder / "experiments" / f"{EVENTS}.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, EVENT_TYPES)
+        writer.writeheader()
+        writer.writerows(sdk_events(world))
     settings = folder / "dbt_project.yml"
     document = yaml.safe_load(settings.read_text(encoding="utf-8"))
-    document["vars"]["flagsmith_warehouse"] |= {"cohorts": COHORTS, "conversion_events": f"seeds.{OUTCOMES}"}
-    types = {"identity": "string", "event_name": "string", "occurred_at": "timestamp", "value": "double"}
-    document["seeds"][document["name"]][OUTCOMES] = {"+column_types": types | {"environment": "string"}}
+    document["vars"]["flagsmith_warehouse"] |= {
+        "cohorts": COHORTS,
+        "conversion_events": f"seeds.{OUTCOMES}",
+        "flagsmith_events_table": f"seeds.{EVENTS}",
+        "flagsmith_environments": {"example": {"key": CLIENT_SIDE_KEY}},
+    }
+    for seed, types in ((OUTCOMES, OUTCOME_TYPES), (EVENTS, EVENT_TYPES)):
+        document["seeds"][document["name"]][seed] = {"+column_types": types}
     settings.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return folder
+
+
+def sdk_events(world: World) -> Iterator[dict]:
+    """Exposures of two features and outcomes, as Flagsmith's SDKs send them: some twice, some late, some of another variation."""
+    keys = {(feature, variation): key for feature, variation, key in VARIANTS}
+    for feature in ("checkout_button", "onboarding_tour"):
+        for number, exposure in enumerate(first_exposures(world, feature)):
+            key = keys.get((feature, exposure.arm), exposure.arm) if number % 7 else "control"
+            sent = _event(exposure.identity, exposure.first_exposed_at, feature_name=feature, value=key)
+            # Delivered again, exposed again, and never exposed.
+            again = {"collected_at": exposure.first_exposed_at + timedelta(days=1)}
+            later = {"timestamp": sent["timestamp"] + timedelta(hours=number)} | again
+            yield from ([sent, sent | again], [sent], [sent, sent | later], [])[number % 4]
+            rated = {"event": "rated", "feature_name": "", "value": str(number / 4)}
+            yield from (sent | rated, sent | rated | again)
+    first = first_exposures(world, "checkout_button")[0]
+    for columns in (
+        {"environment_key": "nobody's"},
+        {"identifier": "stranger"},
+        {"identifier": ""},
+        {"identifier": TESTERS[0][1]},
+        {"value": "no variation"},
+        {"sdk_language": "flagsmith-warehouse"},
+        {"event": "$page"},
+        {"event": "rated", "value": "twelve"},
+    ):
+        yield _event(first.identity, first.first_exposed_at, **columns)
+
+
+def _event(identity: str, seen_at: datetime, **columns) -> dict:
+    """An exposure a minute after the identity was first seen with the feature, and collected half a minute later."""
+    return {
+        "environment_key": CLIENT_SIDE_KEY,
+        "event": "$flag_exposure",
+        "feature_name": "checkout_button",
+        "timestamp": seen_at + timedelta(minutes=1),
+        "collected_at": seen_at + timedelta(seconds=90),
+        "identifier": identity,
+        "value": "control",
+        "metadata": "{}",
+        "sdk_language": "python",
+    } | columns
 
 
 def rare_deliveries(world: World) -> Iterator[Request]:

@@ -32,7 +32,12 @@ MARTS = ("fct_flag_assignments", "fct_segment_memberships", "fct_identity_traits
 MARTS += ("fct_segment_sizes_daily", "fct_deliveries_hourly", "dim_identities", "quarantined_deliveries")
 DECLARATIONS = ["int_declaration_*", "int_declared_experiments"]
 MODELS = [*(f"+{mart}" for mart in MARTS), *DECLARATIONS]
-INTERMEDIATE = ("intermediate.int_state_spells", "intermediate.int_flag_absences")
+TABLES_OF_BOTH = (
+    *MARTS,
+    "intermediate.int_state_spells",
+    "intermediate.int_flag_absences",
+    "landing.webhooks",
+)
 # Where Spark is stopped: after the cutoffs, in the middle of a table's two statements, and when history expires.
 STOPS = (
     "absences.absent_to <= pruned.pruned_before",
@@ -157,15 +162,19 @@ def stopped_and_finished(folder: Path, build: Callable) -> Iterator[str]:
 
 
 def unlike(folder: Path, what: str, verb: str) -> Iterator[str]:
-    """What differs between the two."""
+    """What differs between the two, and in what they say."""
     words = _said(folder)
     if not any(verb in line for line in words) or not any("experiment e began" in line for line in words):
         yield f"{what} was to delete, and to be held back: {words}"
+    yield from unlike_tables(folder, what, (*TABLES_OF_BOTH, "landing.last_pruning"))
+
+
+def unlike_tables(folder: Path, what: str, tables: tuple[str, ...]) -> Iterator[str]:
+    """The tables and cutoffs that differ between the two."""
     session = SparkSession.builder.getOrCreate()
     with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as warehouse:
         warehouse.execute("set timezone = 'UTC'")
         readers = (_without_hashes(each) for each in (of_file(warehouse), of_session(session)))
-        tables = (*MARTS, *INTERMEDIATE, "landing.webhooks", "landing.last_pruning")
         yield from (f"{what}: {line}" for line in differences(*readers, tables))
         cutoffs = "select environment, {} from landing.pruned order by 1"
         expected = warehouse.execute(cutoffs.format("pruned_before::varchar")).fetchall()
@@ -203,11 +212,13 @@ def left_in_files(folder: Path, printed: str) -> Iterator[str]:
     """Rows from before the cutoff that are still in a file, of the lake or of a table."""
     if f" below {folder / 'lake'}." not in printed:
         yield f"refresh did not say what it deleted from files: {printed}"
+    yield from old_rows(folder, folder / "lake", folder / "spark" / "tables")
+
+
+def old_rows(folder: Path, *places: Path) -> Iterator[str]:
+    """Rows from before the cutoff in the Parquet files below the places."""
     with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as warehouse:
-        for file in (
-            *(folder / "lake").rglob("*.parquet"),
-            *(folder / "spark" / "tables").rglob("*.parquet"),
-        ):
+        for file in (file for place in places for file in place.rglob("*.parquet")):
             read_file = f"read_parquet('{file}', hive_partitioning = false)"
             names = [row[0] for row in warehouse.execute(f"describe from {read_file}").fetchall()]
             if {"environment", "received_at"} <= {*names}:
@@ -254,8 +265,12 @@ def _rows(session: SparkSession, table: str) -> list[str]:
 
 def _progress(session: SparkSession, model: str, **changed) -> str:
     """The progress of a model, with changes."""
-    schema = "intermediate" if model.startswith("int_") else "marts"
-    recorded = session.sql(
+    return json.dumps(json.loads(recorded_progress(session, model)) | changed)
+
+
+def recorded_progress(session: SparkSession, model: str) -> str | None:
+    """The progress of a model as it is written; None if no snapshot of its table has any."""
+    schema = {"int": "intermediate", "stg": "staging"}.get(model.split("_")[0], "marts")
+    return session.sql(
         f"select max_by(summary['{SNAPSHOT_PROPERTY}{model}'], committed_at) from {schema}.{model}.snapshots"
     ).first()[0]
-    return json.dumps(json.loads(recorded) | changed)
