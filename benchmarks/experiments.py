@@ -206,6 +206,7 @@ def size(directory: Path, identities: int = 1_000_000, events: int = 10_000_000,
             " occurred_at + interval 1 day, value from given.conversion_events where occurred_at >= timestamp '2026-01-28'"
         )
     again = busy(lambda: warehouse.run(*chain))
+    numbers = busy(lambda: group_by(warehouse, NUMBERS))
     per_identity = busy(lambda: group_by(warehouse, PER_IDENTITY))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"\n{identities:,} identities, {metrics} metrics, {events:,} events, 28 days:\n")
@@ -213,8 +214,9 @@ def size(directory: Path, identities: int = 1_000_000, events: int = 10_000_000,
     for what, seconds in (
         ("plain group by: variation, event, day over the joined events", plain),
         ("plain group by: per identity first, as sums of squares need", per_identity),
-        ("all after int_experiment_assignments, with dbt", whole),
-        ("the same for what 0.1.0 answered after its int_experiment_identities", same_questions),
+        ("numbers of identities, which 0.1.0 gave in its int_experiment_identities", numbers),
+        ("these, and all after int_experiment_assignments, with dbt", numbers + whole),
+        ("the same for what 0.1.0 answered", numbers + same_questions),
         ("of that, what no event costs: dbt's start, planning", empty),
         ("one more day, with dbt", again),
     ):
@@ -234,6 +236,9 @@ LATER_QUESTIONS = (
     "fct_experiment_assignments",
 )
 
+# As int_experiment_assignments makes them.
+NUMBER = "md5_number(sha256('5:large' || length({identity}) || ':' || {identity}))"
+NUMBERS = f"select max({NUMBER.format(identity='identity')}) from intermediate.int_experiment_assignments"
 PLAIN = """
 select variation, event_name, cast(occurred_at as date), count(*), sum(value)
 from given.conversion_events join intermediate.int_experiment_assignments using (identity)
@@ -261,10 +266,12 @@ def busy(work) -> float:
 
 def fill(connection, identities: int, events: int, metrics: int) -> None:
     connection.execute("set threads = 1; select setseed(0.5)")
+    number = NUMBER.format(identity="('user-' || i)")
     connection.execute(
         "insert into intermediate.int_experiment_assignments"
-        " (experiment_key, identity, variation, epoch, is_quarantined, first_exposed_at)"
-        " select 'large', 'user-' || i, case when i % 2 = 0 then 'control' else 'blue' end, 1, false,"
+        " (experiment_key, identity, identity_number, variation, epoch, is_quarantined, first_exposed_at)"
+        f" select 'large', 'user-' || i, {number},"
+        " case when i % 2 = 0 then 'control' else 'blue' end, 1, false,"
         " timestamp '2026-01-01' + cast(random() * 7 * 86400 as integer) * interval 1 second from range(?) as t(i)",
         [identities],
     )

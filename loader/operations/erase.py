@@ -447,15 +447,18 @@ def _delete_unused_states(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int
 
 def _delete_outcomes(warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Delete what was counted for identities that are gone: these models know them by number only."""
-    identities = _table(warehouse, "int_experiment_identities")
+    models = _models(warehouse)
+    numbers = " union all ".join(
+        f"select identity_number from {publish.name(*place)} where identity_number is not null"  # noqa: S608
+        for place, columns in models.items()
+        if {"identity", "identity_number"} <= set(columns)
+    )
     return {
         f"{schema}.{table}": _delete_where(
-            warehouse,
-            publish.name(schema, table),
-            f"identity_number not in (select identity_number from {identities})",  # noqa: S608
+            warehouse, publish.name(schema, table), f"identity_number not in ({numbers})"
         )
-        for (schema, table), columns in _models(warehouse).items()
-        if identities and "identity_number" in columns and "identity" not in columns
+        for (schema, table), columns in models.items()
+        if numbers and "identity_number" in columns and "identity" not in columns
     }
 
 

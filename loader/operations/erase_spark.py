@@ -380,11 +380,15 @@ class Lake:
 
     def _delete_outcomes(self, tables: list[str]) -> None:
         """Delete what was counted for identities that are gone: these tables know them by number only."""
-        identities = self.there.get("int_experiment_identities")
-        for table in tables if identities else ():
-            columns = self._read(table).columns
-            if "identity_number" in columns and "identity" not in columns:
-                left = f"select identity_number from {_quoted(identities)} where identity_number is not null"
+        numbered = {table: self._read(table).columns for table in tables}
+        numbered = {table: columns for table, columns in numbered.items() if "identity_number" in columns}
+        left = " union all ".join(
+            f"select identity_number from {_quoted(table)} where identity_number is not null"
+            for table, columns in numbered.items()
+            if "identity" in columns
+        )
+        for table, columns in numbered.items():
+            if left and "identity" not in columns:
                 self._delete(table, f"identity_number not in ({left})")
 
     def still_in(self) -> tuple[list[str], list[str]]:

@@ -65,7 +65,7 @@ events_of_metrics as (
 identities_of_metrics as (
 
     -- Where no metric is meant, as often, nobody's identity is put in a hash table.
-    select * from {{ ref('int_experiment_identities') }}
+    select * from {{ ref('int_experiment_assignments') }}
     where experiment_key in (select experiment_key from metrics)
 
 ),

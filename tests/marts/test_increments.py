@@ -91,10 +91,15 @@ def test_models__relation_of_another_type_stands_there__is_replaced_and_describe
         connection.execute("create table marts.dim_flags__dbt_backup as select 'ann' as identity")
         connection.execute("create table intermediate.int_deliveries__dbt_tmp as select 'ann' as identity")
         connection.execute("create view marts.flagsmith_events__dbt_tmp as select 'ann' as identity")
+        # The table of a model that 0.1.0 had.
+        connection.execute(
+            "create or replace table intermediate.int_experiment_identities as select 'ann' as identity"
+        )
     warehouse.dbt("run", "--select", *types)
     found = warehouse.query("select table_name, table_type from information_schema.tables order by all")
     assert {row["table_name"]: row["table_type"] for row in found if row["table_name"] in types} == types
     assert not [row for row in found if "__dbt_" in row["table_name"]]
+    assert "int_experiment_identities" not in {row["table_name"] for row in found}
     assert warehouse.query("from kept order by delivery_id") == warehouse.query(
         "from intermediate.int_deliveries order by delivery_id"
     )

@@ -153,7 +153,7 @@ def test_erase__in_one_environment__the_other_keeps_the_person(with_person, envi
 
 def test_erase__in_one_environment__leaves_its_experiments_and_no_others(with_person, environ):
     """Given tables in which only the experiment shows a person's environment."""
-    tables = ("marts.fct_experiment_assignments", "intermediate.int_experiment_identities")
+    tables = ("marts.fct_experiment_assignments", "intermediate.int_experiment_assignments")
     with duckdb.connect(with_person.warehouse_file) as connection:
         for key, environment in (("here", "production"), ("there", "staging")):
             connection.execute(

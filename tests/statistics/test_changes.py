@@ -142,7 +142,7 @@ def test_outcomes__built_again__unchanged(lived):
 def test_outcomes__one_model_alone_made_anew__nothing_is_counted_twice_or_lost(lived):
     """The numbers that stand for identities and metrics are made of their names, whichever model gives them first."""
     expected = marts(lived)
-    for alone in ("int_experiment_identities", "int_experiment_outcomes", "int_experiment_metrics"):
+    for alone in ("int_experiment_assignments", "int_experiment_outcomes", "int_experiment_metrics"):
         lived.run("run", "--select", alone)
         lived.run("run", "--select", "int_experiment_gains+")
         assert marts(lived) == expected, alone

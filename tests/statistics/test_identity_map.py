@@ -150,7 +150,7 @@ def test_covariate__outcomes_before_the_persons_first_evaluation__of_whichever_i
     before = warehouse.query(
         """
         select identity, before_sum from intermediate.int_experiment_outcomes_before
-        inner join intermediate.int_experiment_identities using (identity_number) order by identity
+        inner join intermediate.int_experiment_assignments using (identity_number) order by identity
         """
     )
     assert [tuple(row.values()) for row in before] == [("u1", 128.0), ("u2", 16.0)]

@@ -58,9 +58,11 @@ select
     assigned.experiment_key,
     assigned.identity,
 
+    {{ content_hash(text_of(['assigned.experiment_key', 'assigned.identity'])) }} as identity_number,
     assigned.first_identity,
     assigned.variation,
     epochs.epoch,
+    epochs.valid_to as epoch_ends_at,
     contradictions.identity is not null as is_quarantined,
     contradictions.quarantine_reason,
     contradictions.other_variation,

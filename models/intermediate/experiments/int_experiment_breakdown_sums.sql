@@ -17,7 +17,7 @@ identities as (
         is_quarantined,
         first_exposed_at,
         cast(activated_at as date) as activated_on
-    from {{ ref('int_experiment_identities') }}
+    from {{ ref('int_experiment_assignments') }}
     where experiment_key in (select experiment_key from dimension_values)
 
 ),

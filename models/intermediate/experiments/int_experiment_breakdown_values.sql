@@ -25,7 +25,7 @@ identities as (
         -- A person has the traits and segments of the identity that was evaluated first.
         identities.first_identity as identity,
         identities.first_exposed_at
-    from {{ ref('int_experiment_identities') }} as identities
+    from {{ ref('int_experiment_assignments') }} as identities
     inner join experiments on identities.experiment_key = experiments.experiment_key
 
 ),

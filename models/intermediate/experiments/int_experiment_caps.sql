@@ -9,7 +9,7 @@ with identities as (
         metrics.winsorise_percentile,
         identities.identity_number
     from {{ ref('int_experiment_metrics') }} as metrics
-    inner join {{ ref('int_experiment_identities') }} as identities on metrics.experiment_key = identities.experiment_key
+    inner join {{ ref('int_experiment_assignments') }} as identities on metrics.experiment_key = identities.experiment_key
     where
         metrics.winsorise_percentile is not null
         and identities.first_exposed_at <= metrics.last_matured_at

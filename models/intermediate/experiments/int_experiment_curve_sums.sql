@@ -34,7 +34,7 @@ identities as (
         cast(identities.activated_at as date) as activated_on,
         counted_until.ends_at,
         counted_until.epoch_ends_at
-    from {{ ref('int_experiment_identities') }} as identities
+    from {{ ref('int_experiment_assignments') }} as identities
     inner join counted_until
         on identities.experiment_key = counted_until.experiment_key and identities.epoch = counted_until.epoch
 

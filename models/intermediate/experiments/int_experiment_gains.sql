@@ -137,7 +137,7 @@ changes as (
         capped_befores.before as before_sum,
         capped_befores.before * capped_befores.before as before_sum_squares
     from capped_befores
-    inner join {{ ref('int_experiment_identities') }} as identities
+    inner join {{ ref('int_experiment_assignments') }} as identities
         on capped_befores.identity_number = identities.identity_number
 
 ),
@@ -161,7 +161,7 @@ counted as (
                 )
         end as counted_day
     from changes
-    inner join {{ ref('int_experiment_identities') }} as identities
+    inner join {{ ref('int_experiment_assignments') }} as identities
         on changes.identity_number = identities.identity_number
     inner join metrics on changes.metric_number = metrics.metric_number
 

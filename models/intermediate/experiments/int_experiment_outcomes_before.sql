@@ -40,7 +40,7 @@ select
     coalesce(sum(events.value), 0e0) as before_sum,
     count(events.value) as before_count
 from events_of_metrics as events
-inner join {{ ref('int_experiment_identities') }} as identities
+inner join {{ ref('int_experiment_assignments') }} as identities
     on
         events.experiment_key = identities.experiment_key
         and events.identity = identities.identity

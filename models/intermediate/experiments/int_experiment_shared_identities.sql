@@ -70,7 +70,7 @@ select
     coalesce(mine.first_exposed_at <= pairs.last_matured_at, false) as is_matured,
     coalesce({{ capped('totals.outcome', 'totals.cap') }}, 0e0) as outcome
 from pairs
-inner join {{ ref('int_experiment_identities') }} as mine on pairs.experiment_key = mine.experiment_key
-inner join {{ ref('int_experiment_identities') }} as others
+inner join {{ ref('int_experiment_assignments') }} as mine on pairs.experiment_key = mine.experiment_key
+inner join {{ ref('int_experiment_assignments') }} as others
     on pairs.other_experiment_key = others.experiment_key and mine.identity = others.identity
 left join totals on mine.identity_number = totals.identity_number

@@ -52,7 +52,7 @@ identities as (
                 then cast({{ plus_hours('identities.first_exposed_at', 'maturities.hours_to_maturity') }} as date)
         end as counted_on,
         count(*) as identities
-    from {{ ref('int_experiment_identities') }} as identities
+    from {{ ref('int_experiment_assignments') }} as identities
     inner join maturities on identities.experiment_key = maturities.experiment_key
     group by
         identities.experiment_key, maturities.hours_to_maturity, identities.variation, identities.epoch,

@@ -14,5 +14,5 @@ select
     outcomes.first_occurred_at,
     outcomes.last_occurred_at
 from {{ ref('int_experiment_outcomes') }} as outcomes
-inner join {{ ref('int_experiment_identities') }} as identities on outcomes.identity_number = identities.identity_number
+inner join {{ ref('int_experiment_assignments') }} as identities on outcomes.identity_number = identities.identity_number
 inner join {{ ref('int_experiment_metrics') }} as metrics on outcomes.metric_number = metrics.metric_number
