@@ -158,7 +158,10 @@ def test_erase__a_person_with_outcomes__leaves_the_mart_and_its_published_copy(w
         assert rows > 0 and of_the_person == 0, file
     # Models that know people by number keep nobody else's number.
     for model in ("int_experiment_outcomes", "int_experiment_timed_outcomes"):
-        numbers = f"select count(*) as n from intermediate.{model} anti join intermediate.int_experiment_assignments using (identity_number)"
+        numbers = (
+            f"select count(*) as n from intermediate.{model} "
+            "anti join intermediate.int_experiment_assignments using (identity_number)"
+        )
         assert warehouse.query(numbers) == [{"n": 0}], model
     warehouse.run("run", "--select", "+marts.experiment_results")
     assert warehouse.query(
