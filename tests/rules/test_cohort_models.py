@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from datetime import datetime
 
+import pytest
 from flag_engine.segments.evaluator import is_context_in_segment
 
 from tests.marts.conftest import CAPTURED, landed
@@ -204,8 +205,10 @@ def test_drift__other_rules_than_flagsmiths__says_how_often_and_who(warehouse):
     }
 
 
-def test_marts_of_cohorts__a_few_people_over_six_weeks__count_as_by_hand(warehouse):
-    """Sizes by day, retention by week and month, exposures at the time of membership."""
+@pytest.fixture(scope="module")
+def six_weeks(tmp_path_factory):
+    """A few people and the cohort of the plan pro."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("six_weeks"))
     warehouse.land(
         [
             # ann: free, then pro from day 3 to day 10, back on day 40. bob: pro from day 9 on, but for a day. cat: never.
@@ -224,24 +227,33 @@ def test_marts_of_cohorts__a_few_people_over_six_weeks__count_as_by_hand(warehou
     )
     pro = {"key": "pro", "name": "Pro", "rules": rule("ALL", ("plan", "EQUAL", "pro"))}
     warehouse.dbt("run", "--select", COHORT_MARTS, *declared([pro]))
+    return warehouse
 
-    sizes = {row["day"].day: row for row in warehouse.mart("fct_cohort_sizes_daily") if row["day"].month == 1}
+
+def test_marts_of_cohorts__a_few_people_over_six_weeks__count_as_by_hand(six_weeks):
+    """Sizes by day, and exposures at the time of membership."""
+    sizes = {row["day"].day: row for row in six_weeks.mart("fct_cohort_sizes_daily") if row["day"].month == 1}
     assert {day: sizes[day]["members"] for day in (3, 8, 9, 10, 31)} == {3: 1, 8: 1, 9: 2, 10: 1, 31: 1}
     assert (sizes[9]["entered"], sizes[10]["left"], sizes[8]["entered"], sizes[8]["left"]) == (1, 1, 0, 0)
-    assert len(warehouse.mart("fct_cohort_sizes_daily")) == 29 + 9
+    assert len(six_weeks.mart("fct_cohort_sizes_daily")) == 29 + 9
 
-    exposures = {row["variation"]: row for row in warehouse.mart("fct_cohort_flag_exposures")}
+    exposures = {row["variation"]: row for row in six_weeks.mart("fct_cohort_flag_exposures")}
     assert exposures.keys() == {"red", "blue"}
     assert [exposures[colour]["identities"] for colour in ("red", "blue")] == [1, 2]
     assert [exposures[colour]["share"] for colour in ("red", "blue")] == [0.5, 1.0]
     assert (exposures["blue"]["first_exposed_at"], exposures["blue"]["last_exposed_at"]) == (day(4), day(9))
 
+    (cohort,) = six_weeks.mart("dim_cohorts")
+    assert (cohort["members"], cohort["rule_text"], cohort["name"]) == (1, 'plan EQUAL "pro"', "Pro")
+
+
+def test_retention__a_few_people_over_six_weeks__by_week_and_month(six_weeks):
     triangle = {
         (row["counted_from"], str(row["start_period"]), row["period_number"]): (
             row["identities"],
             row["active_identities"],
         )
-        for row in warehouse.mart("fct_cohort_retention")
+        for row in six_weeks.mart("fct_cohort_retention")
         if row["period"] == "week"
     }
     # 2026-01-01 is a Thursday: ann is first seen and enters in the week of 29 December, bob in the next.
@@ -253,23 +265,20 @@ def test_marts_of_cohorts__a_few_people_over_six_weeks__count_as_by_hand(warehou
     # The last delivery came when the week of 2 February was just over.
     complete = [
         row["period_number"]
-        for row in warehouse.mart("fct_cohort_retention")
+        for row in six_weeks.mart("fct_cohort_retention")
         if (row["counted_from"], str(row["start_period"]), row["is_complete"])
         == ("entry", "2026-01-05", True)
     ]
     assert sorted(complete) == [0, 1, 2, 3, 4]
     months = [
         row
-        for row in warehouse.mart("fct_cohort_retention")
+        for row in six_weeks.mart("fct_cohort_retention")
         if row["period"] == "month" and row["counted_from"] == "entry"
     ]
     assert sorted((row["period_number"], row["identities"], row["retention"]) for row in months) == [
         (0, 2, 1.0),
         (1, 2, 0.5),
     ]
-
-    (cohort,) = warehouse.mart("dim_cohorts")
-    assert (cohort["members"], cohort["rule_text"], cohort["name"]) == (1, 'plan EQUAL "pro"', "Pro")
 
 
 def day(number: int) -> datetime:

@@ -595,15 +595,12 @@ def test_declarations__held_against_what_was_seen__a_warning_says_what_and_what_
         for row in built[1]
         if row["severity"] == "warning"
     }
-    unlinked = {
-        (
-            "no experiment has this metric, so it is not computed",
-            "add a row to experiment_metrics, or leave it for later",
-        )
-    }
-    assert {
-        found.pop((key, "metric_key")) for key in ("misspelt", "divided", "not divided", *BAD)
-    } == unlinked
+    unlinked = (
+        "no experiment has this metric, so it is not computed",
+        "add a row to experiment_metrics, or leave it for later",
+    )
+    for key in ("misspelt", "divided", "not divided", *BAD):
+        assert found.pop((key, "metric_key")) == unlinked, key
     unseen, events = (
         "no outcome has this event",
         "`buy`, `visit`, `load`, `fewer`, `score`, `one-armed`, `open`, `rare`",
