@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -50,12 +50,18 @@ SECONDS_A_DAY = 86_400
 
 
 @dataclass(frozen=True)
-class Costs:
-    """One history: how long it is, and what it took."""
+class History:
+    """How long it is."""
 
     traffic: str
     deliveries: int
     states: int
+
+
+@dataclass(frozen=True)
+class Costs(History):
+    """One history, and what it took."""
+
     body_bytes: int
     file_bytes: int
     warehouse_bytes: int
@@ -63,8 +69,10 @@ class Costs:
     increment_seconds: float
 
 
+# By the name of a cost: its unit, and what it is of a history.
+Fitted = dict[str, tuple[str, Callable[[History], float]]]
 # What is fitted, over the deliveries and states of a history. Figures of increments are of the history before it.
-FITTED: dict[str, tuple[str, Callable[[Costs], float]]] = {
+FITTED: Fitted = {
     "full build": ("s of processor", lambda costs: costs.build_seconds),
     "increment of 10,000": ("s of processor", lambda costs: costs.increment_seconds),
     "warehouse file": ("bytes", lambda costs: costs.warehouse_bytes),
@@ -107,7 +115,7 @@ def measure(directory: Path, traffic: str, deliveries: int) -> Costs:
     )
 
 
-def fit(measured: list[Costs], cost: Callable[[Costs], float]) -> Fit:
+def fit(measured: Sequence[History], cost: Callable[[History], float]) -> Fit:
     """Fit a cost to all histories, and once more without the longest."""
     parts, errors = _fit(measured, cost, measured)
     longest = max(costs.deliveries for costs in measured)
@@ -120,14 +128,14 @@ def fit(measured: list[Costs], cost: Callable[[Costs], float]) -> Fit:
 
 
 def _fit(
-    known: list[Costs], cost: Callable[[Costs], float], asked: list[Costs]
+    known: Sequence[History], cost: Callable[[History], float], asked: Sequence[History]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The parts of a cost according to some histories, and the relative errors for others."""
 
-    def terms(histories: list[Costs]) -> np.ndarray:
+    def terms(histories: Sequence[History]) -> np.ndarray:
         return np.array([(1, costs.deliveries, costs.states) for costs in histories], dtype=float)
 
-    def values(histories: list[Costs]) -> np.ndarray:
+    def values(histories: Sequence[History]) -> np.ndarray:
         return np.array([cost(costs) for costs in histories])
 
     relative = terms(known) / values(known)[:, None]
@@ -157,19 +165,25 @@ def main() -> None:
             f" {megabytes(costs.file_bytes)} | {megabytes(costs.warehouse_bytes)} |"
             f" {costs.build_seconds:.1f} s | {costs.increment_seconds:.1f} s |"
         )
-    fits = {name: fit(measured, cost) for name, (_, cost) in FITTED.items()}
+    fits = print_fits(FITTED, measured)
+    days(fits, measured[0].body_bytes / measured[0].deliveries)
+
+
+def print_fits(fitted: Fitted, measured: Sequence[History]) -> dict[str, Fit]:
+    """Fit each cost, and print the parts with their errors."""
+    fits = {name: fit(measured, cost) for name, (_, cost) in fitted.items()}
     print(
         "\n| cost | fixed | per million deliveries | per million states | error: median, largest | largest size foretold |"
     )
     print("|---|--:|--:|--:|--:|--:|")
-    for name, (unit, _) in FITTED.items():
+    for name, (unit, _) in fitted.items():
         found = fits[name]
         said = [in_units(part * scale, unit) for part, scale in zip(found.parts, (1, 1e6, 1e6), strict=True)]
         print(
             f"| {name} | {' | '.join(said)} | {found.median_error:.0%}, {found.largest_error:.0%} |"
             f" {found.foretold_error:.0%} off |"
         )
-    days(fits, measured[0].body_bytes / measured[0].deliveries)
+    return fits
 
 
 def days(fits: dict[str, Fit], bytes_of_a_body: float) -> None:
