@@ -10,7 +10,6 @@ with app.setup:
 
     from flagsmith_warehouse.loader.operations.status import STATUS_NOW, wall_clock
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.pages import is_live
     from flagsmith_warehouse.notebooks.warehouse import DECIDING, ask, people_behind, reported_people, source
 
     ROLES = {"primary": "Primary metrics", "secondary": "Secondary metrics", "guardrail": "Guardrails"}
@@ -536,7 +535,7 @@ def _(experiment, metric, population, results):
 
 @app.cell
 def _(metric_name, people, population, scope):
-    written = [] if is_live() else [one[:2] for one in reported_people()]
+    written = [one[:2] for one in reported_people()]
     some = show.joined(
         show.table(
             people.assign(

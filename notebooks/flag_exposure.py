@@ -8,7 +8,6 @@ with app.setup:
     import marimo as mo
 
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.pages import is_live
     from flagsmith_warehouse.notebooks.warehouse import (
         NO_STALE_FLAG,
         ask,
@@ -59,7 +58,7 @@ def _(read):
 @app.cell
 def _(reported):
     # A report has no picker.
-    mo.stop(is_live() or reported.empty)
+    mo.stop(reported.empty)
     show.folded(
         f"Which flags this report has a page of: {words.quantity(len(reported), 'flag')}",
         show.joined(

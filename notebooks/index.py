@@ -10,7 +10,7 @@ with app.setup:
     from flagsmith_warehouse.loader import settings
     from flagsmith_warehouse.loader.operations import status
     from flagsmith_warehouse.notebooks import show, words
-    from flagsmith_warehouse.notebooks.pages import PAGES, is_live
+    from flagsmith_warehouse.notebooks.pages import PAGES
     from flagsmith_warehouse.notebooks.warehouse import (
         DECIDING,
         NO_STALE_FLAG,
@@ -407,8 +407,7 @@ def _():
 
 @app.cell
 def _(read):
-    # Only a report needs to know whom it has a page of.
-    mo.stop(is_live() or read.problem is not None)
+    mo.stop(read.problem is not None)
     people = reported_people()
     return (people,)
 

@@ -9,7 +9,7 @@ with app.setup:
 
     from flagsmith_warehouse.notebooks import charts, show, words
     from flagsmith_warehouse.notebooks.pages import is_live
-    from flagsmith_warehouse.notebooks.warehouse import ask, reported_flags, source, stale_flags
+    from flagsmith_warehouse.notebooks.warehouse import ask, reported_flags, source
 
     # Each outcome once, whatever number of experiments count it.
     OUTCOMES = """
@@ -319,7 +319,7 @@ def _(happened, who):
     )
     known = flags.assign(environment=who.environment, feature_id=flags.feature_id.astype(int))
     show.table(
-        flags.assign(link=show.flag_links(known, None if is_live() else reported_flags(stale_flags()))),
+        flags.assign(link=show.flag_links(known, reported_flags())),
         f"What {show.shortened(who.identity, 60)} has now, and why",
         {"link": "Flag", "after": "Variation", "since": "Since (UTC)", "why": "Why"},
         otherwise="No webhook carried a flag of this identity.",

@@ -11,8 +11,7 @@ with app.setup:
     import pandas
 
     from flagsmith_warehouse.notebooks import charts, show, words
-    from flagsmith_warehouse.notebooks.pages import is_live
-    from flagsmith_warehouse.notebooks.warehouse import ask, reported_flags, source, stale_flags
+    from flagsmith_warehouse.notebooks.warehouse import ask, reported_flags, source
 
     # Every membership of the environment's segments and cohorts.
     SPELLS = """
@@ -514,7 +513,7 @@ def _(everything, has_cohorts, kind, label, retention):
 def _(environment, given, has_cohorts, kind, label):
     flags = given.rename(columns={"feature_name": "name"}).assign(environment=environment)
     show.table(
-        given.assign(link=show.flag_links(flags, None if is_live() else reported_flags(stale_flags()))),
+        given.assign(link=show.flag_links(flags, reported_flags())),
         f"What {label} was given while members: flags that gave members different values",
         {"link": "Flag", "variation": "Variation", "identities": "Identities", "share": "Share"},
         {"share": show.percent},

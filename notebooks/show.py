@@ -22,7 +22,7 @@ import marimo
 import pandas
 
 from flagsmith_warehouse.loader.operations.status import ENDED
-from flagsmith_warehouse.loader.text import printable, shortened
+from flagsmith_warehouse.loader.text import counted, printable, shortened
 from flagsmith_warehouse.notebooks.pages import CHOICES, PAGES, address, is_live
 
 LISTED = 200  # the most rows of a table; few people read further
@@ -364,9 +364,9 @@ def identity_links(people: pandas.DataFrame, written: Iterable[tuple[str, str]] 
     ]
 
 
-def flag_links(flags: pandas.DataFrame, reported: pandas.DataFrame | None) -> list[Html | str]:
+def flag_links(flags: pandas.DataFrame, reported: pandas.DataFrame) -> list[Html | str]:
     """A link to the page of each flag: `name`, `environment` and `feature_id`. `reported`: the flags that a report has a page of."""
-    written = set() if reported is None else set(zip(reported.environment, reported.feature_id, strict=True))
+    written = set(zip(reported.environment, reported.feature_id, strict=True))
     return [
         (link if (row.environment, row.feature_id) in written else link_if_live)(
             row.name, "flag_exposure", environment=row.environment, feature_id=row.feature_id
@@ -520,7 +520,7 @@ def download(frame: pandas.DataFrame, title: str) -> Html:
     """Links that save the whole frame as CSV and as Parquet. The links contain the files, so nothing is loaded."""
     name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in title.split(",")[0])
     csv = "\ufeff" + frame.map(_cell).to_csv(index=False)  # the mark tells Excel that it is UTF-8
-    rows = f"{len(frame):,} row" + ("" if len(frame) == 1 else "s")
+    rows = counted(len(frame), "row", "rows")
     files = (
         ("CSV", "text/csv;charset=utf-8", csv.encode("utf-8", "replace")),
         ("Parquet", "application/vnd.apache.parquet", _parquet(frame)),

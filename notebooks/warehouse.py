@@ -14,7 +14,7 @@ import pandas
 
 from flagsmith_warehouse.loader import settings
 from flagsmith_warehouse.notebooks import words
-from flagsmith_warehouse.notebooks.pages import Person
+from flagsmith_warehouse.notebooks.pages import Person, is_live
 
 WAIT_SECONDS = 10
 REPORTED = 12  # the most experiments, environments and stale flags that have a page of their own in a report
@@ -126,11 +126,14 @@ def stale_flags() -> pandas.DataFrame:
     )
 
 
-def reported_flags(stale: pandas.DataFrame) -> pandas.DataFrame:
+def reported_flags(stale: pandas.DataFrame | None = None) -> pandas.DataFrame:
     """Return the flags that have a page of their own in a report: those of its experiments, and the first of the `stale_flags`.
 
-    Columns: environment, feature_id, name.
+    Columns: environment, feature_id, name. Empty on a live page, which links to every flag. `stale`: the stale flags, if they are known.
     """
+    if is_live():
+        return pandas.DataFrame(columns=["environment", "feature_id", "name"])
+    stale = stale_flags() if stale is None else stale
     of_experiments = ask(
         f"""
         with {REPORTED_EXPERIMENTS}
@@ -198,7 +201,10 @@ def reported_people() -> list[Person]:
     """Return the identities that have a page of their own in a report: one of each variation of its experiments.
 
     They are chosen by the first primary metric. An experiment without one has nobody, and so has an identity that no webhook carried.
+    Empty on a live page, which links to everybody.
     """
+    if is_live():
+        return []
     leading = ask(
         f"""
         with {REPORTED_EXPERIMENTS}

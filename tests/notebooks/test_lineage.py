@@ -36,8 +36,8 @@ NAMES = {"flag_exposure": "flag_exposure_explorer", "segments_and_cohorts": "seg
 
 def read_by(text: str) -> set[str]:
     """The marts that the SQL of a page or recipe reads, and the questions that several pages ask."""
-    # reported_people asks people_behind.
-    for one in (stale_flags, reported_flags, reported_people, people_behind):
+    # reported_flags asks stale_flags, and reported_people people_behind.
+    for one in (reported_flags, stale_flags, reported_people, people_behind):
         if f"{one.__name__}(" in text:
             text += inspect.getsource(one)
     if "{REPORTED_EXPERIMENTS}" in text:

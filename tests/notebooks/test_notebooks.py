@@ -212,6 +212,7 @@ def test_index__on_a_live_page__does_not_ask_whom_a_report_has_pages_of(here, mo
     monkeypatch.setattr("marimo.app_meta", lambda: SimpleNamespace(mode="run"))
     outputs, _ = run("index")
     assert not asked and "?file=experiment_readout.py" in html(outputs)
+    assert warehouse.reported_flags().empty and warehouse.reported_people() == []
 
 
 def test_flag_exposure__changes_in_flagsmith__are_marks_on_the_days(here):
@@ -1526,7 +1527,7 @@ def test_data_health__quarantined__are_listed_with_their_reason(altered):
 @pytest.mark.parametrize("name", report.NOTEBOOKS)
 def test_report__a_page__needs_nothing_from_outside(name, here):
     page = report.page(name)
-    assert is_drawn(page, name)
+    assert is_drawn(page, name) and page.count("@font-face") == 2
     assert not [
         part for part in ("<script", "<link", "src=", 'href="http', "url(http", "@import") if part in page
     ]
